@@ -1,0 +1,35 @@
+"""What can go wrong, by kind, and the exit code each kind ends the program with.
+
+Knows no click and no exit: ``job.cli`` is the only place that turns these into text and a status. Raise the kind that the *user* can act on,
+with a message that names the key or the URI, what was found, what was expected and what to do.
+"""
+
+
+class DcganError(Exception):
+    """An error of ours: its text is shown to the user as it stands, without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(DcganError):
+    """A wrong command line, configuration or environment (a taken port, too few workers): exit code 2."""
+
+    exit_code = 2
+
+
+class StorageError(DcganError):
+    """An object store that refuses, is missing, full or out of reach: exit code 3."""
+
+    exit_code = 3
+
+
+class DivergedError(DcganError):
+    """A loss that is NaN or infinite: exit code 4."""
+
+    exit_code = 4
+
+
+class DataError(DcganError):
+    """Images or packed shards that are missing, broken or not what they claim to be: exit code 5."""
+
+    exit_code = 5

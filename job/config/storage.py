@@ -1,0 +1,21 @@
+"""How to reach S3. Credentials are never part of a configuration: boto3 finds them as it always does (environment, profile, IRSA, instance)."""
+
+from dataclasses import dataclass
+
+from job.config.fields import key
+
+
+@dataclass(frozen=True)
+class StorageSpec:
+    """Options of ``s3://`` stores; ``file://`` needs none."""
+
+    endpoint_url: str | None = key(None, "S3 endpoint; unset: `AWS_ENDPOINT_URL` or Amazon's own.")
+    region: str | None = key(None, "S3 region; unset: `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's.")
+    path_style: bool | None = key(None, "Address buckets as `endpoint/bucket`; unset: yes with a custom endpoint, no on Amazon's own.")
+    checksums: str = key(
+        "when_supported", "`when_required` for S3-compatible stores that refuse the CRC checksums of boto3 >= 1.36.", choices=("when_supported", "when_required")
+    )
+    max_attempts: int = key(8, "Attempts per request, with adaptive back-off.", minimum=1)
+    connect_timeout_seconds: float = key(10.0, "Seconds to wait for a connection.", above=0)
+    read_timeout_seconds: float = key(60.0, "Seconds to wait for a response to go on.", above=0)
+    max_connections: int = key(16, "Connections kept open per process.", minimum=1)

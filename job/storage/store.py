@@ -1,0 +1,84 @@
+"""Object stores: where data sets and runs live, addressed by URI.
+
+Knows bytes and keys, never what is in them. A store is rooted at a URI (``file:///folder``, a plain path, ``s3://bucket/prefix``); a key is a
+relative path with ``/`` between its parts. These methods are all that the checkpoint protocol and the shard cache need, and every one of them
+has the same meaning on a folder and on S3: a write is whole or absent, a conditional write has one winner, a listing is sorted by key.
+
+    store = open_store("s3://bucket/runs/one", spec.storage)
+    store.write("run.yaml", b"seed: 0")
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from job.config.errors import ConfigError, StorageError
+from job.config.storage import StorageSpec
+
+
+class ObjectMissing(StorageError):
+    """There is no object at that key."""
+
+
+class ObjectInfo(NamedTuple):
+    """One object: its key relative to the store, its size, and a tag that changes when its content does."""
+
+    key: str
+    num_bytes: int
+    etag: str
+
+
+class ObjectStore(Protocol):
+    """Read, write and list objects below one URI. Every method raises ``StorageError``, naming the URI, when the store refuses."""
+
+    uri: str
+
+    def read(self, key: str) -> bytes:
+        """The whole object; ``ObjectMissing`` where there is none."""
+
+    def read_range(self, key: str, start: int, num_bytes: int) -> bytes:
+        """``num_bytes`` bytes from ``start``; fewer only at the object's end; ``ObjectMissing`` where there is none."""
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Size and tag, or None where there is no such object."""
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put ``data`` at ``key``, whole or not at all, replacing what was there."""
+
+    def write_if(self, key: str, data: bytes, etag: str | None) -> str | None:
+        """Put ``data`` only when the object's tag still is ``etag`` (None: only when there is no object); its new tag, or None when it lost."""
+
+    def upload(self, path: Path, key: str) -> None:
+        """Put a local file, in parts where it is large, whole or not at all."""
+
+    def download(self, key: str, path: Path) -> None:
+        """Fetch into a local file that appears whole or not at all; ``ObjectMissing`` where there is none."""
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Every object whose key starts with ``prefix``, in key order."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; nothing happens where there is none."""
+
+    def local_path(self, key: str) -> Path | None:
+        """Where the object lies on this machine's disk, for reading in place, or None for a remote store."""
+
+
+def open_store(uri: str, spec: StorageSpec | None = None) -> ObjectStore:
+    """The store rooted at ``uri``: ``s3://bucket/prefix``, ``file:///folder`` or a path. Opening contacts nothing."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        from job.storage.local import LocalStore
+
+        return LocalStore(Path(uri))
+    if scheme == "file":
+        from job.storage.local import LocalStore
+
+        if not rest.startswith("/"):
+            raise ConfigError(f"{uri}: a file URI needs an absolute path; expected file:///folder (three slashes)")
+        return LocalStore(Path(rest))
+    if scheme == "s3":
+        from job.storage.s3 import S3Store  # boto3 takes most of a second to load
+
+        return S3Store(uri, spec or StorageSpec())
+    raise ConfigError(f"{uri}: unknown scheme {scheme}://; expected s3://bucket/prefix, file:///folder or a path")
