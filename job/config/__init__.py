@@ -1,0 +1,1 @@
+"""The configuration of a run: typed, documented field by field, checked before any process starts."""

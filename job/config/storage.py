@@ -13,7 +13,9 @@ class StorageSpec:
     region: str | None = key(None, "S3 region; unset: `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's.")
     path_style: bool | None = key(None, "Address buckets as `endpoint/bucket`; unset: yes with a custom endpoint, no on Amazon's own.")
     checksums: str = key(
-        "when_supported", "`when_required` for S3-compatible stores that refuse the CRC checksums of boto3 >= 1.36.", choices=("when_supported", "when_required")
+        "when_supported",
+        "`when_required` for S3-compatible stores that refuse the CRC checksums of boto3 >= 1.36.",
+        choices=("when_supported", "when_required"),
     )
     max_attempts: int = key(8, "Attempts per request, with adaptive back-off.", minimum=1)
     connect_timeout_seconds: float = key(10.0, "Seconds to wait for a connection.", above=0)

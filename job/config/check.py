@@ -1,0 +1,62 @@
+"""Checks across fields: what no single field can know is wrong, found before any process starts."""
+
+from job.config.errors import ConfigError
+from job.config.spec import RunSpec
+
+
+def check_run(spec: RunSpec) -> None:
+    """Raise ``ConfigError`` for the first combination that cannot train."""
+    _require(spec.uri != "", "uri is not set; expected the run folder, for example --set uri=./runs/first or s3://bucket/runs/first")
+    _require(
+        spec.data.uri != "", "data.uri is not set; expected packed images: dcgan-train data pack SOURCE DEST, then --set data.uri=DEST"
+    )
+    _check_batch(spec)
+    _check_model(spec)
+    training = spec.training
+    _require(
+        training.epochs is not None or training.steps is not None, "training.epochs and training.steps are both unset; expected one of them"
+    )
+    _require(
+        not (training.updates == "simultaneous" and spec.model.discriminator.normalize),
+        "training.updates is simultaneous and model.discriminator.normalize is true; expected alternating updates with batch normalization in D,"
+        " whose statistics mix real and fake images otherwise",
+    )
+    _require(
+        not (training.jit_compile and training.batch_norm == "synchronized"),
+        "training.jit_compile is true and training.batch_norm is synchronized; expected batch_norm: local,"
+        " because collective operations do not go into an XLA program",
+    )
+
+
+def _check_batch(spec: RunSpec) -> None:
+    batch, replicas = spec.training.global_batch_size, spec.num_replicas
+    if batch % replicas == 0:
+        return
+    below, above = batch // replicas * replicas, -(-batch // replicas) * replicas
+    examples = " or ".join(str(size) for size in (below, above) if size > 0)
+    raise ConfigError(f"training.global_batch_size is {batch}; expected a multiple of the {replicas} replicas (for example {examples})")
+
+
+def _check_model(spec: RunSpec) -> None:
+    doublings = len(spec.model.generator.filters)
+    for side, name in zip(spec.model.image_size, ("height", "width"), strict=True):
+        _require(
+            side % 2**doublings == 0,
+            f"model.image_size has {name} {side}; expected a multiple of {2**doublings}, because the {doublings} entries of"
+            f" model.generator.filters stand for {doublings} doublings",
+        )
+        _require(
+            side >= 2 ** len(spec.model.discriminator.filters),
+            f"model.image_size has {name} {side}; expected at least {2 ** len(spec.model.discriminator.filters)},"
+            f" because each of the {len(spec.model.discriminator.filters)} entries of model.discriminator.filters halves it",
+        )
+    kernel = spec.model.generator.kernel_size
+    _require(
+        spec.model.generator.upsampling != "subpixel" or kernel % 2 == 1,
+        f"model.generator.kernel_size is {kernel} with upsampling: subpixel; expected an odd number",
+    )
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)

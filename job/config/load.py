@@ -1,0 +1,225 @@
+"""From YAML, a preset and ``--set`` to a checked ``RunSpec``, and back.
+
+Later sources win, key by key: field defaults < preset < config file < ``--set key=value``. Values are checked against the declared type and
+range of their field; an unknown key is refused with the nearest known one.
+
+    spec = load_run(preset="fashion", path=Path("run.yaml"), overrides=["workers.count=4"])
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from job.config.check import check_run
+from job.config.errors import ConfigError
+from job.config.spec import RunSpec
+
+SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|access_key", re.IGNORECASE)
+
+
+def preset_names() -> list[str]:
+    """Names that ``--preset`` takes."""
+    folder = resources.files("job.config") / "presets"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_run(preset: str | None = None, path: Path | None = None, overrides: Iterable[str] = (), *, check: bool = True) -> RunSpec:
+    """The checked configuration of a run; ``ConfigError`` names the key, what was found and what was expected."""
+    merged: dict[str, Any] = {}
+    document = _read_document(path) if path else {}
+    for override in overrides:
+        _merge(document, _parse_override(override))
+    preset = preset or document.get("preset")
+    if preset is not None:
+        _merge(merged, _read_preset(preset))
+    _merge(merged, {**document, "preset": preset})
+    spec: RunSpec = _build(RunSpec, merged, "")
+    if check:
+        check_run(spec)
+    return spec
+
+
+def to_dict(spec: Any) -> dict[str, Any]:
+    """Plain nested dictionaries and lists, ready for YAML or JSON."""
+    return {field.name: _plain(getattr(spec, field.name)) for field in dataclasses.fields(spec)}
+
+
+def to_yaml(spec: RunSpec) -> str:
+    """The resolved configuration as YAML that ``load_run`` reads back to an equal value."""
+    return yaml.safe_dump(to_dict(spec), sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _read_preset(name: Any) -> dict[str, Any]:
+    if name not in preset_names():
+        nearest = difflib.get_close_matches(str(name), preset_names(), n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        raise ConfigError(f"preset is {name!r}; expected one of {', '.join(preset_names())}{hint}")
+    text = (resources.files("job.config") / "presets" / f"{name}.yaml").read_text()
+    return typing.cast(dict[str, Any], yaml.safe_load(text))
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a text file; expected YAML") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: found {_kind(document)} at the top; expected keys such as uri: and data:")
+    return document
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator or not name.strip():
+        raise ConfigError(f"--set {text}: expected key=value, for example --set workers.count=2")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not valid YAML; quote it") from error
+    for part in reversed(name.strip().split(".")):
+        parsed = {part: parsed}
+    return typing.cast(dict[str, Any], parsed)
+
+
+def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:
+    for name, value in source.items():
+        if isinstance(value, Mapping) and isinstance(target.get(name), dict):
+            _merge(target[name], value)
+        else:
+            target[name] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for name in values:
+        if name not in fields:
+            raise ConfigError(_unknown_key(str(name), prefix))
+    built = {}
+    for name, value in values.items():
+        full_name = prefix + name
+        if dataclasses.is_dataclass(hints[name]):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{full_name} is {value!r}; expected a section with keys of its own")
+            built[name] = _build(typing.cast(type, hints[name]), value, full_name + ".")
+        else:
+            built[name] = _convert(full_name, value, hints[name])
+            _check_limits(full_name, built[name], fields[name].metadata)
+    return cls(**built)
+
+
+def _unknown_key(name: str, prefix: str) -> str:
+    if SECRET_NAME.search(name):
+        return f"{prefix}{name}: credentials do not belong in a configuration; use the standard AWS variables, a profile or a role"
+    known = all_keys()
+    nearest = difflib.get_close_matches(prefix + name, known, n=1, cutoff=0.6)
+    if not nearest:
+        nearest = [key for key in known if key.rpartition(".")[2] == name][:1]
+    hint = f"; did you mean {nearest[0]}?" if nearest else f"; known here: {', '.join(sorted(k for k in known if k.startswith(prefix)))}"
+    return f"{prefix}{name}: unknown key{hint}"
+
+
+def all_keys(cls: type = RunSpec, prefix: str = "") -> list[str]:
+    """Every key of ``cls``, dotted, sections included."""
+    names: list[str] = []
+    for name, hint in typing.get_type_hints(cls).items():
+        names.append(prefix + name)
+        if dataclasses.is_dataclass(hint):
+            names += all_keys(typing.cast(type, hint), prefix + name + ".")
+    return names
+
+
+def _convert(name: str, value: Any, hint: Any) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    wanted = next(option for option in options if option is not type(None))
+    if wanted is bool and isinstance(value, bool):
+        return value
+    if wanted is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if wanted is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        number = _as_float(value)  # YAML 1.1 reads 2e-4 as a string
+        if number is not None:
+            return number
+    if wanted is str and isinstance(value, str):
+        return value
+    if typing.get_origin(wanted) is tuple:
+        return _convert_tuple(name, value, wanted)
+    raise ConfigError(f"{name} is {value!r} ({_kind(value)}); expected {_kind_of_type(wanted)}")
+
+
+def _convert_tuple(name: str, value: Any, wanted: Any) -> tuple[int, ...]:
+    lengths = typing.get_args(wanted)
+    exact = None if lengths[-1] is Ellipsis else len(lengths)
+    good = (
+        isinstance(value, (list, tuple))
+        and value
+        and all(isinstance(entry, int) and not isinstance(entry, bool) and entry > 0 for entry in value)
+    )
+    if exact and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return (value,) * exact  # image_size: 64
+    if not good or (exact and len(value) != exact):
+        raise ConfigError(
+            f"{name} is {value!r}; expected a list of {exact or 'one or more'} positive whole numbers, for example [{'28, 28' if exact else '128, 64'}]"
+        )
+    return tuple(value)
+
+
+def _as_float(value: int | float | str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _check_limits(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    if value is None:
+        return
+    if metadata["choices"] and value not in metadata["choices"]:
+        raise ConfigError(f"{name} is {value!r}; expected one of {', '.join(metadata['choices'])}")
+    if metadata["minimum"] is not None and value < metadata["minimum"]:
+        raise ConfigError(f"{name} is {value}; expected at least {metadata['minimum']}")
+    if metadata["maximum"] is not None and value > metadata["maximum"]:
+        raise ConfigError(f"{name} is {value}; expected at most {metadata['maximum']}")
+    if metadata["above"] is not None and value <= metadata["above"]:
+        raise ConfigError(f"{name} is {value}; expected more than {metadata['above']}")
+
+
+def _kind(value: Any) -> str:
+    names = {
+        bool: "a true/false value",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a section",
+        type(None): "nothing",
+    }
+    return names.get(type(value), type(value).__name__)
+
+
+def _kind_of_type(wanted: Any) -> str:
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[wanted]

@@ -1,0 +1,171 @@
+"""A run as frozen dataclasses: every key of ``run.yaml``, with its default, meaning and limits.
+
+Knows no file format (``load`` reads and checks) and no framework. The nesting is the nesting of the YAML; a section's docstring and each
+field's ``doc`` become ``docs/configuration.md``.
+"""
+
+from dataclasses import dataclass
+
+from job.config.fields import key, section
+from job.config.storage import StorageSpec
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Which images, and how they are read."""
+
+    uri: str = key("", "Where the packed images are (`dcgan-train data pack`): `s3://bucket/prefix`, `file:///folder` or a path. Required.")
+    cache_dir: str = key("~/.cache/dcgan-train", "Local folder for shards fetched from a remote store; workers of one node share it.")
+    horizontal_flip: bool = key(False, "Mirror every other image, drawn per image and epoch.")
+    window_rows: int = key(16384, "Rows shuffled together; larger shuffles better and keeps more shards in use at a time.", minimum=1)
+    verify: bool = key(True, "Check each shard's SHA-256 before its first use.")
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """From a latent vector to an image in [-1, 1]: a projection, then one upsampling layer for each further entry of `filters`, then the image layer."""
+
+    latent_size: int = key(100, "Length of the latent vector, standard normal.", minimum=1)
+    filters: tuple[int, ...] = key(
+        (128, 64), "Channels of the projected map and of each upsampling layer; each doubles the size, and so does the image layer."
+    )
+    kernel_size: int = key(5, "Side of the convolution kernels.", minimum=2)
+    upsampling: str = key(
+        "transposed",
+        "`transposed` convolution, or `subpixel`: a smaller convolution, then pixels from channels.",
+        choices=("transposed", "subpixel"),
+    )
+    activation: str = key("selu", "Activation of the upsampling layers.", choices=("selu", "relu", "leaky_relu"))
+    project_activation: bool = key(False, "Activation after the projection too (the paper does, the notebook does not).")
+    normalize: str = key("after_activation", "Where batch normalization stands.", choices=("before_activation", "after_activation", "none"))
+    batch_norm_momentum: float = key(0.99, "Decay of the moving statistics that samples use.", minimum=0, maximum=0.9999)
+
+
+@dataclass(frozen=True)
+class DiscriminatorSpec:
+    """From an image to one logit: a stride-2 convolution for each entry of `filters`, leaky ReLU, dropout, then a dense layer."""
+
+    filters: tuple[int, ...] = key((64, 128), "Channels of the stride-2 convolutions.")
+    kernel_size: int = key(5, "Side of the convolution kernels.", minimum=2)
+    leaky_slope: float = key(0.2, "Slope of the leaky ReLU below zero.", minimum=0, maximum=1)
+    dropout: float = key(0.3, "Share of activations dropped after each convolution.", minimum=0, maximum=0.95)
+    normalize: bool = key(False, "Batch normalization in all but the first layer (the paper).")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The two networks. Changing any of it makes another model: old checkpoints are refused."""
+
+    image_size: tuple[int, int] = key((28, 28), "Height and width in pixels; each divisible by 2 once per entry of `generator.filters`.")
+    channels: int = key(1, "1 for grey, 3 for RGB.", minimum=1, maximum=4)
+    init_stddev: float | None = key(
+        None, "Initial weights: normal with this deviation (the paper: 0.02); unset: Glorot uniform, the default of Keras.", above=0
+    )
+    generator: GeneratorSpec = section(GeneratorSpec, "The generator.")
+    discriminator: DiscriminatorSpec = section(DiscriminatorSpec, "The discriminator.")
+
+
+@dataclass(frozen=True)
+class OptimizerSpec:
+    """One optimizer; both networks have their own."""
+
+    name: str = key("rmsprop", "Keras optimizer.", choices=("rmsprop", "adam"))
+    learning_rate: float = key(0.001, "Step size.", above=0)
+    beta_1: float = key(0.9, "Adam's momentum; the paper takes 0.5.", minimum=0, maximum=0.9999)
+    beta_2: float = key(0.999, "Adam's second-moment decay.", minimum=0, maximum=0.99999)
+    rho: float = key(0.9, "RMSprop's decay.", minimum=0, maximum=0.9999)
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """How the two networks are trained."""
+
+    global_batch_size: int = key(32, "Real images per step over all replicas; divisible by their number.", minimum=1)
+    epochs: float | None = key(10.0, "Passes over the data; give either this or `steps`.", above=0)
+    steps: int | None = key(None, "Steps in all; wins over `epochs`.", minimum=1)
+    updates: str = key(
+        "alternating",
+        "`alternating`: D, then G on fresh noise; `simultaneous`: both from one forward pass (cheaper).",
+        choices=("alternating", "simultaneous"),
+    )
+    generator_optimizer: OptimizerSpec = section(OptimizerSpec, "The generator's optimizer.")
+    discriminator_optimizer: OptimizerSpec = section(OptimizerSpec, "The discriminator's optimizer.")
+    real_label: float = key(
+        1.0, "Target of D for real images; 0.9 is one-sided label smoothing (Salimans et al. 2016).", above=0.5, maximum=1.0
+    )
+    ema_decay: float = key(
+        0.0, "Decay of the averaged generator that samples and `generator.keras` use; 0: the generator itself.", minimum=0, maximum=0.99999
+    )
+    batch_norm: str = key(
+        "local",
+        "`local` statistics per replica, averaged at every call, or `synchronized` in each forward pass.",
+        choices=("local", "synchronized"),
+    )
+    steps_per_call: int = key(20, "Steps inside one TensorFlow call; the run looks up (metrics, signals) in between.", minimum=1)
+    precision: str = key("float32", "`bfloat16` computes in bfloat16 with float32 weights.", choices=("float32", "bfloat16"))
+    jit_compile: bool = key(False, "Compile forward and backward passes with XLA; needs `batch_norm: local`.")
+
+
+@dataclass(frozen=True)
+class CheckpointSpec:
+    """When the state is saved, and how many are kept."""
+
+    every_steps: int = key(500, "Steps between checkpoints; the last step always has one.", minimum=1)
+    keep: int = key(3, "Newest checkpoints kept.", minimum=1)
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """Grids of generated images from one fixed latent batch."""
+
+    every_steps: int | None = key(None, "Steps between grids; unset: once per epoch.", minimum=1)
+    rows: int = key(5, "Rows of the grid.", minimum=1, maximum=32)
+    columns: int = key(5, "Columns of the grid.", minimum=1, maximum=32)
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """The processes that train together."""
+
+    count: int = key(2, "Worker processes.", minimum=1)
+    gpus: int = key(0, "GPUs per worker; 0 trains on CPU.", minimum=0)
+    cpus: float = key(1.0, "CPU cores per worker, also its number of compute threads.", above=0)
+    max_restarts: int = key(3, "Times the group is started again after a crash before the run gives up.", minimum=0)
+    start_timeout_seconds: float = key(300.0, "Seconds to wait for a cluster with room for all workers.", above=0)
+    collective_timeout_seconds: float = key(600.0, "Seconds before a collective operation without an answer fails.", above=0)
+
+
+@dataclass(frozen=True)
+class MetricsSpec:
+    """What Prometheus scrapes."""
+
+    enabled: bool = key(True, "Serve metrics from every worker.")
+    port: int = key(9400, "Port of the first worker of a node, the next worker has the next; 0: any free port.", minimum=0, maximum=65535)
+    every_seconds: float = key(1.0, "Least seconds between updates of the progress bar.", above=0)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run: everything in `run.yaml`."""
+
+    uri: str = key("", "The run folder, for checkpoints and samples: `s3://bucket/prefix`, `file:///folder` or a path. Required.")
+    preset: str | None = key(None, "The preset that these values started from; its values stand below those of this file.")
+    seed: int = key(0, "Seed of weights, latents, dropout and image order.", minimum=0, maximum=2**31 - 1)
+    data: DataSpec = section(DataSpec, "Images.")
+    model: ModelSpec = section(ModelSpec, "Networks.")
+    training: TrainingSpec = section(TrainingSpec, "Training.")
+    checkpoints: CheckpointSpec = section(CheckpointSpec, "Checkpoints.")
+    samples: SampleSpec = section(SampleSpec, "Sample grids.")
+    workers: WorkerSpec = section(WorkerSpec, "Workers.")
+    metrics: MetricsSpec = section(MetricsSpec, "Metrics.")
+    storage: StorageSpec = section(StorageSpec, "Object store.")
+
+    @property
+    def num_replicas(self) -> int:
+        """Replicas over all workers: one per GPU, or one per worker on CPU."""
+        return self.workers.count * max(1, self.workers.gpus)
+
+    @property
+    def replica_batch_size(self) -> int:
+        """Real images per replica and step."""
+        return self.training.global_batch_size // self.num_replicas

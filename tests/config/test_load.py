@@ -1,0 +1,121 @@
+"""Configuration: what is accepted, what is refused, and with which words."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from job.config.errors import ConfigError
+from job.config.load import all_keys, load_run, preset_names, to_yaml
+
+REQUIRED = ["uri=runs/one", "data.uri=packed"]
+
+
+def refusal(*overrides: str, preset: str | None = "notebook", path: Path | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_run(preset, path, [*REQUIRED, *overrides])
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.stesp=3", "training.stesp: unknown key; did you mean training.steps?"),
+        ("trainig.steps=3", "trainig: unknown key; did you mean training?"),
+        ("steps=3", "steps: unknown key; did you mean training.steps?"),
+        ("storage.aws_secret_access_key=x", "credentials do not belong in a configuration"),
+        ("workers.count=two", "workers.count is 'two' (text); expected a whole number"),
+        ("workers.count=1.5", "workers.count is 1.5 (a number); expected a whole number"),
+        ("workers.count=0", "workers.count is 0; expected at least 1"),
+        ("workers=3", "workers is 3; expected a section with keys of its own"),
+        ("data.verify=3", "data.verify is 3 (a whole number); expected true or false"),
+        ("model.generator.filters=[a]", "expected a list of one or more positive whole numbers"),
+        ("model.image_size=[28, 28, 1]", "model.image_size is [28, 28, 1]; expected a list of 2 positive whole numbers"),
+        ("training.updates=both", "training.updates is 'both'; expected one of alternating, simultaneous"),
+        ("training.real_label=0.5", "training.real_label is 0.5; expected more than 0.5"),
+        ("training.generator_optimizer.learning_rate=.nan", "expected a number"),
+        (
+            "training.global_batch_size=100",
+            "training.global_batch_size is 100; expected a multiple of the 8 replicas (for example 96 or 104)",
+        ),
+        ("training.global_batch_size=3", "training.global_batch_size is 3; expected a multiple of the 8 replicas (for example 8)"),
+        ("model.image_size=30", "model.image_size has height 30; expected a multiple of 4"),
+        ("preset=notbook", "preset is 'notbook'; expected one of dcgan128, dcgan32, dcgan64, fashion, notebook; did you mean notebook?"),
+        ("nonsense", "--set nonsense: expected key=value"),
+        ("uri=", "uri is None"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_key_found_and_expected(override: str, message: str) -> None:
+    assert message in refusal("workers.count=8", override, preset=None if override.startswith("preset") else "notebook")
+
+
+def test_combinations_that_cannot_train_are_refused() -> None:
+    assert "expected alternating updates with batch normalization in D" in refusal(
+        "model.discriminator.normalize=true", "training.updates=simultaneous"
+    )
+    assert "expected batch_norm: local" in refusal("training.jit_compile=true", "training.batch_norm=synchronized")
+    assert "expected one of them" in refusal("training.epochs=null")
+    assert "data.uri is not set" in refusal("data.uri=''")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[1, 2]", "found a list at the top"), ("a: [", "not valid YAML"), ("seed: 1\nsede: 2", "sede: unknown key; did you mean seed?")],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    assert message in refusal(path=path)
+
+
+def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:
+    assert "No such file" in refusal(path=tmp_path / "none.yaml")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x80")
+    assert "not a text file" in refusal(path=binary)
+
+
+def test_later_sources_win(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("preset: notebook\ntraining: {global_batch_size: 48, generator_optimizer: {learning_rate: 2e-4}}\n")
+    spec = load_run(path=path, overrides=[*REQUIRED, "training.global_batch_size=64"])
+    assert spec.training.global_batch_size == 64  # --set over the file
+    assert spec.training.generator_optimizer.learning_rate == 2e-4  # the file over the preset
+    assert spec.training.generator_optimizer.name == "rmsprop"  # the preset's other keys stay
+    assert spec.preset == "notebook"
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_a_preset_trains_and_its_yaml_reads_back_equal(preset: str, tmp_path: Path) -> None:
+    spec = load_run(preset, overrides=REQUIRED)
+    path = tmp_path / "run.yaml"
+    path.write_text(to_yaml(spec))
+    assert load_run(path=path) == spec
+
+
+def test_the_notebook_preset_is_the_notebooks_recipe() -> None:
+    spec = load_run("notebook", overrides=REQUIRED)
+    assert (spec.training.global_batch_size, spec.training.epochs, spec.training.updates) == (32, 10.0, "alternating")
+    assert (spec.model.generator.latent_size, spec.model.generator.filters, spec.model.generator.activation) == (100, (128, 64), "selu")
+    assert (spec.model.discriminator.filters, spec.model.discriminator.leaky_slope, spec.model.discriminator.dropout) == (
+        (64, 128),
+        0.2,
+        0.3,
+    )
+    for optimizer in (spec.training.generator_optimizer, spec.training.discriminator_optimizer):
+        assert (optimizer.name, optimizer.learning_rate, optimizer.rho) == ("rmsprop", 0.001, 0.9)
+    assert (spec.training.real_label, spec.training.ema_decay, spec.samples.rows, spec.samples.columns) == (1.0, 0.0, 5, 5)
+
+
+def test_every_key_of_a_preset_file_is_known() -> None:
+    folder = Path(__file__).parents[2] / "job" / "config" / "presets"
+    for path in folder.glob("*.yaml"):
+        assert set(_dotted(yaml.safe_load(path.read_text()))) <= set(all_keys())
+
+
+def _dotted(values: dict, prefix: str = "") -> list[str]:
+    names = []
+    for name, value in values.items():
+        names += _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+    return names
