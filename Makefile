@@ -1,0 +1,117 @@
+# Every command that README, CI and people use. `make` alone lists them.
+#
+#   make demo                 trains on two workers and leaves a grid of generated images
+#   make demo DATA=my-images  the same on your own folder, archive or IDX file
+#   make test                 what CI runs
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+DATA ?=
+PYTEST_ARGS ?=
+BIN := .venv/bin
+TOOLS := $(CURDIR)/.tools/bin
+UV_VERSION := 0.13.9
+
+# Finds the built tools first; BIN is in it for the programs that tests start by name (`ray`, `dcgan-train`).
+export PATH := $(TOOLS):$(CURDIR)/$(BIN):$(PATH)
+
+say = @printf '\033[1m==>\033[0m %s\n'
+install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' Makefile
+
+# --- set-up ---------------------------------------------------------------------------------------------------------------------------
+
+$(BIN)/pip:
+	$(say) "Making .venv with $(PYTHON)"
+	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON): not found; install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "$$("$(PYTHON)" --version 2>&1) is $(PYTHON); expected Python 3.11, 3.12 or 3.13. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make a virtual environment; install Debian's python3-venv: apt-get install python3-venv" >&2; exit 1; }
+	@"$(PYTHON)" -m venv .venv
+
+# A stamp is newer than what it was installed from; a second `make` then does nothing. The development lock holds the runtime one whole.
+.venv/.runtime: requirements.lock pyproject.toml | $(BIN)/pip
+	$(say) "Installing requirements.lock into .venv (about 3 GB on disk, minutes the first time)"
+	@$(install) --require-hashes -r requirements.lock
+	@$(install) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: requirements-dev.lock requirements.lock pyproject.toml | $(BIN)/pip
+	$(say) "Installing requirements-dev.lock into .venv (about 3 GB on disk, minutes the first time)"
+	@$(install) --require-hashes -r requirements-dev.lock
+	@$(install) --no-deps --no-build-isolation -e .
+	@touch .venv/.runtime $@
+
+.PHONY: venv
+venv: .venv/.dev ## Make .venv with everything, from the hashed lock
+
+.PHONY: tools
+tools: ## Build the servers that tests talk to into .tools/bin (needs Go)
+	$(say) "Building the tests' tools into .tools/bin"
+	@bash tests/tools/build.sh
+	@command -v prometheus >/dev/null || { echo "prometheus: not found; install Debian's: apt-get install --no-install-recommends prometheus" >&2; exit 1; }
+
+# --- use ------------------------------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: .venv/.runtime ## Train for a few minutes on two workers; DATA=<folder, archive or IDX> for your own images
+	@.venv/bin/python -m job demo $(if $(DATA),--data "$(DATA)")
+
+# --- checks ---------------------------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: .venv/.dev lint ## Lint, types, then all tests; PYTEST_ARGS="-k word" for some of them
+	@$(MAKE) tools || { test "$${DCGAN_REQUIRE_TOOLS:-}" != 1 && echo "The tests of missing tools are skipped, each by name." >&2; }
+	$(say) "All tests"
+	@$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
+
+.PHONY: test-fast
+test-fast: .venv/.dev ## Only the tests that start no server, no Ray and no training: seconds
+	$(say) "Unit tests"
+	@$(BIN)/python -m pytest -q -m "not s3 and not prometheus and not cluster and not training" $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: .venv/.dev ## ruff and mypy (strict on job/config, job/storage and job/data)
+	$(say) "ruff check, ruff format --check, mypy"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+.PHONY: format
+format: .venv/.dev ## Put the code in the one format, and fix what ruff can
+	$(say) "ruff format, ruff check --fix"
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+# --- upkeep ---------------------------------------------------------------------------------------------------------------------------
+
+.tools/uv-$(UV_VERSION)/bin/uv: | $(BIN)/pip
+	$(say) "Installing uv $(UV_VERSION) into .tools"
+	@$(BIN)/python -m venv .tools/uv-$(UV_VERSION)
+	@.tools/uv-$(UV_VERSION)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# One universal resolution: the same files install on Python 3.11 to 3.13, Linux and macOS. The others are held to the versions of the first.
+compile = .tools/uv-$(UV_VERSION)/bin/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
+
+.PHONY: lock
+lock: .tools/uv-$(UV_VERSION)/bin/uv ## Write the lock files from pyproject.toml; UPGRADE=1 for newer versions
+	$(say) "Resolving requirements.lock, requirements-dev.lock, requirements-gpu.lock"
+	@$(compile) --output-file requirements.lock
+	@$(compile) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
+	@$(compile) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock
+
+.PHONY: clean
+clean: ## Remove .venv, .tools, .demo and caches
+	$(say) "Removing .venv, .tools, .demo and caches"
+	@rm -rf .venv .tools .demo build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,47 @@
+"""The program answers at once: loading its commands loads no framework.
+
+Each check is a fresh interpreter, as a user starts it: in this one pytest has loaded half of the libraries already.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("tensorflow", "keras", "ray", "boto3", "botocore", "scipy", "PIL", "pandas", "pyarrow")
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def loaded_by(statement: str) -> list[str]:
+    """Which of the heavy libraries are there after ``statement``."""
+    result = python("-c", f"import sys\n{statement}\nprint(*(name for name in {HEAVY} if name in sys.modules))")
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+def test_the_check_sees_a_heavy_library() -> None:
+    assert loaded_by("import PIL") == ["PIL"]
+
+
+def test_the_commands_load_no_framework() -> None:
+    assert loaded_by("import job.cli.main") == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]], ids=" ".join)
+def test_help_takes_less_than_half_a_second(arguments: list[str]) -> None:
+    seconds = []
+    for _ in range(6):
+        started = time.perf_counter()
+        result = python("-m", "job", *arguments)
+        seconds.append(time.perf_counter() - started)
+        assert result.returncode == 0, result.stderr
+        assert "Usage:" in result.stdout
+    # The first start may have to write the .pyc files.
+    assert statistics.median(seconds[1:]) < 0.5, seconds
