@@ -1,0 +1,167 @@
+"""One training step of one replica, as a function of (real images, step, place in the global batch).
+
+Knows nothing of K steps per call, of input pipelines or of checkpoints. Losses are sums over the replica's samples divided by the *global*
+batch, so that sums over replicas (which is what Keras optimizers compute) are means over the global batch. Suffixes: B replica batch.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from job.config.spec import RunSpec
+from job.gan import losses
+from job.gan.discriminator import dropout_masks
+from job.gan.latents import sample_latents
+from job.gan.networks import Networks
+from job.gan.streams import Purpose, uniform_rows
+
+METRICS = ("discriminator_loss", "generator_loss", "real_probability", "fake_probability")
+
+
+class Place(NamedTuple):
+    """Where a replica's part of a step stands: the step and the index of its first image in the global batch, both int64 scalars."""
+
+    step: tf.Tensor
+    first_index: tf.Tensor
+
+
+Step = Callable[[tf.Tensor, Place], tf.Tensor]
+
+
+def build_step(spec: RunSpec, networks: Networks) -> Step:
+    """The step as ``step(real uint8 [B, H, W, C], place) -> float32 [4]``: this replica's share of ``METRICS``, to be summed over replicas."""
+    gradients = _alternating if spec.training.updates == "alternating" else _simultaneous
+    return gradients(spec, networks)
+
+
+def decode(images: tf.Tensor) -> tf.Tensor:
+    """Pixels 0..255, uint8, to [-1, 1], float32: the range of the generator's tanh."""
+    return tf.cast(images, tf.float32) * (1.0 / 127.5) - 1.0
+
+
+def encode(images: tf.Tensor) -> tf.Tensor:
+    """[-1, 1] to pixels 0..255, uint8, rounded to the nearest."""
+    return tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
+
+
+def _alternating(spec: RunSpec, networks: Networks) -> Step:
+    """D on fake and real images; then G, on fresh latents, against the D just updated (the notebook and the paper)."""
+    noise = _Noise(spec, networks)
+    generator, discriminator = networks.generator, networks.discriminator
+    batch = spec.training.global_batch_size
+
+    @_compiled(spec)
+    def discriminator_gradients(images, place):
+        real = noise.flip(decode(images), place)
+        fake = generator(noise.latents(Purpose.LATENTS_DISCRIMINATOR, place, len(images)), training=True)
+        with tf.GradientTape() as tape:
+            fake_logits, real_logits = noise.judge(fake, real, place)
+            loss = _discriminator_loss(spec, fake_logits, real_logits)
+        metrics = [loss, tf.reduce_sum(tf.sigmoid(real_logits)) / batch, tf.reduce_sum(tf.sigmoid(fake_logits)) / batch]
+        return tape.gradient(loss, _weights(discriminator)), metrics
+
+    @_compiled(spec)
+    def generator_gradients(place, num_images):
+        with tf.GradientTape() as tape:
+            fake = generator(noise.latents(Purpose.LATENTS_GENERATOR, place, num_images), training=True)
+            logits = discriminator([fake, *noise.masks(Purpose.DROPOUT_GENERATOR, place, num_images)], training=True)
+            loss = tf.reduce_sum(losses.generator_loss(logits)) / batch
+        return tape.gradient(loss, _weights(generator)), loss
+
+    def step(images: tf.Tensor, place: Place) -> tf.Tensor:
+        gradients, (d_loss, real_probability, fake_probability) = discriminator_gradients(images, place)
+        networks.discriminator_optimizer.apply(gradients, discriminator.trainable_variables)
+        gradients, g_loss = generator_gradients(place, images.shape[0])
+        networks.generator_optimizer.apply(gradients, generator.trainable_variables)
+        _average_generator(spec, networks)
+        return tf.stack([d_loss, g_loss, real_probability, fake_probability])
+
+    return step
+
+
+def _simultaneous(spec: RunSpec, networks: Networks) -> Step:
+    """Both from one forward pass and one backward pass through D (see ``losses.generator_over_discriminator_gradient``)."""
+    noise = _Noise(spec, networks)
+    generator, discriminator = networks.generator, networks.discriminator
+    batch = spec.training.global_batch_size
+
+    @_compiled(spec)
+    def both_gradients(images, place):
+        real = noise.flip(decode(images), place)
+        with tf.GradientTape() as generator_tape:
+            fake = generator(noise.latents(Purpose.LATENTS_GENERATOR, place, len(images)), training=True)
+        with tf.GradientTape() as tape:
+            tape.watch(fake)
+            fake_logits, real_logits = noise.judge(fake, real, place)
+            d_loss = _discriminator_loss(spec, fake_logits, real_logits)
+        *d_gradients, at_fake = tape.gradient(d_loss, [*_weights(discriminator), fake])
+        # D's loss is a mean over 2 batches (fake and real), G's over one: hence the factor 2.
+        factor = 2.0 * losses.generator_over_discriminator_gradient(fake_logits)
+        g_gradients = generator_tape.gradient(fake, _weights(generator), output_gradients=at_fake * factor[:, None, None, None])
+        g_loss = tf.reduce_sum(losses.generator_loss(fake_logits)) / batch
+        metrics = [d_loss, g_loss, tf.reduce_sum(tf.sigmoid(real_logits)) / batch, tf.reduce_sum(tf.sigmoid(fake_logits)) / batch]
+        return d_gradients, g_gradients, tf.stack(metrics)
+
+    def step(images: tf.Tensor, place: Place) -> tf.Tensor:
+        d_gradients, g_gradients, metrics = both_gradients(images, place)
+        networks.discriminator_optimizer.apply(d_gradients, discriminator.trainable_variables)
+        networks.generator_optimizer.apply(g_gradients, generator.trainable_variables)
+        _average_generator(spec, networks)
+        return metrics
+
+    return step
+
+
+class _Noise:
+    """All that is drawn in a step, keyed by the place of each sample."""
+
+    def __init__(self, spec: RunSpec, networks: Networks):
+        self._spec = spec
+        self._discriminator = networks.discriminator
+
+    def latents(self, purpose: Purpose, place: Place, num_images) -> tf.Tensor:
+        return sample_latents(self._spec.seed, purpose, place.step, place.first_index, num_images, self._spec.model.generator.latent_size)
+
+    def masks(self, purpose: Purpose, place: Place, num_images) -> list[tf.Tensor]:
+        rate = self._spec.model.discriminator.dropout
+        return dropout_masks(self._discriminator, rate, self._spec.seed, purpose, place.step, place.first_index, num_images)
+
+    def flip(self, images: tf.Tensor, place: Place) -> tf.Tensor:
+        if not self._spec.data.horizontal_flip:
+            return images
+        numbers = uniform_rows(self._spec.seed, Purpose.FLIP, place.step, place.first_index, len(images), 1)
+        return tf.where(numbers[:, :, None, None] < 0.5, images[:, :, ::-1], images)
+
+    def judge(self, fake: tf.Tensor, real: tf.Tensor, place: Place) -> tuple[tf.Tensor, tf.Tensor]:
+        """Logits of D for fake and for real images: as one batch (faster), or as two where D's batch statistics must not mix them."""
+        num_images = real.shape[0]
+        fake_masks = self.masks(Purpose.DROPOUT_FAKE, place, num_images)
+        real_masks = self.masks(Purpose.DROPOUT_REAL, place, num_images)
+        if self._spec.model.discriminator.normalize:
+            return self._discriminator([fake, *fake_masks], training=True), self._discriminator([real, *real_masks], training=True)
+        masks = [tf.concat(pair, axis=0) for pair in zip(fake_masks, real_masks, strict=True)]
+        logits = self._discriminator([tf.concat([fake, real], axis=0), *masks], training=True)
+        return logits[:num_images], logits[num_images:]
+
+
+def _discriminator_loss(spec: RunSpec, fake_logits: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
+    fake = tf.reduce_sum(losses.discriminator_loss_fake(fake_logits))
+    real = tf.reduce_sum(losses.discriminator_loss_real(real_logits, spec.training.real_label))
+    return (fake + real) / (2 * spec.training.global_batch_size)
+
+
+def _weights(network) -> list:
+    """Trainable weights as TensorFlow's own variables: a gradient tape knows those, and Keras' wrappers only by accident."""
+    return [variable.value for variable in network.trainable_variables]
+
+
+def _average_generator(spec: RunSpec, networks: Networks) -> None:
+    """ema := decay * ema + (1 - decay) * weight, per replica; every replica computes the same value."""
+    for average, weight in zip(networks.ema, networks.generator.trainable_variables, strict=bool(networks.ema)):
+        average.assign(spec.training.ema_decay * average + (1.0 - spec.training.ema_decay) * weight.value)
+
+
+def _compiled(spec: RunSpec):
+    """Gradients may be one XLA program; applying them may not, because collective operations do not go into one."""
+    return tf.function(jit_compile=True) if spec.training.jit_compile else lambda function: function
