@@ -1,0 +1,108 @@
+"""Grids of generated images as PNG, and the GIF that shows a run's grids one after the other.
+
+Knows no model and no store: uint8 pixels in, encoded bytes out.
+"""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+# A picture of a 28-pixel garment is hard to judge below about this size on a screen.
+READABLE_PIXELS = 96
+CAPTION_PIXELS = 28
+CAPTION_FONT_PIXELS = 18
+SMALLEST_FONT_PIXELS = 8
+WHITE = 255
+
+
+def image_grid(images: npt.NDArray[np.uint8], rows: int, columns: int, scale: int | None = None, padding: int = 4) -> Image.Image:
+    """``images`` ``[B, H, W, C]`` (uint8, C 1 or 3), row by row, on white; grey images make a grey picture.
+
+    Each is enlarged ``scale`` times without smoothing (unset: just enough to be readable) and has ``padding`` pixels around it. Fewer
+    images than ``rows * columns`` leave the last cells white. Raises ``ValueError`` for any other shape or type, or more images than cells.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
+        raise ValueError(f"images are {images.dtype} {list(images.shape)}; expected uint8 [B, H, W, C] with 1 or 3 channels")
+    num_images, height, width, channels = images.shape
+    if rows < 1 or columns < 1 or num_images > rows * columns:
+        raise ValueError(f"{num_images} images on a grid of {rows} x {columns}; expected at most rows * columns")
+    scale = max(1, -(-READABLE_PIXELS // max(height, width))) if scale is None else scale
+    if scale < 1 or padding < 0:
+        raise ValueError(f"scale is {scale} and padding {padding}; expected at least 1 and 0")
+    large = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    step_down, step_right = height * scale + padding, width * scale + padding
+    canvas = np.full((rows * step_down + padding, columns * step_right + padding, channels), WHITE, np.uint8)
+    for index, image in enumerate(large):
+        top, left = padding + index // columns * step_down, padding + index % columns * step_right
+        canvas[top : top + height * scale, left : left + width * scale] = image
+    return Image.fromarray(canvas[:, :, 0] if channels == 1 else canvas)
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """``image`` encoded as PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def progress_gif(
+    frames: Iterable[bytes],
+    labels: Sequence[str],
+    seconds_per_frame: float = 0.25,
+    last_frame_seconds: float = 2.0,
+    max_frames: int = 100,
+) -> bytes:
+    """A looping GIF of the PNGs in ``frames``, each with its label below it; the last is held longer.
+
+    At most ``max_frames`` of them, evenly chosen, the first and the last always among them. Only those are decoded and kept, so ``frames``
+    may read a long run one by one. Raises ``ValueError`` where frames and labels differ in number, or frames in size.
+    """
+    if not labels or max_frames < 2:
+        raise ValueError(f"{len(labels)} labels and max_frames {max_frames}; expected at least 1 and 2")
+    chosen = evenly_chosen(len(labels), max_frames)
+    pictures = _captioned(frames, labels, frozenset(chosen))
+    first = next(pictures)
+    durations = [round(seconds_per_frame * 1000)] * (len(chosen) - 1) + [round(last_frame_seconds * 1000)]
+    buffer = io.BytesIO()
+    first.save(buffer, format="GIF", save_all=True, append_images=pictures, duration=durations, loop=0)
+    return buffer.getvalue()
+
+
+def evenly_chosen(num_items: int, most: int) -> list[int]:
+    """At most ``most`` (2 or more) indices below ``num_items``, evenly spread, with the first and the last; ascending."""
+    return [int(index) for index in np.linspace(0, num_items - 1, min(num_items, most)).round()]
+
+
+def _captioned(frames: Iterable[bytes], labels: Sequence[str], chosen: frozenset[int]) -> Iterator[Image.Image]:
+    """The chosen frames as pictures with their captions; counts all of them."""
+    size: tuple[int, int] | None = None
+    count = 0
+    for index, data in enumerate(frames):
+        count += 1
+        if index >= len(labels) or index not in chosen:
+            continue
+        with Image.open(io.BytesIO(data)) as file:
+            grid = file.convert("L" if file.mode in ("1", "L") else "RGB")
+        size = size or grid.size
+        if grid.size != size:
+            raise ValueError(f"frame {index} is {grid.width} x {grid.height} pixels; expected {size[0]} x {size[1]} as the first")
+        yield _with_caption(grid, labels[index])
+    if count != len(labels):
+        raise ValueError(f"{count} frames with {len(labels)} labels; expected one label for each frame")
+
+
+def _with_caption(grid: Image.Image, text: str) -> Image.Image:
+    """``grid`` with a white strip below it that holds ``text``, centred, smaller where it would not fit."""
+    white = WHITE if grid.mode == "L" else (WHITE, WHITE, WHITE)
+    picture = Image.new(grid.mode, (grid.width, grid.height + CAPTION_PIXELS), white)
+    picture.paste(grid, (0, 0))
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(CAPTION_FONT_PIXELS)
+    fit = 0.95 * grid.width / max(1.0, draw.textlength(text, font=font))
+    if fit < 1:
+        font = ImageFont.load_default(max(SMALLEST_FONT_PIXELS, int(CAPTION_FONT_PIXELS * fit)))
+    draw.text((grid.width / 2, grid.height + CAPTION_PIXELS / 2), text, fill=0 if grid.mode == "L" else (0, 0, 0), font=font, anchor="mm")
+    return picture

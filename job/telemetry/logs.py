@@ -1,0 +1,139 @@
+"""Log lines of the program: one JSON object a line on workers, short readable lines on a terminal. Values of secrets are masked in both.
+
+Only the ``dcgan`` loggers are touched; what Ray, TensorFlow and boto3 log goes where they send it.
+
+    configure("info", rank=0, run="one", as_json=True)
+    log = logging.getLogger("dcgan.training")
+    log.info("checkpoint committed", extra={"fields": {"step": 1200, "seconds": 3.2}})
+    {"time": "2026-11-23T21:55:17.123Z", "level": "info", "run": "one", "rank": 0, "step": 1200, "event": "checkpoint ...", "fields": {...}}
+"""
+
+import json
+import logging
+import math
+import numbers
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.style import Style
+
+SECRET_VARIABLES = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "RAY_AUTH_TOKEN",
+)
+MASK = "***"
+LEVEL_STYLES = {"warning": Style(color="yellow"), "error": Style(color="red", bold=True), "critical": Style(color="red", bold=True)}
+DIM = Style(dim=True)
+
+
+def mask_secrets(text: str) -> str:
+    """``text`` with the present values of the secret variables replaced by ``***``, also where they are URL-quoted (presigned links)."""
+    values = {os.environ.get(name, "") for name in SECRET_VARIABLES} - {""}
+    # The longest first: one value may be the beginning of another.
+    for value in sorted(values | {quote(value, safe="") for value in values}, key=len, reverse=True):
+        text = text.replace(value, MASK)
+    return text
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can say it, masked: NaN and infinity as text, any other number as int or float, the unknown as its ``str``."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, Mapping):
+        return {mask_secrets(str(name)): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    return mask_secrets(str(value))
+
+
+class JsonFormatter(logging.Formatter):
+    """One event as one line of JSON, with the same keys in the same order each time; ``step`` is lifted out of the fields."""
+
+    def __init__(self, rank: int | None, run: str | None) -> None:
+        super().__init__()
+        self._origin = {"run": run, "rank": rank}
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = dict(getattr(record, "fields", {}))
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        event: dict[str, Any] = {"time": time, "level": record.levelname.lower(), **self._origin, "step": fields.pop("step", None)}
+        event = {name: value for name, value in event.items() if value is not None}
+        event |= {"event": record.getMessage(), "fields": fields}
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        return json.dumps(plain(event), ensure_ascii=False)
+
+
+class TerminalFormatter(logging.Formatter):
+    """``21:55:17 checkpoint committed  step 1200  seconds 3.2``, in local time, with the level where it is not info."""
+
+    def __init__(self, rank: int | None, color_system: ColorSystem | None) -> None:
+        super().__init__()
+        self._rank = rank
+        self._color_system = color_system
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = record.levelname.lower()
+        fields = {} if self._rank is None else {"rank": self._rank}
+        fields |= getattr(record, "fields", {})
+        parts = [self._paint(self.formatTime(record, "%H:%M:%S"), DIM)]
+        if level != "info":
+            parts.append(self._paint(level, LEVEL_STYLES.get(level, DIM)))
+        parts.append(record.getMessage())
+        line = " ".join(parts) + "".join(f"  {self._paint(name, DIM)} {_short(value)}" for name, value in fields.items())
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return mask_secrets(line)
+
+    def _paint(self, text: str, style: Style) -> str:
+        return style.render(text, color_system=self._color_system)
+
+
+class StandardErrorHandler(logging.Handler):
+    """Writes to the standard error of the moment, so that lines logged while a progress bar is shown land above it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:  # the contract of logging: a broken log line must not break the program
+            self.handleError(record)
+
+
+def configure(level: str = "info", rank: int | None = None, run: str | None = None, as_json: bool = False) -> None:
+    """Send the ``dcgan`` loggers to standard error from ``level`` up; called again, it replaces what it did before.
+
+    Raises ``ValueError`` for a level that logging does not know.
+    """
+    handler = StandardErrorHandler()
+    handler.setFormatter(JsonFormatter(rank, run) if as_json else TerminalFormatter(rank, _color_system()))
+    logger = logging.getLogger("dcgan")
+    logger.setLevel(level.upper())
+    logger.handlers[:] = [handler]
+    # Ray puts handlers of its own on the root logger, which would print every line again.
+    logger.propagate = False
+
+
+def _color_system() -> ColorSystem | None:
+    """The colours standard error can show: none where it is no terminal, is a dumb one, or NO_COLOR is set."""
+    console = Console(stderr=True)
+    if not console.is_terminal or console.is_dumb_terminal or console.no_color:
+        return None
+    return ColorSystem.STANDARD
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,164 @@
+"""The instruments: what each report and checkpoint moves, and that the documentation lists exactly these."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import Metric
+
+from job.telemetry.metrics import WorkerMetrics
+from tests.telemetry.reports import report
+
+DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+LABELS = {"run": "garments", "rank": "3"}
+
+
+class Clock:
+    seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def metrics(clock: Clock) -> WorkerMetrics:
+    return WorkerMetrics("garments", rank=3, clock=clock)
+
+
+def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, LABELS | labels)
+
+
+def exposed_name(family: Metric) -> str:
+    return family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+
+
+def test_the_documentation_lists_every_metric_and_no_other(metrics: WorkerMetrics) -> None:
+    metrics.observe(report(), num_steps=1)
+    metrics.build_info("0.1.0", "fashion", "sha256:1f")
+    families = [family for family in metrics.registry.collect() if family.name.startswith("dcgan_")]
+    known = {}
+    for family in families:
+        labels = {label for sample in family.samples for label in sample.labels} - {"run", "rank", "le"}
+        known[exposed_name(family)] = (family.type, labels, family.documentation)
+    rows = re.findall(r"^\| `(dcgan_\w+)` \| (\w+) \| (.*?) ?\| (.*?) ?\| (.+) \|$", DOCS.read_text(), re.MULTILINE)
+    documented = {name: (kind, set(re.findall(r"`(\w+)`", labels)), meaning) for name, kind, labels, _, meaning in rows}
+    assert documented == known
+    assert {name for name, _, _, unit, _ in rows if unit == "seconds"} == {name for name in known if "_seconds" in name}
+
+
+def test_every_series_says_run_and_rank(metrics: WorkerMetrics) -> None:
+    metrics.observe(report(), num_steps=1)
+    metrics.build_info("0.1.0", "fashion", "sha256:1f")
+    samples = [sample for family in metrics.registry.collect() if family.name.startswith("dcgan_") for sample in family.samples]
+    assert len(samples) > 20
+    assert all(LABELS.items() <= sample.labels.items() for sample in samples)
+
+
+def test_a_report_sets_the_gauges(metrics: WorkerMetrics) -> None:
+    metrics.observe(report(), num_steps=20)
+    assert {name: value(metrics, f"dcgan_{name}") for name in ("step", "target_steps", "epoch", "images_per_second", "world_size")} == {
+        "step": 1240,
+        "target_steps": 18750,
+        "epoch": 0.66,
+        "images_per_second": 1810.4,
+        "world_size": 2,
+    }
+    losses = [value(metrics, f"dcgan_{name}") for name in ("discriminator_loss", "generator_loss", "real_probability", "fake_probability")]
+    assert losses == [0.512, 1.2341, 0.71, 0.24]
+
+
+def test_a_report_counts_the_steps_since_the_one_before(metrics: WorkerMetrics) -> None:
+    metrics.observe(report(step=1240, images=1240 * 32), num_steps=20)
+    metrics.observe(report(step=1250, images=1250 * 32), num_steps=10)
+    assert value(metrics, "dcgan_steps_total") == 30
+    assert value(metrics, "dcgan_images_total") == 30 * 32
+    assert value(metrics, "dcgan_data_wait_seconds_total") == pytest.approx(30 * 0.0005)
+    assert value(metrics, "dcgan_step_seconds_count") == 30
+    assert value(metrics, "dcgan_step_seconds_sum") == pytest.approx(30 * 0.0176)
+    assert value(metrics, "dcgan_step_seconds_bucket", le="0.01") == 0
+    assert value(metrics, "dcgan_step_seconds_bucket", le="0.025") == 30
+
+
+def test_before_the_first_report_counters_are_zero_and_no_loss_is_claimed(metrics: WorkerMetrics) -> None:
+    assert [value(metrics, f"dcgan_{name}_total") for name in ("steps", "images", "data_wait_seconds", "non_finite")] == [0, 0, 0, 0]
+    assert value(metrics, "dcgan_checkpoints_total", outcome="failed") == 0
+    assert value(metrics, "dcgan_checkpoint_last_step") == 0
+    assert value(metrics, "dcgan_generator_loss") is None
+
+
+def test_a_report_of_no_steps_moves_only_gauges(metrics: WorkerMetrics) -> None:
+    metrics.observe(report(step=0, images=0, phase="compile"), num_steps=0)
+    assert value(metrics, "dcgan_step") == 0
+    assert value(metrics, "dcgan_steps_total") == 0
+
+
+def test_restarts_are_absent_until_the_true_number_is_known(metrics: WorkerMetrics) -> None:
+    """A series that goes 0, 2 in a restarted process would be read as two more restarts."""
+    assert value(metrics, "dcgan_restarts_total") is None
+    for _ in range(3):
+        metrics.observe(report(restarts=2), num_steps=1)
+    assert value(metrics, "dcgan_restarts_total") == 2
+    metrics.observe(report(restarts=3), num_steps=1)
+    assert value(metrics, "dcgan_restarts_total") == 3
+
+
+@pytest.mark.parametrize("losses", [{"discriminator_loss": float("nan")}, {"generator_loss": float("inf")}])
+def test_a_loss_that_is_not_finite_is_counted(metrics: WorkerMetrics, losses: dict[str, float]) -> None:
+    metrics.observe(report(), num_steps=1)
+    assert value(metrics, "dcgan_non_finite_total") == 0
+    metrics.observe(report(**losses), num_steps=1)
+    assert value(metrics, "dcgan_non_finite_total") == 1
+
+
+def test_the_age_of_the_checkpoint_is_taken_at_the_scrape(metrics: WorkerMetrics, clock: Clock) -> None:
+    clock.seconds = 107.0
+    assert value(metrics, "dcgan_checkpoint_age_seconds") == 7.0
+    metrics.checkpoint(1200, 3.2, "committed")
+    assert value(metrics, "dcgan_checkpoint_age_seconds") == 0.0
+    clock.seconds = 167.0
+    metrics.checkpoint(1300, 9.0, "failed")
+    assert value(metrics, "dcgan_checkpoint_age_seconds") == 60.0
+
+
+def test_checkpoints_are_counted_by_outcome_and_only_committed_ones_are_timed(metrics: WorkerMetrics) -> None:
+    metrics.checkpoint(1200, 3.2, "committed")
+    metrics.checkpoint(1300, 99.0, "failed")
+    assert value(metrics, "dcgan_checkpoints_total", outcome="committed") == 1
+    assert value(metrics, "dcgan_checkpoints_total", outcome="failed") == 1
+    assert value(metrics, "dcgan_checkpoint_last_step") == 1200
+    assert value(metrics, "dcgan_checkpoint_seconds_count") == 1
+    assert value(metrics, "dcgan_checkpoint_seconds_sum") == 3.2
+
+
+def test_an_unknown_outcome_is_refused(metrics: WorkerMetrics) -> None:
+    with pytest.raises(ValueError, match="outcome is 'lost'; expected one of committed, failed"):
+        metrics.checkpoint(1, 1.0, "lost")  # type: ignore[arg-type]
+
+
+def test_a_worker_that_does_not_save_learns_of_checkpoints_from_reports(metrics: WorkerMetrics, clock: Clock) -> None:
+    clock.seconds = 150.0
+    metrics.observe(report(checkpoint_step=1000), num_steps=1)  # the one it resumed from
+    assert value(metrics, "dcgan_checkpoint_last_step") == 1000
+    assert value(metrics, "dcgan_checkpoint_age_seconds") == 50.0
+    metrics.observe(report(checkpoint_step=1200), num_steps=1)
+    assert value(metrics, "dcgan_checkpoint_last_step") == 1200
+    assert value(metrics, "dcgan_checkpoint_age_seconds") == 0.0
+    clock.seconds = 160.0
+    metrics.observe(report(checkpoint_step=1200), num_steps=1)
+    assert value(metrics, "dcgan_checkpoint_age_seconds") == 10.0
+
+
+def test_the_build_is_told(metrics: WorkerMetrics) -> None:
+    metrics.build_info("0.1.0", "fashion", "sha256:1f")
+    assert value(metrics, "dcgan_build_info", version="0.1.0", preset="fashion", data_fingerprint="sha256:1f") == 1
+
+
+def test_no_series_for_creation_times(metrics: WorkerMetrics) -> None:
+    names = {sample.name for family in metrics.registry.collect() for sample in family.samples}
+    assert not [name for name in names if name.endswith("_created")]

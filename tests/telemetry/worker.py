@@ -1,0 +1,31 @@
+"""A process that serves metrics as a worker does, for tests to scrape: ``python -m tests.telemetry.worker PORT``.
+
+Prints its port, then takes in one report of 20 more steps for each line of its input, and a checkpoint where the line says so.
+"""
+
+import sys
+
+from job.telemetry.metrics import WorkerMetrics
+from job.telemetry.server import MetricsServer
+from tests.telemetry.reports import report
+
+
+def say(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    metrics = WorkerMetrics("garments", rank=1)
+    metrics.build_info("0.1.0", "fashion", "sha256:1f")
+    with MetricsServer(metrics.registry, int(sys.argv[1]), host="127.0.0.1") as server:
+        say(server.port)
+        for number, line in enumerate(sys.stdin, start=1):
+            step = 20 * number
+            metrics.observe(report(step=step, images=32 * step, restarts=1), num_steps=20)
+            if line.strip() in ("committed", "failed"):
+                metrics.checkpoint(step, 3.0, line.strip())
+
+
+if __name__ == "__main__":
+    main()
