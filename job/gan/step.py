@@ -52,27 +52,29 @@ def _alternating(spec: RunSpec, networks: Networks) -> Step:
     batch = spec.training.global_batch_size
 
     @_compiled(spec)
-    def discriminator_gradients(images, place):
-        real = noise.flip(decode(images), place)
-        fake = generator(noise.latents(Purpose.LATENTS_DISCRIMINATOR, place, len(images)), training=True)
+    def discriminator_gradients(real, latents, masks):
+        fake = generator(latents, training=True)
         with tf.GradientTape() as tape:
-            fake_logits, real_logits = noise.judge(fake, real, place)
+            fake_logits, real_logits = _judge(spec, discriminator, fake, real, masks)
             loss = _discriminator_loss(spec, fake_logits, real_logits)
         metrics = [loss, tf.reduce_sum(tf.sigmoid(real_logits)) / batch, tf.reduce_sum(tf.sigmoid(fake_logits)) / batch]
         return tape.gradient(loss, _weights(discriminator)), metrics
 
     @_compiled(spec)
-    def generator_gradients(place, num_images):
+    def generator_gradients(latents, masks):
         with tf.GradientTape() as tape:
-            fake = generator(noise.latents(Purpose.LATENTS_GENERATOR, place, num_images), training=True)
-            logits = discriminator([fake, *noise.masks(Purpose.DROPOUT_GENERATOR, place, num_images)], training=True)
+            logits = discriminator([generator(latents, training=True), *masks], training=True)
             loss = tf.reduce_sum(losses.generator_loss(logits)) / batch
         return tape.gradient(loss, _weights(generator)), loss
 
     def step(images: tf.Tensor, place: Place) -> tf.Tensor:
-        gradients, (d_loss, real_probability, fake_probability) = discriminator_gradients(images, place)
+        num_images = images.shape[0]
+        latents = noise.latents(Purpose.LATENTS_DISCRIMINATOR, place, num_images)
+        real = noise.flip(decode(images), place)
+        gradients, (d_loss, real_probability, fake_probability) = discriminator_gradients(real, latents, noise.pair(place, num_images))
         networks.discriminator_optimizer.apply(gradients, discriminator.trainable_variables)
-        gradients, g_loss = generator_gradients(place, images.shape[0])
+        latents = noise.latents(Purpose.LATENTS_GENERATOR, place, num_images)
+        gradients, g_loss = generator_gradients(latents, noise.masks(Purpose.DROPOUT_GENERATOR, place, num_images))
         networks.generator_optimizer.apply(gradients, generator.trainable_variables)
         _average_generator(spec, networks)
         return tf.stack([d_loss, g_loss, real_probability, fake_probability])
@@ -87,13 +89,12 @@ def _simultaneous(spec: RunSpec, networks: Networks) -> Step:
     batch = spec.training.global_batch_size
 
     @_compiled(spec)
-    def both_gradients(images, place):
-        real = noise.flip(decode(images), place)
+    def both_gradients(real, latents, masks):
         with tf.GradientTape() as generator_tape:
-            fake = generator(noise.latents(Purpose.LATENTS_GENERATOR, place, len(images)), training=True)
+            fake = generator(latents, training=True)
         with tf.GradientTape() as tape:
             tape.watch(fake)
-            fake_logits, real_logits = noise.judge(fake, real, place)
+            fake_logits, real_logits = _judge(spec, discriminator, fake, real, masks)
             d_loss = _discriminator_loss(spec, fake_logits, real_logits)
         *d_gradients, at_fake = tape.gradient(d_loss, [*_weights(discriminator), fake])
         # D's loss is a mean over 2 batches (fake and real), G's over one: hence the factor 2.
@@ -104,7 +105,10 @@ def _simultaneous(spec: RunSpec, networks: Networks) -> Step:
         return d_gradients, g_gradients, tf.stack(metrics)
 
     def step(images: tf.Tensor, place: Place) -> tf.Tensor:
-        d_gradients, g_gradients, metrics = both_gradients(images, place)
+        num_images = images.shape[0]
+        latents = noise.latents(Purpose.LATENTS_GENERATOR, place, num_images)
+        real = noise.flip(decode(images), place)
+        d_gradients, g_gradients, metrics = both_gradients(real, latents, noise.pair(place, num_images))
         networks.discriminator_optimizer.apply(d_gradients, discriminator.trainable_variables)
         networks.generator_optimizer.apply(g_gradients, generator.trainable_variables)
         _average_generator(spec, networks)
@@ -114,18 +118,26 @@ def _simultaneous(spec: RunSpec, networks: Networks) -> Step:
 
 
 class _Noise:
-    """All that is drawn in a step, keyed by the place of each sample."""
+    """All that is drawn in a step, keyed by the place of each sample.
+
+    Drawn outside of what XLA compiles: XLA's Philox gives other numbers than TensorFlow's (seen with 2.21), and its normal numbers depend on how
+    many are asked for, so that a replica would no longer draw its slice of the global batch.
+    """
 
     def __init__(self, spec: RunSpec, networks: Networks):
         self._spec = spec
         self._discriminator = networks.discriminator
 
-    def latents(self, purpose: Purpose, place: Place, num_images) -> tf.Tensor:
+    def latents(self, purpose: Purpose, place: Place, num_images: int) -> tf.Tensor:
         return sample_latents(self._spec.seed, purpose, place.step, place.first_index, num_images, self._spec.model.generator.latent_size)
 
-    def masks(self, purpose: Purpose, place: Place, num_images) -> list[tf.Tensor]:
+    def masks(self, purpose: Purpose, place: Place, num_images: int) -> list[tf.Tensor]:
         rate = self._spec.model.discriminator.dropout
         return dropout_masks(self._discriminator, rate, self._spec.seed, purpose, place.step, place.first_index, num_images)
+
+    def pair(self, place: Place, num_images: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Masks for D's look at the fake and at the real images of a step."""
+        return self.masks(Purpose.DROPOUT_FAKE, place, num_images), self.masks(Purpose.DROPOUT_REAL, place, num_images)
 
     def flip(self, images: tf.Tensor, place: Place) -> tf.Tensor:
         if not self._spec.data.horizontal_flip:
@@ -133,16 +145,15 @@ class _Noise:
         numbers = uniform_rows(self._spec.seed, Purpose.FLIP, place.step, place.first_index, len(images), 1)
         return tf.where(numbers[:, :, None, None] < 0.5, images[:, :, ::-1], images)
 
-    def judge(self, fake: tf.Tensor, real: tf.Tensor, place: Place) -> tuple[tf.Tensor, tf.Tensor]:
-        """Logits of D for fake and for real images: as one batch (faster), or as two where D's batch statistics must not mix them."""
-        num_images = real.shape[0]
-        fake_masks = self.masks(Purpose.DROPOUT_FAKE, place, num_images)
-        real_masks = self.masks(Purpose.DROPOUT_REAL, place, num_images)
-        if self._spec.model.discriminator.normalize:
-            return self._discriminator([fake, *fake_masks], training=True), self._discriminator([real, *real_masks], training=True)
-        masks = [tf.concat(pair, axis=0) for pair in zip(fake_masks, real_masks, strict=True)]
-        logits = self._discriminator([tf.concat([fake, real], axis=0), *masks], training=True)
-        return logits[:num_images], logits[num_images:]
+
+def _judge(spec: RunSpec, discriminator, fake: tf.Tensor, real: tf.Tensor, masks) -> tuple[tf.Tensor, tf.Tensor]:
+    """Logits of D for fake and for real images: as one batch (faster), or as two where D's batch statistics must not mix them."""
+    fake_masks, real_masks = masks
+    if spec.model.discriminator.normalize:
+        return discriminator([fake, *fake_masks], training=True), discriminator([real, *real_masks], training=True)
+    both_masks = [tf.concat(pair, axis=0) for pair in zip(fake_masks, real_masks, strict=True)]
+    logits = discriminator([tf.concat([fake, real], axis=0), *both_masks], training=True)
+    return logits[: fake.shape[0]], logits[fake.shape[0] :]
 
 
 def _discriminator_loss(spec: RunSpec, fake_logits: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
