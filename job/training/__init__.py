@@ -1,0 +1,1 @@
+"""Training: strategy, input, checkpoints and the loop of one worker process. Knows no Ray."""

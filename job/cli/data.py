@@ -1,0 +1,173 @@
+"""``dcgan-train data``: pack images into shards, and check that shards are whole."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from job.cli.options import storage_options, storage_spec
+from job.config.errors import DataError
+
+if TYPE_CHECKING:
+    from job.data.index import Index
+
+_FITS = ("crop", "pad", "stretch", "exact")
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 1 << 10,
+    "MIB": 1 << 20,
+    "GIB": 1 << 30,
+    "TIB": 1 << 40,
+}
+
+
+class ImageSize(click.ParamType[str]):
+    """``64`` or ``48x64`` (height x width), as ``48x64``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", str(value).lower())
+        if not match:
+            self.fail(f"{value!r} is not an image size; expected one number (64) or height x width (48x64)", param, ctx)
+        return f"{match[1]}x{match[2] or match[1]}"
+
+
+class ByteSize(click.ParamType[int]):
+    """``64MiB``, ``1GB`` or a number of bytes, in bytes."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?I?B?)", str(value).upper())
+        if not match or match[2] not in _UNITS or (num_bytes := int(float(match[1]) * _UNITS[match[2]])) < 1:
+            self.fail(f"{value!r} is not a number of bytes; expected for example 64MiB, 1GB or 67108864", param, ctx)
+        return num_bytes
+
+
+@click.group()
+def data() -> None:
+    """Pack images for training, and check packed images."""
+
+
+@data.command()
+@click.argument("source")
+@click.argument("dest")
+@click.option("--size", type=ImageSize(), help="N or HEIGHTxWIDTH. Default: the images' own size, when they all agree.")
+@click.option("--channels", type=click.Choice(["1", "3"]), help="1 grey, 3 colour. Default: 1 when all images are grey, else 3.")
+@click.option(
+    "--fit",
+    type=click.Choice(_FITS),
+    default="crop",
+    show_default=True,
+    help="Images of another size: crop (short side to size, then the centre), pad (black borders), stretch, or exact (refuse).",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the shuffle (and of synthetic images).")
+@click.option("--shard-bytes", type=ByteSize(), default="64MiB", show_default=True, help="Size of a shard, such as 64MiB or 1GB.")
+@click.option("--split", type=click.Choice(["train", "test"]), help="Part of an IDX folder, .npz file or Keras data set. Default: train.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of SOURCE.")
+@click.option("--skip-bad", is_flag=True, help="Leave broken images out, count them and list them in index.json, instead of stopping.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Threads that decode. Default: one per core.")
+@click.option(
+    "--tmp", type=click.Path(file_okay=False, path_type=Path), help="Folder for temporary files as large as the result. Default: TMPDIR."
+)
+@storage_options
+def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path | None,
+         endpoint_url: str | None, region: str | None, path_style: bool | None, **settings: Any) -> None:  # fmt: skip
+    """Pack the images of SOURCE into shards at DEST (a folder or s3://bucket/prefix).
+
+    SOURCE is a folder, tar or zip of PNG, JPEG, WebP or BMP images (sub-folders are classes), an IDX file or a folder of them, .npy, .npz,
+    s3://bucket/prefix, keras:fashion_mnist (mnist, cifar10, cifar100), or synthetic:garments[:N], which needs no network.
+    """
+    from job.data.index import PackSettings
+    from job.data.pack import PackJob
+    from job.data.pack import pack as run_pack
+
+    storage = storage_spec(endpoint_url, region, path_style)
+    pack_settings = PackSettings(channels=int(channels) if channels else None, **settings)
+    with _progress() as advance:
+        result = run_pack(
+            PackJob(source, dest, pack_settings, storage, workers, tmp),
+            lambda progress: advance("Reading" if progress.phase == "read" else "Writing", progress.done, progress.total),
+        )
+    click.echo(f"{'Already packed' if result.was_packed else 'Packed'}: {_summary(result.index)} at {dest}")
+    if not result.was_packed:
+        _report_left_out(result.index)
+
+
+@data.command()
+@click.argument("uri")
+@storage_options
+def verify(uri: str, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
+    """Check size and SHA-256 of every shard of the data set at URI."""
+    from job.data.index import read_index
+    from job.data.verify import verify as find_damage
+    from job.storage.store import open_store
+
+    store = open_store(uri, storage_spec(endpoint_url, region, path_style))
+    index = read_index(store)
+    total = sum(shard.num_bytes + (4 * shard.num_rows if shard.labels else 0) for shard in index.shards)
+    done = 0
+    with _progress() as advance:
+
+        def count(num_bytes: int) -> None:
+            nonlocal done
+            done += num_bytes
+            advance("Verifying", done, total)
+
+        damaged = find_damage(store, index, count)
+    for uri_of_file, problem in damaged:
+        click.echo(f"{uri_of_file}: {problem}")
+    if damaged:
+        raise DataError(f"{store.uri}: {len(damaged)} damaged or missing files; expected none: copy the data set again, or pack it anew")
+    click.echo(f"Whole: {_summary(index)} at {uri}")
+
+
+def _summary(index: "Index") -> str:
+    shape = "x".join(map(str, index.image_shape))
+    classes = f", {len(index.classes)} classes" if index.classes else ""
+    megabytes = index.num_rows * index.row_bytes / 1e6
+    shards = f"{len(index.shards)} shard{'s' if len(index.shards) != 1 else ''}"
+    return f"{index.num_rows:,} images {shape}{classes}, {shards}, {megabytes:,.1f} MB, fingerprint {index.fingerprint}"
+
+
+def _report_left_out(index: "Index") -> None:
+    source = index.source
+    if source.num_skipped:
+        click.echo(
+            f"Skipped {source.num_skipped} broken images, listed in index.json; the first: {source.skipped[0].name}: {source.skipped[0].reason}"
+        )
+    if source.ignored:
+        from job.data.source import describe_counts
+
+        click.echo(f"Ignored {sum(source.ignored.values())} files that are no images ({describe_counts(source.ignored)})")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar on the terminal's standard error; elsewhere nothing, so that logs stay short."""
+    if not sys.stderr.isatty():
+        yield lambda description, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(description: str, done: int, total: int | None) -> None:
+            if description not in tasks:
+                tasks[description] = bar.add_task(description, total=total)
+            bar.update(tasks[description], completed=done, total=total)
+
+        yield advance

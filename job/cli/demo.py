@@ -1,0 +1,77 @@
+"""``dcgan-train demo``: the main job on one machine, from images to a trained generator, in a few minutes."""
+
+import json
+import re
+from pathlib import Path
+
+import click
+
+from job.config.errors import DataError
+from job.config.load import load_run
+from job.telemetry.quiet import quiet_stderr
+
+IMAGE_SIZE = "28x28"
+DEMO_IMAGES = 20_000
+DEMO_STEPS = 700
+FASHION_MNIST = "keras:fashion_mnist"
+STAND_IN = f"synthetic:garments:{DEMO_IMAGES}"
+
+
+@click.command()
+@click.option(
+    "--data", "source", help="Your own images: a folder, archive, IDX or .npz. Default: Fashion-MNIST, or a stand-in for it offline."
+)
+@click.option("--folder", default=".demo", show_default=True, help="Where packed images and runs go.")
+@click.option("--steps", type=click.IntRange(min=1), default=DEMO_STEPS, show_default=True, help="Training steps.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port of the first worker's metrics; 0: any free one."
+)
+def demo(source: str | None, folder: str, steps: int, port: int) -> None:
+    """Pack images, train on two workers under a local Ray, and show where the results are.
+
+    Started again it goes on where it stopped, or says where the results lie.
+    """
+    from job.cli.train import train_run
+    from job.data.index import read_index
+    from job.storage.store import open_store
+
+    uri = _pack(source, Path(folder).absolute() / "data")
+    height, width, channels = read_index(open_store(uri)).image_shape
+    overrides = {
+        "uri": f"{folder}/runs/{Path(uri).name}",
+        "data.uri": uri,
+        "model.image_size": [height, width],
+        "model.channels": channels,
+        "training.steps": steps,
+        "samples.every_steps": max(1, steps // 12),
+        "checkpoints.every_steps": max(1, steps // 4),
+        "metrics.port": port,
+    }
+    spec = load_run("fashion", overrides=[f"{key}={json.dumps(value)}" for key, value in overrides.items()])
+    click.echo("demo: training two workers under a local Ray; Ctrl-C stops it, the same command goes on", err=True)
+    train_run(spec)
+
+
+def _pack(source: str | None, folder: Path) -> str:
+    """Pack ``source``, or Fashion-MNIST, or garments drawn here where that cannot be fetched; the folder of the shards."""
+    if source is not None:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", source).strip("-.") or "data"
+        return _packed(source, folder / name)
+    try:
+        with quiet_stderr():
+            return _packed(FASHION_MNIST, folder / "fashion-mnist")
+    except DataError:
+        click.echo("demo: Fashion-MNIST cannot be fetched here; garments drawn by the program stand in for it", err=True)
+        return _packed(STAND_IN, folder / "garments")
+
+
+def _packed(source: str, destination: Path) -> str:
+    from job.data.index import PackSettings
+    from job.data.pack import PackJob, pack
+    from job.data.shard_writer import DEFAULT_SHARD_BYTES
+
+    click.echo(f"demo: packing {source} into {destination}")
+    settings = PackSettings(IMAGE_SIZE, None, "crop", 0, DEFAULT_SHARD_BYTES, False, None, None)
+    index = pack(PackJob(source, str(destination), settings)).index
+    click.echo(f"demo: {index.num_rows:,} images in {len(index.shards)} shards")
+    return str(destination)

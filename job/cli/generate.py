@@ -1,0 +1,49 @@
+"""``dcgan-train generate``."""
+
+import click
+
+from job.cli.options import storage_options, storage_spec
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option("--num", "num_images", type=click.IntRange(min=1), required=True, help="How many images.")
+@click.option("--out", "destination", required=True, help="Where to: a folder URI for png and shards, a file or folder for npz and grid.")
+@click.option(
+    "--format", "form", type=click.Choice(["png", "npz", "shards", "grid"]), default="png", show_default=True, help="What to write."
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Other seed, other images.")
+@click.option(
+    "--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first image: parts can be made apart."
+)
+@storage_options
+def generate(
+    checkpoint: str,
+    num_images: int,
+    destination: str,
+    form: str,
+    seed: int,
+    start: int,
+    endpoint_url: str | None,
+    region: str | None,
+    path_style: bool | None,
+) -> None:
+    """Make synthetic images with the generator of CHECKPOINT (or of a run folder: its newest).
+
+    The same seed and index give the same image, however many are made at a time.
+    """
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from job.telemetry.quiet import quiet_stderr
+
+    with quiet_stderr():
+        from job.synthesis.images import image_blocks
+        from job.synthesis.source import load_generator
+        from job.synthesis.writers import write_images
+
+    storage = storage_spec(endpoint_url, region, path_style)
+    source = load_generator(checkpoint, storage)
+    blocks = image_blocks(source.generator, seed, num_images, start)
+    written = write_images(form, destination, storage, blocks, num_images, start, origin=f"{source.uri}#seed={seed}")
+    click.echo(f"{num_images:,} images of {source.uri} (step {source.step}): {written}")

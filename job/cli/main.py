@@ -1,0 +1,59 @@
+"""``dcgan-train`` and ``python -m job``: the commands, and the only place where an error becomes text and an exit code."""
+
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from job.cli.checkpoints import checkpoints
+from job.cli.data import data
+from job.cli.demo import demo
+from job.cli.generate import generate
+from job.cli.train import train
+from job.config.errors import DcganError
+
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="dcgan-train")
+def main() -> None:
+    """Train a DCGAN on your images: on a laptop, on a Ray cluster or on Kubernetes.
+
+    Exit codes: 0 done, 1 crashed, 2 usage or configuration, 3 storage, 4 diverged, 5 data, 130 interrupted, 143 terminated.
+    """
+
+
+for command in (data, train, checkpoints, generate, demo):
+    main.add_command(command)
+
+
+def run() -> None:
+    """Run the command line of this process and exit."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command line; its exit code."""
+    try:
+        main.main(arguments, prog_name="dcgan-train", standalone_mode=False)
+    except DcganError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return 0
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; the way out takes a moment
+    raise SystemExit(TERMINATED)

@@ -1,0 +1,92 @@
+"""``dcgan-train train``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from job.config.load import load_run, preset_names, to_yaml
+
+if TYPE_CHECKING:
+    from job.config.spec import RunSpec
+    from job.launch.preflight import Preflight
+
+
+@click.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), help="YAML with the keys of docs/configuration.md.")
+@click.option("--preset", help=f"Values below those of --config: {', '.join(preset_names())}.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One value above all others, for example workers.count=4.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print the resolved configuration and the plan, start nothing.")
+@click.option("-v", "--verbose", is_flag=True, help="Show what Ray and the workers print.")
+def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], dry_run: bool, verbose: bool) -> None:
+    """Train, or go on from the last checkpoint of the run folder.
+
+    Starts a Ray cluster on this machine, or joins the one that RAY_ADDRESS names.
+    """
+    spec = load_run(preset, path, overrides)
+    if dry_run:
+        from job.launch import preflight
+
+        checked = preflight.check(spec)
+        click.echo(to_yaml(checked.spec), nl=False)
+        click.echo(f"# {plan_text(checked)}")
+        return
+    train_run(spec, verbose=verbose)
+
+
+def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
+    """Check, train with a progress bar, and say where everything is."""
+    from job.launch import preflight
+    from job.telemetry.progress import ProgressBar
+    from job.telemetry.quiet import quiet_stderr
+
+    checked = preflight.check(spec)
+    preflight.record(checked)
+    click.echo(plan_text(checked), err=True)
+    with quiet_stderr(not verbose):
+        from job.launch import trainer  # takes seconds: Ray, and with its TensorflowTrainer TensorFlow
+
+    try:
+        with ProgressBar() as bar:
+            trainer.train(checked.spec, bar, verbose=verbose)
+    except (KeyboardInterrupt, SystemExit):
+        click.echo(f"stopped; {_where_it_stands(checked.spec)}", err=True)
+        raise
+    _print_results(checked.spec)
+
+
+def plan_text(checked: "Preflight") -> str:
+    """One line: what will be trained, on what, and from where."""
+    spec, schedule = checked.spec, checked.schedule
+    height, width, channels = checked.index.image_shape
+    start = f"going on from step {checked.resumed.step}" if checked.resumed else "from the start"
+    return (
+        f"{checked.index.num_rows:,} images {height}x{width}x{channels}, {schedule.total_steps:,} steps of {spec.training.global_batch_size} on"
+        f" {spec.workers.count} workers ({f'{spec.workers.gpus} GPUs each' if spec.workers.gpus else 'CPU'}), {start}, run folder {spec.uri}"
+    )
+
+
+def _where_it_stands(spec: "RunSpec") -> str:
+    from job.storage.store import open_store
+    from job.training.checkpoint import Checkpoints
+
+    committed = Checkpoints(open_store(spec.uri, spec.storage)).committed()
+    step = f"the last checkpoint is step {committed[0].step}" if committed else "no checkpoint was saved yet"
+    return f"{step}; the same command goes on from there"
+
+
+def _print_results(spec: "RunSpec") -> None:
+    from job.storage.store import open_store
+    from job.training.checkpoint import Checkpoints
+    from job.training.samples import PROGRESS, grid_key
+
+    checkpoints = Checkpoints(open_store(spec.uri, spec.storage))
+    newest = checkpoints.committed()[0]
+    folder = spec.uri.rstrip("/")
+    for name, where in (
+        ("sample grid", f"{folder}/{grid_key(newest.step)}"),
+        ("progress GIF", f"{folder}/{PROGRESS}"),
+        ("checkpoint", checkpoints.uri(newest)),
+    ):
+        click.echo(f"{name + ':':<14}{where}")
+    click.echo(f"{'next:':<14}dcgan-train generate {checkpoints.uri(newest)} --num 100 --format grid --out images.png")

@@ -1,0 +1,77 @@
+"""The board: one small actor where workers post and the driver reads. Messages only; no worker ever waits for it.
+
+Without it a driver would see nothing until the end: Ray Train's own reports stay with its controller.
+"""
+
+import logging
+from typing import Any, NamedTuple
+
+import ray
+
+from job.config.errors import DcganError
+from job.telemetry.report import Progress
+
+
+class Posted(NamedTuple):
+    """What stands on the board: the chief's latest progress, lines not read before, and the error that ends the run."""
+
+    progress: Progress | None
+    notes: list[str]
+    error: DcganError | None
+
+
+@ray.remote(num_cpus=0, max_restarts=0)
+class Board:
+    """Lives on the driver's node as long as the driver."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._notes: list[str] = []
+        self._error: DcganError | None = None
+        self._starts: dict[int, int] = {}
+
+    def begin(self, rank: int) -> int:
+        """A worker starts: how often its rank has started before."""
+        self._starts[rank] = self._starts.get(rank, 0) + 1
+        return self._starts[rank] - 1
+
+    def post_progress(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def post_note(self, text: str) -> None:
+        self._notes.append(text)
+
+    def post_error(self, error: DcganError) -> None:
+        """An error that starting again does not cure; the first one stands."""
+        self._error = self._error or error
+
+    def read(self) -> Posted:
+        notes, self._notes = self._notes, []
+        return Posted(self._progress, notes, self._error)
+
+
+class BoardListener:
+    """A worker's ``Listener`` that posts on the board; progress only from the chief, since every worker has the same."""
+
+    def __init__(self, board: Any, rank: int):
+        self._board, self._rank = board, rank
+
+    def progress(self, progress: Progress, num_steps: int) -> None:
+        """Post and go on."""
+        if self._rank == 0:
+            self._board.post_progress.remote(progress)
+
+    def note(self, text: str) -> None:
+        """Post and go on."""
+        self._board.post_note.remote(text)
+
+
+class BoardHandler(logging.Handler):
+    """Warnings of a worker become lines on the driver's terminal."""
+
+    def __init__(self, board: Any, rank: int):
+        super().__init__(logging.WARNING)
+        self._board, self._rank = board, rank
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._board.post_note.remote(f"worker {self._rank}: {record.levelname.lower()}: {record.getMessage()}")

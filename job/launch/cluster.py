@@ -1,0 +1,70 @@
+"""The Ray cluster of a run: one of our own on this machine, or the one that ``RAY_ADDRESS`` names; and whether the workers have room in it."""
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import ray
+
+from job.config.errors import ConfigError
+from job.config.spec import WorkerSpec
+
+OBJECT_STORE_BYTES = 128 * 2**20  # only messages travel through Ray; images and weights never do
+POLL_SECONDS = 1.0
+
+
+@contextlib.contextmanager
+def cluster(workers: WorkerSpec, *, verbose: bool = False) -> Iterator[None]:
+    """Connect, wait for room, and leave again; a cluster started here ends here, on every way out."""
+    own = not os.environ.get("RAY_ADDRESS")
+    options = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
+    try:
+        if own:
+            # Nobody else talks to a cluster that lives as long as this command, so it needs no token; said explicitly, as Ray's default changes.
+            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+            cores = max(os.cpu_count() or 1, math.ceil(workers.count * workers.cpus))
+            ray.init(address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options)
+        else:
+            _join(options)
+        wait_for_room(workers, timeout_seconds=0.0 if own else workers.start_timeout_seconds)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(options: Mapping[str, object]) -> None:
+    address = os.environ["RAY_ADDRESS"]
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"RAY_ADDRESS is {address}: no Ray cluster answers ({reason}); expected a running one, or unset RAY_ADDRESS"
+        ) from error
+
+
+def wait_for_room(workers: WorkerSpec, timeout_seconds: float) -> None:
+    """Return when the cluster's nodes can hold every worker; ``ConfigError`` after ``timeout_seconds`` (a cluster may still be growing)."""
+    bundle = {"CPU": workers.cpus, "GPU": float(workers.gpus)}
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        room = num_bundles(nodes, bundle)
+        if room >= workers.count:
+            return
+        if time.monotonic() >= deadline:
+            total = {name: sum(node.get(name, 0.0) for node in nodes) for name in bundle}
+            raise ConfigError(
+                f"workers.count is {workers.count}, each with {workers.cpus:g} CPUs and {workers.gpus} GPUs; found room for {room} in a cluster of"
+                f" {len(nodes)} nodes with {total['CPU']:g} CPUs and {total['GPU']:g} GPUs after {timeout_seconds:.0f} s"
+                " (workers.start_timeout_seconds). Lower workers.count, workers.cpus or workers.gpus, or add nodes"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def num_bundles(nodes: Sequence[Mapping[str, float]], bundle: Mapping[str, float]) -> int:
+    """How many workers of ``bundle`` fit on ``nodes``: a worker never spans two."""
+    needed = {name: amount for name, amount in bundle.items() if amount > 0}
+    return sum(int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in needed.items())) for node in nodes)

@@ -1,0 +1,124 @@
+"""Where generated images go: single PNGs, one ``.npz``, packed shards to train on, or one grid. Each in constant memory, complete or absent."""
+
+import contextlib
+import math
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from job.config.errors import ConfigError
+from job.config.storage import StorageSpec
+from job.data.index import INDEX_KEY, Index, PackedSource, PackSettings, write_index
+from job.data.shard_writer import DEFAULT_SHARD_BYTES, ShardWriter
+from job.quality.grids import image_grid, png_bytes
+from job.storage.store import ObjectStore, open_store
+from job.training.versions import versions
+
+MAX_GRID_IMAGES = 1024  # a picture of more cells than that nobody can look at
+
+Blocks = Iterator[np.ndarray]
+Writer = Callable[["Request"], str]
+
+
+class Request:
+    """One call of ``generate``: the blocks uint8 ``[B, H, W, C]``, and how many images they hold in all from which index."""
+
+    def __init__(self, destination: str, storage: StorageSpec, blocks: Blocks, num_images: int, start: int, origin: str):
+        self.destination, self.storage, self.blocks = destination, storage, blocks
+        self.num_images, self.start, self.origin = num_images, start, origin
+
+    def folder(self) -> ObjectStore:
+        """The destination as a folder."""
+        return open_store(self.destination, self.storage)
+
+    def file(self, name: str) -> tuple[ObjectStore, str]:
+        """The destination as a file of that kind, or ``name`` in it where it is a folder."""
+        if Path(self.destination).suffix == Path(name).suffix:
+            folder, _, name = self.destination.rpartition("/")
+            return open_store(folder or ("/" if self.destination.startswith("/") else "."), self.storage), name
+        return self.folder(), name
+
+
+def write_images(form: str, destination: str, storage: StorageSpec, blocks: Blocks, num_images: int, start: int, origin: str) -> str:
+    """Write all images as ``form`` (png, npz, shards or grid); the URI of what was written."""
+    writers: dict[str, Writer] = {"png": _write_png, "npz": _write_npz, "shards": _write_shards, "grid": _write_grid}
+    return writers[form](Request(destination, storage, blocks, num_images, start, origin))
+
+
+def _write_png(request: Request) -> str:
+    """One PNG per image, named by its index."""
+    store, written = request.folder(), []
+    with _undone_on_failure(store, written):
+        for block in request.blocks:
+            for image in block:
+                key = f"{request.start + len(written):09d}.png"
+                written.append(key)
+                store.write(key, png_bytes(image_grid(image[None], 1, 1, scale=1, padding=0)))
+    return store.uri
+
+
+def _write_npz(request: Request) -> str:
+    """``images`` uint8 ``[N, H, W, C]`` and ``indices`` int64 ``[N]``; ``numpy.load`` reads it."""
+    store, key = request.file("images.npz")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npz"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            with archive.open("images.npy", "w", force_zip64=True) as member:
+                for number, block in enumerate(request.blocks):
+                    if number == 0:
+                        header = {"descr": "|u1", "fortran_order": False, "shape": (request.num_images, *block.shape[1:])}
+                        np.lib.format.write_array_header_1_0(member, header)
+                    member.write(np.ascontiguousarray(block).data)
+            with archive.open("indices.npy", "w") as member:
+                np.lib.format.write_array(member, np.arange(request.start, request.start + request.num_images, dtype=np.int64))
+        store.upload(path, key)
+    return f"{store.uri.rstrip('/')}/{key}"
+
+
+def _write_shards(request: Request) -> str:
+    """A packed data set, ready for ``data.uri``: synthetic images where real ones are scarce."""
+    store = request.folder()
+    if store.stat(INDEX_KEY) is not None:
+        raise ConfigError(f"{store.uri} holds a data set already; expected an empty folder: choose another --out")
+    with tempfile.TemporaryDirectory() as folder:
+        first = next(request.blocks)
+        height, width, channels = first.shape[1:]
+        writer = ShardWriter(store, (height, width, channels), Path(folder), DEFAULT_SHARD_BYTES)
+        try:
+            writer.append(first)
+            for block in request.blocks:
+                writer.append(block)
+            source = PackedSource(request.origin, "generated", None, request.num_images, 0, (), {})
+            settings = PackSettings(f"{height}x{width}", channels, "exact", 0, DEFAULT_SHARD_BYTES, False, None, None)
+            shards = writer.finish()
+            write_index(
+                store, Index((height, width, channels), request.num_images, shards, None, source, settings, versions()["dcgan-train"])
+            )
+        except BaseException:  # also Ctrl-C: complete or absent
+            writer.discard()
+            raise
+    return store.uri
+
+
+def _write_grid(request: Request) -> str:
+    """One PNG, as square as the number of images allows."""
+    if request.num_images > MAX_GRID_IMAGES:
+        raise ConfigError(f"--num is {request.num_images} with --format grid; expected at most {MAX_GRID_IMAGES}: use --format png or npz")
+    store, key = request.file("grid.png")
+    images = np.concatenate(list(request.blocks))
+    columns = math.ceil(math.sqrt(request.num_images))
+    store.write(key, png_bytes(image_grid(images, math.ceil(request.num_images / columns), columns)))
+    return f"{store.uri.rstrip('/')}/{key}"
+
+
+@contextlib.contextmanager
+def _undone_on_failure(store: ObjectStore, written: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for key in written:
+            store.delete(key)
+        raise

@@ -1,0 +1,51 @@
+"""K training steps in one TensorFlow call: the step of each replica, repeated over the global batches of a chunk.
+
+Suffixes: K steps, B images of this worker per step, M metrics.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from job.config.spec import RunSpec
+from job.gan.networks import Networks
+from job.gan.step import METRICS, Place, build_step
+from job.training.strategy import average_statistics
+
+Call = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def build_call(spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networks) -> Call:
+    """``call(chunk uint8 [K, B, H, W, C], first step int64) -> float32 [K, M]``: trains K steps, gives ``METRICS`` of the global batch per step."""
+    step = build_step(spec, networks)
+    replica_batch = spec.replica_batch_size
+    num_local = max(1, spec.workers.gpus)
+    worker_batch = replica_batch * num_local
+
+    def replica_step(images: tf.Tensor, step_number: tf.Tensor) -> tf.Tensor:
+        replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
+        if num_local > 1:
+            first_local = (replica % num_local) * replica_batch
+            images = tf.ensure_shape(images[first_local : first_local + replica_batch], [replica_batch, *images.shape[1:]])
+        return step(images, Place(step_number, replica * replica_batch))
+
+    def finish(local_sums: tf.Tensor) -> tf.Tensor:
+        if spec.training.batch_norm == "local":
+            average_statistics(networks)
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, local_sums / num_local)
+
+    signature = [
+        tf.TensorSpec([None, worker_batch, *spec.model.image_size, spec.model.channels], tf.uint8),
+        tf.TensorSpec([], tf.int64),
+    ]
+
+    @tf.function(input_signature=signature)
+    def call(chunk: tf.Tensor, first_step: tf.Tensor) -> tf.Tensor:
+        num_steps = tf.shape(chunk)[0]
+        metrics = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(METRICS)])
+        for k in tf.range(num_steps):
+            shares = strategy.run(replica_step, args=(chunk[k], first_step + tf.cast(k, tf.int64)))
+            metrics = metrics.write(k, tf.add_n(list(strategy.experimental_local_results(shares))))
+        return strategy.experimental_local_results(strategy.run(finish, args=(metrics.stack(),)))[0]
+
+    return call

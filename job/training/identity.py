@@ -1,0 +1,72 @@
+"""What a run folder belongs to: a model and a data set. A run that is neither is refused before it trains on the wrong weights."""
+
+from typing import Any
+
+from job.config.errors import ConfigError, DataError
+from job.config.load import to_dict
+from job.config.spec import RunSpec
+from job.data.index import Index
+from job.training.manifest import Manifest
+
+
+def model_identity(spec: RunSpec) -> dict[str, Any]:
+    """What decides the names and shapes of the saved state, as plain values."""
+    return {
+        **to_dict(spec.model),
+        "generator_optimizer": spec.training.generator_optimizer.name,
+        "discriminator_optimizer": spec.training.discriminator_optimizer.name,
+        "averaged": spec.training.ema_decay > 0,
+    }
+
+
+def order_identity(spec: RunSpec) -> dict[str, int]:
+    """What decides which image stands at which position, by configuration key."""
+    return {"seed": spec.seed, "training.global_batch_size": spec.training.global_batch_size, "data.window_rows": spec.data.window_rows}
+
+
+def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> None:
+    """``ConfigError`` when the run folder at ``uri`` holds another model's or another data set's checkpoints, both values printed."""
+    wanted, found = _flat(model_identity(spec)), _flat(newest.model)
+    for key in sorted(wanted.keys() | found.keys()):
+        if wanted.get(key) != found.get(key):
+            raise ConfigError(
+                f"{uri}: holds checkpoints of another model: {key} is {found.get(key)!r} there and {wanted.get(key)!r} in this configuration;"
+                " expected the same model, or another run folder (uri)"
+            )
+    if newest.data_fingerprint != index.fingerprint:
+        raise ConfigError(
+            f"{uri}: was trained on data {newest.data_fingerprint[:16]}, {spec.data.uri} is {index.fingerprint[:16]};"
+            " expected the same images, or another run folder (uri)"
+        )
+    wanted_order = order_identity(spec)
+    for key, value in wanted_order.items():
+        if newest.order.get(key) != value:
+            raise ConfigError(
+                f"{uri}: was trained with {key} {newest.order.get(key)}, this configuration has {value}; expected the same,"
+                " because the order of images hangs on it, or another run folder (uri)"
+            )
+
+
+def check_images(spec: RunSpec, index: Index) -> None:
+    """The images must have the model's shape, and be enough for one global batch."""
+    wanted = (*spec.model.image_size, spec.model.channels)
+    if tuple(index.image_shape) != wanted:
+        found = "x".join(map(str, index.image_shape))
+        raise ConfigError(
+            f"{spec.data.uri}: images are {found}, the model takes {'x'.join(map(str, wanted))} (height x width x channels);"
+            f" expected equal shapes: set model.image_size and model.channels, or pack again with --size {wanted[0]}x{wanted[1]} --channels {wanted[2]}"
+        )
+    if index.num_rows < spec.training.global_batch_size:
+        raise DataError(
+            f"{spec.data.uri}: {index.num_rows} images; expected at least one global batch of {spec.training.global_batch_size}"
+            " (training.global_batch_size)"
+        )
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {prefix.rstrip("."): values}
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.")
+    return flat

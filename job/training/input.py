@@ -1,0 +1,41 @@
+"""From packed shards to the chunks that a call takes: one gather per chunk, read ahead by tf.data, no Python per image."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from job.config.errors import DcganError
+from job.config.spec import RunSpec
+from job.data.order import Order, rows_at
+from job.data.reader import ShardReader
+from job.training.schedule import Schedule
+from job.training.topology import Topology
+
+CHUNKS_AHEAD = 2
+
+
+class Input:
+    """This worker's images from step ``start`` on: iterates over a chunk ``[K, B, H, W, C]``, uint8, for each call of the schedule."""
+
+    def __init__(self, spec: RunSpec, topology: Topology, reader: ShardReader, order: Order, schedule: Schedule, start: int):
+        worker_batch = spec.training.global_batch_size // topology.world_size
+        self._slots = (topology.rank * worker_batch, worker_batch)
+        self._reader, self._order, self._calls = reader, order, schedule.calls(start)
+        self._error: DcganError | None = None
+        signature = tf.TensorSpec([None, worker_batch, *spec.model.image_size, spec.model.channels], tf.uint8)
+        self._dataset = tf.data.Dataset.from_generator(self._gather, output_signature=signature).prefetch(CHUNKS_AHEAD)
+
+    def __iter__(self) -> Iterator[tf.Tensor]:
+        try:
+            yield from self._dataset
+        except tf.errors.OpError as error:
+            raise self._error or error from error  # tf.data turns an error of ours into one of its own
+
+    def _gather(self) -> Iterator[np.ndarray]:
+        try:
+            for first_step, num_steps in self._calls:
+                yield self._reader.gather(rows_at(self._order, first_step, num_steps, *self._slots))
+        except DcganError as error:
+            self._error = error
+            raise

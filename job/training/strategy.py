@@ -1,0 +1,69 @@
+"""One MultiWorkerMirroredStrategy over all workers, and the few collective operations of our own.
+
+Must be made before any other TensorFlow operation of the process. ``TF_CONFIG`` names the workers (Ray Train sets it); one worker is a strategy
+of one. Never ``fit``, never ``compile``: Keras 3 does not support them under this strategy (keras#20585, tensorflow#72388).
+"""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import tensorflow as tf
+
+from job.config.errors import ConfigError
+from job.config.spec import RunSpec
+from job.gan.networks import Networks, moving_statistics
+
+
+def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
+    """The strategy of this process; ``ConfigError`` where Keras or the GPUs are not what the run needs."""
+    if not keras.version().startswith("3.") or keras.backend.backend() != "tensorflow":
+        raise ConfigError(
+            f"found Keras {keras.version()} on {keras.backend.backend()}; expected Keras 3 on TensorFlow (unset KERAS_BACKEND)"
+        )
+    threads = max(1, round(spec.workers.cpus))
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(2)  # one thread computes, one waits in a collective operation
+    gpus = tf.config.list_physical_devices("GPU")
+    if spec.workers.gpus == 0:
+        tf.config.set_visible_devices([], "GPU")
+    elif len(gpus) != spec.workers.gpus:
+        raise ConfigError(
+            f"workers.gpus is {spec.workers.gpus}, this worker sees {len(gpus)}; expected that number on every worker"
+            " (is tensorflow[and-cuda] installed, is the driver there?)"
+        )
+    for gpu in gpus if spec.workers.gpus else []:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=spec.workers.collective_timeout_seconds)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    if strategy.num_replicas_in_sync != spec.num_replicas:
+        raise ConfigError(f"found {strategy.num_replicas_in_sync} replicas; expected {spec.num_replicas} (workers.count x workers.gpus)")
+    return strategy
+
+
+def agree_on(strategy: tf.distribute.Strategy, value: int) -> int:
+    """The chief's ``value`` on every worker: a collective operation, so every worker must call it."""
+
+    def from_first_replica() -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        mine = tf.where(tf.equal(context.replica_id_in_sync_group, 0), tf.constant(value, tf.int64), tf.constant(0, tf.int64))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+    results = strategy.run(tf.function(from_first_replica))
+    return int(strategy.experimental_local_results(results)[0])
+
+
+def average_statistics(networks: Networks) -> None:
+    """Give every replica the mean of all replicas' moving statistics. In replica context.
+
+    With batch statistics per replica the moving statistics drift apart, because each replica updates its own. Nothing in training reads them,
+    but samples and checkpoints do. One collective operation: all of them travel as one vector.
+    """
+    variables = [statistic.value for statistic in moving_statistics(networks)]
+    if not variables:
+        return
+    packed = tf.concat([tf.reshape(variable, [-1]) for variable in variables], axis=0)
+    packed = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, packed)
+    for variable, mean in zip(variables, tf.split(packed, [variable.shape.num_elements() for variable in variables]), strict=True):
+        variable.assign(tf.reshape(mean, variable.shape))

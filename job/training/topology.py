@@ -1,0 +1,29 @@
+"""Which worker this is: all that a worker knows of the others."""
+
+from typing import NamedTuple, Protocol
+
+from job.telemetry.report import Progress
+
+
+class Topology(NamedTuple):
+    """``rank`` of ``world_size`` worker processes; ``local_rank`` counts those on one node; ``restarts`` of the group so far."""
+
+    rank: int
+    world_size: int
+    local_rank: int = 0
+    restarts: int = 0
+
+    @property
+    def is_chief(self) -> bool:
+        """The one worker that writes: samples, checkpoints, the summary."""
+        return self.rank == 0
+
+
+class Listener(Protocol):
+    """What a worker tells while it runs. Every worker calls the same methods at the same steps."""
+
+    def progress(self, progress: Progress, num_steps: int) -> None:
+        """After every call, of ``num_steps`` steps, and with 0 steps at the start and after every checkpoint."""
+
+    def note(self, text: str) -> None:
+        """One line for the person who watches."""

@@ -1,0 +1,90 @@
+"""The entry of one worker process: from a configuration and a place among the workers to a trained, saved run.
+
+``run`` is the same under Ray, under a test that starts two processes by hand, or alone; ``TF_CONFIG`` must name the workers before it is called.
+"""
+
+import json
+import logging
+import time
+
+from job.config.errors import StorageError
+from job.config.spec import RunSpec
+from job.data.index import read_index
+from job.data.order import Order
+from job.data.reader import ShardReader
+from job.gan.networks import build_networks
+from job.storage.store import open_store
+from job.training import snapshot
+from job.training.call import build_call
+from job.training.checkpoint import Checkpoints
+from job.training.identity import check_identity, check_images
+from job.training.input import Input
+from job.training.loop import Loop, Session
+from job.training.observer import Observer
+from job.training.samples import save_progress
+from job.training.schedule import plan
+from job.training.strategy import agree_on, create_strategy
+from job.training.topology import Listener, Topology
+from job.training.versions import versions
+
+log = logging.getLogger("dcgan.training")
+
+
+def run(spec: RunSpec, topology: Topology, listener: Listener) -> None:
+    """Train until the last step of ``spec``, from the newest good checkpoint of its run folder on; returns when everything is saved."""
+    strategy = create_strategy(spec)  # before any other TensorFlow operation
+    store, data_store = open_store(spec.uri, spec.storage), open_store(spec.data.uri, spec.storage)
+    index = read_index(data_store)
+    check_images(spec, index)
+    schedule = plan(spec, index.num_rows)
+    with Observer(spec, topology, index, listener) as observer:
+        with strategy.scope():
+            networks = build_networks(spec)
+        call = build_call(spec, strategy, networks)
+        session = Session(spec, topology, observer, store, index, schedule, strategy, networks, snapshot.Exporter(spec), call)
+        start = _restore(session)
+        order = Order(index.num_rows, spec.training.global_batch_size, spec.seed, spec.data.window_rows)
+        reader = ShardReader(data_store, index, spec.data.cache_dir, verify=spec.data.verify)
+        started = time.monotonic()
+        Loop(session, start, start or None).run(Input(spec, topology, reader, order, schedule, start))
+        if topology.is_chief:
+            _finish(session, start, time.monotonic() - started)
+
+
+def _restore(session: Session) -> int:
+    """Put the newest good checkpoint into this worker's networks; the step it stands at, or 0.
+
+    The chief chooses, every worker loads what it chose and none other: a worker that finds it damaged stops the run.
+    """
+    checkpoints, spec = Checkpoints(session.store), session.spec
+    chosen = checkpoints.restore() if session.topology.is_chief else None
+    step = agree_on(session.strategy, chosen[0].step if chosen else 0)
+    if step == 0:
+        return 0
+    found = chosen or checkpoints.restore(step)
+    if found is None:
+        raise StorageError(
+            f"{spec.uri}: worker {session.topology.rank} cannot read the checkpoint of step {step}; expected the one the chief read"
+        )
+    manifest, parts = found
+    check_identity(spec, session.index, manifest, spec.uri)
+    snapshot.put(session.networks, parts, spec)
+    log.info("resumed", extra={"fields": {"step": step, "uri": checkpoints.uri(manifest)}})
+    return step
+
+
+def _finish(session: Session, start: int, seconds: float) -> None:
+    """The GIF and ``summary.json``: what is left for people."""
+    save_progress(session.store)
+    steps = session.schedule.total_steps - start
+    summary = {
+        "outcome": "done",
+        "steps": session.schedule.total_steps,
+        "resumed_from_step": start,
+        "images_per_second": steps * session.spec.training.global_batch_size / seconds if steps > 0 else None,
+        "seconds": seconds,
+        "world_size": session.topology.world_size,
+        "restarts": session.topology.restarts,
+        "versions": versions(),
+    }
+    session.store.write("summary.json", json.dumps(summary, indent=2).encode())
