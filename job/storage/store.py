@@ -1,8 +1,8 @@
 """Object stores: where data sets and runs live, addressed by URI.
 
-Knows bytes and keys, never what is in them. A store is rooted at a URI (``file:///folder``, a plain path, ``s3://bucket/prefix``); a key is a
-relative path with ``/`` between its parts. These methods are all that the checkpoint protocol and the shard cache need, and every one of them
-has the same meaning on a folder and on S3: a write is whole or absent, a conditional write has one winner, a listing is sorted by key.
+Knows bytes and keys, never what is in them. A store is rooted at a URI (``file:///folder``, a plain path, ``s3://bucket/prefix``); a key is
+a relative path with ``/`` between its parts. These methods are all that the checkpoint protocol and the shard cache need, and every one of
+them has the same meaning on a folder and on S3: a write is whole or absent, a conditional write has one winner, a listing is sorted by key.
 
     store = open_store("s3://bucket/runs/one", spec.storage)
     store.write("run.yaml", b"seed: 0")
@@ -46,7 +46,7 @@ class ObjectStore(Protocol):
         """Put ``data`` at ``key``, whole or not at all, replacing what was there."""
 
     def write_if(self, key: str, data: bytes, etag: str | None) -> str | None:
-        """Put ``data`` only when the object's tag still is ``etag`` (None: only when there is no object); its new tag, or None when it lost."""
+        """Put ``data`` only while the object's tag is ``etag`` (None: while there is no object); its new tag, or None when it lost."""
 
     def upload(self, path: Path, key: str) -> None:
         """Put a local file, in parts where it is large, whole or not at all."""

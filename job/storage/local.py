@@ -1,0 +1,181 @@
+"""``LocalStore``: a folder as an object store; a key is a file's path below it.
+
+Knows no S3 and no checkpoints. One folder may serve several processes, and several hosts where it is a network file system.
+
+    store = LocalStore(Path("runs/one"))
+    tag = store.write_if("lease.json", b"{}", None)    # None: another was first
+"""
+
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from job.config.errors import StorageError
+from job.storage.atomic import open_in_folder, whole_file
+from job.storage.keys import OWN_PREFIX, checked_key
+from job.storage.os_errors import storage_error
+from job.storage.store import ObjectInfo, ObjectMissing
+
+_LOCK = f"{OWN_PREFIX}lock"
+_ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class LocalStore:
+    """Objects below a folder; the folder is made by the first write. See ``ObjectStore`` for what each method promises."""
+
+    def __init__(self, root: Path) -> None:
+        """Touches nothing: a missing folder is an empty store."""
+        self.root = root.absolute()
+        self.uri = f"file://{self.root}"
+
+    def read(self, key: str) -> bytes:
+        with self._told("read", key), self._open(key) as file:
+            return file.read()
+
+    def read_range(self, key: str, start: int, num_bytes: int) -> bytes:
+        with self._told("read", key), self._open(key) as file:
+            file.seek(start)
+            return file.read(num_bytes)
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        path = self._path(key)
+        with self._told("look at", key):
+            try:
+                found = path.stat()
+            except _ABSENT:
+                self._check_root()
+                return None
+        return _info(key, found) if stat.S_ISREG(found.st_mode) else None
+
+    def write(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        with self._told("write", key), _folder_lock(path.parent, create=False), whole_file(path) as temporary:
+            temporary.write_bytes(data)
+
+    def write_if(self, key: str, data: bytes, etag: str | None) -> str | None:
+        path = self._path(key)
+        with self._told("write", key), _folder_lock(path.parent, create=True):
+            if _tag(path) != etag:
+                return None
+            with whole_file(path) as temporary:
+                temporary.write_bytes(data)
+            return _tag(path)
+
+    def upload(self, path: Path, key: str) -> None:
+        target = self._path(key)
+        with self._told(f"upload {path}", key), _folder_lock(target.parent, create=False), whole_file(target) as temporary:
+            shutil.copyfile(path, temporary)
+
+    def download(self, key: str, path: Path) -> None:
+        with self._told(f"download to {path}", key), self._open(key) as source, whole_file(path) as temporary:
+            with temporary.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+            found, expected = temporary.stat().st_size, os.fstat(source.fileno()).st_size
+            if found != expected:
+                raise StorageError(f"{self.uri}/{key}: copied {found} bytes; expected {expected}; try again when nothing writes to it")
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        with self._told("list", prefix):
+            yield from self._walk("", prefix)
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with self._told("delete", key), _folder_lock(path.parent, create=False):
+            try:
+                if path.is_dir():  # not an object
+                    return
+                path.unlink()
+            except _ABSENT:
+                self._check_root()
+                return
+        self._remove_empty(path.parent)
+
+    def local_path(self, key: str) -> Path | None:
+        return self._path(key)
+
+    def _path(self, key: str) -> Path:
+        return self.root / checked_key(self.uri, key)
+
+    def _open(self, key: str) -> BinaryIO:
+        try:
+            return self._path(key).open("rb")
+        except _ABSENT:
+            self._check_root()
+            raise ObjectMissing(f"{self.uri}/{key}: there is no such object; check the URI, or what should have written it") from None
+
+    def _check_root(self) -> None:
+        """Nothing is found below a root that is a file: a wrong URI, not a missing object."""
+        if self.root.exists() and not self.root.is_dir():
+            raise StorageError(f"{self.uri}: found a file; expected a folder; correct the URI")
+
+    def _walk(self, folder_key: str, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects below ``folder_key`` ("" or ending in "/"). A folder sorts with its slash: ``a-b`` comes before ``a/b``, as on S3."""
+        try:
+            with os.scandir(self.root / folder_key) as entries:
+                names = [entry.name + "/" if entry.is_dir() else entry.name for entry in entries if not entry.name.startswith(OWN_PREFIX)]
+        except FileNotFoundError:  # no store yet, or removed since its parent was listed
+            return
+        for key in sorted((folder_key + name for name in names), key=os.fsencode):
+            if key.endswith("/"):
+                if key.startswith(prefix) or prefix.startswith(key):
+                    yield from self._walk(key, prefix)
+            elif key.startswith(prefix) and (info := self.stat(key)):
+                yield info
+
+    def _remove_empty(self, folder: Path) -> None:
+        """As on S3, a folder is gone with its last object. The root stays."""
+        while folder != self.root:
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or removed by another
+                return
+            folder = folder.parent
+
+    @contextmanager
+    def _told(self, action: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise storage_error(f"{self.uri}/{key}" if key else self.uri, action, error) from error
+
+
+def _info(key: str, found: os.stat_result) -> ObjectInfo:
+    """The tag is the time of writing, the size and the inode, new with every write; a hash would read every shard for each listing."""
+    return ObjectInfo(key, found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}")
+
+
+def _tag(path: Path) -> str | None:
+    """The tag of the object at ``path`` now. Opened, because a network file system answers a bare stat from its cache."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        found = os.fstat(descriptor)
+        return _info("", found).etag if stat.S_ISREG(found.st_mode) else None
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _folder_lock(folder: Path, *, create: bool) -> Iterator[None]:
+    """Keep other writers out of ``folder`` while a tag is compared and the file replaced.
+
+    A conditional write makes the lock file and it stays: removing it would let two hold different locks. Plain writes take part where it
+    exists, so a lease's folder is safe and the folders of shards and checkpoints stay free of it. ``flock`` belongs to the open file, so it
+    holds between threads too, and the kernel frees it when the process dies.
+    """
+    if not create and not (folder / _LOCK).exists():
+        yield
+        return
+    descriptor = open_in_folder(folder / _LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,207 @@
+"""``S3Store``: a bucket, or a prefix of one, as an object store, on Amazon's S3 or a server that speaks its protocol.
+
+Knows objects, never how the server is reached (``s3_client``) or what its errors mean (``s3_errors``).
+
+    store = S3Store("s3://bucket/runs/one", StorageSpec(endpoint_url="http://127.0.0.1:9000"))
+    tag = store.write_if("lease.json", b"{}", None)    # None: another was first
+
+A listing is in key order because S3 answers so (UTF-8 bytes); a write is whole or absent because S3 shows no unfinished object.
+"""
+
+import io
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from job.config.errors import ConfigError, StorageError
+from job.config.storage import StorageSpec
+from job.storage import os_errors, s3_errors
+from job.storage.atomic import whole_file
+from job.storage.keys import checked_key
+from job.storage.s3_client import PART_BYTES, client_for, endpoint_of, transfer_manager
+from job.storage.store import ObjectInfo, ObjectMissing
+
+_FIRST_WAIT_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 20.0
+_WRITE_ID = "dcgan-write-id"
+
+
+class S3Store:
+    """Objects below ``s3://bucket/prefix``; ``prefix`` and ``prefix2`` never mix. See ``ObjectStore`` for what each method promises."""
+
+    def __init__(self, uri: str, spec: StorageSpec) -> None:
+        """Contacts nothing. ``ConfigError`` where the URI or the endpoint is malformed."""
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        prefix = prefix.strip("/")
+        if not uri.startswith("s3://") or not bucket:
+            raise ConfigError(f"{uri}: found no bucket; expected s3://bucket or s3://bucket/prefix")
+        self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
+        if prefix:
+            checked_key(self.uri, prefix)
+        self._bucket = bucket
+        self._root = f"{prefix}/" if prefix else ""
+        self._spec = spec
+        self._endpoint = endpoint_of(spec)
+        self._bucket_exists = False
+
+    def read(self, key: str) -> bytes:
+        return self._get(key, {})
+
+    def read_range(self, key: str, start: int, num_bytes: int) -> bytes:
+        if num_bytes <= 0:  # S3 knows no empty range
+            if self.stat(key) is None:
+                raise self._missing(key)
+            return b""
+        return self._get(key, {"Range": f"bytes={start}-{start + num_bytes - 1}"})
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        with self._told("look at", key):
+            try:
+                found = self._client.head_object(**self._at(key))
+            except self._client_error as error:
+                if not self._says_missing(error):
+                    raise
+                return None
+        return ObjectInfo(key, found["ContentLength"], found["ETag"].strip('"'))
+
+    def write(self, key: str, data: bytes) -> None:
+        with self._told("write", key):
+            if len(data) < PART_BYTES:
+                self._client.put_object(**self._at(key), Body=data)
+                return
+            with transfer_manager(self._client, self._spec) as manager:
+                manager.upload(io.BytesIO(data), self._bucket, self._root + key).result()
+
+    def write_if(self, key: str, data: bytes, etag: str | None) -> str | None:
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
+        write_id = uuid.uuid4().hex
+        with self._told("write", key):
+            try:
+                written = self._client.put_object(**self._at(key), Body=data, Metadata={_WRITE_ID: write_id}, **condition)
+            except self._client_error as error:
+                if error.response["Error"]["Code"] not in ("PreconditionFailed", "412", "ConditionalRequestConflict", "NoSuchKey"):
+                    raise
+                return self._tag_if_written_by(key, write_id)
+        return str(written["ETag"]).strip('"')
+
+    def upload(self, path: Path, key: str) -> None:
+        with self._told(f"upload {path}", key), transfer_manager(self._client, self._spec) as manager:
+            manager.upload(str(path), self._bucket, self._root + checked_key(self.uri, key)).result()
+
+    def download(self, key: str, path: Path) -> None:
+        with self._told(f"download to {path}", key), whole_file(path) as temporary:
+            with transfer_manager(self._client, self._spec) as manager:
+                try:
+                    transfer = manager.download(self._bucket, self._root + checked_key(self.uri, key), str(temporary))
+                    transfer.result()
+                except self._client_error as error:
+                    if not self._says_missing(error):
+                        raise
+                    raise self._missing(key) from None
+            found, expected = temporary.stat().st_size, transfer.meta.size
+            if found != expected:
+                raise StorageError(f"{self.uri}/{key}: downloaded {found} bytes; expected {expected}; try again when nothing writes to it")
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        with self._told("list", prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._root + prefix)
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    if not found["Key"].endswith("/"):  # an empty object that consoles make to show a folder
+                        yield ObjectInfo(found["Key"].removeprefix(self._root), found["Size"], found["ETag"].strip('"'))
+
+    def delete(self, key: str) -> None:
+        with self._told("delete", key):
+            self._client.delete_object(**self._at(key))
+
+    def local_path(self, key: str) -> Path | None:
+        return None
+
+    @property
+    def _client(self) -> Any:
+        return client_for(self._spec)
+
+    @property
+    def _client_error(self) -> type[Any]:
+        from botocore.exceptions import ClientError
+
+        return ClientError  # type: ignore[no-any-return]
+
+    def _at(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._root + checked_key(self.uri, key)}
+
+    def _get(self, key: str, options: dict[str, str]) -> bytes:
+        """The body, to its announced length. boto3 repeats requests, but not a body that breaks off or fails its checksum: done here."""
+        from botocore.exceptions import FlexibleChecksumError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+        with self._told("read", key):
+            for attempt in range(1, self._spec.max_attempts + 1):
+                try:
+                    body = self._client.get_object(**self._at(key), **options)["Body"]
+                except self._client_error as error:
+                    code = error.response["Error"]["Code"]
+                    if code == "InvalidRange":  # it starts at or beyond the object's end
+                        return b""
+                    if code != "NoSuchKey":
+                        raise
+                    raise self._missing(key) from None
+                try:
+                    return bytes(body.read())
+                except (FlexibleChecksumError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+                    body.close()
+                    if attempt == self._spec.max_attempts:
+                        raise
+                time.sleep(min(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1), _LONGEST_WAIT_SECONDS))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _missing(self, key: str) -> ObjectMissing:
+        return ObjectMissing(f"{self.uri}/{key}: there is no such object; check the URI, or what should have written it")
+
+    def _says_missing(self, error: Any) -> bool:
+        """Whether a failed HEAD means that there is no such object. Raises the true error where it means more.
+
+        An answer to HEAD has no body, so a missing bucket, a missing object, a wrong region and expired credentials are bare 404s and 400s.
+        The same question asked as a listing is answered in words.
+        """
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        missing = bool(status == 404)
+        if (missing and self._bucket_exists) or status not in (301, 400, 403, 404):
+            return missing
+        try:
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._root, MaxKeys=1)
+        except self._client_error as reason:
+            if not (missing and reason.response["ResponseMetadata"]["HTTPStatusCode"] == 403):  # may read objects, may not list them
+                raise
+        self._bucket_exists = True
+        return missing
+
+    def _tag_if_written_by(self, key: str, write_id: str) -> str | None:
+        """The tag of a conditional write that the server refused, where it was ours after all.
+
+        The answer to a write that succeeded can be lost on the way; boto3 then sends it again and is refused because of its own first try.
+        """
+        try:
+            found = self._client.head_object(**self._at(key))
+        except self._client_error as error:
+            if not self._says_missing(error):
+                raise
+            return None
+        return str(found["ETag"]).strip('"') if found.get("Metadata", {}).get(_WRITE_ID) == write_id else None
+
+    @contextmanager
+    def _told(self, action: str, key: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError
+        from s3transfer.exceptions import RetriesExceededError
+
+        uri = f"{self.uri}/{key}" if key else self.uri
+        try:
+            yield
+        except (self._client_error, BotoCoreError, RetriesExceededError, RecursionError) as error:
+            cause = getattr(error, "last_exception", None) or error
+            # Without the chain: a traceback would print what the server echoed before secrets were taken out of it.
+            raise s3_errors.storage_error(uri, action, self._endpoint, cause) from None
+        except OSError as error:
+            raise os_errors.storage_error(uri, action, error) from error

@@ -1,0 +1,97 @@
+"""The boto3 client: one per process and configuration, shared by all threads and stores.
+
+Knows how to reach S3, never what is in it. boto3 is loaded by the first call. Credentials come from where boto3 always looks for them.
+"""
+
+import os
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+from job.config.errors import ConfigError
+from job.config.storage import StorageSpec
+
+# From this size on a file goes in parts, several at a time; also the size of a part. S3 takes parts of 5 MiB to 5 GiB.
+PART_BYTES = 16 * 1024 * 1024
+
+_clients: dict[tuple[StorageSpec, int], Any] = {}
+_lock = threading.Lock()
+
+
+def client_for(spec: StorageSpec) -> Any:
+    """The S3 client for ``spec`` and the ``AWS_*`` variables as they are now. Contacts only what hands out credentials."""
+    environment = hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
+    with _lock:
+        if (spec, environment) not in _clients:
+            _clients[spec, environment] = _new_client(spec)
+        return _clients[spec, environment]
+
+
+def transfer_manager(client: Any, spec: StorageSpec) -> Any:
+    """Uploads and downloads files in parts; a context manager. Unlike ``client.upload_file`` it raises the server's own error."""
+    from boto3.s3.transfer import TransferConfig, create_transfer_manager
+
+    config = TransferConfig(
+        multipart_threshold=PART_BYTES,
+        multipart_chunksize=PART_BYTES,
+        max_concurrency=spec.max_connections,
+        num_download_attempts=spec.max_attempts,
+        preferred_transfer_client="classic",  # the other one, where installed, ignores our client's endpoint options and retries
+    )
+    return create_transfer_manager(client, config)
+
+
+def endpoint_of(spec: StorageSpec) -> str | None:
+    """The custom endpoint, or None for Amazon's own. ``ConfigError`` where it is not a plain http(s) address or carries a password."""
+    for name, url in (
+        ("storage.endpoint_url", spec.endpoint_url),
+        ("AWS_ENDPOINT_URL_S3", os.environ.get("AWS_ENDPOINT_URL_S3")),
+        ("AWS_ENDPOINT_URL", os.environ.get("AWS_ENDPOINT_URL")),
+    ):
+        if not url:
+            continue
+        if "@" in url:  # not shown: what stands before the @ may be a password
+            raise ConfigError(
+                f"{name} holds a user or password; expected only http(s)://host:port; "
+                "give credentials as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is no number
+            good = False
+        if not good:
+            raise ConfigError(f"{name} is {url!r}; expected http://host:port or https://host[:port]")
+        return url
+    return None
+
+
+def _new_client(spec: StorageSpec) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    # With "auto" boto3 puts the bucket in the path for a custom endpoint, wherever that is configured, and in the host name on Amazon's own.
+    style = "auto" if spec.path_style is None else ("path" if spec.path_style else "virtual")
+    config = Config(
+        s3={"addressing_style": style},
+        retries={"mode": "adaptive", "total_max_attempts": spec.max_attempts},
+        connect_timeout=spec.connect_timeout_seconds,
+        read_timeout=spec.read_timeout_seconds,
+        max_pool_connections=spec.max_connections,
+        tcp_keepalive=True,
+        request_checksum_calculation=spec.checksums,
+        response_checksum_validation=spec.checksums,
+        user_agent_extra="dcgan-train",
+    )
+    # boto3 alone reads only AWS_DEFAULT_REGION; Kubernetes' identity webhook and the other SDKs set AWS_REGION.
+    region = spec.region or os.environ.get("AWS_REGION") or None
+    return boto3.session.Session().client("s3", region_name=region, endpoint_url=spec.endpoint_url, config=config)
+
+
+def _forget_clients() -> None:
+    """A forked child must not share sockets, nor a lock that another thread of the parent held."""
+    global _clients, _lock
+    _clients, _lock = {}, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_clients)

@@ -1,0 +1,98 @@
+"""What S3 and boto3 say, turned into errors that name the URI, what was said and what to do.
+
+Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. No text here ever holds a secret.
+"""
+
+import os
+from typing import NamedTuple
+
+from job.config.errors import StorageError
+
+_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+
+
+class _Meaning(NamedTuple):
+    cause: str
+    remedy: str
+
+
+_NO_BUCKET = _Meaning("there is no bucket {bucket!r} at {endpoint}", "create it, or correct the URI or storage.endpoint_url")
+_DENIED = _Meaning("access denied", "allow these credentials s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there")
+_KEYS = _Meaning("the server does not accept the credentials", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+_EXPIRED = _Meaning("the credentials have expired", "fetch new ones (`aws sso login`, a fresh AWS_SESSION_TOKEN) and start again")
+_REGION = _Meaning("wrong region", "set storage.region (or AWS_REGION) to {region}")
+_BUSY = _Meaning("the server is overloaded or failing", "try again later, or raise storage.max_attempts")
+_CLOCK = _Meaning("this machine's clock and the server's are too far apart", "set the clock (for example with NTP)")
+_FULL = _Meaning("the store is full or the quota is used up", "free some space there or choose another place")
+_UNSUPPORTED = _Meaning("the server lacks what this request needs", "if it refuses checksums, set storage.checksums=when_required")
+_UNREACHABLE = _Meaning("cannot reach {endpoint}", "check storage.endpoint_url (or AWS_ENDPOINT_URL), the server and the network between")
+_NO_CREDENTIALS = _Meaning("found no credentials", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or a role for the pod")
+_PROFILE = _Meaning("the AWS profile cannot be used", "check AWS_PROFILE and ~/.aws/config")
+_CUT = _Meaning("the answer was cut short or damaged", "check the network and the proxy between, and try again")
+_NOT_S3 = _Meaning("{endpoint} answers, but not as S3 does", "check storage.endpoint_url: the S3 port, not a console's")
+_OTHER = _Meaning("the server refused", "see what the server said")
+
+_CODES = {
+    _NO_BUCKET: "NoSuchBucket",
+    _DENIED: "AccessDenied AllAccessDisabled AccountProblem Forbidden UnauthorizedAccess 403",
+    _KEYS: "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken InvalidSecurity 401",
+    _EXPIRED: "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
+    _REGION: "PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301 307",
+    _BUSY: "SlowDown ServiceUnavailable InternalError Throttling ThrottlingException RequestLimitExceeded 429 500 502 503 504",
+    _CLOCK: "RequestTimeTooSkewed",
+    _FULL: "QuotaExceeded XMinioStorageFull InsufficientCapacity 507",
+    _UNSUPPORTED: "NotImplemented XAmzContentSHA256Mismatch BadDigest MissingContentLength 501",
+    _NOT_S3: "404 405",  # S3's own are in words: NoSuchKey, NoSuchBucket, MethodNotAllowed
+}
+_BY_CODE = {code: meaning for meaning, codes in _CODES.items() for code in codes.split()}
+# Names of exceptions, mostly botocore's and s3transfer's, looked up along the class's ancestors, so that neither is loaded here.
+_BY_EXCEPTION = {
+    "NoCredentialsError": _NO_CREDENTIALS,
+    "PartialCredentialsError": _NO_CREDENTIALS,
+    "CredentialRetrievalError": _NO_CREDENTIALS,
+    "ProfileNotFound": _PROFILE,
+    "ConfigParseError": _PROFILE,
+    "UnauthorizedSSOTokenError": _EXPIRED,
+    "SSOTokenLoadError": _EXPIRED,
+    "TokenRetrievalError": _EXPIRED,
+    "NoRegionError": _REGION,
+    "InvalidRegionError": _REGION,
+    "SSLError": _Meaning("no TLS connection to {endpoint}", "check the certificate (AWS_CA_BUNDLE: your own authority), and http or https"),
+    "IncompleteReadError": _CUT,
+    "ResponseStreamingError": _CUT,
+    "FlexibleChecksumError": _CUT,
+    "RetriesExceededError": _CUT,
+    "ResponseParserError": _NOT_S3,
+    # botocore asks for the bucket's region after each 301, also when that question is answered by a 301 (botocore 1.44).
+    "RecursionError": _Meaning("{endpoint} redirects every request", "check http or https in storage.endpoint_url, and storage.region"),
+    "HTTPClientError": _UNREACHABLE,
+    "ConnectionError": _UNREACHABLE,
+    "ParamValidationError": _Meaning("boto3 refuses the request", "check the bucket's name and the key"),
+}
+
+
+def storage_error(uri: str, action: str, endpoint: str | None, error: Exception) -> StorageError:
+    """The error for an ``action`` ("read", "list", ...) at ``uri`` that ended in an exception of botocore or s3transfer."""
+    response = getattr(error, "response", None)
+    told = response.get("Error", {}) if isinstance(response, dict) else {}
+    status = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
+    code = str(told.get("Code", ""))
+    meaning = _BY_CODE.get(code) or _BY_CODE.get(str(status.get("HTTPStatusCode", ""))) or _by_exception(error)
+    said = f"{code}: {told.get('Message') or 'no further word'}" if code else f"{type(error).__name__}: {error}"
+    if attempts := status.get("RetryAttempts"):
+        said += f", after {attempts + 1} attempts"
+    region = told.get("Region") or status.get("HTTPHeaders", {}).get("x-amz-bucket-region") or "the bucket's region"
+    words = {"bucket": uri.removeprefix("s3://").split("/")[0], "endpoint": endpoint or "Amazon S3", "region": region}
+    text = f"{uri}: cannot {action}: {meaning.cause.format(**words)} ({said}); {meaning.remedy.format(**words)}"
+    return StorageError(_without_secrets(" ".join(text.split())))
+
+
+def _by_exception(error: Exception) -> _Meaning:
+    return next((_BY_EXCEPTION[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _BY_EXCEPTION), _OTHER)
+
+
+def _without_secrets(text: str) -> str:
+    """Servers and proxies may echo what they were sent."""
+    for secret in filter(None, map(os.environ.get, _SECRETS)):
+        text = text.replace(secret, "***")
+    return text

@@ -1,0 +1,132 @@
+"""A real S3 server for a test run: versitygw over a temporary folder, with random credentials.
+
+with s3_server() as server:
+    bucket = server.new_bucket()
+    subprocess.run([...], env=os.environ | server.env())
+"""
+
+import os
+import secrets
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.servers.ports import free_port
+from tests.servers.process import server_process
+from tests.servers.tools import require_tool
+
+REGION = "eu-test-1"
+_STARTS = 3
+
+
+class S3User(NamedTuple):
+    access_key: str
+    secret_key: str
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server. Buckets are folders below ``folder``, objects files in them."""
+
+    endpoint_url: str
+    access_key: str
+    secret_key: str
+    region: str
+    folder: Path
+    program: Path
+
+    def env(self) -> dict[str, str]:
+        """The AWS variables that reach this server, and keep any other configuration of this machine out."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    def new_bucket(self, name: str = "test") -> str:
+        """A bucket of its own for one test: ``name`` with a random tail."""
+        import boto3
+        from botocore.config import Config
+
+        bucket = f"{name}-{secrets.token_hex(4)}"
+        client = boto3.session.Session(self.access_key, self.secret_key, region_name=self.region).client(
+            "s3", endpoint_url=self.endpoint_url, config=Config(s3={"addressing_style": "path"})
+        )
+        client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": self.region})
+        return bucket
+
+    def new_user(self) -> S3User:
+        """A second user, who owns nothing and may do nothing in the buckets of the first."""
+        user = S3User(f"user{secrets.token_hex(6)}", secrets.token_urlsafe(24))
+        env = {"ADMIN_ACCESS_KEY_ID": self.access_key, "ADMIN_SECRET_ACCESS_KEY": self.secret_key, "ADMIN_ENDPOINT_URL": self.endpoint_url}
+        command = f"admin --region {self.region} create-user --role user --access {user.access_key} --secret={user.secret_key}"
+        subprocess.run([self.program, *command.split()], env=os.environ | env, check=True, capture_output=True, timeout=30)
+        return user
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """The server, answering; ended with the block. Skips or fails where the tool is missing (``require_tool``)."""
+    program = require_tool("versitygw")
+    with tempfile.TemporaryDirectory(prefix="s3-server-") as folder:
+        for start in range(1, _STARTS + 1):
+            try:
+                with _started(program, Path(folder)) as server:
+                    yield server
+                return
+            except _NotStarted as error:  # another program took the port
+                if start == _STARTS:
+                    raise RuntimeError(str(error)) from None
+
+
+class _NotStarted(Exception):
+    pass
+
+
+@contextmanager
+def _started(program: Path, folder: Path) -> Iterator[S3Server]:
+    for name in ("buckets", "sidecar", "users"):
+        (folder / name).mkdir(exist_ok=True)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    server = S3Server(url, f"test{secrets.token_hex(6)}", secrets.token_urlsafe(24), REGION, folder / "buckets", program)
+    options = f"--port 127.0.0.1:{port} --region {REGION} --iam-cache-disable --health /health --quiet --keep-alive"
+    command: list[str | Path] = [program, *options.split(), "--iam-dir", folder / "users", "posix"]
+    command += [folder / "buckets"] if _keeps_attributes(folder) else ["--sidecar", folder / "sidecar", folder / "buckets"]
+    # By environment, so that the process list does not show them.
+    env = os.environ | {"ROOT_ACCESS_KEY_ID": server.access_key, "ROOT_SECRET_ACCESS_KEY": server.secret_key}
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(server_process(command, lambda: _healthy(url), folder / "server.log", env=env))
+        except RuntimeError as error:
+            raise _NotStarted(str(error)) from None
+        yield server
+
+
+def _keeps_attributes(folder: Path) -> bool:
+    """Whether the server can keep an object's tag on its file; some file systems have no extended attributes."""
+    try:
+        os.setxattr(folder, "user.dcgan-test", b"1")
+    except (AttributeError, OSError):  # AttributeError: macOS
+        return False
+    return True
+
+
+def _healthy(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/health", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,88 @@
+"""An HTTP server that answers S3 requests with the faults a test tells it: errors that a healthy server cannot be made to give.
+
+with scripted_s3([s3_error(503, "SlowDown", "Please reduce your request rate."), Answer(200, b"data")]) as server:
+    ...server.endpoint_url...
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    """What to answer. ``sent_bytes`` below the body's length breaks the connection there; ``None`` as status, before any word."""
+
+    status: int | None = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+    sent_bytes: int | None = None
+
+
+class Request(NamedTuple):
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Script = Sequence[Answer] | Callable[[Request], Answer]
+
+
+@dataclass
+class ScriptedS3:
+    endpoint_url: str
+    requests: list[Request] = field(default_factory=list)
+
+
+def s3_error(status: int, code: str, message: str, extra: str = "") -> Answer:
+    """An error as S3 words it; ``extra`` is more XML inside."""
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{extra}</Error>'
+    return Answer(status, body.encode(), {"Content-Type": "application/xml"})
+
+
+@contextmanager
+def scripted_s3(script: Script) -> Iterator[ScriptedS3]:
+    """The server; a list is answered in order and its last answer repeated, a function is asked each time."""
+    state = ScriptedS3("")
+    lock = Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_request(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            request = Request(self.command, self.path, dict(self.headers), body)
+            with lock:
+                position = len(state.requests)
+                state.requests.append(request)
+            answer = script(request) if callable(script) else script[min(position, len(script) - 1)]
+            if answer.status is None:
+                self.close_connection = True
+                return
+            self.send_response(answer.status)
+            for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer.body[: answer.sent_bytes])
+            self.close_connection = answer.sent_bytes is not None
+
+        do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_request
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing on stderr."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    state.endpoint_url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

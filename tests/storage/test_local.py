@@ -1,0 +1,220 @@
+"""What only a folder can go through: full and read-only disks, killed writers, several processes."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from job.config.errors import StorageError
+from job.storage.local import LocalStore
+
+MOUNT_BYTES = 1024 * 1024
+
+
+@contextmanager
+def mounted(folder: Path, *kind: str) -> Iterator[Path]:
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", *kind, "none", folder], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a file system of its own needs root's right to mount: {done.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    with mounted(tmp_path / "disk", "tmpfs", "-o", f"size={MOUNT_BYTES}") as folder:
+        yield folder
+
+
+def tag_of(store: LocalStore, key: str) -> str:
+    info = store.stat(key)
+    assert info is not None
+    return info.etag
+
+
+def test_a_full_disk_leaves_what_was_there(small_disk: Path, tmp_path: Path) -> None:
+    store = LocalStore(small_disk / "store")
+    store.write("k", b"old")
+    big = tmp_path / "big"
+    big.write_bytes(bytes(2 * MOUNT_BYTES))
+    expected = rf"file://{small_disk}/store/k: cannot .*: No space left on device.*; the disk is full; free some space"
+    for use in (
+        lambda: store.write("k", bytes(2 * MOUNT_BYTES)),
+        lambda: store.write_if("k", bytes(2 * MOUNT_BYTES), tag_of(store, "k")),
+        lambda: store.upload(big, "k"),
+    ):
+        with pytest.raises(StorageError, match=expected):
+            use()
+        assert store.read("k") == b"old"
+    assert [path.name for path in (small_disk / "store").iterdir() if path.name != ".~lock"] == ["k"]
+
+
+def test_a_download_to_a_full_disk_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "store")
+    store.write("k", bytes(2 * MOUNT_BYTES))
+    with pytest.raises(StorageError, match=f"cannot download to {small_disk}/copy: No space left on device"):
+        store.download("k", small_disk / "copy")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_read_only_disk_is_named(small_disk: Path, tmp_path: Path) -> None:
+    store = LocalStore(small_disk)
+    store.write("k", b"old")
+    (tmp_path / "source").touch()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    for use in (
+        lambda: store.write("k", b"new"),
+        lambda: store.write_if("other", b"new", None),
+        lambda: store.upload(tmp_path / "source", "k"),
+        lambda: store.delete("k"),
+    ):
+        with pytest.raises(StorageError, match=rf"file://{small_disk}/.*: Read-only file system.*; the file system is mounted read-only"):
+            use()
+    assert store.read("k") == b"old"
+    assert [info.key for info in store.list()] == ["k"]
+
+
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
+    user, nobody = os.geteuid(), 65534
+    tmp_path.chmod(0o500)
+    if user == 0:  # who may write anywhere
+        os.seteuid(nobody)
+    try:
+        with pytest.raises(StorageError, match=rf"Permission denied.*; user {user or nobody} may not do that; change the permissions"):
+            LocalStore(tmp_path).write("k", b"")
+    finally:
+        os.seteuid(user)
+        tmp_path.chmod(0o700)
+
+
+def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"not a folder")
+    store = LocalStore(tmp_path / "file")
+    for ask in (lambda: store.read("k"), lambda: store.stat("k"), lambda: store.delete("k")):
+        with pytest.raises(StorageError, match=f"file://{tmp_path}/file: found a file; expected a folder"):
+            ask()
+    for use in (lambda: store.write("k", b""), lambda: store.write_if("k", b"", None), lambda: list(store.list())):
+        with pytest.raises(StorageError, match=rf"file://{tmp_path}/file.*a part of the path is a file; expected a folder"):
+            use()
+    below = LocalStore(tmp_path / "file" / "store")
+    with pytest.raises(StorageError, match="a part of the path is a file; expected a folder"):
+        below.write("k", b"")
+
+
+def test_a_folder_in_the_place_of_an_object_is_named(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.write("a/b", b"")
+    for use in (lambda: store.write("a", b""), lambda: store.write_if("a", b"", None)):
+        with pytest.raises(StorageError, match=rf"file://{tmp_path}/a: cannot write: Is a directory.*there is a folder of that name"):
+            use()
+    assert [info.key for info in store.list()] == ["a/b"]
+
+
+def test_a_writer_killed_in_the_middle_leaves_the_old_object(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.write("k", b"old")
+    program = (
+        "import os, signal, sys; from pathlib import Path; from job.storage.atomic import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, tmp_path / "k"], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2  # the half-written file stays, under a name that is no object
+    assert [info.key for info in store.list()] == ["k"]
+    assert store.read("k") == b"old"
+
+
+def test_processes_race_for_one_object_without_losing_an_update(tmp_path: Path) -> None:
+    num_processes, num_additions = 4, 50
+    LocalStore(tmp_path).write("sum", b"0")
+    program = (
+        "import sys; from pathlib import Path; from job.storage.local import LocalStore\n"
+        "store, done = LocalStore(Path(sys.argv[1])), 0\n"
+        f"while done < {num_additions}:\n"
+        "    tag = store.stat('sum').etag\n"
+        "    done += store.write_if('sum', b'%d' % (int(store.read('sum')) + 1), tag) is not None\n"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", program, tmp_path]) for _ in range(num_processes)]
+    try:
+        assert [process.wait(60) for process in running] == [0] * num_processes
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    assert LocalStore(tmp_path).read("sum") == b"%d" % (num_processes * num_additions)
+
+
+def test_writes_within_a_tick_of_the_kernel_have_times_of_their_own(tmp_path: Path) -> None:
+    """A file may get the inode of the one it replaces: where the size is the same too, only the time tells two writes apart.
+
+    On ramfs, because Linux 6.13 and later give the disk file systems finer stamps by themselves.
+    """
+    with mounted(tmp_path / "disk", "ramfs") as disk:
+        store = LocalStore(disk)
+        for number in range(100):
+            store.write(f"{number}", b"data")
+        assert len({path.stat().st_mtime_ns for path in disk.iterdir()}) == 100
+
+
+def test_a_plain_write_waits_for_a_conditional_one(tmp_path: Path) -> None:
+    """Else it could fall between the comparison and the replacement, and be lost."""
+    store = LocalStore(tmp_path)
+    store.write_if("lease", b"old", None)
+    written = threading.Event()
+
+    def write() -> None:
+        store.write("lease", b"new")
+        written.set()
+
+    with (tmp_path / ".~lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert not written.wait(0.2)
+        assert store.read("lease") == b"old"
+    writer.join()
+    assert store.read("lease") == b"new"
+
+
+def test_a_folder_goes_with_its_last_object(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "root")
+    store.write("checkpoints/step-1/state", b"")
+    store.write("checkpoints/step-2/state", b"")
+    store.delete("checkpoints/step-1/state")
+    assert [path.name for path in (tmp_path / "root/checkpoints").iterdir()] == ["step-2"]
+    store.delete("checkpoints/step-2/state")
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_files_are_as_readable_as_the_user_wants(tmp_path: Path) -> None:
+    """Not the 0600 of most temporary files: another user's job reads the shards."""
+    umask = os.umask(0o027)
+    try:
+        LocalStore(tmp_path).write("k", b"")
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "k").stat().st_mode & 0o777 == 0o640
+
+
+def test_links_are_followed_and_a_circle_is_named(tmp_path: Path) -> None:
+    LocalStore(tmp_path / "elsewhere").write("k", b"linked")
+    store = LocalStore(tmp_path / "store")
+    store.write("own", b"")
+    (tmp_path / "store/link").symlink_to(tmp_path / "elsewhere")
+    assert [info.key for info in store.list()] == ["link/k", "own"]
+    assert store.read("link/k") == b"linked"
+    (tmp_path / "store/circle").symlink_to("circle")
+    with pytest.raises(StorageError, match="symbolic links lead round in a circle"):
+        store.read("circle")

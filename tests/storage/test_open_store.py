@@ -1,0 +1,61 @@
+"""URIs: which store they name, and which are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from job.config.errors import ConfigError
+from job.config.storage import StorageSpec
+from job.storage.store import open_store
+
+
+@pytest.mark.parametrize(
+    ("uri", "opened"),
+    [
+        ("/data/mnist", "file:///data/mnist"),
+        ("file:///data/mnist/", "file:///data/mnist"),
+        ("s3://bucket", "s3://bucket"),
+        ("s3://bucket/", "s3://bucket"),
+        ("s3://bucket/a/b/", "s3://bucket/a/b"),
+    ],
+)
+def test_a_uri_opens_its_store(uri: str, opened: str) -> None:
+    assert open_store(uri).uri == opened
+
+
+def test_a_relative_path_is_below_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store("runs/one")
+    monkeypatch.chdir("/")
+    store.write("k", b"data")
+    assert (tmp_path / "runs/one/k").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        ("file://data", "file://data: a file URI needs an absolute path"),
+        ("gs://bucket", "gs://bucket: unknown scheme gs://; expected s3://bucket/prefix"),
+        ("s3://", "s3://: found no bucket; expected s3://bucket"),
+        ("s3:///prefix", "s3:///prefix: found no bucket"),
+    ],
+)
+def test_a_wrong_uri_is_a_configuration_error(uri: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        open_store(uri)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9000", "localhost", "ftp://host", "http://", "http://host:port"])
+def test_a_wrong_endpoint_is_a_configuration_error(url: str) -> None:
+    with pytest.raises(ConfigError, match=f"storage.endpoint_url is '{url}'; expected http://host:port"):
+        open_store("s3://bucket", StorageSpec(endpoint_url=url))
+
+
+@pytest.mark.parametrize("name", ["storage.endpoint_url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_a_password_in_the_endpoint_is_refused_and_not_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "http://someone:pass-word@host:9000"
+    if name.startswith("AWS"):
+        monkeypatch.setenv(name, url)
+    with pytest.raises(ConfigError, match=f"{name} holds a user or password") as caught:
+        open_store("s3://bucket", StorageSpec(endpoint_url=None if name.startswith("AWS") else url))
+    assert "pass-word" not in str(caught.value)

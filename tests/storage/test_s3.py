@@ -1,0 +1,207 @@
+"""What only S3 can go through: bodies cut short, answers lost, how buckets are addressed, clients shared by threads and forks."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+from job.config.errors import StorageError
+from job.config.storage import StorageSpec
+from job.storage.s3 import S3Store
+from job.storage.s3_client import client_for
+from tests.servers.s3 import S3Server
+from tests.servers.scripted_s3 import Answer, Request, s3_error, scripted_s3
+
+DATA = bytes(range(256)) * 400
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "for-servers-that-do-not-check")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+
+
+def test_a_body_cut_short_is_read_again() -> None:
+    with scripted_s3([Answer(200, DATA, sent_bytes=1000), Answer(200, DATA, sent_bytes=0), Answer(200, DATA)]) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=3))
+        assert store.read("k") == DATA
+        assert len(server.requests) == 3
+
+
+def test_a_body_always_cut_short_is_an_error() -> None:
+    with scripted_s3([Answer(200, DATA, sent_bytes=1000)]) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=2))
+        with pytest.raises(StorageError, match=r"s3://bucket/k: cannot read: the answer was cut short or damaged .*check the network"):
+            store.read("k")
+        assert len(server.requests) == 2
+
+
+def test_a_body_unlike_its_checksum_is_an_error() -> None:
+    with scripted_s3([Answer(200, DATA, {"x-amz-checksum-crc32": "AAAAAA=="})]) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+        with pytest.raises(StorageError, match=r"the answer was cut short or damaged .*checksum"):
+            store.read("k")
+
+
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_a_download_cut_short_leaves_the_old_file(max_attempts: int, tmp_path: Path) -> None:
+    def answer(request: Request) -> Answer:
+        headers = {"ETag": '"tag"', "Last-Modified": formatdate(usegmt=True)}
+        return Answer(200, DATA, headers, sent_bytes=None if request.method == "HEAD" else 1000)
+
+    (tmp_path / "copy").write_bytes(b"old")
+    with scripted_s3(answer) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=max_attempts))
+        with pytest.raises(StorageError, match=f"s3://bucket/k: cannot download to {tmp_path}/copy: the answer was cut short or damaged"):
+            store.download("k", tmp_path / "copy")
+        assert [request.method for request in server.requests] == ["HEAD"] + ["GET"] * max_attempts
+    assert (tmp_path / "copy").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_an_object_that_shrinks_during_a_download_is_an_error(tmp_path: Path) -> None:
+    def answer(request: Request) -> Answer:
+        body = DATA if request.method == "HEAD" else DATA[:1000]
+        return Answer(200, body, {"ETag": '"tag"', "Last-Modified": formatdate(usegmt=True)})
+
+    with scripted_s3(answer) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+        with pytest.raises(StorageError, match=f"s3://bucket/k: downloaded 1000 bytes; expected {len(DATA)}"):
+            store.download("k", tmp_path / "copy")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_conditional_write_knows_its_own_work_when_the_answer_was_lost(ours: bool) -> None:
+    """The server stores the object and the connection breaks; boto3 sends again and is refused, because the object now exists."""
+    stored: dict[str, str] = {}
+
+    def answer(request: Request) -> Answer:
+        name = "x-amz-meta-dcgan-write-id"
+        if request.method == "PUT" and not stored:
+            stored[name] = request.headers[name] if ours else "of another"
+            return Answer(None)
+        if request.method == "PUT":
+            return s3_error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+        return Answer(200, b"data", {"ETag": '"tag"', **stored})
+
+    with scripted_s3(answer) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=3))
+        assert store.write_if("lease", b"data", None) == ("tag" if ours else None)
+        assert [request.method for request in server.requests] == ["PUT", "PUT", "HEAD"]
+
+
+def test_a_conditional_write_that_meets_another_loses() -> None:
+    """S3 answers 409 where another write or a deletion is under way at the same moment."""
+
+    def answer(request: Request) -> Answer:
+        return s3_error(409, "ConditionalRequestConflict", "Try again") if request.method == "PUT" else Answer(200, b"", {"ETag": '"tag"'})
+
+    with scripted_s3(answer) as server:
+        assert S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)).write_if("k", b"", "old") is None
+        assert server.requests[0].headers["If-Match"] == '"old"'
+
+
+def test_folder_markers_of_consoles_are_no_objects() -> None:
+    entry = '<Contents><Key>{}</Key><Size>0</Size><ETag>"1"</ETag><LastModified>2025-01-01T00:00:00Z</LastModified></Contents>'
+    names = "".join(entry.format(key) for key in ("runs/", "runs/a/", "runs/a/k"))
+    body = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>{names}</ListBucketResult>'
+    with scripted_s3([Answer(200, body.encode())]) as server:
+        store = S3Store("s3://bucket/runs", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+        assert [info.key for info in store.list()] == ["a/k"]
+
+
+@pytest.mark.parametrize("by", ["storage.endpoint_url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_a_custom_endpoint_takes_the_bucket_in_the_path(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted_s3([Answer(200, b"data")]) as server:
+        url = server.endpoint_url.replace("127.0.0.1", "localhost")  # boto3 itself takes the path for a bare address
+        if by.startswith("AWS"):
+            monkeypatch.setenv(by, url)
+        S3Store("s3://bucket/runs", StorageSpec(endpoint_url=None if by.startswith("AWS") else url)).read("k")
+        assert server.requests[0].path == "/bucket/runs/k"
+
+
+@pytest.mark.parametrize(
+    ("path_style", "endpoint", "url"),
+    [
+        (None, None, "https://bucket.s3.amazonaws.com/k"),
+        (True, None, "https://s3.eu-west-1.amazonaws.com/bucket/k"),
+        (None, "https://s3.example.com", "https://s3.example.com/bucket/k"),
+        (False, "https://s3.example.com", "https://bucket.s3.example.com/k"),
+    ],
+)
+def test_how_buckets_are_addressed(path_style: bool | None, endpoint: str | None, url: str) -> None:
+    client = client_for(StorageSpec(endpoint_url=endpoint, region="eu-west-1", path_style=path_style))
+    assert client.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "k"}).split("?")[0] == url
+
+
+@pytest.mark.parametrize(("checksums", "sent"), [("when_supported", True), ("when_required", False)])
+def test_checksums_can_be_left_out(checksums: str, sent: bool) -> None:
+    with scripted_s3([Answer(200)]) as server:
+        S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, checksums=checksums)).write("k", b"data")
+        assert any(name.lower().startswith("x-amz-checksum-") for name in server.requests[0].headers) == sent
+
+
+def test_a_region_is_taken_from_aws_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-south-1")
+    assert client_for(StorageSpec()).meta.region_name == "eu-north-1"
+    assert client_for(StorageSpec(region="eu-west-3")).meta.region_name == "eu-west-3"
+    monkeypatch.delenv("AWS_REGION")
+    assert client_for(StorageSpec()).meta.region_name == "eu-south-1"
+
+
+def test_threads_share_one_client_and_new_credentials_get_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = StorageSpec(max_attempts=5)
+    with ThreadPoolExecutor(8) as pool:
+        clients = list(pool.map(lambda _: client_for(spec), range(16)))
+    assert len({id(client) for client in clients}) == 1
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    assert client_for(spec) is not clients[0]
+
+
+@pytest.mark.s3
+def test_a_forked_child_uses_the_store_of_its_parent(s3_env: S3Server) -> None:
+    """With a client of its own: two processes on one connection would mix up their answers."""
+    store = S3Store(f"s3://{s3_env.new_bucket()}", StorageSpec(max_attempts=1))
+    store.write("k", b"data")
+    parents_client = id(client_for(StorageSpec(max_attempts=1)))
+    child = os.fork()
+    if child == 0:
+        good = store.read("k") == b"data" and id(client_for(StorageSpec(max_attempts=1))) != parents_client
+        os._exit(0 if good else 1)
+    for _ in range(50):
+        assert store.read("k") == b"data"
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.s3
+def test_a_large_file_goes_in_parts(s3_env: S3Server, tmp_path: Path) -> None:
+    store = S3Store(f"s3://{s3_env.new_bucket()}", StorageSpec())
+    (tmp_path / "source").write_bytes(bytes(40 * 1024 * 1024))
+    store.upload(tmp_path / "source", "k")
+    info = store.stat("k")
+    assert info is not None
+    assert info.etag.endswith("-3")  # S3's tag of an object tells the number of its parts
+
+
+def test_a_failed_multipart_upload_takes_its_parts_away(tmp_path: Path) -> None:
+    """Parts that stay are stored, invisible and paid for."""
+
+    def answer(request: Request) -> Answer:
+        if request.method == "POST":
+            return Answer(200, b"<InitiateMultipartUploadResult><UploadId>upload-1</UploadId></InitiateMultipartUploadResult>")
+        if "partNumber=2" in request.path:
+            return s3_error(403, "AccessDenied", "Access Denied")
+        return Answer(204 if request.method == "DELETE" else 200, b"", {"ETag": '"part"'})
+
+    (tmp_path / "source").write_bytes(bytes(40 * 1024 * 1024))
+    with scripted_s3(answer) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+        with pytest.raises(StorageError, match=rf"s3://bucket/k: cannot upload {tmp_path}/source: access denied \(AccessDenied"):
+            store.upload(tmp_path / "source", "k")
+    last = server.requests[-1]
+    assert (last.method, last.path) == ("DELETE", "/bucket/k?uploadId=upload-1")

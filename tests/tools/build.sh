@@ -1,0 +1,38 @@
+#!/bin/sh
+# Builds the servers and checkers that the tests run, as pinned by the `tool` directives of tests/tools/*/go.mod, into .tools/bin.
+#
+#     tests/tools/build.sh            every folder here
+#     tests/tools/build.sh s3 helm    only these
+#
+# A folder is built again only when its go.mod or go.sum changed or a binary of it is missing. The versions are those of go.mod and go.sum:
+# nothing is looked up or moved forward here. The first build of `s3` downloads its modules and takes one to two minutes on two cores.
+set -eu
+
+tools=$(cd "$(dirname "$0")" && pwd)
+bin=$(cd "$tools/../.." && pwd)/.tools/bin
+export GOFLAGS="-mod=readonly ${GOFLAGS:-}" GOWORK=off CGO_ENABLED=0
+
+command -v go >/dev/null || { echo "tests/tools/build.sh: found no 'go'; expected Go 1.25 or newer on PATH (https://go.dev/dl)" >&2; exit 1; }
+mkdir -p "$bin"
+[ $# -gt 0 ] || set -- $(cd "$tools" && for mod in */go.mod; do dirname "$mod"; done)
+
+for name in "$@"; do
+    cd "$tools/$name"
+    sum=$(cat go.mod go.sum | sha256sum | cut -d' ' -f1)
+    packages=$(go list -f '{{.ImportPath}}' tool)
+    missing=""
+    for package in $packages; do
+        [ -x "$bin/$(basename "$package")" ] || missing="$missing $(basename "$package")"
+    done
+    if [ -z "$missing" ] && [ "$(cat "$bin/.$name.sum" 2>/dev/null)" = "$sum" ]; then
+        echo "tools: $name is up to date"
+        continue
+    fi
+    started=$(date +%s)
+    for package in $packages; do
+        echo "tools: building $(basename "$package") ($name; the first time takes minutes)"
+        go build -trimpath -ldflags '-s -w' -o "$bin/$(basename "$package")" "$package"
+    done
+    echo "$sum" >"$bin/.$name.sum"
+    echo "tools: built $name in $(($(date +%s) - started)) s"
+done
