@@ -1,0 +1,150 @@
+"""The checkpoint protocol on a folder: what is committed, what is restored, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from job.config.errors import StorageError
+from job.storage.store import ObjectStore, open_store
+from job.training.checkpoint import Checkpoints
+from job.training.manifest import BadManifest, Manifest, parse_manifest
+
+PARTS = {"generator.npz": b"generator", "discriminator.npz": b"discriminator"}
+
+
+def facts(step: int) -> Manifest:
+    return Manifest(step, step * 8, "2026-01-01T00:00:00+00:00", {"channels": 1}, "f" * 64, {"seed": 0}, 2, {"generator_loss": 0.5}, {"keras": "3"}, ())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return open_store(str(tmp_path / "run"))
+
+
+@pytest.fixture
+def saved(store: ObjectStore) -> Checkpoints:
+    """Steps 10, 20 and 30, each with parts of its own."""
+    checkpoints = Checkpoints(store)
+    for step in (10, 20, 30):
+        checkpoints.save(facts(step), {name: data + str(step).encode() for name, data in PARTS.items()})
+    return checkpoints
+
+
+def steps(checkpoints: Checkpoints) -> list[int]:
+    return [manifest.step for manifest in checkpoints.committed()]
+
+
+def test_the_newest_checkpoint_comes_back_whole(saved: Checkpoints) -> None:
+    manifest, parts = saved.restore() or pytest.fail("nothing restored")
+    assert (manifest.step, manifest.images_seen, steps(saved)) == (30, 240, [30, 20, 10])
+    assert parts == {"generator.npz": b"generator30", "discriminator.npz": b"discriminator30"}
+
+
+def test_an_empty_run_folder_restores_nothing(store: ObjectStore) -> None:
+    assert Checkpoints(store).restore() is None
+
+
+def test_one_step_and_one_part_can_be_asked_for(saved: Checkpoints) -> None:
+    manifest, parts = saved.restore(20, only="generator.npz") or pytest.fail("nothing restored")
+    assert (manifest.step, parts) == (20, {"generator.npz": b"generator20"})
+    assert saved.restore(25) is None
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "missing", "swapped"])
+def test_a_damaged_part_falls_back_to_the_checkpoint_before(
+    saved: Checkpoints, store: ObjectStore, part: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = f"checkpoints/step-000000030/{part}"
+    data = store.read(key)
+    if damage == "missing":
+        store.delete(key)
+    else:
+        store.write(key, {"flipped": bytes([data[0] ^ 1]) + data[1:], "truncated": data[:-1], "swapped": store.read(key.replace("30/", "20/"))}[damage])
+    assert (saved.restore() or pytest.fail("nothing restored"))[0].step == 20
+    assert f"step-000000030/{part}" in caplog.text
+
+
+def test_damage_everywhere_stops_instead_of_starting_anew(saved: Checkpoints, store: ObjectStore) -> None:
+    for step in (10, 20, 30):
+        store.delete(f"checkpoints/step-{step:09d}/generator.npz")
+    with pytest.raises(StorageError, match=r"3 checkpoints, none of them whole .*missing; expected 11 bytes"):
+        saved.restore()
+
+
+def test_parts_without_a_manifest_are_no_checkpoint(saved: Checkpoints, store: ObjectStore) -> None:
+    store.write("checkpoints/step-000000040/generator.npz", b"cut short")
+    assert steps(saved) == [30, 20, 10]
+
+
+class Recording:
+    """A store that notes the order of writes and deletes; everything else is the store's own."""
+
+    def __init__(self, store: ObjectStore):
+        self._store, self.log = store, []
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def write(self, key: str, data: bytes) -> None:
+        self.log.append(("write", key.rpartition("/")[2]))
+        self._store.write(key, data)
+
+    def delete(self, key: str) -> None:
+        self.log.append(("delete", key.rpartition("/")[2]))
+        self._store.delete(key)
+
+
+def test_the_manifest_is_written_last_and_deleted_first(store: ObjectStore) -> None:
+    recording = Recording(store)
+    checkpoints = Checkpoints(recording)
+    checkpoints.save(facts(10), PARTS)
+    assert recording.log[0] == ("delete", "manifest.json")
+    assert recording.log[-1] == ("write", "manifest.json")
+    checkpoints.save(facts(20), PARTS)
+    recording.log.clear()
+    checkpoints.prune(keep=1)
+    assert recording.log[0] == ("delete", "manifest.json")
+    assert steps(checkpoints) == [20]
+    assert [entry.key for entry in store.list("checkpoints/step-000000010/")] == []
+
+
+def test_pruning_keeps_the_newest(saved: Checkpoints) -> None:
+    saved.prune(keep=2)
+    assert steps(saved) == [30, 20]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 2}, "not a checkpoint manifest of format version 1"),
+        ({"step": "30"}, "step is '30'; expected int"),
+        ({"step": True}, "step is True; expected int"),
+        ({"step": -1}, "step -1 with 1 parts"),
+        ({"parts": []}, "with 0 parts"),
+        ({"parts": [{"name": "../../etc/passwd", "num_bytes": 1, "sha256": "0" * 64}]}, "../../etc/passwd"),
+        ({"parts": [{"name": "a.pickle", "num_bytes": 1, "sha256": "0" * 64}]}, "a.pickle"),
+        ({"parts": [{"name": "a.npz", "num_bytes": -1, "sha256": "0" * 64}]}, "expected name"),
+        ({"parts": [{"name": "a.npz", "num_bytes": 1, "sha256": "0"}]}, "expected name"),
+        ({"parts": "all"}, "parts is 'all'; expected list"),
+        ({"metrics": None}, "metrics is None; expected dict"),
+    ],
+)
+def test_a_manifest_of_a_stranger_is_refused(change: dict, message: str) -> None:
+    good = {**json.loads(facts(30).to_json()), "parts": [{"name": "a.npz", "num_bytes": 1, "sha256": "0" * 64}]}
+    parse_manifest(json.dumps(good).encode(), "uri")
+    with pytest.raises(BadManifest) as caught:
+        parse_manifest(json.dumps({**good, **change}).encode(), "uri")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[]", b"null"])
+def test_what_is_no_json_object_is_refused(data: bytes) -> None:
+    with pytest.raises(BadManifest, match="uri"):
+        parse_manifest(data, "uri")
+
+
+def test_a_manifest_in_anothers_folder_is_passed_over(saved: Checkpoints, store: ObjectStore) -> None:
+    store.write("checkpoints/step-000000040/manifest.json", store.read("checkpoints/step-000000030/manifest.json"))
+    assert steps(saved) == [30, 20, 10]
