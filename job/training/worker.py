@@ -6,6 +6,7 @@
 import json
 import logging
 import time
+from pathlib import Path
 
 from job.config.errors import StorageError
 from job.config.spec import RunSpec
@@ -37,14 +38,14 @@ def run(spec: RunSpec, topology: Topology, listener: Listener) -> None:
     index = read_index(data_store)
     check_images(spec, index)
     schedule = plan(spec, index.num_rows)
-    with Observer(spec, topology, index, listener) as observer:
+    cache_dir = Path(spec.data.cache_dir).expanduser()
+    with Observer(spec, topology, index, listener) as observer, ShardReader(data_store, index, cache_dir, spec.data.verify) as reader:
         with strategy.scope():
             networks = build_networks(spec)
         call = build_call(spec, strategy, networks)
         session = Session(spec, topology, observer, store, index, schedule, strategy, networks, snapshot.Exporter(spec), call)
         start = _restore(session)
         order = Order(index.num_rows, spec.training.global_batch_size, spec.seed, spec.data.window_rows)
-        reader = ShardReader(data_store, index, spec.data.cache_dir, verify=spec.data.verify)
         started = time.monotonic()
         Loop(session, start, start or None).run(Input(spec, topology, reader, order, schedule, start))
         if topology.is_chief:

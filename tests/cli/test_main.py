@@ -1,0 +1,49 @@
+"""The edge of the program: every error becomes one line and the exit code of its kind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from job.cli.main import run_command
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["tarin"], 2, "No such command"),
+        (["train"], 2, "error: uri is not set"),
+        (["train", "--preset", "fashon"], 2, "did you mean fashion?"),
+        (["train", "--config", "none.yaml"], 2, "none.yaml: cannot read the configuration"),
+        (["train", "--set", "uri=runs", "--set", "data.uri=none"], 5, "none/index.json: not found; expected a packed data set"),
+        (["train", "--set", "uri=gs://b/r", "--set", "data.uri=none"], 5, "none/index.json: not found"),
+        (["train", "--set", "uri=runs", "--set", "data.uri=gs://bucket/x"], 2, "gs://bucket/x: unknown scheme gs://; expected s3://"),
+        (["checkpoints", "list", "none"], 3, "none: no committed checkpoint"),
+        (["generate", "none", "--num", "0", "--out", "x"], 2, "--num"),
+        (["data", "pack", "none", "packed"], 5, "none"),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(
+    arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command(arguments) == code
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []  # nothing half-written
+
+
+def test_help_and_version_end_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["--help"]) == 0
+    assert run_command(["--version"]) == 0
+    assert "dcgan-train, version" in capsys.readouterr().out
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
+    shell = f"{sys.executable} -m job train --help | head -c 1"
+    result = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert "Traceback" not in result.stderr
