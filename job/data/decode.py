@@ -1,0 +1,106 @@
+"""Decodes a source's images on several threads, in the source's order, a few at a time.
+
+Threads and not processes: Pillow lets go of the interpreter lock while it decodes and resizes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job.config.errors import DataError
+from job.data.image import ImagePolicy, decode_image, fit_pixels
+from job.data.source import MAX_FILE_BYTES, ImageBlock, ImageFile
+
+_TASK_FILES, _TASK_BYTES = 64, 1 << 20
+
+
+class DecodedFile(NamedTuple):
+    """One file of a source: pixels uint8 ``[H, W, C]``, or None and the reason why there are none."""
+
+    name: str
+    label: str | None
+    pixels: NDArray[np.uint8] | None
+    is_grey: bool
+    reason: str
+
+
+Decoded = list[DecodedFile] | ImageBlock
+
+
+def decode_all(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, workers: int, uri: str) -> Iterator[Decoded]:
+    """Every item decoded and fitted: files in small lists, blocks as blocks. A broken file is returned with its reason, not raised.
+
+    ``DataError`` when raw pixels do not fit; ``OSError``, ``StorageError`` and the source's own errors pass.
+    """
+    pending: deque[Future[Decoded]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+    try:
+        for task in _tasks(items, policy, uri):
+            pending.append(pool.submit(task))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def limited(items: Iterator[ImageFile | ImageBlock], limit: int | None) -> Iterator[ImageFile | ImageBlock]:
+    """The first ``limit`` images."""
+    left = limit
+    for item in items:
+        if left is not None:
+            if isinstance(item, ImageBlock) and len(item.images) > left:
+                item = ImageBlock(item.images[:left], None if item.labels is None else item.labels[:left])
+            left -= len(item.images) if isinstance(item, ImageBlock) else 1
+        yield item
+        if left == 0:
+            return
+
+
+def _tasks(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, uri: str) -> Iterator[Callable[[], Decoded]]:
+    files: list[ImageFile] = []
+    num_bytes = 0
+    for item in items:
+        if isinstance(item, ImageBlock):
+            yield partial(_fit_block, item, policy, uri)
+            continue
+        files.append(item)
+        num_bytes += item.num_bytes
+        if len(files) == _TASK_FILES or num_bytes >= _TASK_BYTES:
+            yield partial(_decode_files, files, policy)
+            files, num_bytes = [], 0
+    if files:
+        yield partial(_decode_files, files, policy)
+
+
+def _decode_files(files: list[ImageFile], policy: ImagePolicy) -> list[DecodedFile]:
+    return [_decode_file(file, policy) for file in files]
+
+
+def _decode_file(file: ImageFile, policy: ImagePolicy) -> DecodedFile:
+    try:
+        data = file.load()
+        if len(data) > MAX_FILE_BYTES:
+            raise DataError(f"is larger than {MAX_FILE_BYTES >> 20} MiB; expected an image")
+        pixels, is_grey = decode_image(data, policy)
+        return DecodedFile(file.name, file.label, pixels, is_grey, "")
+    except OSError as error:
+        return DecodedFile(file.name, file.label, None, False, f"cannot be read ({error.strerror or error})")
+    except DataError as error:
+        return DecodedFile(file.name, file.label, None, False, str(error))
+
+
+def _fit_block(block: ImageBlock, policy: ImagePolicy, uri: str) -> ImageBlock:
+    images, labels = block
+    try:
+        if policy.size not in (None, images.shape[1:3]) or policy.channels not in (None, images.shape[3]):
+            images = np.stack([fit_pixels(pixels, policy) for pixels in images])
+    except DataError as error:
+        raise DataError(f"{uri}: {error}") from None
+    return ImageBlock(images, labels)

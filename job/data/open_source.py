@@ -1,0 +1,78 @@
+"""Which reader a source's URI asks for: ``keras:NAME``, ``synthetic:garments[:N]``, ``s3://bucket/prefix``, a folder or a file."""
+
+import re
+import tarfile
+import zipfile
+from pathlib import Path
+
+from job.config.errors import ConfigError, DataError
+from job.config.storage import StorageSpec
+from job.data.source import Source
+from job.data.source_archive import ArchiveSource
+from job.data.source_files import FolderSource, StoreSource
+from job.data.source_garments import GarmentSource
+from job.data.source_idx import IdxSource, find_idx, is_idx
+from job.data.source_keras import open_keras
+from job.data.source_numpy import NumpySource
+from job.storage.store import open_store
+
+_ACCEPTED = (
+    "a folder, tar or zip of PNG, JPEG, WebP or BMP images, an IDX file or a folder of them, .npy, .npz, s3://bucket/prefix, "
+    "keras:fashion_mnist (mnist, cifar10, cifar100) or synthetic:garments[:N]"
+)
+_GARMENTS = re.compile(r"synthetic:garments(?::(\d+))?")
+_DEFAULT_GARMENTS = 20_000
+
+
+def open_source(uri: str, storage: StorageSpec | None = None, split: str | None = None, seed: int = 0) -> Source:
+    """The images at ``uri``. ``split`` (default train) is for IDX folders, .npz files and Keras's data sets, ``seed`` for synthetic images.
+
+    ``DataError`` where there are no images, ``ConfigError`` for a URI or option that makes no sense, ``StorageError`` from an object store.
+    """
+    source = _open(uri, storage, split or "train", seed)
+    if split == "test" and source.kind not in ("idx", "npz", "keras"):  # all there is counts as images to train on
+        raise ConfigError(f"--split test does not apply to {uri}; expected a folder of IDX files, an .npz file or keras:NAME")
+    return source
+
+
+def canonical_uri(uri: str) -> str:
+    """``uri`` as the index keeps it: paths absolute, so that the same source is known again from another folder."""
+    if uri.startswith(("keras:", "synthetic:")) or ("://" in uri and not uri.startswith("file://")):
+        return uri
+    return str(Path(uri.removeprefix("file://")).resolve())
+
+
+def _open(uri: str, storage: StorageSpec | None, split: str, seed: int) -> Source:
+    if uri.startswith("keras:"):
+        return open_keras(uri.removeprefix("keras:"), split)
+    if uri.startswith("synthetic:"):
+        if not (match := _GARMENTS.fullmatch(uri)) or match[1] == "0":
+            raise ConfigError(f"{uri}: unknown synthetic images; expected synthetic:garments or synthetic:garments:N with N images")
+        return GarmentSource(int(match[1] or _DEFAULT_GARMENTS), seed)
+    if "://" in uri and not uri.startswith("file://"):
+        return StoreSource(open_store(uri, storage))
+    path = Path(canonical_uri(uri))
+    if path.is_dir():
+        idx = find_idx(path, split)
+        return IdxSource(idx) if idx else FolderSource(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; expected {_ACCEPTED}")
+    try:
+        return _open_file(path, split)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); expected a file that this user may read") from None
+
+
+def _open_file(path: Path, split: str) -> Source:
+    """By content where the format marks itself, so that a wrong or missing extension does no harm."""
+    if path.suffix.lower() in (".npy", ".npz"):
+        return NumpySource(path, split)
+    if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+        return ArchiveSource(path, "zip")
+    if is_idx(path):
+        return IdxSource(path)
+    if re.search(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz)$", path.name.lower()) or tarfile.is_tarfile(path):
+        return ArchiveSource(path, "tar")
+    with open(path, "rb") as file:
+        head = file.read(12)
+    raise DataError(f"{path}: a file of unknown kind ({'empty' if not head else f'it begins with {head!r}'}); expected {_ACCEPTED}")

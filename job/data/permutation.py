@@ -1,0 +1,55 @@
+"""Hashes and permutations that are the same on every machine, for ever.
+
+Knows integers only. NumPy's generators may change their streams between versions (NEP 19), so a shuffle that must be repeated after a
+restart years later is computed here instead: SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators") as a
+keyed hash of a counter, and a permutation as the stable order of those hashes.
+
+    key = fold(seed, epoch, lane)
+    rows = permutation(key, 16384)
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+_MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+_MULTIPLIER_1 = 0xBF58476D1CE4E5B9
+_MULTIPLIER_2 = 0x94D049BB133111EB
+
+
+def fold(*parts: int) -> int:
+    """One 64-bit key out of any integers; a different order or number of them gives an unrelated key."""
+    key = len(parts)
+    for part in parts:
+        key = _mix((key + _GOLDEN) ^ _mix(part + _GOLDEN))
+    return key
+
+
+def hash_range(key: int, start: int, stop: int) -> NDArray[np.uint64]:
+    """The 64-bit hashes of ``start ... stop - 1`` under ``key``: uint64 ``[stop - start]``, uniform."""
+    x = np.arange(start + 1, stop + 1, dtype=np.uint64)  # arithmetic below wraps modulo 2**64, as SplitMix64 wants
+    x *= np.uint64(_GOLDEN)
+    x += np.uint64(key & _MASK)
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(_MULTIPLIER_1)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(_MULTIPLIER_2)
+    x ^= x >> np.uint64(31)
+    return x
+
+
+def uniform(key: int, start: int, stop: int) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1), one for each of ``start ... stop - 1``: float64 ``[stop - start]``."""
+    return (hash_range(key, start, stop) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def permutation(key: int, num_items: int) -> NDArray[np.int64]:
+    """``0 ... num_items - 1`` in an order drawn by ``key``: int64 ``[num_items]``."""
+    return np.argsort(hash_range(key, 0, num_items), kind="stable")
+
+
+def _mix(x: int) -> int:
+    x &= _MASK
+    x = ((x ^ (x >> 30)) * _MULTIPLIER_1) & _MASK
+    x = ((x ^ (x >> 27)) * _MULTIPLIER_2) & _MASK
+    return x ^ (x >> 31)

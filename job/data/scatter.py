@@ -1,0 +1,106 @@
+"""An external shuffle: any number of rows in a random order, through files on a local disk, in bounded memory.
+
+Rows are scattered over bucket files by a keyed hash of their place; then one bucket at a time is read, split again where it is still too large, and
+permuted in memory. Both steps depend on the seed and the rows' places alone. Knows nothing of images: a record is ``[record_bytes]`` of uint8.
+"""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job.config.errors import StorageError
+from job.data.permutation import fold, hash_range, permutation
+
+BUCKETS = 64
+MAX_BUCKET_BYTES = 64 << 20  # a bucket of this size is permuted in memory
+CHUNK_BYTES = 8 << 20  # records handed on at a time
+_FILE_BUFFER_BYTES = 64 << 10
+
+
+class Scatter:
+    """Records put in one after another with ``add`` and taken out once, shuffled, with ``shuffled``. ``StorageError`` when the disk is full."""
+
+    def __init__(self, folder: Path, record_bytes: int, key: int, max_bucket_bytes: int = MAX_BUCKET_BYTES) -> None:
+        self._folder = folder
+        self._record_bytes = record_bytes
+        self._key = key
+        self._max_bucket_bytes = max_bucket_bytes
+        self._num_records = 0
+        self._files: list[BinaryIO] = []
+        with _disk(folder):
+            for bucket in range(BUCKETS):
+                self._files.append(open(folder / f"bucket-{key:016x}-{bucket:02d}", "wb", buffering=_FILE_BUFFER_BYTES))  # noqa: SIM115 (closed by close)
+
+    def add(self, records: NDArray[np.uint8]) -> None:
+        """Put in uint8 ``[N, record_bytes]``."""
+        buckets = hash_range(self._key, self._num_records, self._num_records + len(records)) % np.uint64(BUCKETS)
+        self._num_records += len(records)
+        by_bucket = np.argsort(buckets, kind="stable")
+        ends = np.searchsorted(buckets[by_bucket], np.arange(BUCKETS, dtype=np.uint64), side="right")
+        sorted_records = records[by_bucket]
+        with _disk(self._folder):
+            start = 0
+            for file, end in zip(self._files, ends.tolist(), strict=True):
+                if end > start:
+                    file.write(sorted_records[start:end].data)
+                start = end
+
+    def shuffled(self) -> Iterator[NDArray[np.uint8]]:
+        """Every record once, in the order of the key, in chunks ``[n, record_bytes]`` of about 8 MiB; the files go as they are read."""
+        self.close()
+        for bucket, file in enumerate(self._files):
+            path = Path(file.name)
+            with _disk(self._folder):
+                num_bytes = path.stat().st_size
+            if num_bytes > self._max_bucket_bytes and num_bytes > self._record_bytes:
+                inner = Scatter(self._folder, self._record_bytes, fold(self._key, bucket), self._max_bucket_bytes)
+                try:
+                    for records in self._read_chunks(path):
+                        inner.add(records)
+                    path.unlink()
+                    yield from inner.shuffled()
+                finally:
+                    inner.close()
+                continue
+            with _disk(self._folder):
+                records = np.fromfile(path, np.uint8).reshape(-1, self._record_bytes)
+                path.unlink()
+            order = permutation(fold(self._key, bucket), len(records))
+            step = self._chunk_records()
+            for start in range(0, len(records), step):
+                yield records[order[start : start + step]]
+
+    def close(self) -> None:
+        """Close the bucket files; the folder and what is in it is the caller's to remove."""
+        with _disk(self._folder):
+            for file in self._files:
+                file.close()
+
+    def _read_chunks(self, path: Path) -> Iterator[NDArray[np.uint8]]:
+        with open(path, "rb") as file:
+            while data := file.read(self._chunk_records() * self._record_bytes):
+                yield np.frombuffer(data, np.uint8).reshape(-1, self._record_bytes)
+
+    def _chunk_records(self) -> int:
+        return max(1, CHUNK_BYTES // self._record_bytes)
+
+
+class _disk:
+    """Turns what the disk refuses into an error that names the folder and the option that chooses another."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError):
+            found = "no space left" if error.errno == errno.ENOSPC else error.strerror
+            raise StorageError(
+                f"{self._folder}: cannot write temporary files ({found}); expected room for all images as raw pixels: choose a folder with --tmp"
+            ) from None

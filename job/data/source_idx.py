@@ -1,0 +1,98 @@
+"""Images as an IDX file, the format of MNIST and Fashion-MNIST, plain or gzip.
+
+Layout: bytes 0, 0, a type (8 is uint8), the number of dimensions, then each dimension as a big-endian uint32, then the values (LeCun,
+Cortes, Burges).
+"""
+
+import re
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from job.config.errors import ConfigError, DataError
+from job.data.row_stream import READ_ERRORS, Readable, as_image_shape, open_maybe_gzip, read_blocks
+from job.data.source import ImageBlock, ImageFile, rows_per_block
+
+IDX_MAGIC = b"\0\0\x08"
+_IMAGES_NAME = re.compile(r"(?P<split>train|t10k|test)-images[-.]idx[34]-ubyte(\.gz)?")
+
+
+class IdxSource:
+    """An IDX file of images ``[N, H, W]`` or ``[N, H, W, C]``, and the one of labels where it lies beside it."""
+
+    kind = "idx"
+    class_names = None
+
+    def __init__(self, path: Path) -> None:
+        self.uri = str(path)
+        self.ignored: Counter[str] = Counter()
+        self._path, self._labels_path = path, _labels_beside(path)
+        self._shape = as_image_shape(_shape_of(path), str(path))
+        self.num_images = self._shape[0]
+        self.num_bytes = path.stat().st_size
+        if self._labels_path:
+            self.num_bytes += self._labels_path.stat().st_size
+            shape = _shape_of(self._labels_path)
+            if shape != (self.num_images,):
+                raise DataError(
+                    f"{self._labels_path}: labels of shape {list(shape)}; expected [{self.num_images}], one for each image of {path.name}"
+                )
+
+    def items(self) -> Iterator[ImageFile | ImageBlock]:
+        with open_maybe_gzip(self._path) as file:
+            _read_shape(file, self._path)
+            blocks = read_blocks(file, str(self._path), self._shape)
+            if self._labels_path is None:
+                yield from (ImageBlock(images, None) for images in blocks)
+                return
+            with open_maybe_gzip(self._labels_path) as labels_file:
+                _read_shape(labels_file, self._labels_path)
+                num_rows = rows_per_block(self._shape[1] * self._shape[2] * self._shape[3])
+                label_blocks = read_blocks(labels_file, str(self._labels_path), self._shape[:1], num_rows)
+                for images, labels in zip(blocks, label_blocks, strict=True):
+                    yield ImageBlock(images, labels)
+
+
+def find_idx(folder: Path, split: str) -> Path | None:
+    """The images file of ``split`` ("train" or "test") when ``folder`` holds IDX files; ``ConfigError`` when it holds only the other split."""
+    found = {match["split"]: path for path in sorted(folder.iterdir()) if (match := _IMAGES_NAME.fullmatch(path.name))}
+    if not found:
+        return None
+    path = found.get("train") if split == "train" else found.get("t10k", found.get("test"))
+    if path is None:
+        raise ConfigError(f"{folder}: holds no IDX images of --split {split}; found {', '.join(path.name for path in found.values())}")
+    return path
+
+
+def is_idx(path: Path) -> bool:
+    """Whether the file begins as an IDX file of uint8 values does."""
+    try:
+        with open_maybe_gzip(path) as file:
+            return file.read(3) == IDX_MAGIC
+    except READ_ERRORS:
+        return False
+
+
+def _labels_beside(images: Path) -> Path | None:
+    name = re.sub(r"images([-.])idx[34]", r"labels\1idx1", images.name)
+    if name == images.name:
+        return None
+    plain = images.with_name(name.removesuffix(".gz"))
+    return next((path for path in (plain, plain.with_name(f"{plain.name}.gz")) if path.is_file()), None)
+
+
+def _shape_of(path: Path) -> tuple[int, ...]:
+    with open_maybe_gzip(path) as file:
+        return _read_shape(file, path)
+
+
+def _read_shape(file: Readable, path: Path) -> tuple[int, ...]:
+    """Read the header, leaving ``file`` at the first value."""
+    try:
+        head = file.read(4)
+        if len(head) < 4 or head[:3] != IDX_MAGIC:
+            raise DataError(f"{path}: begins with {head!r}; expected an IDX file of uint8 values (bytes 0, 0, 8, number of dimensions)")
+        return struct.unpack(f">{head[3]}I", file.read(4 * head[3]))
+    except (*READ_ERRORS, struct.error) as error:
+        raise DataError(f"{path}: the IDX header is damaged or cut short ({error}): copy or download it again") from None

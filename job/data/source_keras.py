@@ -1,0 +1,36 @@
+"""The data sets that Keras downloads: ``keras:fashion_mnist`` and friends. The only place of ``job.data`` that loads Keras, and only when asked."""
+
+import os
+import socket
+
+from job.config.errors import ConfigError, DataError
+from job.data.source_numpy import ArraySource
+
+_FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_DIGITS = tuple(str(digit) for digit in range(10))
+_CLASS_NAMES = {"fashion_mnist": _FASHION, "mnist": _DIGITS, "cifar10": _CIFAR10, "cifar100": None}
+_STALLED_SECONDS = 30.0
+
+
+def open_keras(name: str, split: str) -> ArraySource:
+    """The ``split`` of Keras's data set ``name``; ``DataError`` when it is not in Keras's cache and cannot be downloaded."""
+    if name not in _CLASS_NAMES:
+        raise ConfigError(f"keras:{name}: unknown data set; expected one of {', '.join(f'keras:{known}' for known in _CLASS_NAMES)}")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_STALLED_SECONDS)  # Keras sets none, and a network that drops packets would stall the job for ever
+    try:
+        train, test = getattr(keras.datasets, name).load_data()
+    except Exception as error:  # Keras raises a bare Exception for a failed download
+        raise DataError(
+            f"keras:{name}: Keras could not load it ({error}). Check the network or proxy, put the files into ~/.keras/datasets by hand, "
+            "or pack images of your own, or `synthetic:garments`, which needs no network"
+        ) from None
+    finally:
+        socket.setdefaulttimeout(timeout)
+    images, labels = train if split == "train" else test
+    return ArraySource(f"keras:{name}", "keras", images, labels, _CLASS_NAMES[name])

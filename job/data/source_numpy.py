@@ -1,0 +1,117 @@
+"""Images as NumPy arrays: a ``.npy`` file, an ``.npz`` file of named arrays, or arrays in memory. Nothing is ever unpickled."""
+
+import tokenize
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from job.config.errors import DataError
+from job.data.row_stream import READ_ERRORS, as_image_shape, read_blocks
+from job.data.source import ImageBlock, ImageFile, rows_per_block
+
+_TRAIN_IMAGES = ("x_train", "train_images", "images", "x", "data", "arr_0")
+_TRAIN_LABELS = ("y_train", "train_labels", "labels", "y", "targets", "arr_1")
+_TEST_IMAGES, _TEST_LABELS = ("x_test", "test_images"), ("y_test", "test_labels")
+
+
+class ArraySource:
+    """Images in memory, uint8 ``[N, H, W]`` or ``[N, H, W, C]``, with labels ``[N]`` or ``[N, 1]`` where there are any."""
+
+    num_bytes = None
+
+    def __init__(
+        self, uri: str, kind: str, images: NDArray[np.uint8], labels: NDArray[Any] | None, class_names: tuple[str, ...] | None = None
+    ) -> None:
+        self.uri = uri
+        self.kind = kind
+        self.class_names = class_names
+        self.ignored: Counter[str] = Counter()
+        self._images = images.reshape(as_image_shape(images.shape, uri))
+        self._labels = None if labels is None else _check_labels(labels, len(images), uri)
+        self.num_images = len(images)
+
+    def items(self) -> Iterator[ImageFile | ImageBlock]:
+        step = rows_per_block(self._images[0].nbytes)
+        for start in range(0, self.num_images, step):
+            yield ImageBlock(self._images[start : start + step], None if self._labels is None else self._labels[start : start + step])
+
+
+class NumpySource:
+    """The images of a ``.npy`` file, or those of an ``.npz`` file found by the usual names of its arrays, with the labels it has for them."""
+
+    class_names = None
+
+    def __init__(self, path: Path, split: str) -> None:
+        self.uri = str(path)
+        self.kind = path.suffix.lower().removeprefix(".")
+        self.ignored: Counter[str] = Counter()
+        self.num_bytes = path.stat().st_size
+        self._path = path
+        self._member: str | None = None
+        self._labels: NDArray[Any] | None = None
+        try:
+            if self.kind == "npz":
+                label_key = self._find_arrays(split)
+            with self._open() as file:
+                self._shape = as_image_shape(_read_header(file, self.uri), self.uri)
+            if self.kind == "npz" and label_key is not None:
+                with np.load(path, allow_pickle=False) as arrays:
+                    self._labels = _check_labels(arrays[label_key], self._shape[0], self.uri)
+        except (*READ_ERRORS, ValueError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{path}: cannot be read as NumPy arrays ({error}); expected uint8 images, saved without pickled objects"
+            ) from None
+        self.num_images = self._shape[0]
+
+    def items(self) -> Iterator[ImageFile | ImageBlock]:
+        start = 0
+        try:
+            with self._open() as file:
+                _read_header(file, self.uri)
+                for images in read_blocks(file, self.uri, self._shape):
+                    yield ImageBlock(images, None if self._labels is None else self._labels[start : start + len(images)])
+                    start += len(images)
+        except zipfile.BadZipFile as error:
+            raise DataError(f"{self.uri}: is damaged ({error}): copy or download it again") from None
+
+    def _find_arrays(self, split: str) -> str | None:
+        with zipfile.ZipFile(self._path) as archive:
+            found = [name.removesuffix(".npy") for name in archive.namelist()]
+        image_keys, label_keys = (_TRAIN_IMAGES, _TRAIN_LABELS) if split == "train" else (_TEST_IMAGES, _TEST_LABELS)
+        image_key = next((key for key in image_keys if key in found), None)
+        if image_key is None:
+            raise DataError(f"{self.uri}: holds the arrays {', '.join(found) or '(none)'}; expected images named {', '.join(image_keys)}")
+        self._member = f"{image_key}.npy"
+        return next((key for key in label_keys if key in found), None)
+
+    def _open(self) -> IO[bytes]:
+        if self._member is None:
+            return open(self._path, "rb")
+        with zipfile.ZipFile(self._path) as archive:  # an open member keeps the file open for itself
+            return archive.open(self._member)
+
+
+def _read_header(file: IO[bytes], where: str) -> tuple[int, ...]:
+    """The shape of the array whose values come next in ``file``; they must be uint8, row after row."""
+    version = npy.read_magic(file)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, is_fortran, dtype = read(file)
+    if dtype != np.uint8:
+        raise DataError(f"{where}: an array of {dtype}, shape {list(shape)}; expected uint8 (scale to 0..255, then array.astype('uint8'))")
+    if is_fortran and len(shape) > 1:
+        raise DataError(f"{where}: saved in Fortran order; expected C order (save np.ascontiguousarray(array))")
+    return tuple(shape)
+
+
+def _check_labels(labels: NDArray[Any], num_images: int, where: str) -> NDArray[Any]:
+    if not np.issubdtype(labels.dtype, np.integer) or labels.size != num_images:
+        raise DataError(
+            f"{where}: labels of {labels.dtype} and shape {list(labels.shape)}; expected {num_images} whole numbers, one an image"
+        )
+    return labels.reshape(-1)

@@ -1,0 +1,65 @@
+"""``data verify``: is every shard of a data set there, of the right size and with the right hash?"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from job.data.index import Index
+from job.storage.store import ObjectMissing, ObjectStore
+
+_PIECE_BYTES = 8 << 20
+_LABEL_BYTES = 4
+
+
+class Damage(NamedTuple):
+    """One file of a data set that is not what the index says, and how."""
+
+    uri: str
+    problem: str
+
+
+def verify(store: ObjectStore, index: Index, on_progress: Callable[[int], None] = lambda num_bytes: None) -> list[Damage]:
+    """Every damaged file of the data set, in the index's order; ``on_progress`` gets the bytes of each piece read.
+
+    ``StorageError`` from the store.
+    """
+    damaged = []
+    for name, num_bytes, sha256 in _files(index):
+        problem = _problem(store, name, num_bytes, sha256, on_progress)
+        if problem is not None:
+            damaged.append(Damage(f"{store.uri.rstrip('/')}/{name}", problem))
+    return damaged
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256, in hex, of a local file; raises ``OSError``."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(index: Index) -> list[tuple[str, int, str]]:
+    """Name, bytes and SHA-256 of every file beside the index."""
+    files = []
+    for shard in index.shards:
+        files.append((shard.name, shard.num_bytes, shard.sha256))
+        if shard.labels is not None:
+            files.append((shard.labels.name, shard.num_rows * _LABEL_BYTES, shard.labels.sha256))
+    return files
+
+
+def _problem(store: ObjectStore, name: str, num_bytes: int, sha256: str, on_progress: Callable[[int], None]) -> str | None:
+    found = store.stat(name)
+    if found is None:
+        return f"missing; expected {num_bytes:,} bytes"
+    if found.num_bytes != num_bytes:
+        return f"is {found.num_bytes:,} bytes; expected {num_bytes:,}"
+    digest = hashlib.sha256()
+    try:
+        for start in range(0, num_bytes, _PIECE_BYTES):
+            piece = store.read_range(name, start, min(_PIECE_BYTES, num_bytes - start))
+            digest.update(piece)
+            on_progress(len(piece))
+    except ObjectMissing:  # deleted while it was read
+        return f"missing; expected {num_bytes:,} bytes"
+    return None if digest.hexdigest() == sha256 else f"has SHA-256 {digest.hexdigest()}; expected {sha256}"

@@ -1,0 +1,81 @@
+"""Small images, archives and data sets that the tests of ``job.data`` make for themselves."""
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from job.data.index import Index, PackSettings
+from job.data.pack import PackJob, pack
+
+
+def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
+    """The bytes of ``image`` as a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def grey_png(value: int, size: tuple[int, int] = (4, 4)) -> bytes:
+    """A PNG of one grey; ``size`` is (width, height)."""
+    return encoded(Image.new("L", size, value))
+
+
+def class_files(num_images: int = 12) -> dict[str, bytes]:
+    """Grey images of values 0, 1, ... in the folders cat, dog and owl."""
+    return {f"{('cat', 'dog', 'owl')[value % 3]}/{value:03d}.png": grey_png(value) for value in range(num_images)}
+
+
+def write_folder(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def write_tar(path: Path, files: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def write_zip(path: Path, files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def idx(values: NDArray[np.uint8]) -> bytes:
+    """An IDX file of uint8 values."""
+    return bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes() + values.tobytes()
+
+
+def numbered(num_images: int, height: int = 2, width: int = 3, channels: int = 1) -> NDArray[np.uint8]:
+    """Images ``[N, H, W, C]`` that differ: the first two values are the number's bytes, the others follow from it."""
+    numbers = np.arange(num_images)
+    values = (numbers[:, None] * 7 + np.arange(height * width * channels)).astype(np.uint8)
+    values[:, 0], values[:, 1] = numbers & 255, numbers >> 8
+    return values.reshape(num_images, height, width, channels)
+
+
+def packed_index(source: Path | str, destination: Path | str, workers: int = 0, **settings: object) -> Index:
+    """Pack and return the index."""
+    return pack(PackJob(str(source), str(destination), PackSettings(**settings), workers=workers)).index  # type: ignore[arg-type]
+
+
+def packed_rows(folder: Path, index: Index) -> NDArray[np.uint8]:
+    """All rows of a packed folder, read as the documentation says a newcomer can."""
+    return np.concatenate([np.fromfile(folder / shard.name, "u1").reshape(-1, *index.image_shape) for shard in index.shards])
+
+
+def packed_labels(folder: Path, index: Index) -> NDArray[np.int32]:
+    names = [shard.labels.name for shard in index.shards if shard.labels is not None]
+    return np.concatenate([np.fromfile(folder / name, "<i4") for name in names])

@@ -1,0 +1,112 @@
+"""The index: what is written is read again, and whatever was done to the file since is told by field."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from job.config.errors import DataError
+from job.data.index import ImageClass, Index, LabelFile, PackedSource, PackSettings, Shard, SkippedImage, read_index, write_index
+from job.storage.store import open_store
+
+INDEX = Index(
+    image_shape=(2, 3, 1),
+    num_rows=15,
+    shards=(
+        Shard("shard-00000.u8", 10, 60, "a" * 64, LabelFile("shard-00000.labels.i32", "b" * 64)),
+        Shard("shard-00001.u8", 5, 30, "c" * 64, LabelFile("shard-00001.labels.i32", "d" * 64)),
+    ),
+    classes=(ImageClass("cat", 9), ImageClass("dog", 6)),
+    source=PackedSource("/photos", "folder", 1234, 16, 1, (SkippedImage("/photos/\udcff.png", "is empty"),), {".txt": 2}),
+    options=PackSettings(size="2x3", channels=1, limit=16),
+    packed_by="dcgan-train 1.0",
+)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    for index in (INDEX, replace(INDEX, classes=None, shards=tuple(replace(shard, labels=None) for shard in INDEX.shards))):
+        write_index(open_store(str(tmp_path)), index)
+        assert read_index(open_store(str(tmp_path))) == index
+
+
+def test_fingerprint_is_of_the_images_and_their_order() -> None:
+    assert INDEX.fingerprint == replace(INDEX, packed_by="other", source=replace(INDEX.source, uri="elsewhere")).fingerprint
+    changes = [
+        replace(INDEX, image_shape=(3, 2, 1)),
+        replace(INDEX, shards=INDEX.shards[::-1]),
+        replace(INDEX, shards=(replace(INDEX.shards[0], labels=None), INDEX.shards[1])),
+    ]
+    assert len({INDEX.fingerprint, *(index.fingerprint for index in changes)}) == 4
+
+
+def test_a_missing_index(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"file://{tmp_path}/index.json: not found; expected a packed data set .*`dcgan-train data pack"):
+        read_index(open_store(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "index.json: is empty; expected"),
+        (b"  \n", "index.json: is empty; expected"),
+        (b'{"format_version": 1', "is not JSON .*; expected the index of a packed data set"),
+        (b"\xff\xfe\x00", "is not JSON"),
+        (b"[1]", r"the document is \[1\]; expected an object"),
+        (b"{}", "format_version is missing"),
+    ],
+)
+def test_a_file_that_is_no_index(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "index.json").write_bytes(content)
+    with pytest.raises(DataError, match=f"{message}.*dcgan-train data pack"):
+        read_index(open_store(str(tmp_path)))
+
+
+def put(*path: Any) -> Callable[[Any], None]:
+    """A change of a document: ``put("shards", 0, "num_rows", 7)`` sets that field."""
+
+    def change(document: Any) -> None:
+        for step in path[:-2]:
+            document = document[step]
+        document[path[-2]] = path[-1]
+
+    return change
+
+
+def drop(document: dict[str, Any]) -> None:
+    del document["shards"][1]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("format_version", 2), "format_version is 2; this program reads version 1"),
+        (put("format_version", "1"), "format_version is '1'; expected a whole number"),
+        (put("dtype", "float32"), 'dtype is "float32"; expected "uint8"'),
+        (put("image_shape", [2, 3]), r"image_shape is \[2, 3\]; expected \[height, width, channels\]"),
+        (put("image_shape", [2, 3, 0]), "image_shape is .*; expected a list of whole numbers of at least 1"),
+        (put("num_rows", 14), "num_rows is 14; expected 15, the sum over the 2 shards"),
+        (put("num_rows", True), "num_rows is True; expected a whole number of at least 1"),
+        (put("shards", {}), "shards is {}; expected a list"),
+        (put("shards", 1, "num_bytes", 31), r"shards\[1\].num_bytes is 31; expected 30, 5 rows of 6 bytes"),
+        (put("shards", 0, "name", "../shard"), r"shards\[0\].name is '../shard'; expected a file name without a folder"),
+        (put("shards", 0, "name", ".."), r"shards\[0\].name is '..'; expected a file name without a folder"),
+        (put("shards", 0, "labels", "name", "a/b"), r"shards\[0\].labels.name is 'a/b'; expected a file name"),
+        (put("shards", 0, "sha256", "A" * 64), r"shards\[0\].sha256 is 'A+.*; expected 64 hexadecimal digits"),
+        (drop, r"shards\[1\].sha256 is missing"),
+        (put("classes", 0, "name", 3), r"classes\[0\].name is 3; expected text"),
+        (put("source", "ignored", ".txt", "two"), "source.ignored..txt is 'two'; expected a whole number"),
+        (put("options", "skip_bad", 0), "options.skip_bad is 0; expected true or false"),
+        (put("shards", 0, "sha256", "e" * 64), "fingerprint is .*: the file was changed after packing"),
+    ],
+)
+def test_a_changed_field_is_named(tmp_path: Path, change: Callable[[Any], None], message: str) -> None:
+    store = open_store(str(tmp_path))
+    write_index(store, INDEX)
+    document = json.loads(store.read("index.json"))
+    change(document)
+    store.write("index.json", json.dumps(document).encode())
+    with pytest.raises(DataError, match=f"index.json: {message}"):
+        read_index(store)

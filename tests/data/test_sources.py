@@ -1,0 +1,312 @@
+"""Sources: every format gives its images and labels in order, every broken one an error that names the file."""
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from job.config.errors import ConfigError, DataError
+from job.data.image import ImagePolicy, decode_image
+from job.data.open_source import canonical_uri, open_source
+from job.data.source import ImageBlock, ImageFile, Source
+from tests.data.samples import class_files, encoded, grey_png, idx, numbered, write_folder, write_tar, write_zip
+
+GREY = ImagePolicy(None, 1)
+
+
+def files_of(source: Source) -> list[tuple[str, str | None, int]]:
+    """Name, class and grey of each image file."""
+    found = []
+    for item in source.items():
+        assert isinstance(item, ImageFile)
+        found.append((item.name, item.label, int(decode_image(item.load(), GREY).pixels[0, 0, 0])))
+    return found
+
+
+def arrays_of(source: Source) -> tuple[np.ndarray, np.ndarray | None]:
+    blocks = list(source.items())
+    assert all(isinstance(block, ImageBlock) for block in blocks)
+    images, labels = zip(*blocks, strict=True)
+    return np.concatenate(images), None if labels[0] is None else np.concatenate(labels)
+
+
+def read_all(source: Source) -> Iterator[None]:
+    for _ in source.items():
+        yield None
+
+
+# Folders
+
+
+def test_folder(tmp_path: Path) -> None:
+    write_folder(
+        tmp_path, class_files(6) | {"notes.txt": b"x", "cat/.DS_Store": b"x", "__MACOSX/cat/000.png": b"AppleDouble", "LICENSE": b""}
+    )
+    source = open_source(str(tmp_path))
+    assert (source.kind, source.num_images) == ("folder", 6)
+    assert source.ignored == {".txt": 1, "hidden": 1, ".png": 1, "no extension": 1}
+    expected = [("cat", 0), ("cat", 3), ("dog", 1), ("dog", 4), ("owl", 2), ("owl", 5)]
+    assert files_of(source) == [(f"{tmp_path}/{folder}/{value:03d}.png", folder, value) for folder, value in expected]
+
+
+def test_extensions_in_any_case(tmp_path: Path) -> None:
+    write_folder(tmp_path, {name: grey_png(7) for name in ("a.PNG", "b.Jpg", "c.jpeg", "d.webp", "e.bmp")})
+    assert [(label, grey) for _, label, grey in files_of(open_source(f"file://{tmp_path}"))] == [(None, 7)] * 5
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    write_folder(tmp_path / "elsewhere", {"a.png": grey_png(1)})
+    folder = write_folder(tmp_path / "set", {"b.png": grey_png(2)})
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "self").symlink_to(folder)
+    (folder / "broken.png").symlink_to(tmp_path / "nowhere")
+    source = open_source(str(folder))
+    assert [item.name.removeprefix(f"{folder}/") for item in source.items() if isinstance(item, ImageFile)] == [
+        "b.png",
+        "broken.png",
+        "linked/a.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, r"is empty; expected PNG, JPEG, WebP or BMP images"),
+        ({f"{n}.txt": b"" for n in range(12)}, r"12 files, none an image \(.txt x12\)"),
+        ({"a.csv": b"", "b.txt": b"", "c.txt": b""}, r"3 files, none an image \(.txt x2, .csv x1\)"),
+    ],
+)
+def test_a_folder_without_images(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    (tmp_path / "set").mkdir()
+    write_folder(tmp_path / "set", files)
+    with pytest.raises(DataError, match=f"{tmp_path}/set: {message}"):
+        open_source(str(tmp_path / "set"))
+
+
+# Archives
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tgz", "w:gz"), ("a.tar.bz2", "w:bz2"), ("a.tar.xz", "w:xz")]
+)
+def test_tar(tmp_path: Path, name: str, mode: str) -> None:
+    path = write_tar(tmp_path / name, {f"./{name}": data for name, data in class_files(30).items()} | {"readme.md": b"x"}, mode)
+    source = open_source(str(path))
+    found = files_of(source)
+    assert [grey for _, _, grey in found] == list(range(30))
+    assert found[1] == (f"{path}!/dog/001.png", "dog", 1)
+    assert (source.kind, source.ignored) == ("tar", {".md": 1})
+
+
+def test_zip(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"../../cats/0.png": grey_png(0), "__MACOSX/._0.png": b"x", "set/dogs/1.png": grey_png(1)})
+    source = open_source(str(path))
+    assert files_of(source) == [(f"{path}!/../../cats/0.png", "cats", 0), (f"{path}!/set/dogs/1.png", "dogs", 1)]
+    assert source.ignored == {"hidden": 1}
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_tar_cut_anywhere_is_an_error(tmp_path: Path, mode: str) -> None:
+    """Also between two members and inside a header, where Python's tarfile takes what it has for the whole."""
+    files = {f"{number}.png": encoded(Image.effect_noise((16, 16), 60)) for number in range(20)}
+    path = write_tar(tmp_path / "a.tar", files, mode)
+    whole = path.read_bytes()
+    for kept in {*range(len(whole) * 9 // 10, len(whole) - 10240, 511), len(whole) // 2, 3 * 512, 3 * 512 + 100, 700, 1024, 10, 0}:
+        path.write_bytes(whole[:kept])
+        with pytest.raises(DataError, match=rf"{path}: (the tar archive is damaged or cut short|is empty)"):
+            list(read_all(open_source(str(path))))
+
+
+def test_a_tar_with_a_damaged_header_is_an_error(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {f"{number}.png": grey_png(number) for number in range(3)})
+    data = bytearray(path.read_bytes())
+    data[1024 + 10] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="no file header and no end mark at byte 1,024"):
+        list(read_all(open_source(str(path))))
+
+
+def test_a_gzip_with_a_wrong_checksum_is_an_error(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tgz", class_files(3), "w:gz")
+    data = bytearray(path.read_bytes())
+    data[-6] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"damaged or cut short \(CRC check failed"):
+        list(read_all(open_source(str(path))))
+
+
+@pytest.mark.parametrize("kept", [0, 10, 200, -1, -30])
+def test_a_zip_cut_short_is_an_error(tmp_path: Path, kept: int) -> None:
+    path = write_zip(tmp_path / "a.zip", class_files(3))
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=f"{path}: the zip archive is damaged or cut short"):
+        list(read_all(open_source(str(path))))
+
+
+def test_a_zip_member_with_a_wrong_checksum_is_an_error(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {"a.png": b"x" * 100}, compression=0)
+    path.write_bytes(path.read_bytes().replace(b"x" * 100, b"x" * 99 + b"y"))
+    with pytest.raises(DataError, match=r"damaged or cut short .*a\.png"):
+        list(read_all(open_source(str(path))))
+
+
+@pytest.mark.parametrize("write", [write_tar, write_zip])
+def test_an_archive_without_images(tmp_path: Path, write: object) -> None:
+    path = write(tmp_path / "archive", {"a.txt": b"", "b.txt": b""})  # type: ignore[operator]
+    with pytest.raises(DataError, match=rf"{path}: 2 files, none an image \(.txt x2\)"):
+        list(read_all(open_source(str(path))))
+
+
+# IDX
+
+
+def test_idx_with_labels(tmp_path: Path) -> None:
+    images, labels = numbered(5000, 7, 5)[..., 0], (np.arange(5000) % 10).astype(np.uint8)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images), 1))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(labels))
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(images[:9]))
+    for uri in (tmp_path, tmp_path / "train-images-idx3-ubyte.gz"):
+        source = open_source(str(uri))
+        assert (source.kind, source.num_images) == ("idx", 5000)
+        found_images, found_labels = arrays_of(source)
+        assert np.array_equal(found_images[..., 0], images)
+        assert np.array_equal(found_labels, labels)
+    found_images, found_labels = arrays_of(open_source(str(tmp_path), split="test"))
+    assert np.array_equal(found_images[..., 0], images[:9])
+    assert found_labels is None
+
+
+def test_idx_without_the_split_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(numbered(3)[..., 0]))
+    with pytest.raises(ConfigError, match="holds no IDX images of --split test; found train-images-idx3-ubyte"):
+        open_source(str(tmp_path), split="test")
+    write_folder(tmp_path / "png", {"a.png": grey_png(1)})
+    with pytest.raises(ConfigError, match="--split test does not apply to"):
+        open_source(str(tmp_path / "png"), split="test")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (idx(numbered(5)[..., 0])[:-1], r"ends after 29 bytes of values; expected 30 bytes of values for shape \[5, 2, 3, 1\]"),
+        (idx(numbered(5)[..., 0]) + b"x", "goes on after its last value; expected 30 bytes"),
+        (idx(numbered(5)[..., 0])[:9], "the IDX header is damaged or cut short"),
+        (idx(np.arange(5, dtype=np.uint8)), r"values of shape \[5\]; expected images"),
+        (gzip.compress(idx(numbered(900)[..., 0]))[:-20], "is damaged or cut short"),
+        (gzip.compress(idx(numbered(9)[..., 0]))[:-8] + b"\0" * 8, "is damaged"),
+    ],
+)
+def test_broken_idx(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"{path}: {message}"):
+        list(read_all(open_source(str(path))))
+
+
+def test_idx_with_too_few_labels(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(numbered(5)[..., 0]))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(4, np.uint8)))
+    with pytest.raises(DataError, match=r"labels of shape \[4\]; expected \[5\], one for each image of train-images-idx3-ubyte"):
+        open_source(str(tmp_path))
+
+
+# NumPy
+
+
+@pytest.mark.parametrize("shape", [(700, 30, 40), (700, 30, 40, 1), (700, 30, 40, 3)])
+def test_npy(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.save(tmp_path / "a.npy", images)
+    found, labels = arrays_of(open_source(str(tmp_path / "a.npy")))
+    assert np.array_equal(found.reshape(shape), images)
+    assert labels is None
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("names", [("images", "labels"), ("x", "y"), ("x_train", "y_train"), ("arr_0", "arr_1")])
+def test_npz(tmp_path: Path, names: tuple[str, str], save: object) -> None:
+    images, labels = numbered(900, 40, 40), np.arange(900)[:, None] % 7
+    save(tmp_path / "a.npz", **{names[0]: images[..., 0], names[1]: labels, "x_test": images[:4]})  # type: ignore[operator]
+    found_images, found_labels = arrays_of(open_source(str(tmp_path / "a.npz")))
+    assert np.array_equal(found_images, images)
+    assert np.array_equal(found_labels, labels[:, 0])
+    assert np.array_equal(arrays_of(open_source(str(tmp_path / "a.npz"), split="test"))[0], images[:4])
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 4, 4)), r"an array of float64, shape \[3, 4, 4\]; expected uint8"),
+        (np.zeros((3, 4), np.uint8), r"values of shape \[3, 4\]; expected images"),
+        (np.zeros((3, 4, 4, 2), np.uint8), r"values of shape \[3, 4, 4, 2\]; expected images"),
+        (np.zeros((0, 4, 4), np.uint8), r"values of shape \[0, 4, 4, 1\]; expected images"),
+        (np.asfortranarray(np.zeros((3, 4, 4), np.uint8)), "saved in Fortran order; expected C order"),
+        (np.array([{}, {}], object), "an array of object"),
+    ],
+)
+def test_unsuitable_npy(tmp_path: Path, array: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(DataError, match=f"{tmp_path}/a.npy: {message}"):
+        open_source(str(tmp_path / "a.npy"))
+
+
+def test_broken_numpy_files(tmp_path: Path) -> None:
+    np.save(tmp_path / "cut.npy", numbered(9))
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"cut.npy: ends after 53 bytes of values; expected 54"):
+        list(read_all(open_source(str(tmp_path / "cut.npy"))))
+    (tmp_path / "text.npy").write_text("hello")
+    (tmp_path / "text.npz").write_text("hello")
+    for name in ("text.npy", "text.npz"):
+        with pytest.raises(DataError, match=f"{name}: cannot be read as NumPy arrays"):
+            open_source(str(tmp_path / name))
+    np.savez(tmp_path / "other.npz", weights=np.zeros(3))
+    with pytest.raises(DataError, match="holds the arrays weights; expected images named x_train, train_images, images"):
+        open_source(str(tmp_path / "other.npz"))
+    np.savez(tmp_path / "labels.npz", x=numbered(3), y=np.zeros(4, int))
+    with pytest.raises(DataError, match=r"labels of int64 and shape \[4\]; expected 3 whole numbers"):
+        open_source(str(tmp_path / "labels.npz"))
+
+
+# The rest
+
+
+@pytest.mark.parametrize(
+    ("uri", "error", "message"),
+    [
+        ("nowhere", DataError, "nowhere: no such file or folder; expected a folder, tar or zip"),
+        ("keras:imagenet", ConfigError, "keras:imagenet: unknown data set; expected one of keras:fashion_mnist"),
+        ("synthetic:faces", ConfigError, "synthetic:faces: unknown synthetic images; expected synthetic:garments"),
+        ("synthetic:garments:0", ConfigError, "synthetic:garments:0: unknown"),
+        ("ftp://host/x", ConfigError, "unknown scheme"),
+    ],
+)
+def test_unknown_sources(uri: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        open_source(uri)
+
+
+def test_a_file_of_unknown_kind(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7 ....")
+    with pytest.raises(DataError, match=r"a.pdf: a file of unknown kind \(it begins with b'%PDF-1.7 ...'\); expected a folder"):
+        open_source(str(tmp_path / "a.pdf"))
+
+
+def test_garments_are_counted_and_labelled() -> None:
+    source = open_source("synthetic:garments:1203", seed=4)
+    images, labels = arrays_of(source)
+    assert images.shape == (1203, 28, 28, 1)
+    assert labels is not None
+    assert source.class_names is not None
+    assert source.class_names[labels[1202]] == "pullover"
+
+
+def test_canonical_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert canonical_uri("a/../b") == canonical_uri(f"file://{tmp_path}/b") == str(tmp_path / "b")
+    assert canonical_uri("s3://bucket/x") == "s3://bucket/x"
+    assert canonical_uri("keras:mnist") == "keras:mnist"
