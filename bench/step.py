@@ -52,7 +52,13 @@ def measure(arguments: argparse.Namespace) -> None:
     from job.training.strategy import create_strategy
 
     cpus = arguments.cpus or max(1, (os.cpu_count() or 1) // arguments.workers)
-    shared = ["uri=a", "data.uri=b", f"workers.count={arguments.workers}", f"workers.cpus={cpus}", f"training.global_batch_size={arguments.batch}"]
+    shared = [
+        "uri=a",
+        "data.uri=b",
+        f"workers.count={arguments.workers}",
+        f"workers.cpus={cpus}",
+        f"training.global_batch_size={arguments.batch}",
+    ]
     specs = []
     for variant in arguments.variants:
         preset, _, values = variant.partition(":")
@@ -75,11 +81,16 @@ def measure(arguments: argparse.Namespace) -> None:
     if json.loads(os.environ["TF_CONFIG"])["task"]["index"] != 0:
         return
     medians = [statistics.median(times) for times in seconds]
-    print(f"{arguments.workers} processes of {cpus} threads, global batch {arguments.batch}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(
+        f"{arguments.workers} processes of {cpus} threads, global batch {arguments.batch},"
+        f" {platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    )
     print("| variant | images/s | min | max | ratio to the first |\n| --- | --- | --- | --- | --- |")
     images = arguments.steps * arguments.batch
     for variant, times, median in zip(arguments.variants, seconds, medians, strict=True):
-        print(f"| `{variant}` | {images / median:.0f} | {images / max(times):.0f} | {images / min(times):.0f} | {medians[0] / median:.2f} |")
+        print(
+            f"| `{variant}` | {images / median:.0f} | {images / max(times):.0f} | {images / min(times):.0f} | {medians[0] / median:.2f} |"
+        )
 
 
 def _free_port() -> int:

@@ -14,13 +14,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # A folder of job/ imports only from itself and from folders to its left (docs/architecture.md).
-FOLDERS = ("config", "telemetry", "storage", "gan", "data", "quality", "training", "launch", "cli")
+FOLDERS = ("config", "telemetry", "storage", "gan", "data", "sources", "packing", "quality", "training", "synthesis", "launch", "cli")
 
 # What is heavy, or would tie a concern to a framework, and the folders that may load it.
 MAY_LOAD = {
     "ray": {"launch"},
-    "tensorflow": {"gan", "quality", "training"},
-    "keras": {"gan", "quality", "training"},
+    "tensorflow": {"gan", "quality", "training", "synthesis"},
+    "keras": {"gan", "quality", "training", "synthesis"},
     "boto3": {"storage"},
     "botocore": {"storage"},
     "click": {"cli"},
@@ -28,14 +28,14 @@ MAY_LOAD = {
 }
 
 # Loaded by a function, when the user asks for what only this library can give: here `keras:fashion_mnist` and friends.
-ONLY_WHEN_ASKED = {("job/data/source_keras.py", "keras")}
+ONLY_WHEN_ASKED = {("job/sources/keras_datasets.py", "keras")}
 
 # In a Ray worker these are Keras 2, whatever is installed (Ray sets TF_USE_LEGACY_KERAS=1).
 KERAS_2 = ("tensorflow.keras", "tensorflow.python.keras", "tf_keras", "ray.train.tensorflow.keras")
 
 MAX_LINES = 300
 # A folder that grows past this is more than one concern.
-MAX_SHARE = 1 / 3
+MAX_SHARE = 1 / 5
 
 VAGUE_NAMES = {"utils", "util", "common", "helpers", "manager", "base", "misc"}
 
@@ -192,7 +192,7 @@ BROKEN: list[tuple[Rule, Tree, str]] = [
     ),
     (libraries_stay_in_their_folders, {"job/training/loop.py": "import ray\n"}, "ray is for launch only"),
     (libraries_stay_in_their_folders, {"job/data/pack.py": "def f():\n    from keras import datasets\n"}, "pack.py:2: keras is for gan"),
-    (libraries_stay_in_their_folders, {"job/data/source_keras.py": "import keras\n"}, "source_keras.py:1: keras is for gan"),
+    (libraries_stay_in_their_folders, {"job/sources/keras_datasets.py": "import keras\n"}, "keras_datasets.py:1: keras is for gan"),
     (libraries_stay_in_their_folders, {"job/storage/s3.py": "import tensorflow as tf\n"}, "tensorflow is for gan"),
     (libraries_stay_in_their_folders, {"job/__main__.py": "import tensorflow as tf\n"}, "tensorflow is for gan"),
     (keras_is_keras_3, {"job/gan/model.py": "from tensorflow import keras\n"}, "tensorflow.keras is Keras 2"),
@@ -206,7 +206,7 @@ BROKEN: list[tuple[Rule, Tree, str]] = [
     (
         folders_share_the_work,
         {f"job/{folder}/a.py": "x = 1\n" * (1000 if folder == "data" else 200) for folder in FOLDERS},
-        "job/data: 1000 of 2600 lines",
+        "job/data: 1000 of 3200 lines",
     ),
     (modules_say_what_they_are, {"job/gan/model.py": "import keras\n"}, "no docstring"),
     (modules_say_what_they_are, {"job/gan/model.py": "# Copyright\nimport keras\n'''Late.'''\n"}, "no docstring"),
@@ -221,7 +221,7 @@ SOUND: Tree = {
     "job/config/errors.py": '"""Errors."""\n',
     "job/data/store.py": '"""Lazily, these two name each other."""\ndef open():\n    from job.data.local import Local\n',
     "job/data/local.py": '"""A folder."""\nfrom job.data.store import open\n',
-    "job/data/source_keras.py": '"""Data sets of Keras."""\ndef open():\n    import keras\n',
+    "job/sources/keras_datasets.py": '"""Data sets of Keras."""\ndef open():\n    import keras\n',
     "job/gan/model.py": '"""A model."""\nimport keras\nimport tensorflow as tf\nlayer = keras.layers.Dense\n',
     "job/launch/trainer.py": '"""Ray."""\nimport ray.train.tensorflow\nfrom job.training import loop\n',
     "job/training/loop.py": '"""The loop."""\n',

@@ -89,8 +89,8 @@ def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path |
     s3://bucket/prefix, keras:fashion_mnist (mnist, cifar10, cifar100), or synthetic:garments[:N], which needs no network.
     """
     from job.data.index import PackSettings
-    from job.data.pack import PackJob
-    from job.data.pack import pack as run_pack
+    from job.packing.pack import PackJob
+    from job.packing.pack import pack as run_pack
 
     storage = storage_spec(endpoint_url, region, path_style)
     pack_settings = PackSettings(channels=int(channels) if channels else None, **settings)
@@ -147,7 +147,7 @@ def _report_left_out(index: "Index") -> None:
             f"Skipped {source.num_skipped} broken images, listed in index.json; the first: {source.skipped[0].name}: {source.skipped[0].reason}"
         )
     if source.ignored:
-        from job.data.source import describe_counts
+        from job.sources.source import describe_counts
 
         click.echo(f"Ignored {sum(source.ignored.values())} files that are no images ({describe_counts(source.ignored)})")
 

@@ -67,8 +67,8 @@ def _pack(source: str | None, folder: Path) -> str:
 
 def _packed(source: str, destination: Path) -> str:
     from job.data.index import PackSettings
-    from job.data.pack import PackJob, pack
     from job.data.shard_writer import DEFAULT_SHARD_BYTES
+    from job.packing.pack import PackJob, pack
 
     click.echo(f"demo: packing {source} into {destination}")
     settings = PackSettings(IMAGE_SIZE, None, "crop", 0, DEFAULT_SHARD_BYTES, False, None, None)

@@ -182,7 +182,8 @@ def _convert_tuple(name: str, value: Any, wanted: Any) -> tuple[int, ...]:
         return (value,) * exact  # image_size: 64
     if not good or (exact and len(value) != exact):
         raise ConfigError(
-            f"{name} is {value!r}; expected a list of {exact or 'one or more'} positive whole numbers, for example [{'28, 28' if exact else '128, 64'}]"
+            f"{name} is {value!r}; expected a list of {exact or 'one or more'} positive whole numbers,"
+            f" for example [{'28, 28' if exact else '128, 64'}]"
         )
     return tuple(value)
 

@@ -23,7 +23,7 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """From a latent vector to an image in [-1, 1]: a projection, then one upsampling layer for each further entry of `filters`, then the image layer."""
+    """From a latent vector to an image in [-1, 1]: a projection, an upsampling layer per further entry of `filters`, then the image layer."""
 
     latent_size: int = key(100, "Length of the latent vector, standard normal.", minimum=1)
     filters: tuple[int, ...] = key(

@@ -7,6 +7,7 @@ import logging
 from typing import Any, NamedTuple
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from job.config.errors import DcganError
 from job.telemetry.report import Progress
@@ -20,9 +21,8 @@ class Posted(NamedTuple):
     error: DcganError | None
 
 
-@ray.remote(num_cpus=0, max_restarts=0)
 class Board:
-    """Lives on the driver's node as long as the driver."""
+    """An actor's class: see ``start_board``."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
@@ -48,6 +48,12 @@ class Board:
     def read(self) -> Posted:
         notes, self._notes = self._notes, []
         return Posted(self._progress, notes, self._error)
+
+
+def start_board() -> Any:
+    """A board on the driver's node, that lives as long as the driver."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(Board).remote()
 
 
 class BoardListener:

@@ -17,7 +17,7 @@ from ray.train.tensorflow import TensorflowTrainer
 
 from job.config.errors import DcganError
 from job.config.spec import RunSpec
-from job.launch.board import Board, BoardHandler, BoardListener
+from job.launch.board import BoardHandler, BoardListener, start_board
 from job.launch.cluster import cluster
 from job.telemetry.report import Progress
 
@@ -43,7 +43,7 @@ def train(spec: RunSpec, view: View, *, verbose: bool = False) -> None:
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
     logging.getLogger("ray.train").setLevel(logging.INFO if verbose else logging.CRITICAL)
     with cluster(spec.workers, verbose=verbose), tempfile.TemporaryDirectory(prefix="dcgan-train-ray-") as ray_storage:
-        board: Any = Board.options(scheduling_strategy=_on_this_node()).remote()
+        board = start_board()
         fitting = _Fitting(_trainer(spec, board, ray_storage))
         fitting.start()
         while fitting.is_alive():
@@ -51,11 +51,6 @@ def train(spec: RunSpec, view: View, *, verbose: bool = False) -> None:
             _show(board, view)
         _show(board, view)
         fitting.check(spec)
-
-
-def _on_this_node() -> Any:
-    node = ray.get_runtime_context().get_node_id()
-    return ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
 
 
 def _show(board: Any, view: View) -> None:
@@ -73,7 +68,9 @@ def _trainer(spec: RunSpec, board: Any, ray_storage: str) -> TensorflowTrainer:
     return TensorflowTrainer(
         _worker,
         train_loop_config={"spec": spec, "board": board},
-        scaling_config=ray.train.ScalingConfig(num_workers=spec.workers.count, use_gpu=spec.workers.gpus > 0, resources_per_worker=resources),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=spec.workers.count, use_gpu=spec.workers.gpus > 0, resources_per_worker=resources
+        ),
         run_config=ray.train.RunConfig(
             # A name used twice would resume Ray's own state; ours is in the run folder.
             name=f"dcgan-{uuid.uuid4().hex[:12]}",

@@ -50,7 +50,8 @@ def write_images(form: str, destination: str, storage: StorageSpec, blocks: Bloc
 
 def _write_png(request: Request) -> str:
     """One PNG per image, named by its index."""
-    store, written = request.folder(), []
+    store = request.folder()
+    written: list[str] = []
     with _undone_on_failure(store, written):
         for block in request.blocks:
             for image in block:

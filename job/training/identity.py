@@ -54,7 +54,8 @@ def check_images(spec: RunSpec, index: Index) -> None:
         found = "x".join(map(str, index.image_shape))
         raise ConfigError(
             f"{spec.data.uri}: images are {found}, the model takes {'x'.join(map(str, wanted))} (height x width x channels);"
-            f" expected equal shapes: set model.image_size and model.channels, or pack again with --size {wanted[0]}x{wanted[1]} --channels {wanted[2]}"
+            " expected equal shapes: set model.image_size and model.channels,"
+            f" or pack again with --size {wanted[0]}x{wanted[1]} --channels {wanted[2]}"
         )
     if index.num_rows < spec.training.global_batch_size:
         raise DataError(

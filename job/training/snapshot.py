@@ -53,7 +53,7 @@ def take(networks: Networks, step: int) -> dict[str, bytes]:
                     " or go back: the last checkpoint is untouched"
                 )
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
+        np.savez(buffer, allow_pickle=False, **arrays)
         parts[name] = buffer.getvalue()
     return parts
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from job.data.index import Index, PackSettings
-from job.data.pack import PackJob, pack
+from job.packing.pack import PackJob, pack
 
 
 def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:

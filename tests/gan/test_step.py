@@ -124,7 +124,10 @@ def test_a_simultaneous_step_moves_both_networks_as_separate_passes_would() -> N
     metrics = build_step(spec, networks)(real, at(2))
     np.testing.assert_allclose(metrics[:2], [d_loss, g_loss], rtol=1e-5)
     # Adam's first moment after one step is (1 - beta_1) times the gradient: compare that, not the signs Adam makes of it.
-    for mine, theirs in ((networks.generator_optimizer, reference.generator_optimizer), (networks.discriminator_optimizer, reference.discriminator_optimizer)):
+    for mine, theirs in (
+        (networks.generator_optimizer, reference.generator_optimizer),
+        (networks.discriminator_optimizer, reference.discriminator_optimizer),
+    ):
         for a, b in zip(mine._momentums, theirs._momentums, strict=True):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-4, atol=1e-8)
 

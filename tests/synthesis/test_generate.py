@@ -111,7 +111,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("suffix", "step"), [("", 20), ("/", 20), ("/checkpoints/step-000000010", 10), ("/checkpoints/step-000000010/", 10)])
+@pytest.mark.parametrize(
+    ("suffix", "step"), [("", 20), ("/", 20), ("/checkpoints/step-000000010", 10), ("/checkpoints/step-000000010/", 10)]
+)
 def test_a_checkpoint_or_a_run_folder_names_the_generator(run_folder: Path, suffix: str, step: int) -> None:
     source = load_generator(f"{run_folder}{suffix}")
     assert source.step == step
@@ -122,5 +124,3 @@ def test_a_place_without_checkpoints_is_refused(tmp_path: Path, run_folder: Path
     for uri in (str(tmp_path), f"{run_folder}/checkpoints/step-000000015"):
         with pytest.raises(StorageError, match="no committed checkpoint here"):
             load_generator(uri)
-
-

@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 IMAGE_SEED = 11
 
 
-def train_group(folder: Path, num_workers: int, overrides: list[str], steps: int = 1, *, timeout: float = 180) -> list[dict[str, np.ndarray]]:
+def train_group(
+    folder: Path, num_workers: int, overrides: list[str], steps: int = 1, *, timeout: float = 180
+) -> list[dict[str, np.ndarray]]:
     """State of every worker after ``steps`` steps: each variable by ``part/name``, ``metrics`` ``[steps, 4]`` and this rank's ``latents``."""
     folder.mkdir(parents=True, exist_ok=True)
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(num_workers)]

@@ -14,7 +14,9 @@ PARTS = {"generator.npz": b"generator", "discriminator.npz": b"discriminator"}
 
 
 def facts(step: int) -> Manifest:
-    return Manifest(step, step * 8, "2026-01-01T00:00:00+00:00", {"channels": 1}, "f" * 64, {"seed": 0}, 2, {"generator_loss": 0.5}, {"keras": "3"}, ())
+    return Manifest(
+        step, step * 8, "2026-01-01T00:00:00+00:00", {"channels": 1}, "f" * 64, {"seed": 0}, 2, {"generator_loss": 0.5}, {"keras": "3"}, ()
+    )
 
 
 @pytest.fixture
@@ -61,7 +63,10 @@ def test_a_damaged_part_falls_back_to_the_checkpoint_before(
     if damage == "missing":
         store.delete(key)
     else:
-        store.write(key, {"flipped": bytes([data[0] ^ 1]) + data[1:], "truncated": data[:-1], "swapped": store.read(key.replace("30/", "20/"))}[damage])
+        store.write(
+            key,
+            {"flipped": bytes([data[0] ^ 1]) + data[1:], "truncated": data[:-1], "swapped": store.read(key.replace("30/", "20/"))}[damage],
+        )
     assert (saved.restore() or pytest.fail("nothing restored"))[0].step == 20
     assert f"step-000000030/{part}" in caplog.text
 

@@ -70,7 +70,9 @@ def test_the_chiefs_word_is_everyones(synchronized: dict[int, list[State]]) -> N
     assert [int(state["agreed"]) for state in synchronized[3]] == [100, 100, 100]
 
 
-@pytest.mark.parametrize("options", [["training.updates=alternating"], ["training.updates=simultaneous", "training.jit_compile=true"]], ids=["plain", "xla"])
+@pytest.mark.parametrize(
+    "options", [["training.updates=alternating"], ["training.updates=simultaneous", "training.jit_compile=true"]], ids=["plain", "xla"]
+)
 def test_local_statistics_are_averaged_and_runs_repeat_bit_for_bit(tmp_path: Path, options: list[str]) -> None:
     overrides = [*TINY, "training.batch_norm=local", "training.ema_decay=0.9", *options]
     first, again = (train_group(tmp_path / name, 2, overrides, steps=3) for name in ("first", "again"))

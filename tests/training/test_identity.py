@@ -1,7 +1,6 @@
 """A run folder belongs to one model, one data set and one order of images; everything else may change between starts."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +8,8 @@ import pytest
 from job.config.errors import ConfigError, DataError
 from job.config.load import load_run
 from job.config.spec import RunSpec
-from job.data.index import Index, read_index
-from job.data.pack import PackJob, pack
-from job.data.index import PackSettings
+from job.data.index import Index, PackSettings, read_index
+from job.packing.pack import PackJob, pack
 from job.storage.store import open_store
 from job.training.identity import check_identity, check_images, model_identity, order_identity
 from job.training.manifest import Manifest
@@ -56,7 +54,9 @@ def test_other_images_are_refused(index: Index) -> None:
         check_identity(spec_of(), index, other, "runs/one")
 
 
-@pytest.mark.parametrize("change", ["workers.count=4", "training.steps=500", "training.generator_optimizer.learning_rate=0.01", "checkpoints.keep=9"])
+@pytest.mark.parametrize(
+    "change", ["workers.count=4", "training.steps=500", "training.generator_optimizer.learning_rate=0.01", "checkpoints.keep=9"]
+)
 def test_what_does_not_change_the_state_may_change(index: Index, change: str) -> None:
     check_identity(spec_of(change), index, saved(spec_of(), index), "runs/one")
 

@@ -79,7 +79,11 @@ def test_weights_that_are_not_finite_are_not_saved() -> None:
 
 @pytest.mark.parametrize(
     ("other", "message"),
-    [("model.generator.filters=[16, 4]", "has shape"), ("training.ema_decay=0.5", "checkpoint has no generator_ema.npz"), ("model.generator.normalize=none", "not known here")],
+    [
+        ("model.generator.filters=[16, 4]", "has shape"),
+        ("training.ema_decay=0.5", "checkpoint has no generator_ema.npz"),
+        ("model.generator.normalize=none", "not known here"),
+    ],
 )
 def test_another_models_state_is_refused(other: str, message: str) -> None:
     saved = snapshot.take(scrambled(spec_of("training.ema_decay=0")), 1)

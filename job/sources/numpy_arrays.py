@@ -12,8 +12,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from job.config.errors import DataError
-from job.data.row_stream import READ_ERRORS, as_image_shape, read_blocks
-from job.data.source import ImageBlock, ImageFile, rows_per_block
+from job.sources.row_stream import READ_ERRORS, as_image_shape, read_blocks
+from job.sources.source import ImageBlock, ImageFile, rows_per_block
 
 _TRAIN_IMAGES = ("x_train", "train_images", "images", "x", "data", "arr_0")
 _TRAIN_LABELS = ("y_train", "train_labels", "labels", "y", "targets", "arr_1")

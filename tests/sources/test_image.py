@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from job.config.errors import DataError
-from job.data.image import ImagePolicy, decode_image
+from job.sources.image import ImagePolicy, decode_image
 from tests.data.samples import encoded, grey_png
 
 ANY = ImagePolicy(size=None, channels=None)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.config.errors import DataError
-from job.data.source import rows_per_block
+from job.sources.source import rows_per_block
 
 READ_ERRORS = (OSError, EOFError, zlib.error)  # of files that may be compressed
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from job.data.garment_shapes import SHAPES, Part
 from job.data.permutation import fold, uniform
+from job.sources.garment_shapes import SHAPES, Part
 
 SIZE = 28
 _SCALE = 4  # supersampling, for smooth edges

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from job.data.garment_shapes import CLASS_NAMES
-from job.data.garments import draw_garments
-from job.data.source import ImageBlock, ImageFile
+from job.sources.garment_shapes import CLASS_NAMES
+from job.sources.garments import draw_garments
+from job.sources.source import ImageBlock, ImageFile
 
 _BLOCK_ROWS = 500
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from job.config.errors import ConfigError, DataError
-from job.data.row_stream import READ_ERRORS, Readable, as_image_shape, open_maybe_gzip, read_blocks
-from job.data.source import ImageBlock, ImageFile, rows_per_block
+from job.sources.row_stream import READ_ERRORS, Readable, as_image_shape, open_maybe_gzip, read_blocks
+from job.sources.source import ImageBlock, ImageFile, rows_per_block
 
 IDX_MAGIC = b"\0\0\x08"
 _IMAGES_NAME = re.compile(r"(?P<split>train|t10k|test)-images[-.]idx[34]-ubyte(\.gz)?")

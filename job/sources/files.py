@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from job.config.errors import DataError
-from job.data.source import MAX_FILE_BYTES, ImageBlock, ImageFile, describe_no_image, extension_of, is_image_name, label_of
+from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile, describe_no_image, extension_of, is_image_name, label_of
 from job.storage.store import ObjectStore
 
 

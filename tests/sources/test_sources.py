@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from job.config.errors import ConfigError, DataError
-from job.data.image import ImagePolicy, decode_image
-from job.data.open_source import canonical_uri, open_source
-from job.data.source import ImageBlock, ImageFile, Source
+from job.sources.image import ImagePolicy, decode_image
+from job.sources.open_source import canonical_uri, open_source
+from job.sources.source import ImageBlock, ImageFile, Source
 from tests.data.samples import class_files, encoded, grey_png, idx, numbered, write_folder, write_tar, write_zip
 
 GREY = ImagePolicy(None, 1)

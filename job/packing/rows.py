@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.config.errors import DataError
-from job.data.class_table import NO_LABEL, ClassTable
-from job.data.decode import DecodedFile, decode_all, limited
-from job.data.image import ImagePolicy
 from job.data.index import PackSettings, SkippedImage
 from job.data.permutation import fold
-from job.data.scatter import Scatter
-from job.data.source import ImageBlock, Source
+from job.packing.class_table import NO_LABEL, ClassTable
+from job.packing.scatter import Scatter
+from job.sources.decode import DecodedFile, decode_all, limited
+from job.sources.image import ImagePolicy
+from job.sources.source import ImageBlock, Source
 
 MAX_LISTED = 100  # skipped images kept by name
 _LABEL_BYTES = 4

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from job.config.errors import ConfigError, DataError
 from job.config.storage import StorageSpec
-from job.data.source import Source
-from job.data.source_archive import ArchiveSource
-from job.data.source_files import FolderSource, StoreSource
-from job.data.source_garments import GarmentSource
-from job.data.source_idx import IdxSource, find_idx, is_idx
-from job.data.source_keras import open_keras
-from job.data.source_numpy import NumpySource
+from job.sources.archive import ArchiveSource
+from job.sources.files import FolderSource, StoreSource
+from job.sources.garment_set import GarmentSource
+from job.sources.idx import IdxSource, find_idx, is_idx
+from job.sources.keras_datasets import open_keras
+from job.sources.numpy_arrays import NumpySource
+from job.sources.source import Source
 from job.storage.store import open_store
 
 _ACCEPTED = (

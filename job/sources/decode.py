@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.config.errors import DataError
-from job.data.image import ImagePolicy, decode_image, fit_pixels
-from job.data.source import MAX_FILE_BYTES, ImageBlock, ImageFile
+from job.sources.image import ImagePolicy, decode_image, fit_pixels
+from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile
 
 _TASK_FILES, _TASK_BYTES = 64, 1 << 20
 

@@ -4,7 +4,7 @@ import os
 import socket
 
 from job.config.errors import ConfigError, DataError
-from job.data.source_numpy import ArraySource
+from job.sources.numpy_arrays import ArraySource
 
 _FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

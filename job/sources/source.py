@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from job.data.image import SUFFIXES
+from job.sources.image import SUFFIXES
 
 BLOCK_BYTES = 4 << 20  # raw pixels in one block
 MAX_FILE_BYTES = 512 << 20  # no single image is larger; a member of an archive may claim any size

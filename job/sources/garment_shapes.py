@@ -1,4 +1,4 @@
-"""Outlines of ten garments, each a list of polygons with a shade: what ``job.data.garments`` draws.
+"""Outlines of ten garments, each a list of polygons with a shade: what ``job.sources.garments`` draws.
 
 Coordinates run over a field of 28 x 28, x to the right and y down, with the garment's axis at x = 14. Each function takes
 ``between(low, high)``, the next of this garment's random numbers. The classes and their order are those of Fashion-MNIST.

@@ -12,10 +12,10 @@ from PIL import Image
 
 from job.config.errors import ConfigError, DataError, StorageError
 from job.data.index import ImageClass, PackSettings, read_index
-from job.data.pack import PackJob, pack
-from job.data.rows import Progress
-from job.data.scatter import BUCKETS, Scatter
 from job.data.verify import verify
+from job.packing.pack import PackJob, pack
+from job.packing.rows import Progress
+from job.packing.scatter import BUCKETS, Scatter
 from job.storage.store import open_store
 from tests.data.samples import (
     class_files,
@@ -294,7 +294,7 @@ def test_progress_goes_up_to_the_whole(images_file: Path, tmp_path: Path) -> Non
 MEASURE = """
 import resource, sys
 from job.data.index import PackSettings
-from job.data.pack import PackJob, pack
+from job.packing.pack import PackJob, pack
 pack(PackJob(sys.argv[1], sys.argv[2], PackSettings(shard_bytes=32 << 20), tmp=sys.argv[3]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

@@ -18,10 +18,10 @@ from pathlib import Path
 from job.config.errors import ConfigError, DataError, StorageError
 from job.config.storage import StorageSpec
 from job.data.index import INDEX_KEY, Index, PackedSource, PackSettings, read_index, write_index
-from job.data.open_source import canonical_uri, open_source
-from job.data.rows import Progress, Rows
 from job.data.shard_writer import SHARD_NAME, ShardWriter
-from job.data.source import Source
+from job.packing.rows import Progress, Rows
+from job.sources.open_source import canonical_uri, open_source
+from job.sources.source import Source
 from job.storage.store import ObjectStore, open_store
 
 _PROBE_KEY = "index.json.packing"
