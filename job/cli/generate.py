@@ -43,7 +43,8 @@ def generate(
         from job.synthesis.writers import write_images
 
     storage = storage_spec(endpoint_url, region, path_style)
-    source = load_generator(checkpoint, storage)
+    with quiet_stderr():  # TensorFlow looks for GPUs now, and says so
+        source = load_generator(checkpoint, storage)
     blocks = image_blocks(source.generator, seed, num_images, start)
     written = write_images(form, destination, storage, blocks, num_images, start, origin=f"{source.uri}#seed={seed}")
     click.echo(f"{num_images:,} images of {source.uri} (step {source.step}): {written}")

@@ -22,3 +22,10 @@ def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def storage_spec(endpoint_url: str | None, region: str | None, path_style: bool | None) -> StorageSpec:
     """The options as the storage section of a configuration."""
     return StorageSpec(endpoint_url=endpoint_url, region=region, path_style=path_style)
+
+
+def option_text(spec: StorageSpec) -> str:
+    """What to add to another command so that it reaches the same store, with a space before; nothing where the defaults do."""
+    text = f" --endpoint-url {spec.endpoint_url}" if spec.endpoint_url else ""
+    text += f" --region {spec.region}" if spec.region else ""
+    return text + ({True: " --path-style", False: " --virtual-host", None: ""}[spec.path_style])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from job.cli.options import option_text
 from job.config.load import load_run, preset_names, to_yaml
 
 if TYPE_CHECKING:
@@ -38,20 +39,19 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
     """Check, train with a progress bar, and say where everything is."""
     from job.launch import preflight
     from job.telemetry.progress import ProgressBar
-    from job.telemetry.quiet import quiet_stderr
 
     checked = preflight.check(spec)
-    preflight.record(checked)
     click.echo(plan_text(checked), err=True)
-    with quiet_stderr(not verbose):
-        from job.launch import trainer  # takes seconds: Ray, and with its TensorflowTrainer TensorFlow
+    if not checked.is_finished:
+        preflight.record(checked)
+        from job.launch import trainer  # takes a second: Ray
 
-    try:
-        with ProgressBar() as bar:
-            trainer.train(checked.spec, bar, verbose=verbose)
-    except (KeyboardInterrupt, SystemExit):
-        click.echo(f"stopped; {_where_it_stands(checked.spec)}", err=True)
-        raise
+        try:
+            with ProgressBar() as bar:
+                trainer.train(checked.spec, bar, verbose=verbose)
+        except (KeyboardInterrupt, SystemExit):
+            click.echo(f"stopped; {_where_it_stands(checked.spec)}", err=True)
+            raise
     _print_results(checked.spec)
 
 
@@ -59,7 +59,9 @@ def plan_text(checked: "Preflight") -> str:
     """One line: what will be trained, on what, and from where."""
     spec, schedule = checked.spec, checked.schedule
     height, width, channels = checked.index.image_shape
-    start = f"going on from step {checked.resumed.step}" if checked.resumed else "from the start"
+    start = f"going on from step {checked.resumed.step:,}" if checked.resumed else "from the start"
+    if checked.is_finished:
+        start = "already done"
     return (
         f"{checked.index.num_rows:,} images {height}x{width}x{channels}, {schedule.total_steps:,} steps of {spec.training.global_batch_size} on"
         f" {spec.workers.count} workers ({f'{spec.workers.gpus} GPUs each' if spec.workers.gpus else 'CPU'}), {start}, run folder {spec.uri}"
@@ -78,7 +80,7 @@ def _where_it_stands(spec: "RunSpec") -> str:
 def _print_results(spec: "RunSpec") -> None:
     from job.storage.store import open_store
     from job.training.checkpoint import Checkpoints
-    from job.training.samples import PROGRESS, grid_key
+    from job.training.run_folder import PROGRESS, grid_key
 
     checkpoints = Checkpoints(open_store(spec.uri, spec.storage))
     newest = checkpoints.committed()[0]
@@ -89,4 +91,5 @@ def _print_results(spec: "RunSpec") -> None:
         ("checkpoint", checkpoints.uri(newest)),
     ):
         click.echo(f"{name + ':':<14}{where}")
-    click.echo(f"{'next:':<14}dcgan-train generate {checkpoints.uri(newest)} --num 100 --format grid --out images.png")
+    options = option_text(spec.storage)
+    click.echo(f"{'next:':<14}dcgan-train generate {checkpoints.uri(newest)} --num 100 --format grid --out images.png{options}")

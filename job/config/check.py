@@ -50,6 +50,7 @@ def _check_model(spec: RunSpec) -> None:
             f"model.image_size has {name} {side}; expected at least {2 ** len(spec.model.discriminator.filters)},"
             f" because each of the {len(spec.model.discriminator.filters)} entries of model.discriminator.filters halves it",
         )
+    _require(spec.model.channels != 2, "model.channels is 2; expected 1 for grey or 3 for RGB")
     kernel = spec.model.generator.kernel_size
     _require(
         spec.model.generator.upsampling != "subpixel" or kernel % 2 == 1,

@@ -16,9 +16,13 @@ class DataSpec:
 
     uri: str = key("", "Where the packed images are (`dcgan-train data pack`): `s3://bucket/prefix`, `file:///folder` or a path. Required.")
     cache_dir: str = key("~/.cache/dcgan-train", "Local folder for shards fetched from a remote store; workers of one node share it.")
-    horizontal_flip: bool = key(False, "Mirror every other image, drawn per image and epoch.")
-    window_rows: int = key(16384, "Rows shuffled together; larger shuffles better and keeps more shards in use at a time.", minimum=1)
-    verify: bool = key(True, "Check each shard's SHA-256 before its first use.")
+    horizontal_flip: bool = key(False, "Mirror each image with probability one half, drawn anew at every step.")
+    window_rows: int = key(
+        16384,
+        "Rows shuffled together; larger shuffles better and keeps more shards in use at a time. A resumed run must keep it.",
+        minimum=1,
+    )
+    verify: bool = key(True, "Check a local shard's SHA-256 before its first use; fetched shards are always checked.")
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,11 @@ class DiscriminatorSpec:
 class ModelSpec:
     """The two networks. Changing any of it makes another model: old checkpoints are refused."""
 
-    image_size: tuple[int, int] = key((28, 28), "Height and width in pixels; each divisible by 2 once per entry of `generator.filters`.")
-    channels: int = key(1, "1 for grey, 3 for RGB.", minimum=1, maximum=4)
+    image_size: tuple[int, int] = key(
+        (28, 28),
+        "Height and width in pixels, each divisible by 2 to the power of the number of `generator.filters`; one number means a square.",
+    )
+    channels: int = key(1, "1 for grey, 3 for RGB.", minimum=1, maximum=3)
     init_stddev: float | None = key(
         None, "Initial weights: normal with this deviation (the paper: 0.02); unset: Glorot uniform, the default of Keras.", above=0
     )
@@ -81,7 +88,7 @@ class TrainingSpec:
     """How the two networks are trained."""
 
     global_batch_size: int = key(32, "Real images per step over all replicas; divisible by their number.", minimum=1)
-    epochs: float | None = key(10.0, "Passes over the data; give either this or `steps`.", above=0)
+    epochs: float | None = key(10.0, "Passes over the data; used where `steps` is unset.", above=0)
     steps: int | None = key(None, "Steps in all; wins over `epochs`.", minimum=1)
     updates: str = key(
         "alternating",
@@ -129,9 +136,9 @@ class WorkerSpec:
 
     count: int = key(2, "Worker processes.", minimum=1)
     gpus: int = key(0, "GPUs per worker; 0 trains on CPU.", minimum=0)
-    cpus: float = key(1.0, "CPU cores per worker, also its number of compute threads.", above=0)
+    cpus: float = key(1.0, "CPU cores per worker; rounded, also its number of compute threads.", above=0)
     max_restarts: int = key(3, "Times the group is started again after a crash before the run gives up.", minimum=0)
-    start_timeout_seconds: float = key(300.0, "Seconds to wait for a cluster with room for all workers.", above=0)
+    start_timeout_seconds: float = key(300.0, "Seconds to wait until a joined cluster has room for all workers.", above=0)
     collective_timeout_seconds: float = key(600.0, "Seconds before a collective operation without an answer fails.", above=0)
 
 
@@ -141,7 +148,6 @@ class MetricsSpec:
 
     enabled: bool = key(True, "Serve metrics from every worker.")
     port: int = key(9400, "Port of the first worker of a node, the next worker has the next; 0: any free port.", minimum=0, maximum=65535)
-    every_seconds: float = key(1.0, "Least seconds between updates of the progress bar.", above=0)
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ class RunSpec:
     """One run: everything in `run.yaml`."""
 
     uri: str = key("", "The run folder, for checkpoints and samples: `s3://bucket/prefix`, `file:///folder` or a path. Required.")
-    preset: str | None = key(None, "The preset that these values started from; its values stand below those of this file.")
+    preset: str | None = key(None, "The preset whose values stand below those of this file.")
     seed: int = key(0, "Seed of weights, latents, dropout and image order.", minimum=0, maximum=2**31 - 1)
     data: DataSpec = section(DataSpec, "Images.")
     model: ModelSpec = section(ModelSpec, "Networks.")

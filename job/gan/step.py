@@ -120,8 +120,8 @@ def _simultaneous(spec: RunSpec, networks: Networks) -> Step:
 class _Noise:
     """All that is drawn in a step, keyed by the place of each sample.
 
-    Drawn outside of what XLA compiles: XLA's Philox gives other numbers than TensorFlow's (seen with 2.21), and its normal numbers depend on how
-    many are asked for, so that a replica would no longer draw its slice of the global batch.
+    Drawn outside of what XLA compiles: XLA's Philox gives other numbers than TensorFlow's (seen with 2.21), and its normal numbers can depend on
+    how many are asked for, so that a replica would no longer draw its slice of the global batch.
     """
 
     def __init__(self, spec: RunSpec, networks: Networks):

@@ -52,8 +52,12 @@ class Board:
 
 def start_board() -> Any:
     """A board on the driver's node, that lives as long as the driver."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=here)(Board).remote()
+    return ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=on_this_node())(Board).remote()
+
+
+def on_this_node() -> NodeAffinitySchedulingStrategy:
+    """Where the driver is: what must not move to a node that may go away."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 class BoardListener:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -20,6 +21,7 @@ def cluster(workers: WorkerSpec, *, verbose: bool = False) -> Iterator[None]:
     """Connect, wait for room, and leave again; a cluster started here ends here, on every way out."""
     own = not os.environ.get("RAY_ADDRESS")
     options = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if own:
             # Nobody else talks to a cluster that lives as long as this command, so it needs no token; said explicitly, as Ray's default changes.
@@ -28,6 +30,7 @@ def cluster(workers: WorkerSpec, *, verbose: bool = False) -> Iterator[None]:
             ray.init(address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options)
         else:
             _join(options)
+        signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts a handler of its own in its place
         wait_for_room(workers, timeout_seconds=0.0 if own else workers.start_timeout_seconds)
         yield
     finally:

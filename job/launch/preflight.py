@@ -11,18 +11,21 @@ from job.storage.store import ObjectStore, open_store
 from job.training.checkpoint import Checkpoints
 from job.training.identity import check_identity, check_images
 from job.training.manifest import Manifest
+from job.training.run_folder import CONFIGURATION
 from job.training.schedule import Schedule, plan
+from job.training.summary import finished_step
 from job.training.versions import versions
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """A run that can start: ``resumed`` is the checkpoint it will go on from, None for a fresh one."""
+    """A run that can start: ``resumed`` is the checkpoint it will go on from, None for a fresh one; a finished one has nothing left to do."""
 
     spec: RunSpec
     index: Index
     schedule: Schedule
     resumed: Manifest | None
+    is_finished: bool
 
 
 def check(spec: RunSpec) -> Preflight:
@@ -30,10 +33,13 @@ def check(spec: RunSpec) -> Preflight:
     spec = with_absolute_paths(spec)
     index = read_index(open_store(spec.data.uri, spec.storage))
     check_images(spec, index)
-    committed = Checkpoints(open_store(spec.uri, spec.storage)).committed()
-    if committed:
-        check_identity(spec, index, committed[0], spec.uri)
-    return Preflight(spec, index, plan(spec, index.num_rows), committed[0] if committed else None)
+    store = open_store(spec.uri, spec.storage)
+    resumed = next(iter(Checkpoints(store).committed()), None)
+    if resumed:
+        check_identity(spec, index, resumed, spec.uri)
+    schedule = plan(spec, index.num_rows)
+    is_finished = resumed is not None and resumed.step == schedule.total_steps == finished_step(store)
+    return Preflight(spec, index, schedule, resumed, is_finished)
 
 
 def record(preflight: Preflight) -> None:
@@ -41,7 +47,7 @@ def record(preflight: Preflight) -> None:
     head = [f"# {name}: {version}" for name, version in versions().items()]
     head += [f"# data fingerprint: {preflight.index.fingerprint}", f"# images: {preflight.index.num_rows}"]
     store: ObjectStore = open_store(preflight.spec.uri, preflight.spec.storage)
-    store.write("run.yaml", ("\n".join(head) + "\n" + to_yaml(preflight.spec)).encode())
+    store.write(CONFIGURATION, ("\n".join(head) + "\n" + to_yaml(preflight.spec)).encode())
 
 
 def with_absolute_paths(spec: RunSpec) -> RunSpec:

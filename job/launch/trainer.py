@@ -1,28 +1,26 @@
 """Train under Ray Train: one ``TensorflowTrainer``, its workers' entry, and the driver's loop that watches them.
 
-The driver's main thread watches (progress, signals) while another waits in ``fit``; so Ctrl-C and SIGTERM end the run at once, and the same
-command started again goes on from the last committed checkpoint.
+``fit`` blocks, takes over Ctrl-C and ends the process with status 0, so it runs as a Ray task of its own; this process only watches, in its main
+thread. Ctrl-C and SIGTERM then end the run at once, and the same command started again goes on from the last committed checkpoint. (In a second
+thread of this process ``fit`` would still wait in Ray's C++ code when Ray is shut down, which ends the process before it can say why.)
 """
 
 import logging
-import os
 import tempfile
-import threading
 import uuid
 from typing import Any, Protocol
 
 import ray
-import ray.train
-from ray.train.tensorflow import TensorflowTrainer
 
 from job.config.errors import DcganError
 from job.config.spec import RunSpec
-from job.launch.board import BoardHandler, BoardListener, start_board
+from job.launch.board import BoardHandler, BoardListener, on_this_node, start_board
 from job.launch.cluster import cluster
 from job.telemetry.report import Progress
 
 POLL_SECONDS = 0.25
 WORKER_ENV = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
+FIT_ENV = {**WORKER_ENV, "RAY_CHDIR_TO_TRIAL_DIR": "0"}  # workers stay where they are, instead of in a folder of Ray Train's
 
 
 class View(Protocol):
@@ -39,18 +37,14 @@ class TrainingCrashed(DcganError):
 
 def train(spec: RunSpec, view: View, *, verbose: bool = False) -> None:
     """Train ``spec`` on its workers to the last step; raises the ``DcganError`` that ended the run before."""
-    # Ray Train would move workers into a folder of its own; it also prints a report of every attempt unless told not to.
-    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-    logging.getLogger("ray.train").setLevel(logging.INFO if verbose else logging.CRITICAL)
-    with cluster(spec.workers, verbose=verbose), tempfile.TemporaryDirectory(prefix="dcgan-train-ray-") as ray_storage:
+    with cluster(spec.workers, verbose=verbose):
         board = start_board()
-        fitting = _Fitting(_trainer(spec, board, ray_storage))
-        fitting.start()
-        while fitting.is_alive():
-            fitting.join(POLL_SECONDS)
+        fit = ray.remote(num_cpus=0, max_retries=0, runtime_env={"env_vars": FIT_ENV}, scheduling_strategy=on_this_node())(_fit)
+        fitting = fit.remote(spec, board)
+        while not ray.wait([fitting], timeout=POLL_SECONDS)[0]:
             _show(board, view)
         _show(board, view)
-        fitting.check(spec)
+        _check(fitting, spec)
 
 
 def _show(board: Any, view: View) -> None:
@@ -63,26 +57,34 @@ def _show(board: Any, view: View) -> None:
         raise posted.error
 
 
-def _trainer(spec: RunSpec, board: Any, ray_storage: str) -> TensorflowTrainer:
+def _fit(spec: RunSpec, board: Any) -> None:
+    """The task: make the trainer and wait for it."""
+    import ray.train
+    from ray.train.tensorflow import TensorflowTrainer  # loads TensorFlow
+
     resources = {"CPU": spec.workers.cpus, **({"GPU": spec.workers.gpus} if spec.workers.gpus else {})}
-    return TensorflowTrainer(
-        _worker,
-        train_loop_config={"spec": spec, "board": board},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=spec.workers.count, use_gpu=spec.workers.gpus > 0, resources_per_worker=resources
-        ),
-        run_config=ray.train.RunConfig(
-            # A name used twice would resume Ray's own state; ours is in the run folder.
-            name=f"dcgan-{uuid.uuid4().hex[:12]}",
-            storage_path=ray_storage,
-            failure_config=ray.train.FailureConfig(max_failures=spec.workers.max_restarts, controller_failure_limit=3),
-            worker_runtime_env={"env_vars": WORKER_ENV},
-        ),
-    )
+    with tempfile.TemporaryDirectory(prefix="dcgan-train-ray-") as storage:
+        trainer = TensorflowTrainer(
+            _worker,
+            train_loop_config={"spec": spec, "board": board},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=spec.workers.count, use_gpu=spec.workers.gpus > 0, resources_per_worker=resources
+            ),
+            run_config=ray.train.RunConfig(
+                # A name used twice would resume Ray's own state; ours is in the run folder.
+                name=f"dcgan-{uuid.uuid4().hex[:12]}",
+                storage_path=storage,
+                failure_config=ray.train.FailureConfig(max_failures=spec.workers.max_restarts, controller_failure_limit=3),
+                worker_runtime_env={"env_vars": WORKER_ENV},
+            ),
+        )
+        trainer.fit()
 
 
 def _worker(config: dict[str, Any]) -> None:
     """One worker process, in a thread of it. TensorFlow is loaded here and nowhere else under Ray."""
+    import ray.train
+
     from job.telemetry import logs
     from job.training import worker
     from job.training.observer import run_name
@@ -104,31 +106,17 @@ def _worker(config: dict[str, Any]) -> None:
         logging.getLogger("dcgan").removeHandler(handler)
 
 
-class _Fitting(threading.Thread):
-    """``fit`` in a thread of its own: in the main thread Ray would take over Ctrl-C and exit with status 0."""
-
-    def __init__(self, trainer: TensorflowTrainer):
-        super().__init__(name="ray-train-fit", daemon=True)
-        self._trainer = trainer
-        self._error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            self._trainer.fit()
-        except Exception as error:  # the edge of a thread; raised again by ``check``
-            self._error = error
-
-    def check(self, spec: RunSpec) -> None:
-        """Raise what ``fit`` ended with, if anything."""
-        if self._error is None:
-            return
-        if not isinstance(self._error, ray.train.TrainingFailedError):
-            raise self._error
-        failures = getattr(self._error, "worker_failures", {}) or {None: self._error}
-        rank, failure = next(iter(failures.items()))
-        reason = str(failure).strip().splitlines()[-1] if str(failure).strip() else type(failure).__name__
-        who = "the controller" if rank is None else f"worker {rank}"
+def _check(fitting: Any, spec: RunSpec) -> None:
+    """Raise what ``fit`` ended with, if anything, in words that name the worker and the cause."""
+    try:
+        ray.get(fitting)
+    except ray.exceptions.RayError as error:
+        ended = getattr(error, "cause", None) or error
+        rank, failure = next(iter(getattr(ended, "worker_failures", {}).items()), (None, ended))
+        lines = str(failure).strip().splitlines()
+        who = "Ray Train" if rank is None else f"worker {rank}"
         raise TrainingCrashed(
-            f"training crashed more than workers.max_restarts ({spec.workers.max_restarts}) times; at last {who}: {type(failure).__name__}: {reason}."
+            f"training crashed more than workers.max_restarts ({spec.workers.max_restarts}) times; at last {who}:"
+            f" {type(failure).__name__}: {lines[-1] if lines else 'no reason given'}."
             " Start the same command again to go on from the last checkpoint, or with -v to see the workers' output"
-        ) from self._error
+        ) from error

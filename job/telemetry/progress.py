@@ -132,7 +132,7 @@ class ProgressBar:
         if self._live is not None:
             self._live.stop()
             self._live = None
-        elif self._view.progress is not self._printed:
+        elif self._view.progress != self._printed:
             self._print_progress()
 
     def update(self, progress: Progress) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from job.config.errors import DcganError
 from job.config.spec import RunSpec
 from job.data.order import Order, rows_at
 from job.data.reader import ShardReader
@@ -22,7 +21,7 @@ class Input:
         worker_batch = spec.training.global_batch_size // topology.world_size
         self._slots = (topology.rank * worker_batch, worker_batch)
         self._reader, self._order, self._calls = reader, order, schedule.calls(start)
-        self._error: DcganError | None = None
+        self._error: Exception | None = None
         signature = tf.TensorSpec([None, worker_batch, *spec.model.image_size, spec.model.channels], tf.uint8)
         self._dataset = tf.data.Dataset.from_generator(self._gather, output_signature=signature).prefetch(CHUNKS_AHEAD)
 
@@ -30,12 +29,12 @@ class Input:
         try:
             yield from self._dataset
         except tf.errors.OpError as error:
-            raise self._error or error from error  # tf.data turns an error of ours into one of its own
+            raise self._error or error from error  # tf.data turns every error into one of its own
 
     def _gather(self) -> Iterator[np.ndarray]:
         try:
             for first_step, num_steps in self._calls:
                 yield self._reader.gather(rows_at(self._order, first_step, num_steps, *self._slots))
-        except DcganError as error:
+        except Exception as error:  # the edge of tf.data's thread; raised again by ``__iter__``
             self._error = error
             raise

@@ -48,15 +48,15 @@ class Session:
 
 
 class Loop:
-    """Runs from a step to the end. Keeps what the next report needs: losses, times and the last checkpoint."""
+    """Runs from the checkpoint it resumed from, or the start, to the end. Keeps what the next report needs: losses, times and the last checkpoint."""
 
-    def __init__(self, session: Session, start: int, last_checkpoint: int | None):
+    def __init__(self, session: Session, resumed: Manifest | None):
         self._session = session
         self._checkpoints = Checkpoints(session.store)
-        self._step = start
-        self._checkpoint_step = last_checkpoint
+        self._step = resumed.step if resumed else 0
+        self._checkpoint_step = resumed.step if resumed else None
         self._checkpoint_seconds: float | None = None
-        self._metrics = dict.fromkeys(METRICS, 0.0)
+        self._metrics = {name: resumed.metrics.get(name, 0.0) if resumed else 0.0 for name in METRICS}
         self._reported_at = time.monotonic()
         self._rate = 0.0
 

@@ -8,13 +8,7 @@ from job.gan.latents import fixed_latents
 from job.gan.step import encode
 from job.quality.grids import image_grid, png_bytes, progress_gif
 from job.storage.store import ObjectStore
-
-PROGRESS = "samples/progress.gif"
-
-
-def grid_key(step: int) -> str:
-    """``samples/step-000001200.png``."""
-    return f"samples/step-{step:09d}.png"
+from job.training.run_folder import GRIDS, PROGRESS, grid_key, grid_step
 
 
 def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: int) -> None:
@@ -24,11 +18,9 @@ def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: i
     store.write(grid_key(step), png_bytes(image_grid(images, spec.samples.rows, spec.samples.columns)))
 
 
-def save_progress(store: ObjectStore) -> str | None:
-    """Join all grids of the run folder, in step order, into ``progress.gif``; its key, or None without grids."""
-    keys = [entry.key for entry in store.list("samples/step-") if entry.key.endswith(".png")]
-    if not keys:
-        return None
-    labels = [f"step {int(key.removeprefix('samples/step-').removesuffix('.png'))}" for key in keys]
-    store.write(PROGRESS, progress_gif((store.read(key) for key in keys), labels))
-    return PROGRESS
+def save_progress(store: ObjectStore) -> None:
+    """Join all grids of the run folder, in step order, into one GIF; nothing happens without grids."""
+    steps = sorted(step for entry in store.list(GRIDS) if (step := grid_step(entry.key)) is not None)
+    if steps:
+        frames = (store.read(grid_key(step)) for step in steps)
+        store.write(PROGRESS, progress_gif(frames, [f"step {step}" for step in steps]))

@@ -3,7 +3,6 @@
 ``run`` is the same under Ray, under a test that starts two processes by hand, or alone; ``TF_CONFIG`` must name the workers before it is called.
 """
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -21,10 +20,12 @@ from job.training.checkpoint import Checkpoints
 from job.training.identity import check_identity, check_images
 from job.training.input import Input
 from job.training.loop import Loop, Session
+from job.training.manifest import Manifest
 from job.training.observer import Observer
 from job.training.samples import save_progress
 from job.training.schedule import plan
 from job.training.strategy import agree_on, create_strategy
+from job.training.summary import Summary, write_summary
 from job.training.topology import Listener, Topology
 from job.training.versions import versions
 
@@ -44,16 +45,17 @@ def run(spec: RunSpec, topology: Topology, listener: Listener) -> None:
             networks = build_networks(spec)
         call = build_call(spec, strategy, networks)
         session = Session(spec, topology, observer, store, index, schedule, strategy, networks, snapshot.Exporter(spec), call)
-        start = _restore(session)
+        resumed = _restore(session)
+        start = resumed.step if resumed else 0
         order = Order(index.num_rows, spec.training.global_batch_size, spec.seed, spec.data.window_rows)
         started = time.monotonic()
-        Loop(session, start, start or None).run(Input(spec, topology, reader, order, schedule, start))
+        Loop(session, resumed).run(Input(spec, topology, reader, order, schedule, start))
         if topology.is_chief:
             _finish(session, start, time.monotonic() - started)
 
 
-def _restore(session: Session) -> int:
-    """Put the newest good checkpoint into this worker's networks; the step it stands at, or 0.
+def _restore(session: Session) -> Manifest | None:
+    """Put the newest good checkpoint into this worker's networks; its manifest, or None for a fresh run.
 
     The chief chooses, every worker loads what it chose and none other: a worker that finds it damaged stops the run.
     """
@@ -61,7 +63,7 @@ def _restore(session: Session) -> int:
     chosen = checkpoints.restore() if session.topology.is_chief else None
     step = agree_on(session.strategy, chosen[0].step if chosen else 0)
     if step == 0:
-        return 0
+        return None
     found = chosen or checkpoints.restore(step)
     if found is None:
         raise StorageError(
@@ -71,21 +73,21 @@ def _restore(session: Session) -> int:
     check_identity(spec, session.index, manifest, spec.uri)
     snapshot.put(session.networks, parts, spec)
     log.info("resumed", extra={"fields": {"step": step, "uri": checkpoints.uri(manifest)}})
-    return step
+    return manifest
 
 
 def _finish(session: Session, start: int, seconds: float) -> None:
     """The GIF and ``summary.json``: what is left for people."""
     save_progress(session.store)
     steps = session.schedule.total_steps - start
-    summary = {
-        "outcome": "done",
-        "steps": session.schedule.total_steps,
-        "resumed_from_step": start,
-        "images_per_second": steps * session.spec.training.global_batch_size / seconds if steps > 0 else None,
-        "seconds": seconds,
-        "world_size": session.topology.world_size,
-        "restarts": session.topology.restarts,
-        "versions": versions(),
-    }
-    session.store.write("summary.json", json.dumps(summary, indent=2).encode())
+    summary = Summary(
+        outcome="done",
+        steps=session.schedule.total_steps,
+        resumed_from_step=start,
+        images_per_second=steps * session.spec.training.global_batch_size / seconds if steps > 0 else None,
+        seconds=seconds,
+        world_size=session.topology.world_size,
+        restarts=session.topology.restarts,
+        versions=versions(),
+    )
+    write_summary(session.store, summary)

@@ -1,0 +1,218 @@
+"""The documents say what the program does: commands parse, links lead somewhere, tables have the values of the code.
+
+Every check is a function from a text to complaints, tried first on a text that breaks it and then on ours.
+"""
+
+import re
+import runpy
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from job.cli.main import main
+from job.config.errors import ConfigError, DcganError
+from job.config.load import load_run, preset_names
+from tests.test_architecture import FOLDERS, MAY_LOAD
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "README.tr.md", "CHANGELOG.md", *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")))
+Check = Callable[[str], Iterator[str]]
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\((?!https?:)([^)\s]+)\)")
+_REPOSITORY_PATH = re.compile(r"(?:job|tests|docs|bench)/[\w./-]+")
+
+
+def blocks(text: str, *languages: str) -> list[str]:
+    return [block for language, block in _FENCE.findall(text) if language in languages]
+
+
+def spans(text: str) -> list[str]:
+    """What stands in single backticks, outside of blocks."""
+    return re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))
+
+
+def broken_commands(text: str) -> Iterator[str]:
+    """Lines of shell blocks must parse whole, as the program and make would parse them."""
+    for line in "\n".join(blocks(text, "sh", "bash")).replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:2] == ["ray", "job"]:
+            words = words[words.index("--") + 1 :]
+        if words[:3] == ["python", "-m", "job"]:
+            words = ["dcgan-train", *words[3:]]
+        if words[:1] == ["dcgan-train"]:
+            yield from (f"{line}: {complaint}" for complaint in unparsed(words[1:]))
+        if words[:1] == ["make"]:
+            yield from (f"{line}: {complaint}" for complaint in unmade(words[1:]))
+
+
+def broken_mentions(text: str) -> Iterator[str]:
+    """Commands inside a sentence may be unfinished, but their commands, options and targets exist."""
+    for span in spans(text):
+        words = span.split()
+        if words[0] == "dcgan-train":
+            command, rest = command_of(words[1:])
+            known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"-h", "--help", "--version"}
+            if isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+                yield f"{span}: no command {rest[0]}"
+            yield from (f"{span}: no option {word}" for word in rest if word.startswith("-") and word not in known)
+        if words[0] == "make":
+            yield from (f"{span}: {complaint}" for complaint in unmade(words[1:]))
+
+
+def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The innermost command that ``words`` name, and the words after it."""
+    command: click.Command = main
+    while isinstance(command, click.Group) and words and words[0] in command.commands:
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
+
+
+def unparsed(words: list[str]) -> Iterator[str]:
+    """What is wrong with a command line; for ``train`` also with its preset and its keys."""
+    command, rest = command_of(words)
+    if isinstance(command, click.Group):
+        yield f"no command {' '.join(rest) or '(none given)'}"
+        return
+    try:
+        values = command.make_context("dcgan-train", list(rest)).params
+        if command.name == "train":
+            load_run(values["preset"], overrides=values["overrides"], check=False)
+    except (click.ClickException, ConfigError) as error:
+        yield error.format_message() if isinstance(error, click.ClickException) else str(error)
+
+
+def unmade(words: list[str]) -> Iterator[str]:
+    makefile = (ROOT / "Makefile").read_text()
+    for word in words:
+        name, is_variable, _ = word.partition("=")
+        if is_variable and f"$({name})" not in makefile:
+            yield f"make knows no variable {name}"
+        if not is_variable and not re.search(rf"^{re.escape(word)}:", makefile, re.MULTILINE):
+            yield f"make knows no target {word}"
+
+
+def broken_configurations(text: str) -> Iterator[str]:
+    """YAML that is a run (it has a ``uri``) is one that the program takes."""
+    for block in blocks(text, "yaml"):
+        document = yaml.safe_load(block)
+        if "uri" not in document:
+            continue
+        overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in document.items() if key != "preset"]
+        try:
+            load_run(document.get("preset"), overrides=overrides)
+        except ConfigError as error:
+            yield str(error)
+
+
+def missing_paths(text: str) -> Iterator[str]:
+    for span in spans(text):
+        if _REPOSITORY_PATH.fullmatch(span) and not (ROOT / span).exists():
+            yield f"{span}: no such file or folder"
+
+
+BROKEN: list[tuple[Check, str, str]] = [
+    (broken_commands, "```sh\ndcgan-train trian\n```", "no command trian"),
+    (broken_commands, "```sh\ndcgan-train train --stes 3\n```", "No such option"),
+    (broken_commands, "```sh\ndcgan-train train --set workers.cuont=3\n```", "did you mean workers.count?"),
+    (broken_commands, "```sh\ndcgan-train train --preset fashoin\n```", "did you mean fashion?"),
+    (broken_commands, "```sh\ndcgan-train data pack here\n```", "Missing argument 'DEST'"),
+    (broken_commands, "```sh\ndcgan-train generate run \\\n  --num x --out y\n```", "'x' is not a valid integer"),
+    (broken_commands, "```sh\nray job submit --working-dir . -- python -m job tain\n```", "no command tain"),
+    (broken_commands, "```sh\nmake deom\n```", "no target deom"),
+    (broken_commands, "```sh\nmake demo DATUM=x\n```", "no variable DATUM"),
+    (broken_mentions, "Use `dcgan-train data pak`.", "no command pak"),
+    (broken_mentions, "Use `dcgan-train train --dry`.", "no option --dry"),
+    (broken_mentions, "Use `make tset`.", "no target tset"),
+    (broken_configurations, "```yaml\nuri: a\ndata: {uri: b, flip: true}\n```", "data.flip: unknown key"),
+    (broken_configurations, "```yaml\nuri: a\n```", "data.uri is not set"),
+    (missing_paths, "See `job/config/specs.py`.", "no such file"),
+]
+CHECKS = (broken_commands, broken_mentions, broken_configurations, missing_paths)
+
+
+@pytest.mark.parametrize(("check", "text", "complaint"), BROKEN, ids=[complaint for _, _, complaint in BROKEN])
+def test_a_check_sees_what_it_is_for(check: Check, text: str, complaint: str) -> None:
+    assert any(complaint in found for found in check(text)), list(check(text))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_our_documents_pass(name: str, check: Check) -> None:
+    assert list(check((ROOT / name).read_text())) == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_to_files_and_headings(name: str) -> None:
+    text = (ROOT / name).read_text()
+    for link in _LINK.findall(_FENCE.sub("", text)):
+        path, _, anchor = link.partition("#")
+        target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert target.exists(), f"{name}: {link}"
+        assert target.is_relative_to(ROOT), f"{name}: {link}"
+        headings = [heading_anchor(line) for line in target.read_text().splitlines() if line.startswith("#")] if anchor else []
+        assert not anchor or anchor in headings, f"{name}: {link}"
+
+
+def heading_anchor(line: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
+
+
+def test_the_configuration_reference_is_up_to_date() -> None:
+    generated = runpy.run_path(str(ROOT / "docs/generate.py"))["configuration"]()
+    assert (ROOT / "docs/configuration.md").read_text() == generated, "run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.tr.md"])
+def test_the_two_commands_are_named(name: str) -> None:
+    commands = "\n".join(blocks((ROOT / name).read_text(), "sh")).splitlines()
+    assert {"make demo", "make test"} <= set(commands)
+
+
+def rows(text: str) -> dict[str, str]:
+    """Rows of the tables in ``text``, by their first cell without backticks."""
+    found = re.findall(r"^\| *([^|]+?) *\|(.*)\|$", text, re.MULTILINE)
+    return {first.strip("`"): rest for first, rest in found}
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.tr.md"])
+def test_every_exit_code_is_explained(name: str) -> None:
+    explained = set(re.findall(r"\d+", " ".join(first for first in rows((ROOT / name).read_text()) if re.fullmatch(r"[\d, ]+", first))))
+    assert explained == set(re.findall(r"\d+", (main.help or "").partition("Exit codes:")[2]))
+    assert {str(kind.exit_code) for kind in (DcganError, *DcganError.__subclasses__())} <= explained
+
+
+def test_the_table_of_presets_is_right() -> None:
+    table = rows((ROOT / "README.md").read_text().partition("| preset |")[2].partition("\n\n")[0])
+    assert sorted(first for first in table if not first.startswith("-")) == preset_names()
+    for name in preset_names():
+        spec = load_run(name, check=False)
+        shape = "x".join(map(str, (*spec.model.image_size, spec.model.channels)))
+        assert [cell.strip() for cell in table[name].split("|")][:3] == [
+            shape,
+            str(spec.training.global_batch_size),
+            f"{spec.training.epochs:g}",
+        ]
+
+
+def test_the_turkish_page_names_every_preset_with_its_shape() -> None:
+    text = (ROOT / "README.tr.md").read_text()
+    for name in preset_names():
+        spec = load_run(name, check=False)
+        shape = "x".join(map(str, (*spec.model.image_size, spec.model.channels)))
+        assert re.search(rf"`{name}`\s+\({shape}\b", text), (name, shape)
+
+
+def test_the_table_of_folders_is_the_order_of_imports() -> None:
+    table = {
+        first.removeprefix("job/"): rest for first, rest in rows((ROOT / "docs/architecture.md").read_text()).items() if "job/" in first
+    }
+    assert tuple(table) == FOLDERS
+    for library, folders in MAY_LOAD.items():
+        named = {folder for folder, rest in table.items() if re.search(rf"\b{library}\b(?!, only)", rest.rpartition("|")[2])}
+        assert named == folders, library
