@@ -1,5 +1,6 @@
 """``dcgan-train train``."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,4 +93,4 @@ def _print_results(spec: "RunSpec") -> None:
     ):
         click.echo(f"{name + ':':<14}{where}")
     options = option_text(spec.storage)
-    click.echo(f"{'next:':<14}dcgan-train generate {checkpoints.uri(newest)} --num 100 --format grid --out images.png{options}")
+    click.echo(f"{'next:':<14}dcgan-train generate {shlex.quote(checkpoints.uri(newest))} --num 100 --format grid --out images.png{options}")
