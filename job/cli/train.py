@@ -93,4 +93,6 @@ def _print_results(spec: "RunSpec") -> None:
     ):
         click.echo(f"{name + ':':<14}{where}")
     options = option_text(spec.storage)
-    click.echo(f"{'next:':<14}dcgan-train generate {shlex.quote(checkpoints.uri(newest))} --num 100 --format grid --out images.png{options}")
+    click.echo(
+        f"{'next:':<14}dcgan-train generate {shlex.quote(checkpoints.uri(newest))} --num 100 --format grid --out images.png{options}"
+    )

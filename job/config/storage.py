@@ -1,7 +1,9 @@
 """How to reach S3. Credentials are never part of a configuration: boto3 finds them as it always does (environment, profile, IRSA, instance)."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from job.config.errors import ConfigError
 from job.config.fields import key
 
 
@@ -21,3 +23,15 @@ class StorageSpec:
     connect_timeout_seconds: float = key(10.0, "Seconds to wait for a connection.", above=0)
     read_timeout_seconds: float = key(60.0, "Seconds to wait for a response to go on.", above=0)
     max_connections: int = key(16, "Connections kept open per process.", minimum=1)
+
+    def __post_init__(self) -> None:
+        """``ConfigError`` for an endpoint that is no URL, or that carries credentials: it is written into ``run.yaml`` and into messages."""
+        if self.endpoint_url is None:
+            return
+        parts = urlsplit(self.endpoint_url)
+        if parts.username is not None or parts.password is not None:
+            raise ConfigError(
+                f"storage.endpoint_url has credentials before {parts.hostname}; expected none: use the standard AWS variables, a profile or a role"
+            )
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"storage.endpoint_url is {self.endpoint_url!r}; expected http://host:port or https://host")
