@@ -25,13 +25,22 @@ class StorageSpec:
     max_connections: int = key(16, "Connections kept open per process.", minimum=1)
 
     def __post_init__(self) -> None:
-        """``ConfigError`` for an endpoint that is no URL, or that carries credentials: it is written into ``run.yaml`` and into messages."""
-        if self.endpoint_url is None:
-            return
-        parts = urlsplit(self.endpoint_url)
-        if parts.username is not None or parts.password is not None:
-            raise ConfigError(
-                f"storage.endpoint_url has credentials before {parts.hostname}; expected none: use the standard AWS variables, a profile or a role"
-            )
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"storage.endpoint_url is {self.endpoint_url!r}; expected http://host:port or https://host")
+        """``ConfigError`` for a wrong endpoint, before it is written into ``run.yaml``."""
+        if self.endpoint_url is not None:
+            check_endpoint("storage.endpoint_url", self.endpoint_url)
+
+
+def check_endpoint(name: str, url: str) -> None:
+    """``ConfigError`` where ``url``, given as ``name``, is not a plain http(s) address or carries a password."""
+    if "@" in url:  # not shown: what stands before the @ may be a password
+        raise ConfigError(
+            f"{name} holds a user or password; expected only http(s)://host:port; "
+            "give credentials as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        good = False
+    if not good:
+        raise ConfigError(f"{name} is {url!r}; expected http://host:port or https://host[:port]")

@@ -6,10 +6,8 @@ Knows how to reach S3, never what is in it. boto3 is loaded by the first call. C
 import os
 import threading
 from typing import Any
-from urllib.parse import urlsplit
 
-from job.config.errors import ConfigError
-from job.config.storage import StorageSpec
+from job.config.storage import StorageSpec, check_endpoint
 
 # From this size on a file goes in parts, several at a time; also the size of a part. S3 takes parts of 5 MiB to 5 GiB.
 PART_BYTES = 16 * 1024 * 1024
@@ -50,18 +48,7 @@ def endpoint_of(spec: StorageSpec) -> str | None:
     ):
         if not url:
             continue
-        if "@" in url:  # not shown: what stands before the @ may be a password
-            raise ConfigError(
-                f"{name} holds a user or password; expected only http(s)://host:port; "
-                "give credentials as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            )
-        try:
-            parts = urlsplit(url)
-            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is no number
-            good = False
-        if not good:
-            raise ConfigError(f"{name} is {url!r}; expected http://host:port or https://host[:port]")
+        check_endpoint(name, url)
         return url
     return None
 
