@@ -1,0 +1,191 @@
+"""The program as a user starts it: ``python -m job`` in a session of its own, watched from outside, and ended with all it started.
+
+with started(["train", "--config", "run.yaml"], tmp_path / "train.log", environment(ray_folder)) as program:
+    program.wait_for_text("metrics of worker 0")
+    program.send(signal.SIGTERM)
+    assert program.exit_code() == 143
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job.storage.store import open_store
+from job.training.checkpoint import Checkpoints
+from tests.servers.process import server_process
+from tests.servers.prometheus import wait_for
+
+# A run with these takes most of its time to start: about 50 steps a second on two cores.
+SMALL = {
+    "model.generator.filters": "[16,8]",
+    "model.generator.latent_size": "16",
+    "model.discriminator.filters": "[8,16]",
+    "training.global_batch_size": "16",
+    "metrics.port": "0",
+}
+START_SECONDS = 120.0  # of Ray and of TensorFlow in two workers, on a machine that is busy with other tests
+LEAVE_SECONDS = 30.0
+# They compute nothing. Where a driver gets SIGKILL they look for its dead cluster for 60 s (measured: 62 s) and then leave by themselves.
+RAY_AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")
+
+
+class Process(NamedTuple):
+    """A process that runs: not one that has ended and waits for its parent to notice."""
+
+    pid: int
+    parent: int
+    session: int
+    name: str
+
+
+def environment(ray_folder: Path, **more: str) -> dict[str, str]:
+    """This process's variables without those that would steer AWS or Ray; temporary files and Ray's own go to ``ray_folder``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))}
+    kept |= {"TMPDIR": str(ray_folder), "RAY_TMPDIR": str(ray_folder), "COLUMNS": "200"}
+    # Ray kills its own tasks when the machine is short of memory, also when other programs took it.
+    return kept | {"RAY_memory_monitor_refresh_ms": "0"} | more
+
+
+def train_command(data: str | Path, run: str | Path, **settings: object) -> list[str]:
+    """``train`` of a ``SMALL`` run; ``__`` in a setting's name stands for the dot: ``training__steps=60``."""
+    values = {"data.uri": data, "uri": run, **SMALL, **{name.replace("__", "."): value for name, value in settings.items()}}
+    return ["train", *(part for name, value in values.items() for part in ("--set", f"{name}={value}"))]
+
+
+class Program:
+    """A started command line; its standard output and error, together, are ``output``."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path):
+        self._process, self._log = process, log
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def exit_code(self, seconds: float = START_SECONDS) -> int:
+        """Wait for the end; negative where a signal was the end."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {seconds:.0f} s:\n{self.output[-3000:]}") from None
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal to the program alone, as Kubernetes, a batch system or a person with ``kill`` sends it."""
+        self._process.send_signal(number)
+
+    def press_ctrl_c(self) -> None:
+        """SIGINT to the whole process group, as a terminal does it: what Ray started gets it too."""
+        os.killpg(self.pid, signal.SIGINT)
+
+    def wait_for_text(self, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
+        """The first match of ``pattern`` in the output; fails when the program ends without it."""
+        return wait_for(f"{pattern!r} in the output", lambda: self._running() and re.search(pattern, self.output), seconds)
+
+    def wait_for_checkpoint(self, run: Path, after: int, seconds: float = START_SECONDS) -> int:
+        """The first step after ``after`` that is committed in the run folder."""
+        return wait_for(
+            f"a checkpoint after step {after}", lambda: self._running() and newest_step(run) > after and newest_step(run), seconds
+        )
+
+    def nothing_left(self, but: Container[str] = ()) -> None:
+        """No process that the program started outlives it for long, save those named in ``but``."""
+        deadline = time.monotonic() + LEAVE_SECONDS
+        while (left := [process for process in session_processes(self.pid) if process.name not in but]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not left, f"still there {LEAVE_SECONDS:.0f} s after the program ended: {left}\n{self.output[-3000:]}"
+
+    def _running(self) -> bool:
+        if self._process.poll() is not None:
+            raise AssertionError(f"ended early with {self._process.returncode}:\n{self.output[-3000:]}")
+        return True
+
+
+@contextmanager
+def started(arguments: Sequence[str], log: Path, env: Mapping[str, str]) -> Iterator[Program]:
+    """The program running; at the end, also of a failing test, it is ended and so is every process of its session."""
+    command = [sys.executable, "-m", "job", *arguments]
+    with server_process(command, lambda: True, log, env=env) as process:
+        try:
+            yield Program(process, log)
+        finally:
+            end_session(process.pid)
+
+
+def run(arguments: Sequence[str], log: Path, env: Mapping[str, str], seconds: float = START_SECONDS) -> tuple[int, str]:
+    """Run to the end, and see that nothing is left running: exit code and output."""
+    with started(arguments, log, env) as program:
+        code = program.exit_code(seconds)
+        program.nothing_left()
+        return code, program.output
+
+
+def processes() -> list[Process]:
+    """Every process that runs on this machine; layout of ``/proc/PID/stat``: proc(5)."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            before, _, after = (folder / "stat").read_text().rpartition(")")
+            state, parent, _, session, *_ = after.split()
+            if state not in "ZX":
+                found.append(Process(int(folder.name), int(parent), int(session), before.partition("(")[2]))
+    return found
+
+
+def session_processes(session: int) -> list[Process]:
+    """Those of one session: Ray gives its workers process groups of their own, but leaves them in the session."""
+    return [process for process in processes() if process.session == session]
+
+
+def descendants(pid: int) -> list[Process]:
+    """The children of ``pid``, their children and so on, whatever their sessions."""
+    alive, found, parents = processes(), [], {pid}
+    while children := [process for process in alive if process.parent in parents]:
+        found += children
+        parents = {process.pid for process in children}
+    return found
+
+
+def end_session(session: int) -> None:
+    """SIGKILL, by pid, for what is left of a session."""
+    for process in session_processes(session):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def newest_step(run_folder: Path) -> int:
+    """Step of the newest committed checkpoint; 0 where there is none yet."""
+    committed = Checkpoints(open_store(str(run_folder))).committed()
+    return committed[0].step if committed else 0
+
+
+def whole_checkpoints(run_folder: Path) -> list[int]:
+    """Steps of the committed checkpoints, newest first; ``StorageError`` for one with a part that does not verify."""
+    checkpoints = Checkpoints(open_store(str(run_folder)))
+    steps = [manifest.step for manifest in checkpoints.committed()]
+    for step in steps:
+        checkpoints.restore(step)
+    return steps
+
+
+def state(run_folder: Path, step: int) -> dict[str, NDArray[np.generic]]:
+    """Every array of a checkpoint, by file and variable."""
+    arrays = {}
+    for path in sorted((run_folder / "checkpoints" / f"step-{step:09d}").glob("*.npz")):
+        with np.load(path, allow_pickle=False) as loaded:
+            arrays |= {f"{path.name}: {name}": loaded[name] for name in loaded.files}
+    return arrays

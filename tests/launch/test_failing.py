@@ -1,0 +1,74 @@
+"""Runs that start and must not go on: each ends by itself with its exit code and words, keeps every good checkpoint and leaves nothing running."""
+
+import re
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.launch.conftest import STEPS, Finished, run_command
+from tests.launch.program import environment, run, state, train_command, whole_checkpoints
+from tests.servers.ports import free_port
+
+pytestmark = [pytest.mark.cluster, pytest.mark.training]
+
+
+def last_line(output: str) -> str:
+    """The error, alone on the last line; a user sees no traceback."""
+    assert "Traceback" not in output
+    return output.rstrip("\n").rpartition("\n")[2]
+
+
+def test_losses_that_are_not_finite_stop_the_run_and_keep_the_last_checkpoint(
+    undisturbed: Finished, tmp_path: Path, ray_folder: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(undisturbed.folder, folder)
+    wild = {f"training__{network}_optimizer__learning_rate": "1e30" for network in ("generator", "discriminator")}
+    command = run_command(undisturbed.data, folder, **wild, training__steps=STEPS + 100)
+    code, output = run(command, tmp_path / "train.log", environment(ray_folder))
+    assert code == 4, output
+    said = re.match(
+        r"error: step (\d+): \w+ is (nan|inf|-inf); expected a finite number. Last good checkpoint: step (\d+) in (\S+)\. ",
+        last_line(output),
+    )
+    assert said, output
+    assert STEPS < int(said[1]) <= STEPS + 20
+    assert (int(said[3]), said[4]) == (STEPS, str(folder))
+    assert whole_checkpoints(folder) == [STEPS, STEPS - 50]
+    assert state(folder, STEPS).keys() == state(undisturbed.folder, STEPS).keys()
+    assert not (folder / "checkpoints" / f"step-{STEPS + 50:09d}").exists()
+
+
+def test_a_damaged_shard_stops_the_run_and_is_named(garments: Path, tmp_path: Path, ray_folder: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(garments, data)
+    shard = sorted(data.glob("shard-*.u8"))[2]
+    pixels = bytearray(shard.read_bytes())
+    pixels[100] ^= 1
+    shard.write_bytes(pixels)
+    code, output = run(train_command(data, folder, training__steps=100), tmp_path / "train.log", environment(ray_folder))
+    assert code == 5, output
+    assert f"{shard}: has SHA-256" in last_line(output)
+    assert f"dcgan-train data verify file://{data}" in last_line(output)
+    assert whole_checkpoints(folder) == []
+
+
+def test_a_taken_metrics_port_is_named_with_its_holder(garments: Path, tmp_path: Path, ray_folder: Path) -> None:
+    folder, port = tmp_path / "run", free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        command = train_command(garments, folder, training__steps=100, metrics__port=port)
+        code, output = run(command, tmp_path / "train.log", environment(ray_folder))
+    assert code == 2, output
+    assert re.match(rf"error: metrics\.port {port} is taken by \S+ \(pid \d+\); expected a free port: .*metrics\.port=0", last_line(output))
+    assert whole_checkpoints(folder) == []
+
+
+def test_a_ray_address_where_nobody_answers(garments: Path, tmp_path: Path, ray_folder: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    command = train_command(garments, tmp_path / "run", training__steps=100)
+    code, output = run(command, tmp_path / "train.log", environment(ray_folder, RAY_ADDRESS=address), seconds=90)
+    assert code == 2, output
+    assert last_line(output).startswith(f"error: RAY_ADDRESS is {address}: no Ray cluster answers (")
+    assert last_line(output).endswith("expected a running one, or unset RAY_ADDRESS")

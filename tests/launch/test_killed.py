@@ -1,0 +1,108 @@
+"""A run that is killed, again and again, in every way, ends with the very bits of one that nobody touched (on CPU)."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from job.telemetry.ports import port_holder
+from tests.launch.conftest import STEPS, Finished, run_command
+from tests.launch.program import RAY_AGENTS, Program, environment, newest_step, started, state, whole_checkpoints
+
+pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900)]
+
+
+def test_an_undisturbed_run_leaves_what_it_promises(undisturbed: Finished) -> None:
+    assert whole_checkpoints(undisturbed.folder) == [STEPS, STEPS - 50]
+    assert json.loads((undisturbed.folder / "summary.json").read_text())["restarts"] == 0
+    assert {path.name for path in (undisturbed.folder / "samples").iterdir()} == {
+        *(f"step-{step:09d}.png" for step in (0, 300, 600, 900)),
+        "progress.gif",
+    }
+    for name in ("sample grid", "progress GIF", "checkpoint"):
+        printed = re.search(rf"^{name}: +(?:file://)?(/.+)$", undisturbed.output, re.MULTILINE)
+        assert printed, undisturbed.output
+        assert Path(printed[1]).exists()
+
+
+def test_killed_in_four_ways_and_started_again_it_ends_with_the_same_bits(undisturbed: Finished, tmp_path: Path, ray_folder: Path) -> None:
+    folder, env = tmp_path / "run", environment(ray_folder)
+    command = run_command(undisturbed.data, folder)
+
+    with started(command, tmp_path / "ctrl-c.log", env) as program:
+        program.wait_for_checkpoint(folder, after=0)
+        program.press_ctrl_c()
+        check_stopped(program, 130, folder)
+
+    with started(command, tmp_path / "sigterm.log", env) as program:
+        program.wait_for_checkpoint(folder, after=check_goes_on(program, folder))
+        program.send(signal.SIGTERM)
+        check_stopped(program, 143, folder)
+
+    with started(command, tmp_path / "sigkill.log", env) as program:
+        program.wait_for_checkpoint(folder, after=check_goes_on(program, folder))
+        program.send(signal.SIGKILL)
+        assert program.exit_code() == -signal.SIGKILL
+        program.nothing_left(but=RAY_AGENTS)
+        check_unfinished(folder)
+
+    with started(command, tmp_path / "worker.log", env) as program:
+        resumed = check_goes_on(program, folder)
+        chief = chief_pid(program)
+        program.wait_for_checkpoint(folder, after=resumed)
+        os.kill(chief, signal.SIGKILL)
+        assert newest_step(folder) < STEPS, "the kill came too late to show anything"
+        assert program.exit_code(300) == 0, program.output
+        program.nothing_left()
+
+    assert json.loads((folder / "summary.json").read_text())["restarts"] == 1
+    check_same_bits(undisturbed.folder, folder)
+
+
+def check_goes_on(program: Program, folder: Path) -> int:
+    """The started program says which checkpoint it goes on from, and it is the newest one."""
+    said = int(program.wait_for_text(r"going on from step (\d+)")[1])
+    assert said == newest_step(folder) > 0
+    return said
+
+
+def check_stopped(program: Program, code: int, folder: Path) -> None:
+    assert program.exit_code(60) == code, program.output
+    program.nothing_left()
+    check_unfinished(folder)
+    assert f"the last checkpoint is step {newest_step(folder)}; the same command goes on from there" in program.output
+    assert "Traceback" not in program.output
+
+
+def check_unfinished(folder: Path) -> None:
+    """Nothing is half-written, and there is something left to do."""
+    assert 0 < whole_checkpoints(folder)[0] < STEPS
+
+
+def chief_pid(program: Program) -> int:
+    """The process that serves the metrics of worker 0: the one that writes checkpoints."""
+    port = int(program.wait_for_text(r"metrics of worker 0: http://[^/]+:(\d+)/")[1])
+    holder = re.fullmatch(r"ray::.* \(pid (\d+)\)", port_holder(port) or "")
+    assert holder, port_holder(port)
+    return int(holder[1])
+
+
+def check_same_bits(expected: Path, found: Path) -> None:
+    ours, theirs = state(found, STEPS), state(expected, STEPS)
+    assert {name.partition(":")[0] for name in theirs} == {
+        "generator.npz",
+        "discriminator.npz",
+        "generator_optimizer.npz",
+        "discriminator_optimizer.npz",
+    }
+    assert ours.keys() == theirs.keys()
+    different = [name for name in theirs if theirs[name].tobytes() != ours[name].tobytes()]
+    assert not different, f"{len(different)} of {len(theirs)} arrays differ, first {different[0]}"
+    assert any(np.ptp(array) for array in theirs.values())
+    for step in (0, 300, 600, 900):
+        name = f"samples/step-{step:09d}.png"
+        assert (found / name).read_bytes() == (expected / name).read_bytes()

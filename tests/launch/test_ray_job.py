@@ -1,0 +1,79 @@
+"""``ray job submit`` to a real cluster with token authentication, as a team with a Ray cluster uses the program; and workers it has no room for."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.launch.program import descendants, run, train_command, whole_checkpoints
+from tests.launch.ray_head import BIN, RayHead, ray_head
+from tests.servers.prometheus import wait_for
+
+pytestmark = [pytest.mark.cluster, pytest.mark.training]
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[RayHead]:
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder, ray_head(Path(folder)) as started:
+        yield started
+
+
+@pytest.fixture
+def working_dir(garments: Path, tmp_path: Path) -> Path:
+    """A folder with nothing but ``run.yaml``, as a user would submit it."""
+    folder = tmp_path / "submitted"
+    folder.mkdir()
+    values = [part.partition("=") for part in train_command(garments, tmp_path / "run", training__steps=40)[2::2]]
+    document: dict[str, object] = {}
+    for name, _, value in values:
+        section = document
+        *outer, key = name.split(".")
+        for part in outer:
+            section = section.setdefault(part, {})  # type: ignore[assignment]
+        section[key] = yaml.safe_load(value)
+    (folder / "run.yaml").write_text(yaml.safe_dump(document))
+    return folder
+
+
+def submit(head: RayHead, env: Mapping[str, str], working_dir: Path) -> subprocess.CompletedProcess[str]:
+    """The command of the README; follows the job to its end."""
+    command = [BIN / "ray", "job", "submit", "--address", head.dashboard, "--working-dir", str(working_dir)]
+    command += ["--", "python", "-m", "job", "train", "--config", "run.yaml"]
+    return subprocess.run(command, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240, check=False)
+
+
+def test_a_submitted_job_trains_to_succeeded(head: RayHead, working_dir: Path, tmp_path: Path) -> None:
+    submitted = submit(head, head.env, working_dir)
+    assert submitted.returncode == 0, submitted.stdout
+    assert "succeeded" in submitted.stdout
+    assert f"checkpoint:   file://{tmp_path / 'run'}/checkpoints/step-000000040" in submitted.stdout
+    assert whole_checkpoints(tmp_path / "run") == [40]
+    wait_for("the workers to leave the cluster", lambda: "ray::RayTrainWo" not in {process.name for process in descendants(head.pid)})
+
+
+def test_without_the_token_nothing_is_submitted(head: RayHead, working_dir: Path, tmp_path: Path) -> None:
+    refused = submit(head, head.env_without_token, working_dir)
+    assert refused.returncode != 0
+    assert "token" in refused.stdout.lower()
+    wrong = submit(head, {**head.env_without_token, "RAY_AUTH_TOKEN": "0" * 64}, working_dir)
+    assert wrong.returncode != 0
+    assert "succeeded" not in wrong.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_workers_than_the_cluster_has(head: RayHead, garments: Path, tmp_path: Path) -> None:
+    settings = {"workers__count": 4, "workers__start_timeout_seconds": 3, "training__steps": 40}
+    code, output = run(
+        train_command(garments, tmp_path / "run", **settings), tmp_path / "train.log", {**head.env, "RAY_ADDRESS": head.address}, seconds=90
+    )
+    assert code == 2, output
+    said = output.rstrip("\n").rpartition("\n")[2]
+    assert said.startswith(
+        "error: workers.count is 4, each with 1 CPUs and 0 GPUs; found room for 2 in a cluster of 1 nodes with 2 CPUs"
+    ), said
+    assert "after 3 s (workers.start_timeout_seconds)" in said
+    assert "Lower workers.count" in said
+    assert whole_checkpoints(tmp_path / "run") == []

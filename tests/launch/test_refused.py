@@ -1,0 +1,125 @@
+"""What ``train`` refuses before any process starts: exit code, the words, and a run folder left as it was. No Ray, no TensorFlow."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from job.config.load import load_run
+from job.data.index import read_index
+from job.storage.store import open_store
+from job.training.checkpoint import Checkpoints
+from job.training.identity import model_identity, order_identity
+from job.training.manifest import Manifest
+from tests.launch.program import environment, run, train_command
+from tests.servers.s3 import S3Server
+
+QUICK_SECONDS = 30.0
+
+
+def refused(command: list[str], folder: Path, **env: str) -> tuple[int, str]:
+    """Exit code and message of a command that ends with one line and no traceback."""
+    code, output = run(command, folder / "refused.log", environment(folder, **env), QUICK_SECONDS)
+    assert output.startswith("error: "), output
+    assert output.count("\n") == 1, output
+    return code, output
+
+
+def commit_step_50(data: Path, folder: Path) -> None:
+    """A run folder with one checkpoint, of a ``SMALL`` run on ``data``."""
+    spec = load_run(overrides=train_command(data, folder)[2::2])
+    index = read_index(open_store(str(data)))
+    facts = Manifest(50, 800, "2026-01-01T00:00:00+00:00", model_identity(spec), index.fingerprint, order_identity(spec), 2, {}, {}, ())
+    Checkpoints(open_store(str(folder))).save(facts, {"generator.npz": b"weights"})
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_images_of_another_size(garments: Path, tmp_path: Path) -> None:
+    code, said = refused(train_command(garments, tmp_path / "run", model__image_size="[32,32]"), tmp_path)
+    assert code == 2
+    assert "images are 28x28x1, the model takes 32x32x1" in said
+    assert "model.image_size" in said
+    assert "--size 32x32 --channels 1" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_images_than_one_batch(garments: Path, tmp_path: Path) -> None:
+    code, said = refused(train_command(garments, tmp_path / "run", training__global_batch_size=1024), tmp_path)
+    assert code == 5
+    assert "512 images; expected at least one global batch of 1024 (training.global_batch_size)" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_data_without_an_index(tmp_path: Path, exists: bool) -> None:
+    data = tmp_path / "data"
+    if exists:
+        data.mkdir()
+    code, said = refused(train_command(data, tmp_path / "run"), tmp_path)
+    assert code == 5
+    assert str(data) in said
+    assert "index.json" in said
+    assert "dcgan-train data pack" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_bytes_in_the_index(garments: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(garments, data)
+    text = (data / "index.json").read_text()
+    (data / "index.json").write_text(text[: len(text) // 2])
+    code, said = refused(train_command(data, tmp_path / "run"), tmp_path)
+    assert code == 5
+    assert "index.json" in said
+
+
+def test_run_folder_of_another_model(garments: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    commit_step_50(garments, folder)
+    before = contents(folder)
+    code, said = refused(train_command(garments, folder, model__generator__latent_size=32), tmp_path)
+    assert code == 2
+    assert "another model: generator.latent_size is 16 there and 32 in this configuration" in said
+    assert str(folder) in said
+    assert contents(folder) == before
+
+
+def test_run_folder_of_another_data_set(garments: Path, tmp_path: Path) -> None:
+    folder, other = tmp_path / "run", tmp_path / "other"
+    commit_step_50(garments, folder)
+    before = contents(folder)
+    code, output = run(["data", "pack", "synthetic:garments:64", str(other)], tmp_path / "pack.log", environment(tmp_path), QUICK_SECONDS)
+    assert code == 0, output
+    code, said = refused(train_command(other, folder), tmp_path)
+    assert code == 2
+    for data in (garments, other):
+        assert read_index(open_store(str(data))).fingerprint[:16] in said
+    assert contents(folder) == before
+
+
+def test_a_batch_size_that_would_change_the_order(garments: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    commit_step_50(garments, folder)
+    code, said = refused(train_command(garments, folder, training__global_batch_size=32), tmp_path)
+    assert code == 2
+    assert "training.global_batch_size 16, this configuration has 32" in said
+
+
+def test_run_folder_below_a_file(garments: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    folder = tmp_path / "file" / "run"
+    code, said = refused(train_command(garments, folder), tmp_path)
+    assert code == 3
+    assert str(folder) in said
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.s3
+def test_bucket_that_is_not_there(garments: Path, tmp_path: Path, s3_server: S3Server) -> None:
+    code, said = refused(train_command(garments, "s3://no-such-bucket-here/run"), tmp_path, **s3_server.env())
+    assert code == 3
+    assert "no-such-bucket-here" in said
+    assert s3_server.secret_key not in said
