@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 from types import FrameType
 
 import click
@@ -15,6 +16,8 @@ from job.config.errors import DcganError
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
+
+_was_terminated = threading.Event()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -47,7 +50,7 @@ def run_command(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return INTERRUPTED
+        return TERMINATED if _was_terminated.is_set() else INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 1
@@ -56,4 +59,6 @@ def run_command(arguments: list[str]) -> int:
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; the way out takes a moment
-    raise SystemExit(TERMINATED)
+    _was_terminated.set()
+    # Not a SystemExit, nor a class of ours: Ray, when one passes through it, makes an exit with status 1, or a plain KeyboardInterrupt, of it.
+    raise KeyboardInterrupt

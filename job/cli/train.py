@@ -50,7 +50,7 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
         try:
             with ProgressBar() as bar:
                 trainer.train(checked.spec, bar, verbose=verbose)
-        except (KeyboardInterrupt, SystemExit):
+        except KeyboardInterrupt:  # Ctrl-C or SIGTERM
             click.echo(f"stopped; {_where_it_stands(checked.spec)}", err=True)
             raise
     _print_results(checked.spec)

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,6 +15,7 @@ from job.config.spec import WorkerSpec
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only messages travel through Ray; images and weights never do
 POLL_SECONDS = 1.0
+KNOCK_SECONDS = 10.0
 
 
 @contextlib.contextmanager
@@ -40,12 +42,20 @@ def cluster(workers: WorkerSpec, *, verbose: bool = False) -> Iterator[None]:
 def _join(options: Mapping[str, object]) -> None:
     address = os.environ["RAY_ADDRESS"]
     try:
+        _knock(address)  # Ray itself would try for minutes
         ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
             f"RAY_ADDRESS is {address}: no Ray cluster answers ({reason}); expected a running one, or unset RAY_ADDRESS"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Open and close a connection to ``host:port``; ``OSError`` where nothing listens. Other forms (``auto``) are left to Ray."""
+    host, separator, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if separator and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 
 
 def wait_for_room(workers: WorkerSpec, timeout_seconds: float) -> None:

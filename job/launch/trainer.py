@@ -19,6 +19,7 @@ from job.launch.cluster import cluster
 from job.telemetry.report import Progress
 
 POLL_SECONDS = 0.25
+REMEDY = "Start the same command again to go on from the last checkpoint, or with -v to see the workers' output"
 WORKER_ENV = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 FIT_ENV = {**WORKER_ENV, "RAY_CHDIR_TO_TRIAL_DIR": "0"}  # workers stay where they are, instead of in a folder of Ray Train's
 
@@ -112,11 +113,17 @@ def _check(fitting: Any, spec: RunSpec) -> None:
         ray.get(fitting)
     except ray.exceptions.RayError as error:
         ended = getattr(error, "cause", None) or error
-        rank, failure = next(iter(getattr(ended, "worker_failures", {}).items()), (None, ended))
-        lines = str(failure).strip().splitlines()
-        who = "Ray Train" if rank is None else f"worker {rank}"
+        failures = getattr(ended, "worker_failures", None)
+        if not failures:
+            raise TrainingCrashed(f"Ray ended the run: {type(ended).__name__}: {_short(ended)}. {REMEDY}") from error
+        rank, failure = next(iter(failures.items()))
         raise TrainingCrashed(
-            f"training crashed more than workers.max_restarts ({spec.workers.max_restarts}) times; at last {who}:"
-            f" {type(failure).__name__}: {lines[-1] if lines else 'no reason given'}."
-            " Start the same command again to go on from the last checkpoint, or with -v to see the workers' output"
+            f"training crashed more than workers.max_restarts ({spec.workers.max_restarts}) times; at last worker {rank}:"
+            f" {type(failure).__name__}: {_short(failure)}. {REMEDY}"
         ) from error
+
+
+def _short(error: BaseException) -> str:
+    """The first and the last line of an error's text: Ray's begin with what happened and end, after tracebacks, with why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ... ".join(dict.fromkeys((lines[0], lines[-1]))).rstrip(".") if lines else "no reason given"

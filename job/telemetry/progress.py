@@ -139,7 +139,7 @@ class ProgressBar:
         """Show ``progress`` from now on."""
         self._view.progress = progress
         due = self._printed_at is None or self._clock() - self._printed_at >= self._line_seconds
-        if self._live is None and due:
+        if self._live is None and due and progress != self._printed:
             self._print_progress()
 
     def note(self, text: str) -> None:

@@ -23,7 +23,10 @@ class Input:
         self._reader, self._order, self._calls = reader, order, schedule.calls(start)
         self._error: Exception | None = None
         signature = tf.TensorSpec([None, worker_batch, *spec.model.image_size, spec.model.channels], tf.uint8)
-        self._dataset = tf.data.Dataset.from_generator(self._gather, output_signature=signature).prefetch(CHUNKS_AHEAD)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # nothing here to tune, and waiting for its thread can hold up the end of a run for seconds
+        dataset = tf.data.Dataset.from_generator(self._gather, output_signature=signature)
+        self._dataset = dataset.prefetch(CHUNKS_AHEAD).with_options(options)
 
     def __iter__(self) -> Iterator[tf.Tensor]:
         try:
