@@ -1,7 +1,9 @@
 """``dcgan-train demo``: the main job on one machine, from images to a trained generator, in a few minutes."""
 
 import json
+import os
 import re
+import zlib
 from pathlib import Path
 
 import click
@@ -13,6 +15,7 @@ from job.telemetry.quiet import quiet_stderr
 IMAGE_SIZE = "28x28"
 DEMO_IMAGES = 20_000
 DEMO_STEPS = 700
+LEAST_IMAGES = 64  # the batch of the fashion preset
 FASHION_MNIST = "keras:fashion_mnist"
 STAND_IN = f"synthetic:garments:{DEMO_IMAGES}"
 
@@ -36,7 +39,10 @@ def demo(source: str | None, folder: str, steps: int, port: int) -> None:
     from job.storage.store import open_store
 
     uri = _pack(source, Path(folder).absolute() / "data")
-    height, width, channels = read_index(open_store(uri)).image_shape
+    index = read_index(open_store(uri))
+    if index.num_rows < LEAST_IMAGES:
+        raise DataError(f"{source}: {index.num_rows} images; the demo needs at least {LEAST_IMAGES}, one batch: add more")
+    height, width, channels = index.image_shape
     overrides = {
         "uri": f"{folder}/runs/{Path(uri).name}",
         "data.uri": uri,
@@ -47,7 +53,7 @@ def demo(source: str | None, folder: str, steps: int, port: int) -> None:
         "checkpoints.every_steps": max(1, steps // 4),
         "metrics.port": port,
     }
-    spec = load_run("fashion", overrides=[f"{key}={json.dumps(value)}" for key, value in overrides.items()])
+    spec = load_run("fashion", overrides=[f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in overrides.items()])
     click.echo("demo: training two workers under a local Ray; Ctrl-C stops it, the same command goes on", err=True)
     train_run(spec)
 
@@ -55,7 +61,8 @@ def demo(source: str | None, folder: str, steps: int, port: int) -> None:
 def _pack(source: str | None, folder: Path) -> str:
     """Pack ``source``, or Fashion-MNIST, or garments drawn here where that cannot be fetched; the folder of the shards."""
     if source is not None:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", source).strip("-.") or "data"
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).name).strip("-.") or "images"
+        name += f"-{zlib.crc32(os.path.abspath(source).encode()):08x}"  # two sources of one name are two data sets
         return _packed(source, folder / name)
     try:
         with quiet_stderr():

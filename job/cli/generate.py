@@ -3,18 +3,21 @@
 import click
 
 from job.cli.options import storage_options, storage_spec
+from job.config.errors import ConfigError
+
+MAX_INDEX = 2**48  # far below where the counter of the latents would wrap
 
 
 @click.command()
 @click.argument("checkpoint")
-@click.option("--num", "num_images", type=click.IntRange(min=1), required=True, help="How many images.")
+@click.option("--num", "num_images", type=click.IntRange(1, MAX_INDEX), required=True, help="How many images.")
 @click.option("--out", "destination", required=True, help="Where to: a folder URI for png and shards, a file or folder for npz and grid.")
 @click.option(
     "--format", "form", type=click.Choice(["png", "npz", "shards", "grid"]), default="png", show_default=True, help="What to write."
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Other seed, other images.")
 @click.option(
-    "--start", type=click.IntRange(min=0), default=0, show_default=True, help="Index of the first image: parts can be made apart."
+    "--start", type=click.IntRange(0, MAX_INDEX), default=0, show_default=True, help="Index of the first image: parts can be made apart."
 )
 @storage_options
 def generate(
@@ -34,6 +37,8 @@ def generate(
     """
     import os
 
+    if not destination.strip() or not checkpoint.strip():
+        raise ConfigError("CHECKPOINT or --out is empty; expected a URI or a path (an unset shell variable?)")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from job.telemetry.quiet import quiet_stderr
 

@@ -1,5 +1,6 @@
 """``dcgan-train`` and ``python -m job``: the commands, and the only place where an error becomes text and an exit code."""
 
+import os
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ from job.cli.data import data
 from job.cli.demo import demo
 from job.cli.generate import generate
 from job.cli.train import train
-from job.config.errors import DcganError
+from job.config.errors import DcganError, StorageError
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -43,6 +44,7 @@ def run_command(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
     try:
         main.main(arguments, prog_name="dcgan-train", standalone_mode=False)
+        sys.stdout.flush()
     except DcganError as error:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
@@ -54,6 +56,10 @@ def run_command(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:  # standard output on a full disk; stores and sources have errors of their own
+        click.echo(f"error: {error}", err=True)
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or the interpreter fails to flush it once more at its end
+        return StorageError.exit_code
     return 0
 
 

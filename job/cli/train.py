@@ -61,8 +61,8 @@ def plan_text(checked: "Preflight") -> str:
     spec, schedule = checked.spec, checked.schedule
     height, width, channels = checked.index.image_shape
     start = f"going on from step {checked.resumed.step:,}" if checked.resumed else "from the start"
-    if checked.is_finished:
-        start = "already done"
+    if checked.is_finished and checked.resumed:
+        start = f"already done (step {checked.resumed.step:,})"
     return (
         f"{checked.index.num_rows:,} images {height}x{width}x{channels}, {schedule.total_steps:,} steps of {spec.training.global_batch_size} on"
         f" {spec.workers.count} workers ({f'{spec.workers.gpus} GPUs each' if spec.workers.gpus else 'CPU'}), {start}, run folder {spec.uri}"
@@ -81,17 +81,18 @@ def _where_it_stands(spec: "RunSpec") -> str:
 def _print_results(spec: "RunSpec") -> None:
     from job.storage.store import open_store
     from job.training.checkpoint import Checkpoints
-    from job.training.run_folder import PROGRESS, grid_key
+    from job.training.run_folder import GRIDS, PROGRESS, grid_step
 
-    checkpoints = Checkpoints(open_store(spec.uri, spec.storage))
+    store = open_store(spec.uri, spec.storage)
+    checkpoints = Checkpoints(store)
     newest = checkpoints.committed()[0]
     folder = spec.uri.rstrip("/")
-    for name, where in (
-        ("sample grid", f"{folder}/{grid_key(newest.step)}"),
-        ("progress GIF", f"{folder}/{PROGRESS}"),
-        ("checkpoint", checkpoints.uri(newest)),
-    ):
-        click.echo(f"{name + ':':<14}{where}")
+    grids = [entry.key for entry in store.list(GRIDS) if grid_step(entry.key) is not None]
+    if grids:
+        click.echo(f"{'sample grid:':<14}{folder}/{grids[-1]}")
+    if store.stat(PROGRESS):
+        click.echo(f"{'progress GIF:':<14}{folder}/{PROGRESS}")
+    click.echo(f"{'checkpoint:':<14}{checkpoints.uri(newest)}")
     options = option_text(spec.storage)
     click.echo(
         f"{'next:':<14}dcgan-train generate {shlex.quote(checkpoints.uri(newest))} --num 100 --format grid --out images.png{options}"

@@ -10,6 +10,16 @@ def check_run(spec: RunSpec) -> None:
     _require(
         spec.data.uri != "", "data.uri is not set; expected packed images: dcgan-train data pack SOURCE DEST, then --set data.uri=DEST"
     )
+    _require(
+        spec.uri.rstrip("/") != spec.data.uri.rstrip("/"),
+        f"uri and data.uri are both {spec.uri}; expected a run folder apart from the images",
+    )
+    last_port = spec.metrics.port + spec.workers.count - 1
+    _require(
+        spec.metrics.port == 0 or last_port <= 65535,
+        f"metrics.port is {spec.metrics.port} for {spec.workers.count} workers, the last at {last_port}; expected at most"
+        f" {65536 - spec.workers.count}, or 0 for any free ports",
+    )
     _check_batch(spec)
     _check_model(spec)
     training = spec.training

@@ -70,12 +70,12 @@ def _read_preset(name: Any) -> dict[str, Any]:
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         raise ConfigError(f"preset is {name!r}; expected one of {', '.join(preset_names())}{hint}")
     text = (resources.files("job.config") / "presets" / f"{name}.yaml").read_text()
-    return typing.cast(dict[str, Any], yaml.safe_load(text))
+    return typing.cast(dict[str, Any], _parse_yaml(text))
 
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text())
+        document = _parse_yaml(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -91,15 +91,36 @@ def _read_document(path: Path) -> dict[str, Any]:
 
 def _parse_override(text: str) -> dict[str, Any]:
     name, separator, value = text.partition("=")
-    if not separator or not name.strip():
+    if not separator or not all(part.strip() for part in name.split(".")):
         raise ConfigError(f"--set {text}: expected key=value, for example --set workers.count=2")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = _parse_yaml(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {text}: the value is not valid YAML; quote it") from error
     for part in reversed(name.strip().split(".")):
         parsed = {part: parsed}
     return typing.cast(dict[str, Any], parsed)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without dates (``uri: 2026-02-03`` is text) and without keys given twice, of which plain YAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _parse_yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
 
 
 def _merge(target: dict[str, Any], source: Mapping[str, Any]) -> None:

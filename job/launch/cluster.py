@@ -1,7 +1,6 @@
 """The Ray cluster of a run: one of our own on this machine, or the one that ``RAY_ADDRESS`` names; and whether the workers have room in it."""
 
 import contextlib
-import math
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ from job.config.spec import WorkerSpec
 OBJECT_STORE_BYTES = 128 * 2**20  # only messages travel through Ray; images and weights never do
 POLL_SECONDS = 1.0
 KNOCK_SECONDS = 10.0
+LEAST_LOCAL_CORES = 4  # a small machine may run a few workers on fewer cores: slowly, but for trying out it does
 
 
 @contextlib.contextmanager
@@ -25,18 +25,24 @@ def cluster(workers: WorkerSpec, *, verbose: bool = False) -> Iterator[None]:
     options = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
-        if own:
-            # Nobody else talks to a cluster that lives as long as this command, so it needs no token; said explicitly, as Ray's default changes.
-            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-            cores = max(os.cpu_count() or 1, math.ceil(workers.count * workers.cpus))
-            ray.init(address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options)
-        else:
-            _join(options)
-        signal.signal(signal.SIGTERM, on_sigterm)  # ray.init puts a handler of its own in its place
+        try:
+            _start(options) if own else _join(options)
+        except SystemExit:  # ray.init puts a SIGTERM handler of its own in place of ours, and that is how it ends
+            if callable(on_sigterm):
+                on_sigterm(signal.SIGTERM, None)
+            raise
+        signal.signal(signal.SIGTERM, on_sigterm)
         wait_for_room(workers, timeout_seconds=0.0 if own else workers.start_timeout_seconds)
         yield
     finally:
         ray.shutdown()
+
+
+def _start(options: Mapping[str, object]) -> None:
+    # Nobody else talks to a cluster that lives as long as this command, so it needs no token; said explicitly, as Ray's default changes.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    cores = max(os.cpu_count() or 1, LEAST_LOCAL_CORES)
+    ray.init(address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options)
 
 
 def _join(options: Mapping[str, object]) -> None:
@@ -69,10 +75,11 @@ def wait_for_room(workers: WorkerSpec, timeout_seconds: float) -> None:
             return
         if time.monotonic() >= deadline:
             total = {name: sum(node.get(name, 0.0) for node in nodes) for name in bundle}
+            waited = f" after {timeout_seconds:.0f} s (workers.start_timeout_seconds)" if timeout_seconds else ""
             raise ConfigError(
                 f"workers.count is {workers.count}, each with {workers.cpus:g} CPUs and {workers.gpus} GPUs; found room for {room} in a cluster of"
-                f" {len(nodes)} nodes with {total['CPU']:g} CPUs and {total['GPU']:g} GPUs after {timeout_seconds:.0f} s"
-                " (workers.start_timeout_seconds). Lower workers.count, workers.cpus or workers.gpus, or add nodes"
+                f" {len(nodes)} nodes with {total['CPU']:g} CPUs and {total['GPU']:g} GPUs{waited}."
+                " Lower workers.count, workers.cpus or workers.gpus, or add nodes"
             )
         time.sleep(POLL_SECONDS)
 

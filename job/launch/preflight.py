@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from job.config.errors import DataError
 from job.config.load import to_yaml
 from job.config.spec import RunSpec
 from job.data.index import Index, read_index
@@ -31,15 +32,30 @@ class Preflight:
 def check(spec: RunSpec) -> Preflight:
     """Read the index and the newest manifest of the run folder; ``DcganError`` of the kind that is wrong. Writes nothing."""
     spec = with_absolute_paths(spec)
-    index = read_index(open_store(spec.data.uri, spec.storage))
+    data_store = open_store(spec.data.uri, spec.storage)
+    index = read_index(data_store)
     check_images(spec, index)
+    _check_shards(data_store, index)
     store = open_store(spec.uri, spec.storage)
     resumed = next(iter(Checkpoints(store).committed()), None)
     if resumed:
         check_identity(spec, index, resumed, spec.uri)
     schedule = plan(spec, index.num_rows)
-    is_finished = resumed is not None and resumed.step == schedule.total_steps == finished_step(store)
+    is_past = resumed is not None and resumed.step > schedule.total_steps
+    is_finished = is_past or (resumed is not None and resumed.step == schedule.total_steps == finished_step(store))
     return Preflight(spec, index, schedule, resumed, is_finished)
+
+
+def _check_shards(store: ObjectStore, index: Index) -> None:
+    """Every shard is there in its size, by one listing; hashes are checked when a shard is first read."""
+    sizes = {entry.key: entry.num_bytes for entry in store.list("shard-")}
+    for shard in index.shards:
+        if (found := sizes.get(shard.name)) != shard.num_bytes:
+            what = "is missing" if found is None else f"has {found} bytes"
+            raise DataError(
+                f"{store.uri.rstrip('/')}/{shard.name}: {what}; expected {shard.num_bytes} bytes by index.json: restore it,"
+                " or pack the images again with `dcgan-train data pack SOURCE DEST`"
+            )
 
 
 def record(preflight: Preflight) -> None:

@@ -38,10 +38,10 @@ class TrainingCrashed(DcganError):
 
 def train(spec: RunSpec, view: View, *, verbose: bool = False) -> None:
     """Train ``spec`` on its workers to the last step; raises the ``DcganError`` that ended the run before."""
-    with cluster(spec.workers, verbose=verbose):
+    with tempfile.TemporaryDirectory(prefix="dcgan-train-ray-", ignore_cleanup_errors=True) as ray_storage, cluster(spec.workers, verbose=verbose):
         board = start_board()
         fit = ray.remote(num_cpus=0, max_retries=0, runtime_env={"env_vars": FIT_ENV}, scheduling_strategy=on_this_node())(_fit)
-        fitting = fit.remote(spec, board)
+        fitting = fit.remote(spec, board, ray_storage)
         while not ray.wait([fitting], timeout=POLL_SECONDS)[0]:
             _show(board, view)
         _show(board, view)
@@ -58,28 +58,27 @@ def _show(board: Any, view: View) -> None:
         raise posted.error
 
 
-def _fit(spec: RunSpec, board: Any) -> None:
-    """The task: make the trainer and wait for it."""
+def _fit(spec: RunSpec, board: Any, ray_storage: str) -> None:
+    """The task: make the trainer and wait for it. ``ray_storage`` is a folder for what Ray Train keeps for itself."""
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer  # loads TensorFlow
 
     resources = {"CPU": spec.workers.cpus, **({"GPU": spec.workers.gpus} if spec.workers.gpus else {})}
-    with tempfile.TemporaryDirectory(prefix="dcgan-train-ray-") as storage:
-        trainer = TensorflowTrainer(
-            _worker,
-            train_loop_config={"spec": spec, "board": board},
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=spec.workers.count, use_gpu=spec.workers.gpus > 0, resources_per_worker=resources
-            ),
-            run_config=ray.train.RunConfig(
-                # A name used twice would resume Ray's own state; ours is in the run folder.
-                name=f"dcgan-{uuid.uuid4().hex[:12]}",
-                storage_path=storage,
-                failure_config=ray.train.FailureConfig(max_failures=spec.workers.max_restarts, controller_failure_limit=3),
-                worker_runtime_env={"env_vars": WORKER_ENV},
-            ),
-        )
-        trainer.fit()
+    trainer = TensorflowTrainer(
+        _worker,
+        train_loop_config={"spec": spec, "board": board},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=spec.workers.count, use_gpu=spec.workers.gpus > 0, resources_per_worker=resources
+        ),
+        run_config=ray.train.RunConfig(
+            # A name used twice would resume Ray's own state; ours is in the run folder.
+            name=f"dcgan-{uuid.uuid4().hex[:12]}",
+            storage_path=ray_storage,
+            failure_config=ray.train.FailureConfig(max_failures=spec.workers.max_restarts, controller_failure_limit=3),
+            worker_runtime_env={"env_vars": WORKER_ENV},
+        ),
+    )
+    trainer.fit()
 
 
 def _worker(config: dict[str, Any]) -> None:

@@ -2,8 +2,6 @@
 
 import os
 import re
-import tempfile
-from pathlib import Path
 from typing import NamedTuple
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -12,6 +10,7 @@ import keras
 
 from job.config.errors import StorageError
 from job.config.storage import StorageSpec
+from job.storage.scratch import scratch_folder
 from job.storage.store import open_store
 from job.training.checkpoint import Checkpoints
 
@@ -37,7 +36,7 @@ def load_generator(uri: str, storage: StorageSpec | None = None) -> Source:
             f"{uri}: no committed checkpoint here; expected a run folder or RUN/checkpoints/step-... (dcgan-train checkpoints list RUN)"
         )
     manifest, parts = found
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / PART
+    with scratch_folder() as folder:
+        path = folder / PART
         path.write_bytes(parts[PART])
         return Source(keras.models.load_model(path, compile=False), checkpoints.uri(manifest), manifest.step)

@@ -2,21 +2,24 @@
 
 import contextlib
 import math
-import tempfile
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from job.config.errors import ConfigError
+from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
 from job.data.index import INDEX_KEY, Index, PackedSource, PackSettings, write_index
 from job.data.shard_writer import DEFAULT_SHARD_BYTES, ShardWriter
 from job.quality.grids import image_grid, png_bytes
+from job.storage.scratch import scratch_folder
 from job.storage.store import ObjectStore, open_store
 from job.training.versions import versions
 
+PNG_NAME = re.compile(r"\d{9,}\.png")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".npz", ".npy", ".zip")
 MAX_GRID_IMAGES = 1024  # a picture of more cells than that nobody can look at
 
 Blocks = Iterator[np.ndarray]
@@ -36,9 +39,14 @@ class Request:
 
     def file(self, name: str) -> tuple[ObjectStore, str]:
         """The destination as a file of that kind, or ``name`` in it where it is a folder."""
-        if Path(self.destination).suffix == Path(name).suffix:
-            folder, _, name = self.destination.rpartition("/")
-            return open_store(folder or ("/" if self.destination.startswith("/") else "."), self.storage), name
+        folder, _, last = self.destination.rpartition("/")
+        suffix = Path(last).suffix.lower()
+        if suffix == Path(name).suffix:
+            return open_store(folder or ("/" if self.destination.startswith("/") else "."), self.storage), last
+        if suffix in PICTURE_SUFFIXES:
+            raise ConfigError(
+                f"--out is {self.destination}; expected a folder, or a file that ends in {Path(name).suffix} for this --format"
+            )
         return self.folder(), name
 
 
@@ -51,21 +59,26 @@ def write_images(form: str, destination: str, storage: StorageSpec, blocks: Bloc
 def _write_png(request: Request) -> str:
     """One PNG per image, named by its index."""
     store = request.folder()
+    for entry in store.list():
+        if PNG_NAME.fullmatch(entry.key) and request.start <= int(entry.key[:-4]) < request.start + request.num_images:
+            raise ConfigError(
+                f"{store.uri} holds {entry.key} already; expected none of the images to write: choose another --out or --start"
+            )
     written: list[str] = []
     with _undone_on_failure(store, written):
         for block in request.blocks:
             for image in block:
                 key = f"{request.start + len(written):09d}.png"
-                written.append(key)
                 store.write(key, png_bytes(image_grid(image[None], 1, 1, scale=1, padding=0)))
+                written.append(key)
     return store.uri
 
 
 def _write_npz(request: Request) -> str:
     """``images`` uint8 ``[N, H, W, C]`` and ``indices`` int64 ``[N]``; ``numpy.load`` reads it."""
     store, key = request.file("images.npz")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "images.npz"
+    with scratch_folder() as folder:
+        path = folder / "images.npz"
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             with archive.open("images.npy", "w", force_zip64=True) as member:
                 for number, block in enumerate(request.blocks):
@@ -84,10 +97,10 @@ def _write_shards(request: Request) -> str:
     store = request.folder()
     if store.stat(INDEX_KEY) is not None:
         raise ConfigError(f"{store.uri} holds a data set already; expected an empty folder: choose another --out")
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         first = next(request.blocks)
         height, width, channels = first.shape[1:]
-        writer = ShardWriter(store, (height, width, channels), Path(folder), DEFAULT_SHARD_BYTES)
+        writer = ShardWriter(store, (height, width, channels), folder, DEFAULT_SHARD_BYTES)
         try:
             writer.append(first)
             for block in request.blocks:
@@ -120,6 +133,7 @@ def _undone_on_failure(store: ObjectStore, written: list[str]) -> Iterator[None]
     try:
         yield
     except BaseException:
-        for key in written:
-            store.delete(key)
+        with contextlib.suppress(StorageError):  # a store that is gone takes no deletes either, and why it went is what matters
+            for key in written:
+                store.delete(key)
         raise

@@ -4,9 +4,7 @@ Knows nothing of stores. An ``.npz`` is a zip of plain arrays named by variable;
 """
 
 import io
-import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +14,7 @@ from job.config.errors import DivergedError, StorageError
 from job.config.spec import RunSpec
 from job.gan.generator import build_generator
 from job.gan.networks import Networks, dtype_policy
+from job.storage.scratch import scratch_folder
 
 
 class Exporter:
@@ -35,8 +34,8 @@ class Exporter:
 
     def to_keras(self, networks: Networks) -> bytes:
         """The content of ``generator.keras``."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "generator.keras"
+        with scratch_folder() as folder:
+            path = folder / "generator.keras"
             self.load(networks).save(path)
             return path.read_bytes()
 

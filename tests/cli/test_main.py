@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
         (["train", "--set", "uri=runs", "--set", "data.uri=gs://bucket/x"], 2, "gs://bucket/x: unknown scheme gs://; expected s3://"),
         (["checkpoints", "list", "none"], 3, "none: no committed checkpoint"),
         (["generate", "none", "--num", "0", "--out", "x"], 2, "--num"),
+        (["generate", "none", "--num", "1", "--out", ""], 2, "--out is empty"),
+        (["generate", "none", "--num", "1", "--out", "x", "--start", str(2**60)], 2, "--start"),
         (["data", "pack", "none", "packed"], 5, "none"),
     ],
 )
@@ -46,4 +48,14 @@ def test_help_and_version_end_with_0(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
     shell = f"{sys.executable} -m job train --help | head -c 1"
     result = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert "Traceback" not in result.stderr
+
+
+def test_standard_output_on_a_full_disk_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "job", "--help"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert result.returncode == 3
+    assert "No space left on device" in result.stderr
     assert "Traceback" not in result.stderr

@@ -44,6 +44,10 @@ def refusal(*overrides: str, preset: str | None = "notebook", path: Path | None 
         ("preset=notbook", "preset is 'notbook'; expected one of dcgan128, dcgan32, dcgan64, fashion, notebook; did you mean notebook?"),
         ("storage.endpoint_url=http://me:hunter2@s3.local", "storage.endpoint_url holds a user or password"),
         ("storage.endpoint_url=s3.local", "storage.endpoint_url is 's3.local'; expected http://host:port"),
+        (".=3", "--set .=3: expected key=value"),
+        ("uri=packed/", "uri and data.uri are both packed/; expected a run folder apart from the images"),
+        ("metrics.port=65530", "metrics.port is 65530 for 8 workers, the last at 65537; expected at most 65528"),
+        ("model.channels=2", "model.channels is 2; expected 1 for grey or 3 for RGB"),
         ("nonsense", "--set nonsense: expected key=value"),
         ("uri=", "uri is None"),
     ],
@@ -65,7 +69,12 @@ def test_combinations_that_cannot_train_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[1, 2]", "found a list at the top"), ("a: [", "not valid YAML"), ("seed: 1\nsede: 2", "sede: unknown key; did you mean seed?")],
+    [
+        ("[1, 2]", "found a list at the top"),
+        ("a: [", "not valid YAML"),
+        ("seed: 1\nseed: 2", "the key seed is there twice"),
+        ("seed: 1\nsede: 2", "sede: unknown key; did you mean seed?"),
+    ],
 )
 def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "run.yaml"
@@ -123,3 +132,8 @@ def _dotted(values: dict, prefix: str = "") -> list[str]:
     for name, value in values.items():
         names += _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
     return names
+
+
+@pytest.mark.parametrize("name", ["2026-02-03", "2026-02-30"])
+def test_a_date_is_text(name: str) -> None:
+    assert load_run("notebook", overrides=[*REQUIRED, f"uri={name}"]).uri == name

@@ -76,6 +76,33 @@ def test_missing_bytes_in_the_index(garments: Path, tmp_path: Path) -> None:
     assert "index.json" in said
 
 
+@pytest.mark.parametrize(
+    ("damage", "said_of_it"), [("missing", "is missing; expected 401408 bytes"), ("cut", "has 100 bytes; expected 401408 bytes")]
+)
+def test_a_shard_that_is_not_whole(garments: Path, tmp_path: Path, damage: str, said_of_it: str) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(garments, data)
+    shard = data / "shard-00000.u8"
+    if damage == "missing":
+        shard.unlink()
+    else:
+        shard.write_bytes(shard.read_bytes()[:100])
+    code, said = refused(train_command(data, tmp_path / "run"), tmp_path)
+    assert code == 5
+    assert f"shard-00000.u8: {said_of_it}" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_steps_than_are_done_is_no_work(garments: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    commit_step_50(garments, folder)
+    before = contents(folder)
+    code, output = run(train_command(garments, folder, training__steps=20), tmp_path / "log", environment(tmp_path), QUICK_SECONDS)
+    assert code == 0
+    assert "already done (step 50)" in output
+    assert contents(folder) == before
+
+
 def test_run_folder_of_another_model(garments: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     commit_step_50(garments, folder)

@@ -124,3 +124,29 @@ def test_a_place_without_checkpoints_is_refused(tmp_path: Path, run_folder: Path
     for uri in (str(tmp_path), f"{run_folder}/checkpoints/step-000000015"):
         with pytest.raises(StorageError, match="no committed checkpoint here"):
             load_generator(uri)
+
+
+def test_images_that_are_there_are_not_mixed_with_others(generator, tmp_path: Path) -> None:
+    write(generator, "png", tmp_path / "out", 4, start=0)
+    write(generator, "png", tmp_path / "out", 4, start=4)  # the next part
+    with pytest.raises(ConfigError, match=r"holds 000000007.png already"):
+        write(generator, "png", tmp_path / "out", 4, start=7)
+    assert len(list((tmp_path / "out").glob("*.png"))) == 8
+
+
+@pytest.mark.parametrize(("form", "name"), [("grid", "o.jpg"), ("grid", "o.npz"), ("npz", "o.png")])
+def test_a_file_of_another_kind_is_refused(generator, tmp_path: Path, form: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"expected a folder, or a file that ends in .{'png' if form == 'grid' else 'npz'}"):
+        write(generator, form, tmp_path / name, 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_case_of_an_ending_does_not_matter(generator, tmp_path: Path) -> None:
+    write(generator, "grid", tmp_path / "o.PNG", 4)
+    assert (tmp_path / "o.PNG").is_file()
+
+
+def test_a_full_temporary_folder_is_named(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/dev/full")
+    with pytest.raises(StorageError, match=r"/dev/full: cannot hold a temporary file .* set TMPDIR"):
+        load_generator(str(run_folder))
