@@ -77,7 +77,7 @@ def test_missing_bytes_in_the_index(garments: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said_of_it"), [("missing", "is missing; expected 401408 bytes"), ("cut", "has 100 bytes; expected 401408 bytes")]
+    ("damage", "said_of_it"), [("missing", "is missing; expected 65072 bytes"), ("cut", "has 100 bytes; expected 65072 bytes")]
 )
 def test_a_shard_that_is_not_whole(garments: Path, tmp_path: Path, damage: str, said_of_it: str) -> None:
     data = tmp_path / "data"
