@@ -38,7 +38,10 @@ class TrainingCrashed(DcganError):
 
 def train(spec: RunSpec, view: View, *, verbose: bool = False) -> None:
     """Train ``spec`` on its workers to the last step; raises the ``DcganError`` that ended the run before."""
-    with tempfile.TemporaryDirectory(prefix="dcgan-train-ray-", ignore_cleanup_errors=True) as ray_storage, cluster(spec.workers, verbose=verbose):
+    with (
+        tempfile.TemporaryDirectory(prefix="dcgan-train-ray-", ignore_cleanup_errors=True) as ray_storage,
+        cluster(spec.workers, verbose=verbose),
+    ):
         board = start_board()
         fit = ray.remote(num_cpus=0, max_retries=0, runtime_env={"env_vars": FIT_ENV}, scheduling_strategy=on_this_node())(_fit)
         fitting = fit.remote(spec, board, ray_storage)

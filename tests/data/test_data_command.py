@@ -86,6 +86,8 @@ def test_verify_without_an_index(tmp_path: Path) -> None:
     [
         (["--size", "64x"], "'64x' is not an image size; expected one number (64) or height x width (48x64)"),
         (["--size", "0"], "'0' is not an image size"),
+        (["--size", "99999"], "'99999' is too large an image size; expected at most 4096 a side"),
+        (["--size", "64x4097"], "'64x4097' is too large an image size"),
         (["--shard-bytes", "64XB"], "'64XB' is not a number of bytes; expected for example 64MiB, 1GB or 67108864"),
         (["--shard-bytes", "0"], "'0' is not a number of bytes"),
         (["--channels", "2"], "'2' is not one of '1', '3'"),
@@ -109,6 +111,16 @@ def test_byte_sizes(tmp_path: Path, text: str, num_bytes: int | None) -> None:
         assert result.exit_code == 2
     else:
         assert read_index(open_store(str(tmp_path / "out"))).options.shard_bytes == num_bytes
+
+
+@pytest.mark.parametrize("arguments", [("pack", "", "out"), ("pack", "set", ""), ("verify", ""), ("pack", "file://", "out")])
+def test_an_empty_argument_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    write_folder(tmp_path / "set", class_files(3))
+    monkeypatch.chdir(tmp_path)
+    error = error_of(run(*arguments))
+    assert error.exit_code == 2
+    assert "is empty; expected" in str(error) or "file://: a file URI needs an absolute path" in str(error)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_a_destination_in_use_ends_with_2(tmp_path: Path) -> None:
@@ -150,6 +162,8 @@ def test_a_keras_data_set_that_cannot_be_fetched(tmp_path: Path) -> None:
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("job.config.errors.DataError: keras:mnist: Keras could not load it (URL fetch failure")
     assert "Check the network" in last
+    assert result.stderr.startswith("Traceback")  # and not with what TensorFlow says while it loads
+    assert "oneDNN" not in result.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -164,6 +178,9 @@ def test_from_s3_to_s3(tmp_path: Path, s3_env: S3Server) -> None:
     assert result.output.startswith("Packed: 20 images 4x4x1, 3 classes, 4 shards")
     assert "Ignored 1 files" in result.output
     assert run("pack", f"s3://{bucket}/photos", f"s3://{bucket}/packed", "--shard-bytes", "100").output.startswith("Already packed")
+    images.write("cat/000.png", images.read("cat/000.png")[:-1] + b"x")
+    changed = error_of(run("pack", f"s3://{bucket}/photos", f"s3://{bucket}/packed", "--shard-bytes", "100"))
+    assert (changed.exit_code, "before that was changed: still" in str(changed)) == (2, True)
     local = run("pack", write_folder(tmp_path / "photos", class_files(20)), tmp_path / "packed", "--shard-bytes", "100")
     assert local.output.split("fingerprint ")[1].split()[0] in result.output  # the same images from a folder: the same shards
 

@@ -32,6 +32,21 @@ def test_round_trip(tmp_path: Path) -> None:
         assert read_index(open_store(str(tmp_path))) == index
 
 
+def test_an_index_without_a_signature_is_read(tmp_path: Path) -> None:
+    """As versions wrote it that kept none."""
+    store = open_store(str(tmp_path))
+    write_index(store, replace(INDEX, source=replace(INDEX.source, signature="e" * 64)))
+    assert read_index(store).source.signature == "e" * 64
+    document = json.loads((tmp_path / "index.json").read_text())
+    del document["source"]["signature"]
+    (tmp_path / "index.json").write_text(json.dumps(document))
+    assert read_index(store) == INDEX
+    document["source"]["signature"] = "old"
+    (tmp_path / "index.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=r"source.signature is 'old'; expected 64 hexadecimal digits"):
+        read_index(store)
+
+
 def test_fingerprint_is_of_the_images_and_their_order() -> None:
     assert INDEX.fingerprint == replace(INDEX, packed_by="other", source=replace(INDEX.source, uri="elsewhere")).fingerprint
     changes = [

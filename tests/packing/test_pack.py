@@ -1,9 +1,12 @@
 """Packing: what goes in comes out, shuffled alike on any number of threads, in bounded memory, whole or not at all."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from PIL import Image
 
 from job.config.errors import ConfigError, DataError, StorageError
-from job.data.index import ImageClass, PackSettings, read_index
+from job.data.index import ImageClass, PackSettings, read_index, write_index
 from job.data.verify import verify
 from job.packing.pack import PackJob, pack
 from job.packing.rows import Progress
@@ -160,6 +163,17 @@ def test_limit(images_file: Path, tmp_path: Path, limit: int) -> None:
     assert packed_index(folder, tmp_path / "files", limit=limit).num_rows == min(limit, 9)
 
 
+def test_a_damaged_member_of_a_zip_is_named_or_skipped(tmp_path: Path) -> None:
+    files = class_files(30) | {"dog/bad.png": b"x" * 100}
+    path = write_zip(tmp_path / "set.zip", files, compression=0)
+    path.write_bytes(path.read_bytes().replace(b"x" * 100, b"x" * 99 + b"y"))
+    with pytest.raises(DataError, match=rf"^{path}!/dog/bad.png: is damaged \(Bad CRC-32 .*--skip-bad"):
+        packed_index(path, tmp_path / "out")
+    index = packed_index(path, tmp_path / "out", skip_bad=True)
+    assert (index.num_rows, index.source.num_read, index.source.num_skipped) == (30, 31, 1)
+    assert index.source.skipped[0].name == f"{path}!/dog/bad.png"
+
+
 BROKEN = {
     "empty.png": (b"", r"is empty \(0 bytes\)"),
     "text.png": (b"hello world, not an image", "is not a PNG, JPEG, WebP or BMP image"),
@@ -232,6 +246,51 @@ def test_another_data_set_at_the_destination_is_refused(images_file: Path, tmp_p
         packed_index(images_file, out)
 
 
+def change_array(path: Path) -> Path:
+    np.save(path / "a.npy", numbered(30)[::-1] if (path / "a.npy").exists() else numbered(30))
+    return path / "a.npy"
+
+
+def change_idx_labels(path: Path) -> Path:
+    labels = np.arange(30, dtype=np.uint8) % (3 if (path / "train-labels-idx1-ubyte").exists() else 2)
+    return write_folder(path, {"train-images-idx3-ubyte": idx(numbered(30)[..., 0]), "train-labels-idx1-ubyte": idx(labels)})
+
+
+def change_image(path: Path) -> Path:
+    value = 9 if (path / "set/cat/1.bmp").exists() else 8
+    return write_folder(path / "set", {"cat/1.bmp": encoded(Image.new("L", (4, 4), value), "BMP")})
+
+
+def change_name(path: Path) -> Path:
+    if (path / "set/dog/1.png").exists():
+        (path / "set/dog").rename(path / "set/cat")
+        return path / "set"
+    return write_folder(path / "set", {"dog/1.png": grey_png(1), "owl/2.png": grey_png(2)})
+
+
+def change_zip(path: Path) -> Path:
+    return write_zip(path / "a.zip", {"a.png": grey_png(1 if (path / "a.zip").exists() else 2)}, compression=0)
+
+
+@pytest.mark.parametrize("change", [change_array, change_idx_labels, change_image, change_name, change_zip])
+def test_a_source_that_changed_within_its_size_is_refused(tmp_path: Path, change: Callable[[Path], Path]) -> None:
+    source, out = change(tmp_path), tmp_path / "out"
+    job = PackJob(str(source), str(out), PackSettings())
+    num_bytes = pack(job).index.source.num_bytes
+    assert pack(job).was_packed
+    change(tmp_path)
+    expected = rf"file://{out} was packed from {source} before that was changed: still {num_bytes:,} bytes, but files were written, renamed or replaced since: choose another DEST"  # noqa: E501
+    with pytest.raises(ConfigError, match=expected):
+        pack(job)
+
+
+def test_a_destination_of_before_signatures_is_known_again(images_file: Path, tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "out"))
+    index = packed_index(images_file, tmp_path / "out")
+    write_index(store, replace(index, source=replace(index.source, signature=None)))
+    assert pack(PackJob(str(images_file), str(tmp_path / "out"), PackSettings())).was_packed
+
+
 def test_a_failure_while_shards_are_written_leaves_nothing(images_file: Path, tmp_path: Path) -> None:
     def fail(progress: Progress) -> None:
         if progress.phase == "write" and progress.done > 1000:
@@ -251,6 +310,21 @@ def test_shards_of_a_killed_packing_are_removed(images_file: Path, tmp_path: Pat
     index = packed_index(images_file, out)
     assert sorted(path.name for path in out.iterdir()) == ["index.json", "shard-00000.labels.i32", "shard-00000.u8", "shard-notes.txt"]
     assert verify(open_store(str(out)), index) == []
+
+
+def test_unfinished_files_of_a_killed_packing_are_removed(images_file: Path, tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from job.data.index import PackSettings; from job.packing.pack import PackJob, pack\n"
+        "def kill(source, target): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import shutil; shutil.copyfile = kill\n"  # as if in the middle of the copy
+        "pack(PackJob(sys.argv[1], sys.argv[2], PackSettings(), tmp=sys.argv[3]))\n"
+    )
+    out = tmp_path / "out"
+    killed = subprocess.run([sys.executable, "-c", program, images_file, out, tmp_path], cwd=ROOT, check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(out.glob(".~*"))) == 1
+    packed_index(images_file, out)
+    assert sorted(path.name for path in out.iterdir()) == ["index.json", "shard-00000.labels.i32", "shard-00000.u8"]
 
 
 def test_other_files_at_the_destination_survive_a_failure(tmp_path: Path) -> None:

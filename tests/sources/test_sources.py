@@ -1,7 +1,11 @@
 """Sources: every format gives its images and labels in order, every broken one an error that names the file."""
 
 import gzip
-from collections.abc import Iterator
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +13,13 @@ import pytest
 from PIL import Image
 
 from job.config.errors import ConfigError, DataError
+from job.sources.decode import decode_all
 from job.sources.image import ImagePolicy, decode_image
 from job.sources.open_source import canonical_uri, open_source
 from job.sources.source import ImageBlock, ImageFile, Source
 from tests.data.samples import class_files, encoded, grey_png, idx, numbered, write_folder, write_tar, write_zip
 
+ROOT = Path(__file__).parents[2]
 GREY = ImagePolicy(None, 1)
 
 
@@ -150,8 +156,10 @@ def test_a_zip_cut_short_is_an_error(tmp_path: Path, kept: int) -> None:
 def test_a_zip_member_with_a_wrong_checksum_is_an_error(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"a.png": b"x" * 100}, compression=0)
     path.write_bytes(path.read_bytes().replace(b"x" * 100, b"x" * 99 + b"y"))
-    with pytest.raises(DataError, match=r"damaged or cut short .*a\.png"):
-        list(read_all(open_source(str(path))))
+    (item,) = open_source(str(path)).items()
+    assert isinstance(item, ImageFile)
+    with pytest.raises(DataError, match=r"is damaged \(Bad CRC-32 for file 'a\.png'\); expected a whole zip archive"):
+        item.load()
 
 
 @pytest.mark.parametrize("write", [write_tar, write_zip])
@@ -207,6 +215,22 @@ def test_broken_idx(tmp_path: Path, data: bytes, message: str) -> None:
         list(read_all(open_source(str(path))))
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+@pytest.mark.parametrize("shape", [(5, 2**31, 2**31), (2**32 - 1,) * 3, (2**32 - 1,) * 4, (2, 2**16, 2**16)])
+def test_idx_of_absurd_shape(tmp_path: Path, shape: tuple[int, ...], compress: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "a.idx"
+    path.write_bytes(compress(bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes() + bytes(100)))
+    with pytest.raises(DataError, match=rf"{path}: values of shape \[{shape[0]}, .*expected (at most 268,435,456 bytes|images)"):
+        list(read_all(open_source(str(path))))
+
+
+def test_a_plain_idx_is_compared_with_its_size_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.idx"
+    path.write_bytes(bytes([0, 0, 8, 3]) + np.array([2**32 - 1, 100, 100], ">u4").tobytes() + bytes(100))
+    with pytest.raises(DataError, match=f"{path}: ends after 100 bytes of values; expected 42,949,672,950,000 bytes"):
+        open_source(str(path))
+
+
 def test_idx_with_too_few_labels(tmp_path: Path) -> None:
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(numbered(5)[..., 0]))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(4, np.uint8)))
@@ -254,6 +278,38 @@ def test_unsuitable_npy(tmp_path: Path, array: np.ndarray, message: str) -> None
         open_source(str(tmp_path / "a.npy"))
 
 
+def npy_of_shape(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((5, 2**31, 2**31), "expected at most 268,435,456 bytes"),
+        ((2**70, 2**70, 2**70), "expected at most 268,435,456 bytes"),
+        ((-5, 4, 4), "expected images"),
+        ((5, -4, -4), "expected images"),
+        ((2**60, 4, 4), r"ends after 100 bytes of values; expected 18,446,744,073,709,551,616 bytes"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_numpy_of_absurd_shape(tmp_path: Path, shape: tuple[int, ...], message: str, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(npy_of_shape(shape))
+    if kind == "npz":
+        write_zip(path, {"x.npy": npy_of_shape(shape)})
+    with pytest.raises(DataError, match=f"{path}: .*{message}"):
+        open_source(str(path))
+
+
+def test_numpy_labels_of_absurd_shape(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.npz", {"x.npy": npy_of_shape((100, 1, 1)), "y.npy": npy_of_shape((2**50,), "<i8")})
+    with pytest.raises(DataError, match=rf"{path}: cannot be read as NumPy arrays"):
+        open_source(str(path))
+
+
 def test_broken_numpy_files(tmp_path: Path) -> None:
     np.save(tmp_path / "cut.npy", numbered(9))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-1])
@@ -283,6 +339,10 @@ def test_broken_numpy_files(tmp_path: Path) -> None:
         ("synthetic:faces", ConfigError, "synthetic:faces: unknown synthetic images; expected synthetic:garments"),
         ("synthetic:garments:0", ConfigError, "synthetic:garments:0: unknown"),
         ("ftp://host/x", ConfigError, "unknown scheme"),
+        ("", ConfigError, "SOURCE is empty; expected a folder.*is a shell variable unset"),
+        (" ", ConfigError, "SOURCE is empty"),
+        ("file://", ConfigError, "file://: a file URI needs an absolute path"),
+        ("file://here", ConfigError, "file://here: a file URI needs an absolute path"),
     ],
 )
 def test_unknown_sources(uri: str, error: type[Exception], message: str) -> None:
@@ -294,6 +354,41 @@ def test_a_file_of_unknown_kind(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7 ....")
     with pytest.raises(DataError, match=r"a.pdf: a file of unknown kind \(it begins with b'%PDF-1.7 ...'\); expected a folder"):
         open_source(str(tmp_path / "a.pdf"))
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.npy", "pipe.zip", "train-images-idx3-ubyte.gz"])
+def test_a_pipe_is_refused(tmp_path: Path, name: str) -> None:
+    """And not waited for; the process of its own is there to be given up on."""
+    os.mkfifo(tmp_path / name)
+    program = "import sys; from job.sources.open_source import open_source; open_source(sys.argv[1])"
+    for uri, message in ((tmp_path / name, f"{tmp_path / name}: is a pipe, a socket or a device"), (tmp_path, "is empty; expected PNG")):
+        result = subprocess.run([sys.executable, "-c", program, uri], cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
+        assert message in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused(device: str) -> None:
+    with pytest.raises(DataError, match=f"{device}: is a pipe, a socket or a device; expected a folder"):
+        open_source(device)
+
+
+@pytest.mark.parametrize("size", [(1024, 1024), (4096, 4096)])
+def test_images_are_enlarged_a_few_at_a_time(tmp_path: Path, size: tuple[int, int]) -> None:
+    write_folder(tmp_path / "set", class_files(12))
+    np.savez(tmp_path / "a.npz", x=numbered(12), y=np.arange(12))
+    policy = ImagePolicy(size, 3)
+    most = max(8 << 20, size[0] * size[1] * 3)
+    num_files, labels = 0, []
+    for decoded in decode_all(open_source(str(tmp_path / "set")).items(), policy, 1, "set"):
+        assert isinstance(decoded, list)
+        num_files += len(decoded)
+        assert sum(file.pixels.nbytes for file in decoded if file.pixels is not None) <= most
+    for decoded in decode_all(open_source(str(tmp_path / "a.npz")).items(), policy, 1, "a.npz"):
+        assert isinstance(decoded, ImageBlock)
+        assert decoded.images.nbytes <= most
+        assert decoded.labels is not None
+        labels += decoded.labels.tolist()
+    assert (num_files, labels) == (12, list(range(12)))
 
 
 def test_garments_are_counted_and_labelled() -> None:

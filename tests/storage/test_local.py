@@ -1,11 +1,13 @@
 """What only a folder can go through: full and read-only disks, killed writers, several processes."""
 
+import errno
 import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from job.config.errors import StorageError
+from job.storage.atomic import remove_leftovers, whole_file
 from job.storage.local import LocalStore
+from job.storage.os_errors import storage_error
 
 MOUNT_BYTES = 1024 * 1024
 
@@ -58,6 +62,22 @@ def test_a_full_disk_leaves_what_was_there(small_disk: Path, tmp_path: Path) -> 
             use()
         assert store.read("k") == b"old"
     assert [path.name for path in (small_disk / "store").iterdir() if path.name != ".~lock"] == ["k"]
+
+
+def test_a_full_disk_is_blamed_and_not_the_file_copied(small_disk: Path, tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    big.write_bytes(bytes(2 * MOUNT_BYTES))
+    expected = f"file://{small_disk}/k: cannot upload {big}: No space left on device; the disk is full"
+    with pytest.raises(StorageError, match=f"^{expected}"):
+        LocalStore(small_disk).upload(big, "k")
+
+
+def test_an_error_names_the_folder_above_or_below_that_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=rf"File exists \({tmp_path}/file\)|Not a directory \({tmp_path}/file"):
+        LocalStore(tmp_path / "file").write("k", b"")
+    error = PermissionError(errno.EACCES, "Permission denied", f"{tmp_path}/store/below")
+    assert f"Permission denied ({tmp_path}/store/below)" in str(storage_error(f"file://{tmp_path}/store", "list", error))
 
 
 def test_a_download_to_a_full_disk_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
@@ -134,6 +154,35 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_object(tmp_path: Path) -> 
     assert len(list(tmp_path.iterdir())) == 2  # the half-written file stays, under a name that is no object
     assert [info.key for info in store.list()] == ["k"]
     assert store.read("k") == b"old"
+
+
+def test_leftovers_are_told_from_files_in_use(tmp_path: Path) -> None:
+    foreign, older = ".~00000000-1-0123456789abcdef", ".~0123456789abcdef"
+    names = {foreign, f"{foreign}.1a2B3c4D", older, ".~lock", ".~mine", "shard-00000.u8"}
+
+    def left() -> set[str]:
+        remove_leftovers(tmp_path)
+        return {path.name for path in tmp_path.iterdir()}
+
+    assert left() == set()
+    for name in names:
+        (tmp_path / name).touch()
+    assert left() == names
+    with whole_file(tmp_path / "k") as temporary:
+        for path in tmp_path.iterdir():
+            os.utime(path, (time.time() - 4000, time.time() - 4000))
+        assert left() == {temporary.name, ".~lock", ".~mine", "shard-00000.u8"}  # its writer lives, however long it writes nothing
+        (tmp_path / temporary.name.replace(f"-{os.getpid()}-", f"-{dead_process()}-")).touch()
+        assert left() == {temporary.name, ".~lock", ".~mine", "shard-00000.u8"}
+    assert left() == {"k", ".~lock", ".~mine", "shard-00000.u8"}
+    remove_leftovers(tmp_path / "none")
+
+
+def dead_process() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
 
 
 def test_processes_race_for_one_object_without_losing_an_update(tmp_path: Path) -> None:
