@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from job.data.index import Index
 
 _FITS = ("crop", "pad", "stretch", "exact")
+_MAX_SIDE = 4096  # 48 MiB of raw pixels an image
 _UNITS = {
     "": 1,
     "B": 1,
@@ -36,9 +37,11 @@ class ImageSize(click.ParamType[str]):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        match = re.fullmatch(r"([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?", str(value).lower())
+        match = re.fullmatch(r"([1-9]\d{0,8})(?:x([1-9]\d{0,8}))?", str(value).lower())
         if not match:
             self.fail(f"{value!r} is not an image size; expected one number (64) or height x width (48x64)", param, ctx)
+        if max(int(match[1]), int(match[2] or 0)) > _MAX_SIDE:
+            self.fail(f"{value!r} is too large an image size; expected at most {_MAX_SIDE} a side", param, ctx)
         return f"{match[1]}x{match[2] or match[1]}"
 
 
@@ -62,7 +65,9 @@ def data() -> None:
 @data.command()
 @click.argument("source")
 @click.argument("dest")
-@click.option("--size", type=ImageSize(), help="N or HEIGHTxWIDTH. Default: the images' own size, when they all agree.")
+@click.option(
+    "--size", type=ImageSize(), help="N or HEIGHTxWIDTH, at most 4096 a side. Default: the images' own size, when they all agree."
+)
 @click.option("--channels", type=click.Choice(["1", "3"]), help="1 grey, 3 colour. Default: 1 when all images are grey, else 3.")
 @click.option(
     "--fit",

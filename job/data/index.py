@@ -68,6 +68,9 @@ class PackedSource:
     num_skipped: int
     skipped: tuple[SkippedImage, ...]  # the first 100
     ignored: dict[str, int]  # files that are no images, by extension
+    signature: str | None = (
+        None  # SHA-256 over the files' names, sizes and versions; None where the URI decides, or packed before it was kept
+    )
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,8 @@ def _parse_shard(fields: JsonFields, row_bytes: int) -> Shard:
 def _parse_source(fields: JsonFields) -> PackedSource:
     skipped = tuple(SkippedImage(entry.text("name"), entry.text("reason")) for entry in fields.objects("skipped"))
     return PackedSource(fields.text("uri"), fields.text("kind"), fields.optional_integer("num_bytes"), fields.integer("num_read"),
-                        fields.integer("num_skipped"), skipped, fields.counts("ignored"))  # fmt: skip
+                        fields.integer("num_skipped"), skipped, fields.counts("ignored"),
+                        fields.sha256("signature") if fields.has("signature") else None)  # fmt: skip
 
 
 def _parse_options(fields: JsonFields) -> PackSettings:

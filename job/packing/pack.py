@@ -22,6 +22,7 @@ from job.data.shard_writer import SHARD_NAME, ShardWriter
 from job.packing.rows import Progress, Rows
 from job.sources.open_source import canonical_uri, open_source
 from job.sources.source import Source
+from job.storage.atomic import remove_leftovers
 from job.storage.store import ObjectStore, open_store
 
 _PROBE_KEY = "index.json.packing"
@@ -59,6 +60,8 @@ def pack(job: PackJob, on_progress: Callable[[Progress], None] = lambda progress
         return PackResult(packed, True)
     source = _open(job)
     store.write(_PROBE_KEY, b"")  # a destination that refuses is found before hours of decoding, not after
+    if (path := store.local_path(INDEX_KEY)) is not None:
+        remove_leftovers(path.parent)
     try:
         with _temporary_folder(job.tmp) as folder:
             index = _pack_rows(store, source, job, folder, on_progress)
@@ -81,7 +84,7 @@ def _pack_rows(store: ObjectStore, source: Source, job: PackJob, folder: Path, o
             for images, labels in rows.shuffled():
                 writer.append(images, labels)
             packed_source = PackedSource(canonical_uri(job.source_uri), source.kind, source.num_bytes, rows.num_read, rows.num_skipped,
-                                         tuple(rows.skipped), dict(sorted(source.ignored.items())))  # fmt: skip
+                                         tuple(rows.skipped), dict(sorted(source.ignored.items())), source.signature)  # fmt: skip
             index = Index(rows.image_shape, rows.num_rows, writer.finish(), classes, packed_source, job.settings, _packed_by())
             _delete_leftovers(store, index)
             write_index(store, index)
@@ -112,11 +115,18 @@ def _already_packed(store: ObjectStore, job: PackJob) -> Index | None:
         if (found := getattr(index.options, name)) != wanted:
             option = name.replace("_", "-")
             raise ConfigError(f"{store.uri} holds a data set packed from the same source with {option} {found}, not {wanted}; {_REMEDY}")
-    if index.source.kind not in ("s3", "keras", "synthetic") and (num_bytes := _open(job).num_bytes) != index.source.num_bytes:
-        raise ConfigError(
-            f"{store.uri} was packed from {uri} when that had {index.source.num_bytes:,} bytes; found {num_bytes:,} now: {_REMEDY}"
-        )
+    if index.source.kind not in ("keras", "synthetic") and (change := _change(index.source, _open(job))):
+        raise ConfigError(f"{store.uri} was packed from {uri} {change}: {_REMEDY}")
     return index
+
+
+def _change(packed: PackedSource, now: Source) -> str | None:
+    """How the source differs from the one packed, for a message; None when it does not."""
+    if packed.num_bytes != now.num_bytes:
+        return f"when that had {packed.num_bytes or 0:,} bytes; found {now.num_bytes or 0:,} now"
+    if packed.signature is not None and packed.signature != now.signature:
+        return f"before that was changed: still {packed.num_bytes or 0:,} bytes, but files were written, renamed or replaced since"
+    return None
 
 
 def _delete_leftovers(store: ObjectStore, index: Index) -> None:

@@ -8,14 +8,22 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from job.config.errors import DataError
+from job.sources.signature import signature_of
 from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile, describe_no_image, extension_of, is_image_name, label_of
 
 _READ_ERRORS = (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, ValueError)
+
+
+class _Member(NamedTuple):
+    name: str
+    num_bytes: int
+    load: Callable[[], bytes]
 
 
 class ArchiveSource:
@@ -29,15 +37,16 @@ class ArchiveSource:
         self.uri = str(path)
         self.kind = kind
         self.num_bytes = path.stat().st_size
+        self.signature = signature_of([path])
         self.ignored: Counter[str] = Counter()
 
     def items(self) -> Iterator[ImageFile | ImageBlock]:
         num_images = 0
         members = self._tar_members() if self.kind == "tar" else self._zip_members()
-        for name, num_bytes, data in members:
+        for name, num_bytes, load in members:
             num_images += 1
             shown = name.encode("utf-8", "backslashreplace").decode()
-            yield ImageFile(f"{self._path}!/{shown}", label_of(shown), num_bytes, partial(bytes, data))
+            yield ImageFile(f"{self._path}!/{shown}", label_of(shown), num_bytes, load)
         if not num_images:
             raise DataError(f"{self.uri}: {describe_no_image(self.ignored)}")
 
@@ -47,7 +56,7 @@ class ArchiveSource:
         self.ignored[extension_of(name)] += 1
         return False
 
-    def _tar_members(self) -> Iterator[tuple[str, int, bytes]]:
+    def _tar_members(self) -> Iterator[_Member]:
         try:
             with _decompressed(self._path) as stream:
                 watched = _Watched(stream)
@@ -60,14 +69,15 @@ class ArchiveSource:
                         if file is None:
                             self.ignored["link"] += 1
                         else:
-                            yield member.name.removeprefix("./"), member.size, file.read(MAX_FILE_BYTES + 1)
+                            data = file.read(MAX_FILE_BYTES + 1)
+                            yield _Member(member.name.removeprefix("./"), member.size, partial(bytes, data))
                     watched.check_end(archive.offset)
                 while stream.read(1 << 20):  # to the end, where a compressed file keeps the checksum of all before
                     pass
         except _READ_ERRORS as error:
             raise self._damaged("tar", error) from None
 
-    def _zip_members(self) -> Iterator[tuple[str, int, bytes]]:
+    def _zip_members(self) -> Iterator[_Member]:
         try:
             with zipfile.ZipFile(self._path) as archive:
                 for member in archive.infolist():
@@ -75,8 +85,7 @@ class ArchiveSource:
                         continue
                     if member.flag_bits & 1:
                         raise DataError(f"{self._path}!/{member.filename}: is encrypted; expected a zip file without a password")
-                    with archive.open(member) as file:
-                        yield member.filename, member.file_size, file.read(MAX_FILE_BYTES + 1)
+                    yield _Member(member.filename, member.file_size, _read_member(archive, member))
         except _READ_ERRORS as error:
             raise self._damaged("zip", error) from None
 
@@ -84,6 +93,21 @@ class ArchiveSource:
         return DataError(
             f"{self.uri}: the {kind} archive is damaged or cut short ({error}); expected a whole archive: copy or download it again"
         )
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], bytes]:
+    """What returns the member's bytes, or raises ``DataError``: in a zip each member has a checksum, and one that is damaged harms no other."""
+    try:
+        with archive.open(member) as file:
+            return partial(bytes, file.read(MAX_FILE_BYTES + 1))
+    except _READ_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive's content
+            raise
+        return partial(_refuse, f"is damaged ({error}); expected a whole zip archive: copy or download it again")
+
+
+def _refuse(reason: str) -> bytes:
+    raise DataError(reason)
 
 
 class _Watched(io.BufferedIOBase):

@@ -17,6 +17,7 @@ from job.sources.image import ImagePolicy, decode_image, fit_pixels
 from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile
 
 _TASK_FILES, _TASK_BYTES = 64, 1 << 20
+_TASK_DECODED_BYTES = 8 << 20  # raw pixels that one task makes, where the size is known before: several tasks wait at a time
 
 
 class DecodedFile(NamedTuple):
@@ -66,17 +67,27 @@ def limited(items: Iterator[ImageFile | ImageBlock], limit: int | None) -> Itera
 def _tasks(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, uri: str) -> Iterator[Callable[[], Decoded]]:
     files: list[ImageFile] = []
     num_bytes = 0
+    max_images = None if policy.size is None else max(1, _TASK_DECODED_BYTES // (policy.size[0] * policy.size[1] * 3))
+    max_files = min(_TASK_FILES, max_images or _TASK_FILES)
     for item in items:
         if isinstance(item, ImageBlock):
-            yield partial(_fit_block, item, policy, uri)
+            for part in _parts(item, max_images):
+                yield partial(_fit_block, part, policy, uri)
             continue
         files.append(item)
         num_bytes += item.num_bytes
-        if len(files) == _TASK_FILES or num_bytes >= _TASK_BYTES:
+        if len(files) == max_files or num_bytes >= _TASK_BYTES:
             yield partial(_decode_files, files, policy)
             files, num_bytes = [], 0
     if files:
         yield partial(_decode_files, files, policy)
+
+
+def _parts(block: ImageBlock, max_images: int | None) -> Iterator[ImageBlock]:
+    """A block of small images may be enlarged to gigabytes: it is fitted in parts."""
+    step = max_images or len(block.images)
+    for start in range(0, len(block.images), step):
+        yield ImageBlock(block.images[start : start + step], None if block.labels is None else block.labels[start : start + step])
 
 
 def _decode_files(files: list[ImageFile], policy: ImagePolicy) -> list[DecodedFile]:

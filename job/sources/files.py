@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from job.config.errors import DataError
+from job.sources.signature import Signature
 from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile, describe_no_image, extension_of, is_image_name, label_of
 from job.storage.store import ObjectStore
 
@@ -17,6 +18,7 @@ class _Entry(NamedTuple):
     name: str  # relative path
     path: str
     num_bytes: int
+    changed_ns: int
 
 
 class FolderSource:
@@ -30,12 +32,15 @@ class FolderSource:
         self.ignored: Counter[str] = Counter()
         self.num_images = 0
         self.num_bytes = 0
+        signature = Signature()
         for entry in _walk(str(folder), "", frozenset()):
             if is_image_name(entry.name):
                 self.num_images += 1
                 self.num_bytes += entry.num_bytes
+                signature.add(entry.name, entry.num_bytes, entry.changed_ns)
             else:
                 self.ignored[extension_of(entry.name)] += 1
+        self.signature = signature.hex()
         if not self.num_images:
             raise DataError(f"{self.uri}: {describe_no_image(self.ignored)}")
 
@@ -59,12 +64,15 @@ class StoreSource:
         self.ignored: Counter[str] = Counter()
         self.num_images = 0
         self.num_bytes = 0
+        signature = Signature()
         for found in store.list():
             if is_image_name(found.key):
                 self.num_images += 1
                 self.num_bytes += found.num_bytes
+                signature.add(*found)
             else:
                 self.ignored[extension_of(found.key)] += 1
+        self.signature = signature.hex()
         if not self.num_images:
             raise DataError(f"{self.uri}: {describe_no_image(self.ignored)}")
 
@@ -94,9 +102,9 @@ def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterat
         try:
             found = entry.stat()
         except OSError:  # a link that leads nowhere: it is still reported by name when it claims to be an image
-            yield _Entry(prefix + entry.name, entry.path, 0)
+            yield _Entry(prefix + entry.name, entry.path, 0, 0)
             continue
         if stat.S_ISDIR(found.st_mode):
             yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {here})
         elif stat.S_ISREG(found.st_mode):
-            yield _Entry(prefix + entry.name, entry.path, found.st_size)
+            yield _Entry(prefix + entry.name, entry.path, found.st_size, found.st_mtime_ns)

@@ -15,6 +15,7 @@ class GarmentSource:
 
     kind = "synthetic"
     num_bytes = None
+    signature = None
     class_names = CLASS_NAMES
 
     def __init__(self, num_images: int, seed: int) -> None:

@@ -4,6 +4,7 @@ Layout: bytes 0, 0, a type (8 is uint8), the number of dimensions, then each dim
 Cortes, Burges).
 """
 
+import gzip
 import re
 import struct
 from collections import Counter
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from job.config.errors import ConfigError, DataError
-from job.sources.row_stream import READ_ERRORS, Readable, as_image_shape, open_maybe_gzip, read_blocks
+from job.sources.row_stream import READ_ERRORS, Readable, as_image_shape, check_num_bytes, open_maybe_gzip, read_blocks
+from job.sources.signature import signature_of
 from job.sources.source import ImageBlock, ImageFile, rows_per_block
 
 IDX_MAGIC = b"\0\0\x08"
@@ -29,8 +31,10 @@ class IdxSource:
         self.ignored: Counter[str] = Counter()
         self._path, self._labels_path = path, _labels_beside(path)
         self._shape = as_image_shape(_shape_of(path), str(path))
+        _check_size(path, self._shape)
         self.num_images = self._shape[0]
         self.num_bytes = path.stat().st_size
+        self.signature = signature_of(filter(None, (path, self._labels_path)))
         if self._labels_path:
             self.num_bytes += self._labels_path.stat().st_size
             shape = _shape_of(self._labels_path)
@@ -38,6 +42,7 @@ class IdxSource:
                 raise DataError(
                     f"{self._labels_path}: labels of shape {list(shape)}; expected [{self.num_images}], one for each image of {path.name}"
                 )
+            _check_size(self._labels_path, shape)
 
     def items(self) -> Iterator[ImageFile | ImageBlock]:
         with open_maybe_gzip(self._path) as file:
@@ -56,7 +61,7 @@ class IdxSource:
 
 def find_idx(folder: Path, split: str) -> Path | None:
     """The images file of ``split`` ("train" or "test") when ``folder`` holds IDX files; ``ConfigError`` when it holds only the other split."""
-    found = {match["split"]: path for path in sorted(folder.iterdir()) if (match := _IMAGES_NAME.fullmatch(path.name))}
+    found = {match["split"]: path for path in sorted(folder.iterdir()) if (match := _IMAGES_NAME.fullmatch(path.name)) and path.is_file()}
     if not found:
         return None
     path = found.get("train") if split == "train" else found.get("t10k", found.get("test"))
@@ -85,6 +90,14 @@ def _labels_beside(images: Path) -> Path | None:
 def _shape_of(path: Path) -> tuple[int, ...]:
     with open_maybe_gzip(path) as file:
         return _read_shape(file, path)
+
+
+def _check_size(path: Path, shape: tuple[int, ...]) -> None:
+    """Of a plain file: how much a compressed one holds is known when it has been read."""
+    with open_maybe_gzip(path) as file:
+        if not isinstance(file, gzip.GzipFile):
+            header_bytes = 4 + 4 * len(_read_shape(file, path))
+            check_num_bytes(str(path), shape, path.stat().st_size - header_bytes)
 
 
 def _read_shape(file: Readable, path: Path) -> tuple[int, ...]:

@@ -2,9 +2,11 @@
 
 import os
 import socket
+from typing import Any
 
 from job.config.errors import ConfigError, DataError
 from job.sources.numpy_arrays import ArraySource
+from job.telemetry.quiet import quiet_stderr
 
 _FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -19,12 +21,19 @@ def open_keras(name: str, split: str) -> ArraySource:
         raise ConfigError(f"keras:{name}: unknown data set; expected one of {', '.join(f'keras:{known}' for known in _CLASS_NAMES)}")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with quiet_stderr():
+        train, test = _load(name)
+    images, labels = train if split == "train" else test
+    return ArraySource(f"keras:{name}", "keras", images, labels, _CLASS_NAMES[name])
+
+
+def _load(name: str) -> Any:
     import keras
 
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_STALLED_SECONDS)  # Keras sets none, and a network that drops packets would stall the job for ever
     try:
-        train, test = getattr(keras.datasets, name).load_data()
+        return getattr(keras.datasets, name).load_data()
     except Exception as error:  # Keras raises a bare Exception for a failed download
         raise DataError(
             f"keras:{name}: Keras could not load it ({error}). Check the network or proxy, put the files into ~/.keras/datasets by hand, "
@@ -32,5 +41,3 @@ def open_keras(name: str, split: str) -> ArraySource:
         ) from None
     finally:
         socket.setdefaulttimeout(timeout)
-    images, labels = train if split == "train" else test
-    return ArraySource(f"keras:{name}", "keras", images, labels, _CLASS_NAMES[name])

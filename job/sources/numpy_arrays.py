@@ -12,7 +12,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from job.config.errors import DataError
-from job.sources.row_stream import READ_ERRORS, as_image_shape, read_blocks
+from job.sources.row_stream import READ_ERRORS, as_image_shape, check_num_bytes, read_blocks
+from job.sources.signature import signature_of
 from job.sources.source import ImageBlock, ImageFile, rows_per_block
 
 _TRAIN_IMAGES = ("x_train", "train_images", "images", "x", "data", "arr_0")
@@ -24,6 +25,7 @@ class ArraySource:
     """Images in memory, uint8 ``[N, H, W]`` or ``[N, H, W, C]``, with labels ``[N]`` or ``[N, 1]`` where there are any."""
 
     num_bytes = None
+    signature = None
 
     def __init__(
         self, uri: str, kind: str, images: NDArray[np.uint8], labels: NDArray[Any] | None, class_names: tuple[str, ...] | None = None
@@ -52,6 +54,7 @@ class NumpySource:
         self.kind = path.suffix.lower().removeprefix(".")
         self.ignored: Counter[str] = Counter()
         self.num_bytes = path.stat().st_size
+        self.signature = signature_of([path])
         self._path = path
         self._member: str | None = None
         self._labels: NDArray[Any] | None = None
@@ -60,10 +63,11 @@ class NumpySource:
                 label_key = self._find_arrays(split)
             with self._open() as file:
                 self._shape = as_image_shape(_read_header(file, self.uri), self.uri)
+                check_num_bytes(self.uri, self._shape, self._member_bytes() - file.tell())
             if self.kind == "npz" and label_key is not None:
                 with np.load(path, allow_pickle=False) as arrays:
                     self._labels = _check_labels(arrays[label_key], self._shape[0], self.uri)
-        except (*READ_ERRORS, ValueError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile) as error:
+        except (*READ_ERRORS, ValueError, SyntaxError, MemoryError, tokenize.TokenError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{path}: cannot be read as NumPy arrays ({error}); expected uint8 images, saved without pickled objects"
             ) from None
@@ -89,6 +93,13 @@ class NumpySource:
             raise DataError(f"{self.uri}: holds the arrays {', '.join(found) or '(none)'}; expected images named {', '.join(image_keys)}")
         self._member = f"{image_key}.npy"
         return next((key for key in label_keys if key in found), None)
+
+    def _member_bytes(self) -> int:
+        """Size of the array's file, header included."""
+        if self._member is None:
+            return self.num_bytes
+        with zipfile.ZipFile(self._path) as archive:
+            return archive.getinfo(self._member).file_size
 
     def _open(self) -> IO[bytes]:
         if self._member is None:

@@ -36,7 +36,14 @@ def open_source(uri: str, storage: StorageSpec | None = None, split: str | None 
 
 
 def canonical_uri(uri: str) -> str:
-    """``uri`` as the index keeps it: paths absolute, so that the same source is known again from another folder."""
+    """``uri`` as the index keeps it: paths absolute, so that the same source is known again from another folder.
+
+    ``ConfigError`` for a URI that is empty or of a file without an absolute path: an unset shell variable would mean the current folder.
+    """
+    if not uri.strip():
+        raise ConfigError(f"SOURCE is empty; expected {_ACCEPTED} (is a shell variable unset?)")
+    if uri.startswith("file://") and not uri.startswith("file:///"):
+        raise ConfigError(f"{uri}: a file URI needs an absolute path; expected file:///folder (three slashes)")
     if uri.startswith(("keras:", "synthetic:")) or ("://" in uri and not uri.startswith("file://")):
         return uri
     return str(Path(uri.removeprefix("file://")).resolve())
@@ -52,15 +59,17 @@ def _open(uri: str, storage: StorageSpec | None, split: str, seed: int) -> Sourc
     if "://" in uri and not uri.startswith("file://"):
         return StoreSource(open_store(uri, storage))
     path = Path(canonical_uri(uri))
-    if path.is_dir():
-        idx = find_idx(path, split)
-        return IdxSource(idx) if idx else FolderSource(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder; expected {_ACCEPTED}")
     try:
+        if path.is_dir():
+            idx = find_idx(path, split)
+            return IdxSource(idx) if idx else FolderSource(path)
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder; expected {_ACCEPTED}")
+        if not path.is_file():  # a pipe would be waited for, a device read for ever
+            raise DataError(f"{path}: is a pipe, a socket or a device; expected {_ACCEPTED}")
         return _open_file(path, split)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); expected a file that this user may read") from None
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); expected a file or folder that this user may read") from None
 
 
 def _open_file(path: Path, split: str) -> Source:

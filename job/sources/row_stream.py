@@ -5,6 +5,7 @@ A stream and not a memory map: the pages of a map count as this process's memory
 
 import gzip
 import io
+import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from job.config.errors import DataError
 from job.sources.source import rows_per_block
 
+MAX_ROW_BYTES = 256 << 20  # one raw image: about as many pixels as Pillow takes from a file
 READ_ERRORS = (OSError, EOFError, zlib.error)  # of files that may be compressed
 
 
@@ -34,12 +36,22 @@ def open_maybe_gzip(path: Path) -> io.BufferedIOBase:
 
 
 def as_image_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int, int]:
-    """``[N, H, W]`` or ``[N, H, W, C]`` as ``(N, H, W, C)``; ``DataError`` for anything that holds no grey or RGB images."""
+    """``[N, H, W]`` or ``[N, H, W, C]`` as ``(N, H, W, C)``; ``DataError`` for anything that holds no grey or RGB images, or absurd ones."""
     if len(shape) == 3:
         shape = (*shape, 1)
-    if len(shape) != 4 or shape[3] not in (1, 3) or 0 in shape:
+    if len(shape) != 4 or shape[3] not in (1, 3) or min(shape) < 1:
         raise DataError(f"{where}: values of shape {list(shape)}; expected images [N, H, W] or [N, H, W, 1 or 3]")
+    if (row_bytes := math.prod(shape[1:])) > MAX_ROW_BYTES:
+        raise DataError(f"{where}: values of shape {list(shape)}, {row_bytes:,} bytes an image; expected at most {MAX_ROW_BYTES:,} bytes")
     return (shape[0], shape[1], shape[2], shape[3])
+
+
+def check_num_bytes(where: str, shape: tuple[int, ...], found: int) -> None:
+    """``DataError`` unless ``found``, the bytes that follow a header, are those of values of ``shape``: before any memory is set aside."""
+    expected = math.prod(shape)
+    if found != expected:
+        problem = f"ends after {found:,} bytes of values" if found < expected else "goes on after its last value"
+        raise DataError(f"{where}: {problem}; {_expected(shape)}")
 
 
 def read_blocks(file: Readable, where: str, shape: tuple[int, ...], num_rows: int | None = None) -> Iterator[NDArray[np.uint8]]:
@@ -47,9 +59,9 @@ def read_blocks(file: Readable, where: str, shape: tuple[int, ...], num_rows: in
 
     ``DataError`` when the file is cut short, damaged or goes on.
     """
-    row_bytes = int(np.prod(shape[1:], dtype=np.int64))
+    row_bytes = math.prod(shape[1:])
     num_rows = num_rows or rows_per_block(row_bytes)
-    expected = f"expected {shape[0] * row_bytes:,} bytes of values for shape {list(shape)}: copy, download or save it again"
+    expected = _expected(shape)
     for start in range(0, shape[0], num_rows):
         count = min(num_rows, shape[0] - start)
         try:
@@ -65,3 +77,7 @@ def read_blocks(file: Readable, where: str, shape: tuple[int, ...], num_rows: in
         raise DataError(f"{where}: is damaged ({error}); {expected}") from None
     if rest:
         raise DataError(f"{where}: goes on after its last value; {expected}")
+
+
+def _expected(shape: tuple[int, ...]) -> str:
+    return f"expected {math.prod(shape):,} bytes of values for shape {list(shape)}: copy, download or save it again"

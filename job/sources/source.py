@@ -53,6 +53,10 @@ class Source(Protocol):
         """Size of the files behind it; None where there are none."""
 
     @property
+    def signature(self) -> str | None:
+        """SHA-256 that changes with the files behind it; None where the URI alone decides what the images are."""
+
+    @property
     def class_names(self) -> tuple[str, ...] | None:
         """Names of the labels 0, 1, ...; None: they are named as they are met."""
 

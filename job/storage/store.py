@@ -65,7 +65,12 @@ class ObjectStore(Protocol):
 
 
 def open_store(uri: str, spec: StorageSpec | None = None) -> ObjectStore:
-    """The store rooted at ``uri``: ``s3://bucket/prefix``, ``file:///folder`` or a path. Opening contacts nothing."""
+    """The store rooted at ``uri``: ``s3://bucket/prefix``, ``file:///folder`` or a path. Opening contacts nothing.
+
+    ``ConfigError`` for any other URI, and for an empty one: a path of no letters is the current folder, which an unset shell variable never meant.
+    """
+    if not uri.strip():
+        raise ConfigError("the URI of a store is empty; expected s3://bucket/prefix, file:///folder or a path (is a shell variable unset?)")
     scheme, separator, rest = uri.partition("://")
     if not separator:
         from job.storage.local import LocalStore
