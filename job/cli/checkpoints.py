@@ -16,7 +16,7 @@ def checkpoints() -> None:
 def list_checkpoints(run: str, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
     """List the committed checkpoints of RUN, newest first."""
     from job.config.errors import StorageError
-    from job.storage.store import open_store
+    from job.storage.uri import open_store
     from job.training.checkpoint import Checkpoints
 
     found = Checkpoints(open_store(run, storage_spec(endpoint_url, region, path_style)))

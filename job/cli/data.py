@@ -116,7 +116,7 @@ def verify(uri: str, endpoint_url: str | None, region: str | None, path_style: b
     """Check size and SHA-256 of every shard of the data set at URI."""
     from job.data.index import read_index
     from job.data.verify import verify as find_damage
-    from job.storage.store import open_store
+    from job.storage.uri import open_store
 
     store = open_store(uri, storage_spec(endpoint_url, region, path_style))
     index = read_index(store)

@@ -36,7 +36,7 @@ def demo(source: str | None, folder: str, steps: int, port: int) -> None:
     """
     from job.cli.train import train_run
     from job.data.index import read_index
-    from job.storage.store import open_store
+    from job.storage.uri import open_store
 
     uri = _pack(source, Path(folder).absolute() / "data")
     index = read_index(open_store(uri))

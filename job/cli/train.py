@@ -70,7 +70,7 @@ def plan_text(checked: "Preflight") -> str:
 
 
 def _where_it_stands(spec: "RunSpec") -> str:
-    from job.storage.store import open_store
+    from job.storage.uri import open_store
     from job.training.checkpoint import Checkpoints
 
     committed = Checkpoints(open_store(spec.uri, spec.storage)).committed()
@@ -79,7 +79,7 @@ def _where_it_stands(spec: "RunSpec") -> str:
 
 
 def _print_results(spec: "RunSpec") -> None:
-    from job.storage.store import open_store
+    from job.storage.uri import open_store
     from job.training.checkpoint import Checkpoints
     from job.training.run_folder import GRIDS, PROGRESS, grid_step
 

@@ -8,7 +8,8 @@ from job.config.errors import DataError
 from job.config.load import to_yaml
 from job.config.spec import RunSpec
 from job.data.index import Index, read_index
-from job.storage.store import ObjectStore, open_store
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
 from job.training.checkpoint import Checkpoints
 from job.training.identity import check_identity, check_images
 from job.training.manifest import Manifest

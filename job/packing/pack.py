@@ -23,7 +23,8 @@ from job.packing.rows import Progress, Rows
 from job.sources.open_source import canonical_uri, open_source
 from job.sources.source import Source
 from job.storage.atomic import remove_leftovers
-from job.storage.store import ObjectStore, open_store
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
 
 _PROBE_KEY = "index.json.packing"
 _REMEDY = "choose another DEST, or delete what is there first"

@@ -14,7 +14,7 @@ from job.sources.idx import IdxSource, find_idx, is_idx
 from job.sources.keras_datasets import open_keras
 from job.sources.numpy_arrays import NumpySource
 from job.sources.source import Source
-from job.storage.store import open_store
+from job.storage.uri import open_store
 
 _ACCEPTED = (
     "a folder, tar or zip of PNG, JPEG, WebP or BMP images, an IDX file or a folder of them, .npy, .npz, s3://bucket/prefix, "

@@ -4,7 +4,7 @@ Knows bytes and keys, never what is in them. A store is rooted at a URI (``file:
 a relative path with ``/`` between its parts. These methods are all that the checkpoint protocol and the shard cache need, and every one of
 them has the same meaning on a folder and on S3: a write is whole or absent, a conditional write has one winner, a listing is sorted by key.
 
-    store = open_store("s3://bucket/runs/one", spec.storage)
+    store: ObjectStore = open_store("s3://bucket/runs/one", spec.storage)    # job.storage.uri
     store.write("run.yaml", b"seed: 0")
 """
 
@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from job.config.errors import ConfigError, StorageError
-from job.config.storage import StorageSpec
+from job.config.errors import StorageError
 
 
 class ObjectMissing(StorageError):
@@ -62,28 +61,3 @@ class ObjectStore(Protocol):
 
     def local_path(self, key: str) -> Path | None:
         """Where the object lies on this machine's disk, for reading in place, or None for a remote store."""
-
-
-def open_store(uri: str, spec: StorageSpec | None = None) -> ObjectStore:
-    """The store rooted at ``uri``: ``s3://bucket/prefix``, ``file:///folder`` or a path. Opening contacts nothing.
-
-    ``ConfigError`` for any other URI, and for an empty one: a path of no letters is the current folder, which an unset shell variable never meant.
-    """
-    if not uri.strip():
-        raise ConfigError("the URI of a store is empty; expected s3://bucket/prefix, file:///folder or a path (is a shell variable unset?)")
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        from job.storage.local import LocalStore
-
-        return LocalStore(Path(uri))
-    if scheme == "file":
-        from job.storage.local import LocalStore
-
-        if not rest.startswith("/"):
-            raise ConfigError(f"{uri}: a file URI needs an absolute path; expected file:///folder (three slashes)")
-        return LocalStore(Path(rest))
-    if scheme == "s3":
-        from job.storage.s3 import S3Store  # boto3 takes most of a second to load
-
-        return S3Store(uri, spec or StorageSpec())
-    raise ConfigError(f"{uri}: unknown scheme {scheme}://; expected s3://bucket/prefix, file:///folder or a path")

@@ -11,7 +11,7 @@ import keras
 from job.config.errors import StorageError
 from job.config.storage import StorageSpec
 from job.storage.scratch import scratch_folder
-from job.storage.store import open_store
+from job.storage.uri import open_store
 from job.training.checkpoint import Checkpoints
 
 CHECKPOINT_URI = re.compile(r"(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?")

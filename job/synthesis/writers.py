@@ -15,7 +15,8 @@ from job.data.index import INDEX_KEY, Index, PackedSource, PackSettings, write_i
 from job.data.shard_writer import DEFAULT_SHARD_BYTES, ShardWriter
 from job.quality.grids import image_grid, png_bytes
 from job.storage.scratch import scratch_folder
-from job.storage.store import ObjectStore, open_store
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
 from job.training.versions import versions
 
 PNG_NAME = re.compile(r"\d{9,}\.png")

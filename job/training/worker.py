@@ -13,7 +13,7 @@ from job.data.index import read_index
 from job.data.order import Order
 from job.data.reader import ShardReader
 from job.gan.networks import build_networks
-from job.storage.store import open_store
+from job.storage.uri import open_store
 from job.training import snapshot
 from job.training.call import build_call
 from job.training.checkpoint import Checkpoints

@@ -15,7 +15,7 @@ from job.cli.data import data
 from job.config.errors import DcganError
 from job.data.index import read_index
 from job.data.reader import ShardReader
-from job.storage.store import open_store
+from job.storage.uri import open_store
 from tests.data.samples import class_files, encoded, idx, numbered, write_folder, write_zip
 from tests.servers.s3 import S3Server
 

@@ -10,7 +10,7 @@ import pytest
 
 from job.config.errors import DataError
 from job.data.index import ImageClass, Index, LabelFile, PackedSource, PackSettings, Shard, SkippedImage, read_index, write_index
-from job.storage.store import open_store
+from job.storage.uri import open_store
 
 INDEX = Index(
     image_shape=(2, 3, 1),

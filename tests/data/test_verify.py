@@ -7,7 +7,7 @@ import pytest
 
 from job.data.index import Index
 from job.data.verify import Damage, verify
-from job.storage.store import open_store
+from job.storage.uri import open_store
 from tests.data.samples import numbered, packed_index
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from job.storage.store import open_store
+from job.storage.uri import open_store
 from job.training.checkpoint import Checkpoints
 from tests.servers.process import server_process
 from tests.servers.prometheus import wait_for

@@ -7,7 +7,7 @@ import pytest
 
 from job.config.load import load_run
 from job.data.index import read_index
-from job.storage.store import open_store
+from job.storage.uri import open_store
 from job.training.checkpoint import Checkpoints
 from job.training.identity import model_identity, order_identity
 from job.training.manifest import Manifest

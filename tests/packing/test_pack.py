@@ -19,7 +19,7 @@ from job.data.verify import verify
 from job.packing.pack import PackJob, pack
 from job.packing.rows import Progress
 from job.packing.scatter import BUCKETS, Scatter
-from job.storage.store import open_store
+from job.storage.uri import open_store
 from tests.data.samples import (
     class_files,
     encoded,

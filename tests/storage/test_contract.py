@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from job.config.errors import StorageError
-from job.storage.store import ObjectMissing, ObjectStore, open_store
+from job.storage.store import ObjectMissing, ObjectStore
+from job.storage.uri import open_store
 from tests.servers.s3 import S3Server
 
 OpenStore = Callable[[str], ObjectStore]

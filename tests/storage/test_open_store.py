@@ -6,7 +6,7 @@ import pytest
 
 from job.config.errors import ConfigError
 from job.config.storage import StorageSpec
-from job.storage.store import open_store
+from job.storage.uri import open_store
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from job.data.reader import ShardReader
 from job.data.verify import verify
 from job.gan.generator import build_generator
 from job.gan.networks import build_networks
-from job.storage.store import open_store
+from job.storage.uri import open_store
 from job.synthesis.images import image_blocks
 from job.synthesis.source import load_generator
 from job.synthesis.writers import MAX_GRID_IMAGES, write_images

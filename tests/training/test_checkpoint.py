@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from job.config.errors import StorageError
-from job.storage.store import ObjectStore, open_store
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
 from job.training.checkpoint import Checkpoints
 from job.training.manifest import BadManifest, Manifest, parse_manifest
 

@@ -10,7 +10,7 @@ from job.config.load import load_run
 from job.config.spec import RunSpec
 from job.data.index import Index, PackSettings, read_index
 from job.packing.pack import PackJob, pack
-from job.storage.store import open_store
+from job.storage.uri import open_store
 from job.training.identity import check_identity, check_images, model_identity, order_identity
 from job.training.manifest import Manifest
 
