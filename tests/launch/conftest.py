@@ -9,7 +9,7 @@ import pytest
 
 from tests.launch.program import environment, run, train_command
 
-STEPS = 900
+STEPS = 1800
 CHECKPOINT_EVERY = 50
 
 
@@ -53,5 +53,5 @@ def undisturbed(garments: Path, tmp_path_factory: pytest.TempPathFactory, ray_fo
 
 def run_command(data: Path, folder: Path, **settings: object) -> list[str]:
     """The command that makes ``undisturbed``, into another folder or with other settings."""
-    plan = {"training__steps": STEPS, "checkpoints__every_steps": CHECKPOINT_EVERY, "checkpoints__keep": 2, "samples__every_steps": 300}
+    plan = {"training__steps": STEPS, "checkpoints__every_steps": CHECKPOINT_EVERY, "checkpoints__keep": 2, "samples__every_steps": 600}
     return train_command(data, folder, **(plan | settings))

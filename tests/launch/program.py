@@ -119,6 +119,9 @@ class Program:
 def started(arguments: Sequence[str], log: Path, env: Mapping[str, str]) -> Iterator[Program]:
     """The program running; at the end, also of a failing test, it is ended and so is every process of its session."""
     command = [sys.executable, "-m", "job", *arguments]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts its background jobs so, and whatever they start would be deaf to Ctrl-C too; a handler of ours is not inherited.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with server_process(command, lambda: True, log, env=env) as process:
         try:
             yield Program(process, log)
