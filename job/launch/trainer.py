@@ -100,8 +100,11 @@ def _worker(config: dict[str, Any]) -> None:
     handler = BoardHandler(board, rank)
     logging.getLogger("dcgan").addHandler(handler)
     topology = Topology(rank, context.get_world_size(), context.get_local_rank(), ray.get(board.begin.remote(rank)))
+    listener = BoardListener(board, rank)
+    if topology.is_chief and topology.restarts:
+        listener.note(f"a worker ended: start {topology.restarts} of at most {spec.workers.max_restarts} again, from the last checkpoint")
     try:
-        worker.run(spec, topology, BoardListener(board, rank))
+        worker.run(spec, topology, listener)
     except DcganError as error:
         ray.get(board.post_error.remote(error))
         raise

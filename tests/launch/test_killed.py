@@ -58,6 +58,7 @@ def test_killed_in_four_ways_and_started_again_it_ends_with_the_same_bits(undist
         assert newest_step(folder) < STEPS, "the kill came too late to show anything"
         assert program.exit_code(300) == 0, program.output
         program.nothing_left()
+        assert "a worker ended: start 1 of at most 3 again, from the last checkpoint" in program.output
 
     assert json.loads((folder / "summary.json").read_text())["restarts"] == 1
     check_same_bits(undisturbed.folder, folder)
