@@ -80,5 +80,5 @@ def _packed(source: str, destination: Path) -> str:
     click.echo(f"demo: packing {source} into {destination}")
     settings = PackSettings(IMAGE_SIZE, None, "crop", 0, DEFAULT_SHARD_BYTES, False, None, None)
     index = pack(PackJob(source, str(destination), settings)).index
-    click.echo(f"demo: {index.num_rows:,} images in {len(index.shards)} shards")
+    click.echo(f"demo: {index.num_rows:,} images, {len(index.shards)} shard{'s' if len(index.shards) > 1 else ''}")
     return str(destination)
