@@ -69,7 +69,7 @@ def measure(arguments: argparse.Namespace) -> None:
         with strategy.scope():
             networks = build_networks(spec)
         calls.append(build_call(spec, strategy, networks))
-        shape = (arguments.steps, spec.replica_batch_size, *spec.model.image_size, spec.model.channels)
+        shape = (1, arguments.steps, spec.replica_batch_size, *spec.model.image_size, spec.model.channels)
         chunks.append(tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8)))
     seconds: list[list[float]] = [[] for _ in specs]
     for round_number in range(arguments.rounds + 1):

@@ -14,7 +14,21 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # A folder of job/ imports only from itself and from folders to its left (docs/architecture.md).
-FOLDERS = ("config", "telemetry", "storage", "gan", "data", "sources", "packing", "quality", "training", "synthesis", "launch", "cli")
+FOLDERS = (
+    "config",
+    "telemetry",
+    "storage",
+    "gan",
+    "data",
+    "streaming",
+    "sources",
+    "packing",
+    "quality",
+    "training",
+    "synthesis",
+    "launch",
+    "cli",
+)
 
 # What is heavy, or would tie a concern to a framework, and the folders that may load it.
 MAY_LOAD = {
@@ -206,7 +220,7 @@ BROKEN: list[tuple[Rule, Tree, str]] = [
     (
         folders_share_the_work,
         {f"job/{folder}/a.py": "x = 1\n" * (1000 if folder == "data" else 200) for folder in FOLDERS},
-        "job/data: 1000 of 3200 lines",
+        "job/data: 1000 of 3400 lines",
     ),
     (modules_say_what_they_are, {"job/gan/model.py": "import keras\n"}, "no docstring"),
     (modules_say_what_they_are, {"job/gan/model.py": "# Copyright\nimport keras\n'''Late.'''\n"}, "no docstring"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from job.cli.options import storage_options, storage_spec
+from job.config.byte_size import EXAMPLES, parse_bytes
 from job.config.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,18 +18,6 @@ if TYPE_CHECKING:
 
 _FITS = ("crop", "pad", "stretch", "exact")
 _MAX_SIDE = 4096  # 48 MiB of raw pixels an image
-_UNITS = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 1 << 10,
-    "MIB": 1 << 20,
-    "GIB": 1 << 30,
-    "TIB": 1 << 40,
-}
 
 
 class ImageSize(click.ParamType[str]):
@@ -51,9 +40,8 @@ class ByteSize(click.ParamType[int]):
     name = "bytes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?I?B?)", str(value).upper())
-        if not match or match[2] not in _UNITS or (num_bytes := int(float(match[1]) * _UNITS[match[2]])) < 1:
-            self.fail(f"{value!r} is not a number of bytes; expected for example 64MiB, 1GB or 67108864", param, ctx)
+        if (num_bytes := parse_bytes(str(value))) is None:
+            self.fail(f"{value!r} is not a number of bytes; expected for example {EXAMPLES}", param, ctx)
         return num_bytes
 
 
@@ -77,7 +65,9 @@ def data() -> None:
     help="Images of another size: crop (short side to size, then the centre), pad (black borders), stretch, or exact (refuse).",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the shuffle (and of synthetic images).")
-@click.option("--shard-bytes", type=ByteSize(), default="64MiB", show_default=True, help="Size of a shard, such as 64MiB or 1GB.")
+@click.option(
+    "--shard-bytes", type=ByteSize(), help="Size of a shard, such as 8MiB. Default: 256KiB to 16MiB, so that there are about 2,000 of them."
+)
 @click.option("--split", type=click.Choice(["train", "test"]), help="Part of an IDX folder, .npz file or Keras data set. Default: train.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of SOURCE.")
 @click.option("--skip-bad", is_flag=True, help="Leave broken images out, count them and list them in index.json, instead of stopping.")

@@ -74,11 +74,10 @@ def _pack(source: str | None, folder: Path) -> str:
 
 def _packed(source: str, destination: Path) -> str:
     from job.data.index import PackSettings
-    from job.data.shard_writer import DEFAULT_SHARD_BYTES
     from job.packing.pack import PackJob, pack
 
     click.echo(f"demo: packing {source} into {destination}")
-    settings = PackSettings(IMAGE_SIZE, None, "crop", 0, DEFAULT_SHARD_BYTES, False, None, None)
+    settings = PackSettings(IMAGE_SIZE)
     index = pack(PackJob(source, str(destination), settings)).index
     click.echo(f"demo: {index.num_rows:,} images, {len(index.shards)} shard{'s' if len(index.shards) > 1 else ''}")
     return str(destination)

@@ -20,6 +20,12 @@ def check_run(spec: RunSpec) -> None:
         f"metrics.port is {spec.metrics.port} for {spec.workers.count} workers, the last at {last_port}; expected at most"
         f" {65536 - spec.workers.count}, or 0 for any free ports",
     )
+    _require(
+        spec.data.fetch_patience_seconds < spec.workers.collective_timeout_seconds,
+        f"data.fetch_patience_seconds is {spec.data.fetch_patience_seconds:g} and workers.collective_timeout_seconds is"
+        f" {spec.workers.collective_timeout_seconds:g}; expected less patience than the timeout, because the other workers wait in a collective"
+        " operation meanwhile",
+    )
     _check_batch(spec)
     _check_model(spec)
     training = spec.training

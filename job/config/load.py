@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from job.config.byte_size import EXAMPLES, parse_bytes
 from job.config.check import check_run
 from job.config.errors import ConfigError
 from job.config.spec import RunSpec
@@ -145,7 +146,7 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
                 raise ConfigError(f"{full_name} is {value!r}; expected a section with keys of its own")
             built[name] = _build(typing.cast(type, hints[name]), value, full_name + ".")
         else:
-            built[name] = _convert(full_name, value, hints[name])
+            built[name] = _convert(full_name, _in_bytes(full_name, value, fields[name].metadata), hints[name])
             _check_limits(full_name, built[name], fields[name].metadata)
     return cls(**built)
 
@@ -169,6 +170,15 @@ def all_keys(cls: type = RunSpec, prefix: str = "") -> list[str]:
         if dataclasses.is_dataclass(hint):
             names += all_keys(typing.cast(type, hint), prefix + name + ".")
     return names
+
+
+def _in_bytes(name: str, value: Any, metadata: Mapping[str, Any]) -> Any:
+    """A size given as text with a unit, as a number; anything else as it is."""
+    if metadata["unit"] != "bytes" or not isinstance(value, str):
+        return value
+    if (num_bytes := parse_bytes(value)) is None:
+        raise ConfigError(f"{name} is {value!r}; expected a number of bytes, for example {EXAMPLES}")
+    return num_bytes
 
 
 def _convert(name: str, value: Any, hint: Any) -> Any:

@@ -16,13 +16,18 @@ class DataSpec:
 
     uri: str = key("", "Where the packed images are (`dcgan-train data pack`): `s3://bucket/prefix`, `file:///folder` or a path. Required.")
     cache_dir: str = key("~/.cache/dcgan-train", "Local folder for shards fetched from a remote store; workers of one node share it.")
-    horizontal_flip: bool = key(False, "Mirror each image with probability one half, drawn anew at every step.")
-    window_rows: int = key(
-        16384,
-        "Rows shuffled together; larger shuffles better and keeps more shards in use at a time. A resumed run must keep it.",
+    cache_bytes: int = key(
+        20 * 10**9,
+        "How much of the disk fetched shards may take, such as `500GB`; the least recently used go first. Less than the data set is enough.",
         minimum=1,
+        unit="bytes",
     )
-    verify: bool = key(True, "Check a local shard's SHA-256 before its first use; fetched shards are always checked.")
+    fetch_ahead_batches: int = key(500, "Shards whose first image is that many global batches away are fetched already.", minimum=0)
+    fetch_patience_seconds: float = key(
+        300.0, "Seconds without a byte from the store, for all repeated requests, before the run gives up.", above=0
+    )
+    horizontal_flip: bool = key(False, "Mirror each image with probability one half, drawn anew at every step.")
+    verify: bool = key(True, "Check the SHA-256 of shards found on the local disk before their first use; fetched ones are always checked.")
 
 
 @dataclass(frozen=True)

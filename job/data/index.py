@@ -18,7 +18,6 @@ from job.storage.store import ObjectMissing, ObjectStore
 
 INDEX_KEY = "index.json"
 FORMAT_VERSION = 1
-DEFAULT_SHARD_BYTES = 64 << 20
 REMEDY = "pack the images again with `dcgan-train data pack SOURCE DEST`"
 
 
@@ -81,7 +80,7 @@ class PackSettings:
     channels: int | None = None  # None: 1 when all images are grey, else 3
     fit: str = "crop"
     seed: int = 0
-    shard_bytes: int = DEFAULT_SHARD_BYTES
+    shard_bytes: int | None = None  # None: by the size of the data set (``shard_writer.shard_bytes_for``)
     skip_bad: bool = False
     limit: int | None = None
     split: str | None = None
@@ -186,7 +185,7 @@ def _parse_options(fields: JsonFields) -> PackSettings:
         channels=fields.optional_integer("channels"),
         fit=fields.text("fit"),
         seed=fields.integer("seed"),
-        shard_bytes=fields.integer("shard_bytes", minimum=1),
+        shard_bytes=fields.optional_integer("shard_bytes", minimum=1),
         skip_bad=fields.boolean("skip_bad"),
         limit=fields.optional_integer("limit"),
         split=fields.optional_text("split"),

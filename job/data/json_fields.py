@@ -38,9 +38,9 @@ class JsonFields:
             raise WrongField(f"{self._at(name)} is {_shown(value)}; expected a whole number{bound}")
         return value
 
-    def optional_integer(self, name: str) -> int | None:
-        """A whole number or null."""
-        return self.integer(name) if self.has(name) else None
+    def optional_integer(self, name: str, minimum: int | None = None) -> int | None:
+        """A whole number, at least ``minimum``, or null."""
+        return self.integer(name, minimum) if self.has(name) else None
 
     def integers(self, name: str, minimum: int) -> list[int]:
         """A list of whole numbers."""

@@ -1,52 +1,60 @@
-"""The order of samples: which row of the data set stands at which place of the run.
+"""The order of samples: which row of which shard stands at which place of the run.
 
-Pure arithmetic. Knows neither shards nor workers, so the same global batches come out however many workers share them, and a run can start at
-any step as if it had done all the steps before. The place is ``position = step * G + slot`` with G the global batch size.
+Pure arithmetic. Knows the sizes of the shards and no workers, so the same global batches come out however many workers share them, and a run can
+start at any step as if it had done all the steps before. The place is ``position = step * G + slot`` with G the global batch size.
 
     epoch, t = divmod(step, num_rows // G)    the last, partial batch of an epoch is left out: other rows in each epoch
 
-Slots 0 ... G-1 are cut into L lanes of g = G / L slots. The rows, rotated by an offset that changes with the epoch, are cut into L contiguous
-regions, one a lane. A lane reads only its own region, window by window, the order of the windows and that of the rows in each window permuted by
-(seed, epoch, lane):
+Slots 0 ... G-1 are cut into L lanes of g = G / L slots. For each epoch the shards are put in an order drawn by (seed, epoch); the rows of all of them
+in that order, begun at a row drawn likewise, are cut into L regions of equal length, one a lane. A lane reads its region shard by shard, and the rows
+of each shard in an order drawn by (seed, epoch, lane, place):
 
-    row at (t, slot) = region[lane][sequence[lane][t * g + slot % g]],  lane = slot // g
+    row at (t, slot) = sequence[lane][t * g + slot % g],  lane = slot // g
 
-Lanes let a worker that takes a run of slots download only its part of the shards; windows keep the rows it needs next close together. Shards
-are shuffled once when packed, so a region is a fair sample of all images.
+So a batch has rows from L shards, a worker that takes a run of slots downloads only the shards of its lanes, and however large the data set is, a
+lane has one shard in use at a time. A shard that two neighbouring lanes share is read by both at the same time, because even lanes read their
+region forwards and odd ones backwards.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from job.config.errors import ConfigError, DataError
-from job.data.permutation import fold, permutation
+from job.data.permutation import fold, hash_range, permutation
 
+ORDER_VERSION = 2  # another number: other rows at the same positions
 MAX_LANES = 48  # divisible by 1, 2, 3, 4, 6, 8, 12, 16, 24: whole lanes for the usual numbers of workers
-_ROTATION, _WINDOWS, _ROWS = 1, 2, 3  # streams of the hash that must not meet
+MAX_WINDOW_ROWS = 16384  # rows of one shard permuted together; the rest of a larger shard follows in further windows
+_ROTATION, _SHARDS, _ROWS = 1, 2, 3  # streams of the hash that must not meet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity: it is the key of the caches below, and its tuple may be long
 class Order:
-    """One order over ``num_rows`` rows, in global batches; ``DataError`` when there are fewer rows than one batch."""
+    """One order over shards of ``shard_rows`` rows, in global batches; ``DataError`` when there are fewer rows than one batch."""
 
-    num_rows: int
+    shard_rows: tuple[int, ...]
     global_batch_size: int
     seed: int
-    window_rows: int = 16384
 
     def __post_init__(self) -> None:
-        if self.global_batch_size < 1 or self.window_rows < 1:
-            found = f"global_batch_size {self.global_batch_size}, window_rows {self.window_rows}"
-            raise ConfigError(f"the order of samples was given {found}; expected at least 1 of each")
+        if self.global_batch_size < 1:
+            raise ConfigError(f"the order of samples was given global_batch_size {self.global_batch_size}; expected at least 1")
         if self.num_rows < self.global_batch_size:
             raise DataError(
                 f"{self.num_rows} images, fewer than one global batch of {self.global_batch_size}: "
                 f"pack more images or set training.global_batch_size to at most {self.num_rows}"
             )
+
+    @cached_property
+    def num_rows(self) -> int:
+        """Rows of all shards."""
+        return sum(self.shard_rows)
 
     @cached_property
     def steps_per_epoch(self) -> int:
@@ -58,77 +66,175 @@ class Order:
         """The largest divisor of the global batch size that is at most 48."""
         return max(lanes for lanes in range(1, MAX_LANES + 1) if self.global_batch_size % lanes == 0)
 
+    @cached_property
+    def lane_slots(self) -> int:
+        """Slots of each global batch that one lane fills."""
+        return self.global_batch_size // self.num_lanes
 
-class WorkerSlots(NamedTuple):
-    """The slots of each global batch that one worker takes."""
+    @cached_property
+    def block_windows(self) -> int:
+        """Windows of a lane whose rows are put in order together: as many as are sure to stay within ``MAX_WINDOW_ROWS``."""
+        return max(1, MAX_WINDOW_ROWS // max(self.shard_rows))
 
-    first_slot: int
-    num_slots: int
+    @cached_property
+    def first_rows(self) -> NDArray[np.int64]:
+        """Where each shard starts in the data set: int64 ``[num_shards]``."""
+        return np.cumsum([0, *self.shard_rows[:-1]], dtype=np.int64)
 
 
-def worker_slots(order: Order, worker: int, num_workers: int) -> WorkerSlots:
+class Slots(NamedTuple):
+    """A run of slots of every global batch: what one worker takes."""
+
+    first: int
+    size: int
+
+
+class Run(NamedTuple):
+    """Rows of one shard that are neighbours in a chunk: ``chunk[strip, start : start + len(rows)]`` (see ``runs_at``)."""
+
+    strip: int
+    start: int
+    shard: int
+    rows: NDArray[np.int32]  # counted within the shard
+
+
+class Need(NamedTuple):
+    """A lane reads rows of ``shard`` at some of the steps ``first_step ... stop_step - 1``."""
+
+    first_step: int
+    stop_step: int
+    shard: int
+
+
+def worker_slots(order: Order, worker: int, num_workers: int) -> Slots:
     """Slots ``[worker * G / N, (worker + 1) * G / N)``; ``ConfigError`` when the global batch cannot be shared evenly."""
     if order.global_batch_size % num_workers:
         raise ConfigError(f"training.global_batch_size is {order.global_batch_size}; expected a multiple of the {num_workers} workers")
-    num_slots = order.global_batch_size // num_workers
-    return WorkerSlots(worker * num_slots, num_slots)
+    count = order.global_batch_size // num_workers
+    return Slots(worker * count, count)
 
 
-def rows_at(order: Order, first_step: int, num_steps: int, first_slot: int = 0, num_slots: int | None = None) -> NDArray[np.int64]:
-    """Rows of slots ``first_slot ...`` (default: all) at steps ``first_step ...``, across epochs: int64 ``[num_steps, num_slots]``."""
-    num_slots = order.global_batch_size - first_slot if num_slots is None else num_slots
-    rows = np.empty((num_steps, num_slots), np.int64)
-    done = 0
-    while done < num_steps:
-        epoch, t = divmod(first_step + done, order.steps_per_epoch)
-        count = min(num_steps - done, order.steps_per_epoch - t)
-        _fill_epoch(rows[done : done + count], order, epoch, t, first_slot)
-        done += count
-    return rows
+def strip_slots(order: Order, slots: Slots) -> int:
+    """Slots of one strip: the widest equal parts of ``slots`` that each lie within one lane. A lane is one strip where whole lanes are taken."""
+    return gcd(order.lane_slots, slots.first, slots.size)
 
 
-def _fill_epoch(rows: NDArray[np.int64], order: Order, epoch: int, t: int, first_slot: int) -> None:
-    """Write the rows of steps ``t ...`` of one epoch into ``rows`` ``[steps, slots]``, lane by lane."""
-    num_steps, num_slots = rows.shape
-    lane_slots = order.global_batch_size // order.num_lanes
-    stop_slot = first_slot + num_slots
-    for lane in range(first_slot // lane_slots, -(-stop_slot // lane_slots)):
-        from_slot, to_slot = max(first_slot, lane * lane_slots), min(stop_slot, (lane + 1) * lane_slots)
-        sequence = _lane_slice(order, epoch, lane, t * lane_slots, (t + num_steps) * lane_slots).reshape(num_steps, lane_slots)
-        rows[:, from_slot - first_slot : to_slot - first_slot] = sequence[:, from_slot - lane * lane_slots : to_slot - lane * lane_slots]
+def rows_at(order: Order, first_step: int, num_steps: int, slots: Slots | None = None) -> NDArray[np.int64]:
+    """Rows of the data set at ``slots`` (default: all) of steps ``first_step ...``, across epochs: int64 ``[num_steps, slots.size]``."""
+    slots = slots or Slots(0, order.global_batch_size)
+    width = strip_slots(order, slots)
+    rows = np.empty((slots.size // width, num_steps * width), np.int64)
+    for run in runs_at(order, first_step, num_steps, slots):
+        rows[run.strip, run.start : run.start + len(run.rows)] = run.rows + order.first_rows[run.shard]
+    return rows.reshape(slots.size // width, num_steps, width).swapaxes(0, 1).reshape(num_steps, slots.size)
 
 
-def _lane_slice(order: Order, epoch: int, lane: int, start: int, stop: int) -> NDArray[np.int64]:
-    """Elements ``start ... stop - 1`` of one lane's sequence of rows in one epoch."""
-    plan = _lane_plan(order, epoch, lane)
-    parts = []
-    for place in range(int(np.searchsorted(plan.ends, start, side="right")), len(plan.ends)):
-        begin = int(plan.ends[place - 1]) if place else 0
-        if begin >= stop:
-            break
-        window = int(plan.windows[place])
-        inside = _window_rows(order, epoch, lane, window, int(plan.ends[place]) - begin)
-        parts.append(inside[max(start - begin, 0) : stop - begin].astype(np.int64) + (plan.first_row + window * order.window_rows))
-    return np.concatenate(parts) % order.num_rows
+def runs_at(order: Order, first_step: int, num_steps: int, slots: Slots) -> Iterator[Run]:
+    """The same rows as runs within shards, strip by strip: a strip holds ``num_steps * strip_slots`` rows, step by step."""
+    width = strip_slots(order, slots)
+    for strip in range(slots.size // width):
+        lane, offset = divmod(slots.first + strip * width, order.lane_slots)
+        done = 0
+        while done < num_steps:
+            epoch, t = divmod(first_step + done, order.steps_per_epoch)
+            count = min(num_steps - done, order.steps_per_epoch - t)
+            start = done * width
+            for shard, rows in _lane_slice(order, epoch, lane, t, count, offset, width):
+                yield Run(strip, start, shard, rows)
+                start += len(rows)
+            done += count
+
+
+def needs(order: Order, slots: Slots, first_step: int, stop_step: int) -> Iterator[Need]:
+    """Which shards ``slots`` read from ``first_step`` on, and when, in the order in which they are first read."""
+    lanes = range(slots.first // order.lane_slots, -(-(slots.first + slots.size) // order.lane_slots))
+    step = first_step
+    while step < stop_step:
+        epoch = step // order.steps_per_epoch
+        begin, end = epoch * order.steps_per_epoch, min((epoch + 1) * order.steps_per_epoch, stop_step)
+        found = []
+        for lane in lanes:
+            plan = _lane_plan(order, epoch, lane)
+            stops = begin - -plan.ends // order.lane_slots  # the step after the last row: the place divided, rounded up
+            starts = begin + np.concatenate(([0], plan.ends[:-1])) // order.lane_slots
+            for shard, start, stop in zip(plan.shards.tolist(), starts.tolist(), stops.tolist(), strict=True):
+                if start < end and stop > step:
+                    found.append(Need(max(start, step), min(stop, end), shard))
+        yield from sorted(found)
+        step = end
+
+
+def _lane_slice(
+    order: Order, epoch: int, lane: int, t: int, num_steps: int, offset: int, width: int
+) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    """(shard, rows within it) of slots ``offset ... offset + width - 1`` of a lane, at steps ``t ...`` of one epoch."""
+    plan, lane_slots = _lane_plan(order, epoch, lane), order.lane_slots
+    start, stop = t * lane_slots, (t + num_steps) * lane_slots
+    place = int(np.searchsorted(plan.ends, start, side="right"))
+    while start < stop:
+        end = min(int(plan.ends[place]), stop)
+        block = place // order.block_windows
+        begin = int(plan.ends[block * order.block_windows - 1]) if block else 0
+        rows = _block_rows(order, epoch, lane, block)[start - begin : end - begin]
+        if width < lane_slots:
+            slot = np.arange(start, end) % lane_slots
+            rows = rows[(slot >= offset) & (slot < offset + width)]
+        if len(rows):
+            yield int(plan.shards[place]), rows
+        start, place = end, place + 1
+
+
+class _EpochPlan(NamedTuple):
+    shards: NDArray[np.int64]  # in the epoch's order
+    ends: NDArray[np.int64]  # where each of them ends in the epoch's rows
+    rotation: int  # the row at which the first region begins
 
 
 class _LanePlan(NamedTuple):
-    first_row: int  # of the rotated region; rows are counted on from here modulo num_rows
-    windows: NDArray[np.int64]  # in the order in which they are read
-    ends: NDArray[np.int64]  # where each of them ends in the lane's sequence
+    """A lane's windows, each of one shard, in the order in which they are read."""
+
+    shards: NDArray[np.int64]
+    first_rows: NDArray[np.int64]  # of the window, within its shard
+    ends: NDArray[np.int64]  # where the window ends in the lane's sequence
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4)
+def _epoch_plan(order: Order, epoch: int) -> _EpochPlan:
+    shards = permutation(fold(order.seed, _SHARDS, epoch), len(order.shard_rows))
+    ends = np.cumsum(np.array(order.shard_rows, np.int64)[shards])
+    return _EpochPlan(shards, ends, fold(order.seed, _ROTATION, epoch) % order.num_rows)
+
+
+@lru_cache(maxsize=4 * MAX_LANES)
 def _lane_plan(order: Order, epoch: int, lane: int) -> _LanePlan:
-    quotient, remainder = divmod(order.num_rows, order.num_lanes)
-    region_rows = quotient + (lane < remainder)
-    rotation = fold(order.seed, _ROTATION, epoch) % (quotient + 1)
-    num_windows = -(-region_rows // order.window_rows)
-    windows = permutation(fold(order.seed, _WINDOWS, epoch, lane), num_windows)
-    sizes = np.minimum(region_rows - windows * order.window_rows, order.window_rows)
-    return _LanePlan(rotation + lane * quotient + min(lane, remainder), windows, np.cumsum(sizes))
+    region_rows = order.num_rows // order.num_lanes
+    plan = _epoch_plan(order, epoch)
+    begin = (plan.rotation + lane * region_rows) % order.num_rows
+    windows: list[tuple[int, int, int]] = []  # shard, first row within it, rows
+    while region_rows:
+        place = int(np.searchsorted(plan.ends, begin, side="right"))
+        shard, end = int(plan.shards[place]), int(plan.ends[place])
+        size = min(end - begin, region_rows, MAX_WINDOW_ROWS)
+        windows.append((shard, begin - (end - order.shard_rows[shard]), size))
+        begin = (begin + size) % order.num_rows
+        region_rows -= size
+    if lane % 2:
+        windows.reverse()
+    shards, first_rows, sizes = np.array(windows, np.int64).T
+    return _LanePlan(shards, first_rows, np.cumsum(sizes))
 
 
-@lru_cache(maxsize=4 * MAX_LANES)  # the window in use and the next one of every lane, twice; 64 KiB each at the default size
-def _window_rows(order: Order, epoch: int, lane: int, window: int, num_rows: int) -> NDArray[np.int32]:
-    return permutation(fold(order.seed, _ROWS, epoch, lane, window), num_rows).astype(np.int32)
+@lru_cache(maxsize=4 * MAX_LANES)  # the block in use and the next one of every lane, twice; at most 64 KiB each
+def _block_rows(order: Order, epoch: int, lane: int, block: int) -> NDArray[np.int32]:
+    """The rows, within their shards, of a block of windows: each window's own, in an order drawn for it. One sort a block, for speed."""
+    plan = _lane_plan(order, epoch, lane)
+    windows = slice(block * order.block_windows, (block + 1) * order.block_windows)
+    sizes = np.diff(plan.ends[windows], prepend=plan.ends[windows.start - 1] if block else 0)
+    window = np.repeat(np.arange(len(sizes)), sizes)
+    in_window = np.arange(len(window)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rows = in_window + np.repeat(plan.first_rows[windows], sizes)
+    drawn = hash_range(fold(order.seed, _ROWS, epoch, lane, block), 0, len(window))
+    # Sorted by window, and by the drawn number within it. A window has fewer than 2**15 rows, so equal upper 48 bits are rare and harmless.
+    by_window = np.argsort((window.astype(np.uint64) << np.uint64(48)) | (drawn >> np.uint64(16)), kind="stable")
+    in_order: NDArray[np.int32] = rows[by_window].astype(np.int32)
+    return in_order

@@ -1,15 +1,17 @@
 """``data verify``: is every shard of a data set there, of the right size and with the right hash?"""
 
 import hashlib
+import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
+from job.config.errors import DataError
 from job.data.index import Index
 from job.storage.store import ObjectMissing, ObjectStore
 
 _PIECE_BYTES = 8 << 20
 _LABEL_BYTES = 4
+_HASHED_BYTES = 1 << 20  # at a time: stays in the processor's cache
 
 
 class Damage(NamedTuple):
@@ -32,10 +34,19 @@ def verify(store: ObjectStore, index: Index, on_progress: Callable[[int], None] 
     return damaged
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256, in hex, of a local file; raises ``OSError``."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def damaged(store: ObjectStore, name: str, problem: str) -> DataError:
+    """The error for a file of the data set at ``store`` that cannot be used."""
+    uri = store.uri.rstrip("/")
+    return DataError(f"{uri}/{name}: {problem}: run `dcgan-train data verify {uri}`, then copy the data set again or pack it anew")
+
+
+def descriptor_sha256(descriptor: int) -> str:
+    """The SHA-256, in hex, of a whole open file, whose position stays as it is; raises ``OSError``."""
+    digest, place = hashlib.sha256(), 0
+    while piece := os.pread(descriptor, _HASHED_BYTES, place):
+        digest.update(piece)
+        place += len(piece)
+    return digest.hexdigest()
 
 
 def _files(index: Index) -> list[tuple[str, int, str]]:

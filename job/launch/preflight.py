@@ -8,8 +8,10 @@ from job.config.errors import DataError
 from job.config.load import to_yaml
 from job.config.spec import RunSpec
 from job.data.index import Index, read_index
+from job.data.order import Order, worker_slots
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
+from job.streaming.budget import check_budget
 from job.training.checkpoint import Checkpoints
 from job.training.identity import check_identity, check_images
 from job.training.manifest import Manifest
@@ -37,6 +39,10 @@ def check(spec: RunSpec) -> Preflight:
     index = read_index(data_store)
     check_images(spec, index)
     _check_shards(data_store, index)
+    if data_store.local_path(index.shards[0].name) is None:
+        order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
+        slots = worker_slots(order, 0, spec.workers.count)
+        check_budget(spec.data.cache_bytes, order, index, slots, spec.training.steps_per_call)
     store = open_store(spec.uri, spec.storage)
     resumed = next(iter(Checkpoints(store).committed()), None)
     if resumed:

@@ -99,7 +99,8 @@ def _worker(config: dict[str, Any]) -> None:
     logs.configure(rank=rank, run=run_name(spec), as_json=True)
     handler = BoardHandler(board, rank)
     logging.getLogger("dcgan").addHandler(handler)
-    topology = Topology(rank, context.get_world_size(), context.get_local_rank(), ray.get(board.begin.remote(rank)))
+    restarts = ray.get(board.begin.remote(rank))
+    topology = Topology(rank, context.get_world_size(), context.get_local_rank(), restarts, context.get_local_world_size())
     listener = BoardListener(board, rank)
     if topology.is_chief and topology.restarts:
         listener.note(f"a worker ended: start {topology.restarts} of at most {spec.workers.max_restarts} again, from the last checkpoint")

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
+from math import prod
 from pathlib import Path
 
 from job.config.errors import ConfigError, DataError, StorageError
 from job.config.storage import StorageSpec
 from job.data.index import INDEX_KEY, Index, PackedSource, PackSettings, read_index, write_index
-from job.data.shard_writer import SHARD_NAME, ShardWriter
+from job.data.shard_writer import SHARD_NAME, ShardWriter, shard_bytes_for
 from job.packing.rows import Progress, Rows
 from job.sources.open_source import canonical_uri, open_source
 from job.sources.source import Source
@@ -80,7 +81,8 @@ def _pack_rows(store: ObjectStore, source: Source, job: PackJob, folder: Path, o
     try:
         rows.read(job.workers)
         classes = rows.classes.classes()
-        writer = ShardWriter(store, rows.image_shape, folder, job.settings.shard_bytes, has_labels=classes is not None)
+        shard_bytes = job.settings.shard_bytes or shard_bytes_for(rows.num_rows * prod(rows.image_shape))
+        writer = ShardWriter(store, rows.image_shape, folder, shard_bytes, has_labels=classes is not None)
         try:
             for images, labels in rows.shuffled():
                 writer.append(images, labels)

@@ -11,7 +11,7 @@ A listing is in key order because S3 answers so (UTF-8 bytes); a write is whole 
 import io
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ from typing import Any
 from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
 from job.storage import os_errors, s3_errors
-from job.storage.atomic import whole_file
 from job.storage.keys import checked_key
-from job.storage.s3_client import PART_BYTES, client_for, endpoint_of, transfer_manager
-from job.storage.store import ObjectInfo, ObjectMissing
+from job.storage.s3_client import PART_BYTES, client_for, endpoint_of, forget_client, transfer_manager
+from job.storage.store import PIECE_BYTES, Interrupted, ObjectInfo, ObjectMissing
 
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 20.0
@@ -88,22 +87,49 @@ class S3Store:
         return str(written["ETag"]).strip('"')
 
     def upload(self, path: Path, key: str) -> None:
-        with self._told(f"upload {path}", key), transfer_manager(self._client, self._spec) as manager:
-            manager.upload(str(path), self._bucket, self._root + checked_key(self.uri, key)).result()
-
-    def download(self, key: str, path: Path) -> None:
-        with self._told(f"download to {path}", key), whole_file(path) as temporary:
+        with self._told(f"upload {path}", key):
+            if path.stat().st_size < PART_BYTES:  # a manager's threads would cost more than the request
+                with path.open("rb") as file:
+                    self._client.put_object(**self._at(key), Body=file)
+                return
             with transfer_manager(self._client, self._spec) as manager:
-                try:
-                    transfer = manager.download(self._bucket, self._root + checked_key(self.uri, key), str(temporary))
-                    transfer.result()
-                except self._client_error as error:
-                    if not self._says_missing(error):
-                        raise
-                    raise self._missing(key) from None
-            found, expected = temporary.stat().st_size, transfer.meta.size
-            if found != expected:
-                raise StorageError(f"{self.uri}/{key}: downloaded {found} bytes; expected {expected}; try again when nothing writes to it")
+                manager.upload(str(path), self._bucket, self._root + checked_key(self.uri, key)).result()
+
+    def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+        if num_bytes <= 0:
+            return
+        client = None
+        try:
+            with self._told("read", key):
+                client = client_for(self._spec, once=True)
+                self._stream(client, key, start, num_bytes, write)
+        except Interrupted as error:
+            if error.reason == "credentials":
+                forget_client(self._spec, client)  # the next one finds those that have taken their place, if any have
+            raise
+
+    def _stream(self, client: Any, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+        try:
+            answer = client.get_object(**self._at(key), Range=f"bytes={start}-{start + num_bytes - 1}")
+        except self._client_error as error:
+            code = error.response["Error"]["Code"]
+            if code == "InvalidRange":  # it starts at or beyond the object's end
+                return
+            if code != "NoSuchKey":
+                raise
+            raise self._missing(key) from None
+        if start > 0 and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
+            raise StorageError(
+                f"{self.uri}/{key}: asked for bytes from {start} on, the server sent the whole object; expected an S3 server"
+            )
+        body, left = answer["Body"], min(num_bytes, answer["ContentLength"])
+        try:
+            while left > 0:
+                piece = body.read(min(left, PIECE_BYTES))  # an end before the announced length is an exception of botocore's
+                write(piece)
+                left -= len(piece)
+        finally:
+            body.close()  # one that was read to its end has given its connection back already
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         with self._told("list", prefix):
@@ -194,14 +220,13 @@ class S3Store:
     @contextmanager
     def _told(self, action: str, key: str) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError
-        from s3transfer.exceptions import RetriesExceededError
+        from urllib3.exceptions import HTTPError
 
         uri = f"{self.uri}/{key}" if key else self.uri
         try:
             yield
-        except (self._client_error, BotoCoreError, RetriesExceededError, RecursionError) as error:
-            cause = getattr(error, "last_exception", None) or error
+        except (self._client_error, BotoCoreError, HTTPError, RecursionError) as error:
             # Without the chain: a traceback would print what the server echoed before secrets were taken out of it.
-            raise s3_errors.storage_error(uri, action, self._endpoint, cause) from None
+            raise s3_errors.storage_error(uri, action, self._endpoint, error) from None
         except OSError as error:
             raise os_errors.storage_error(uri, action, error) from error

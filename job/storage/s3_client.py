@@ -12,28 +12,37 @@ from job.config.storage import StorageSpec, check_endpoint
 # From this size on a file goes in parts, several at a time; also the size of a part. S3 takes parts of 5 MiB to 5 GiB.
 PART_BYTES = 16 * 1024 * 1024
 
-_clients: dict[tuple[StorageSpec, int], Any] = {}
+_clients: dict[tuple[StorageSpec, int, bool], Any] = {}
 _lock = threading.Lock()
 
 
-def client_for(spec: StorageSpec) -> Any:
-    """The S3 client for ``spec`` and the ``AWS_*`` variables as they are now. Contacts only what hands out credentials."""
+def client_for(spec: StorageSpec, *, once: bool = False) -> Any:
+    """The S3 client for ``spec`` and the ``AWS_*`` variables as they are now. Contacts only what hands out credentials.
+
+    ``once``: it sends each request a single time and adds no checksum of its own, for callers that repeat and verify themselves.
+    """
     environment = hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
     with _lock:
-        if (spec, environment) not in _clients:
-            _clients[spec, environment] = _new_client(spec)
-        return _clients[spec, environment]
+        if (spec, environment, once) not in _clients:
+            _clients[spec, environment, once] = _new_client(spec, once)
+        return _clients[spec, environment, once]
+
+
+def forget_client(spec: StorageSpec, client: Any) -> None:
+    """Make the next ``client_for`` look for credentials anew, unless another thread has brought that about already."""
+    with _lock:
+        for key in [key for key, known in _clients.items() if key[0] == spec and known is client]:
+            del _clients[key]
 
 
 def transfer_manager(client: Any, spec: StorageSpec) -> Any:
-    """Uploads and downloads files in parts; a context manager. Unlike ``client.upload_file`` it raises the server's own error."""
+    """Uploads files in parts; a context manager. Unlike ``client.upload_file`` it raises the server's own error."""
     from boto3.s3.transfer import TransferConfig, create_transfer_manager
 
     config = TransferConfig(
         multipart_threshold=PART_BYTES,
         multipart_chunksize=PART_BYTES,
         max_concurrency=spec.max_connections,
-        num_download_attempts=spec.max_attempts,
         preferred_transfer_client="classic",  # the other one, where installed, ignores our client's endpoint options and retries
     )
     return create_transfer_manager(client, config)
@@ -53,7 +62,7 @@ def endpoint_of(spec: StorageSpec) -> str | None:
     return None
 
 
-def _new_client(spec: StorageSpec) -> Any:
+def _new_client(spec: StorageSpec, once: bool) -> Any:
     import boto3
     from botocore.config import Config
 
@@ -61,13 +70,13 @@ def _new_client(spec: StorageSpec) -> Any:
     style = "auto" if spec.path_style is None else ("path" if spec.path_style else "virtual")
     config = Config(
         s3={"addressing_style": style},
-        retries={"mode": "adaptive", "total_max_attempts": spec.max_attempts},
+        retries={"mode": "standard", "total_max_attempts": 1} if once else {"mode": "adaptive", "total_max_attempts": spec.max_attempts},
         connect_timeout=spec.connect_timeout_seconds,
         read_timeout=spec.read_timeout_seconds,
         max_pool_connections=spec.max_connections,
         tcp_keepalive=True,
         request_checksum_calculation=spec.checksums,
-        response_checksum_validation=spec.checksums,
+        response_checksum_validation="when_required" if once else spec.checksums,
         user_agent_extra="dcgan-train",
     )
     # boto3 alone reads only AWS_DEFAULT_REGION; Kubernetes' identity webhook and the other SDKs set AWS_REGION.

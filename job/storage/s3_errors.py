@@ -3,10 +3,12 @@
 Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. No text here ever holds a secret.
 """
 
+import http.client
 import os
 from typing import NamedTuple
 
 from job.config.errors import StorageError
+from job.storage.store import Interrupted, Reason
 
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 
@@ -61,18 +63,41 @@ _BY_EXCEPTION = {
     "IncompleteReadError": _CUT,
     "ResponseStreamingError": _CUT,
     "FlexibleChecksumError": _CUT,
-    "RetriesExceededError": _CUT,
     "ResponseParserError": _NOT_S3,
     # botocore asks for the bucket's region after each 301, also when that question is answered by a 301 (botocore 1.44).
     "RecursionError": _Meaning("{endpoint} redirects every request", "check http or https in storage.endpoint_url, and storage.region"),
     "HTTPClientError": _UNREACHABLE,
+    "HTTPError": _UNREACHABLE,
     "ConnectionError": _UNREACHABLE,
     "ParamValidationError": _Meaning("boto3 refuses the request", "check the bucket's name and the key"),
 }
 
+# What may pass, by the server's code, by its status, and by the exception's class and ancestors.
+_REASON_CODES: dict[Reason, str] = {
+    "throttled": "SlowDown ServiceUnavailable Throttling ThrottlingException RequestLimitExceeded 429 503",
+    "server_error": "InternalError 500 502 504",
+    "timeout": "RequestTimeout",
+    "credentials": "InvalidAccessKeyId InvalidToken ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
+}
+_REASON_BY_CODE = {code: reason for reason, codes in _REASON_CODES.items() for code in codes.split()}
+_REASON_BY_EXCEPTION: dict[str, Reason] = {
+    "NoCredentialsError": "credentials",
+    "CredentialRetrievalError": "credentials",
+    "ReadTimeoutError": "timeout",
+    "ConnectTimeoutError": "timeout",
+    "IncompleteReadError": "truncated",
+    "ResponseParserError": "server_error",
+    "HTTPClientError": "connection",
+    "ConnectionError": "connection",
+    "HTTPError": "connection",  # urllib3's, which botocore lets through while a body is read
+}
+
 
 def storage_error(uri: str, action: str, endpoint: str | None, error: Exception) -> StorageError:
-    """The error for an ``action`` ("read", "list", ...) at ``uri`` that ended in an exception of botocore or s3transfer."""
+    """The error for an ``action`` ("read", "list", ...) at ``uri`` that ended in an exception of botocore, s3transfer or urllib3.
+
+    ``Interrupted`` where repeating may help.
+    """
     response = getattr(error, "response", None)
     told = response.get("Error", {}) if isinstance(response, dict) else {}
     status = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
@@ -84,7 +109,18 @@ def storage_error(uri: str, action: str, endpoint: str | None, error: Exception)
     region = told.get("Region") or status.get("HTTPHeaders", {}).get("x-amz-bucket-region") or "the bucket's region"
     words = {"bucket": uri.removeprefix("s3://").split("/")[0], "endpoint": endpoint or "Amazon S3", "region": region}
     text = f"{uri}: cannot {action}: {meaning.cause.format(**words)} ({said}); {meaning.remedy.format(**words)}"
-    return StorageError(_without_secrets(" ".join(text.split())))
+    text = _without_secrets(" ".join(text.split()))
+    reason = _REASON_BY_CODE.get(code) or _REASON_BY_CODE.get(str(status.get("HTTPStatusCode", ""))) or _reason_of(error)
+    return Interrupted(text, reason) if reason else StorageError(text)
+
+
+def _reason_of(error: BaseException) -> Reason | None:
+    """By class; a ``ResponseStreamingError`` of botocore wraps what urllib3 said, which wraps what happened."""
+    wrapped = getattr(error, "kwargs", {}).get("error")
+    if any(isinstance(part, http.client.IncompleteRead) for part in getattr(wrapped, "args", ())):
+        return "truncated"
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return next((_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION), None)
 
 
 def _by_exception(error: Exception) -> _Meaning:

@@ -8,15 +8,32 @@ them has the same meaning on a folder and on S3: a write is whole or absent, a c
     store.write("run.yaml", b"seed: 0")
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 from job.config.errors import StorageError
 
 
 class ObjectMissing(StorageError):
     """There is no object at that key."""
+
+
+# Why a read broke off that may succeed when it is repeated: the server asked to slow down, failed, hung up, said nothing for too long, sent less than
+# it announced, or no longer takes credentials that may have been renewed since.
+Reason = Literal["throttled", "server_error", "connection", "timeout", "truncated", "credentials"]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+PIECE_BYTES = 256 * 1024  # of what ``stream`` hands over at a time
+
+
+class Interrupted(StorageError):
+    """A read that broke off and may succeed when it is repeated."""
+
+    def __init__(self, text: str, reason: Reason) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class ObjectInfo(NamedTuple):
@@ -50,8 +67,12 @@ class ObjectStore(Protocol):
     def upload(self, path: Path, key: str) -> None:
         """Put a local file, in parts where it is large, whole or not at all."""
 
-    def download(self, key: str, path: Path) -> None:
-        """Fetch into a local file that appears whole or not at all; ``ObjectMissing`` where there is none."""
+    def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+        """Hand ``num_bytes`` bytes from ``start`` to ``write``, piece by piece in order, in one request; fewer only at the object's end.
+
+        ``Interrupted`` where it broke off and may work again: repeating is left to the caller, who knows how far it came and how long to go on.
+        ``ObjectMissing`` where there is no such object.
+        """
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Every object whose key starts with ``prefix``, in key order."""

@@ -12,7 +12,7 @@ import numpy as np
 from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
 from job.data.index import INDEX_KEY, Index, PackedSource, PackSettings, write_index
-from job.data.shard_writer import DEFAULT_SHARD_BYTES, ShardWriter
+from job.data.shard_writer import ShardWriter, shard_bytes_for
 from job.quality.grids import image_grid, png_bytes
 from job.storage.scratch import scratch_folder
 from job.storage.store import ObjectStore
@@ -101,13 +101,13 @@ def _write_shards(request: Request) -> str:
     with scratch_folder() as folder:
         first = next(request.blocks)
         height, width, channels = first.shape[1:]
-        writer = ShardWriter(store, (height, width, channels), folder, DEFAULT_SHARD_BYTES)
+        writer = ShardWriter(store, (height, width, channels), folder, shard_bytes_for(request.num_images * first[0].size))
         try:
             writer.append(first)
             for block in request.blocks:
                 writer.append(block)
             source = PackedSource(request.origin, "generated", None, request.num_images, 0, (), {})
-            settings = PackSettings(f"{height}x{width}", channels, "exact", 0, DEFAULT_SHARD_BYTES, False, None, None)
+            settings = PackSettings(f"{height}x{width}", channels, "exact")
             shards = writer.finish()
             write_index(
                 store, Index((height, width, channels), request.num_images, shards, None, source, settings, versions()["dcgan-train"])

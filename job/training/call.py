@@ -1,6 +1,6 @@
 """K training steps in one TensorFlow call: the step of each replica, repeated over the global batches of a chunk.
 
-Suffixes: K steps, B images of this worker per step, M metrics.
+Suffixes: S strips, K steps, W slots of a strip, B images of this worker per step, M metrics.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,15 @@ Call = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def build_call(spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networks) -> Call:
-    """``call(chunk uint8 [K, B, H, W, C], first step int64) -> float32 [K, M]``: trains K steps, gives ``METRICS`` of the global batch per step."""
+    """``call(chunk uint8 [S, K, W, H, W, C], first step int64) -> float32 [K, M]``: trains K steps, gives ``METRICS`` of the global batch per step.
+
+    The B images of step k are the W of each strip in turn (``job.streaming.reader``): ``chunk[:, k]``.
+    """
     step = build_step(spec, networks)
     replica_batch = spec.replica_batch_size
     num_local = max(1, spec.workers.gpus)
     worker_batch = replica_batch * num_local
+    image_shape = [*spec.model.image_size, spec.model.channels]
 
     def replica_step(images: tf.Tensor, step_number: tf.Tensor) -> tf.Tensor:
         replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
@@ -35,16 +39,17 @@ def build_call(spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networ
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, local_sums / num_local)
 
     signature = [
-        tf.TensorSpec([None, worker_batch, *spec.model.image_size, spec.model.channels], tf.uint8),
+        tf.TensorSpec([None, None, None, *image_shape], tf.uint8),
         tf.TensorSpec([], tf.int64),
     ]
 
     @tf.function(input_signature=signature)
     def call(chunk: tf.Tensor, first_step: tf.Tensor) -> tf.Tensor:
-        num_steps = tf.shape(chunk)[0]
+        num_steps = tf.shape(chunk)[1]
         metrics = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(METRICS)])
         for k in tf.range(num_steps):
-            shares = strategy.run(replica_step, args=(chunk[k], first_step + tf.cast(k, tf.int64)))
+            images = tf.reshape(chunk[:, k], [worker_batch, *image_shape])
+            shares = strategy.run(replica_step, args=(images, first_step + tf.cast(k, tf.int64)))
             metrics = metrics.write(k, tf.add_n(list(strategy.experimental_local_results(shares))))
         return strategy.experimental_local_results(strategy.run(finish, args=(metrics.stack(),)))[0]
 

@@ -6,6 +6,7 @@ from job.config.errors import ConfigError, DataError
 from job.config.load import to_dict
 from job.config.spec import RunSpec
 from job.data.index import Index
+from job.data.order import ORDER_VERSION
 from job.training.manifest import Manifest
 
 
@@ -20,8 +21,8 @@ def model_identity(spec: RunSpec) -> dict[str, Any]:
 
 
 def order_identity(spec: RunSpec) -> dict[str, int]:
-    """What decides which image stands at which position, by configuration key."""
-    return {"seed": spec.seed, "training.global_batch_size": spec.training.global_batch_size, "data.window_rows": spec.data.window_rows}
+    """What decides, with the data set, which image stands at which position: configuration keys, and the version of the arithmetic."""
+    return {"seed": spec.seed, "training.global_batch_size": spec.training.global_batch_size, "order version": ORDER_VERSION}
 
 
 def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> None:

@@ -1,28 +1,38 @@
 """From packed shards to the chunks that a call takes: one gather per chunk, read ahead by tf.data, no Python per image."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from job.config.spec import RunSpec
-from job.data.order import Order, rows_at
-from job.data.reader import ShardReader
+from job.data.order import Order, strip_slots, worker_slots
 from job.training.schedule import Schedule
 from job.training.topology import Topology
 
-CHUNKS_AHEAD = 2
+CHUNKS_AHEAD = 1  # while a call trains K steps, the next K are gathered
+
+
+class ChunkReader(Protocol):
+    """What gives the pixels; ``job.streaming.reader.Reader`` is one."""
+
+    def chunk(self, first_step: int, num_steps: int) -> np.ndarray:
+        """uint8 ``[S, K, W, H, W, C]``."""
 
 
 class Input:
-    """This worker's images from step ``start`` on: iterates over a chunk ``[K, B, H, W, C]``, uint8, for each call of the schedule."""
+    """This worker's images from step ``start`` on: iterates over a chunk ``[S, K, W, H, W, C]``, uint8, for each call of the schedule.
 
-    def __init__(self, spec: RunSpec, topology: Topology, reader: ShardReader, order: Order, schedule: Schedule, start: int):
-        worker_batch = spec.training.global_batch_size // topology.world_size
-        self._slots = (topology.rank * worker_batch, worker_batch)
-        self._reader, self._order, self._calls = reader, order, schedule.calls(start)
+    S strips of W slots are the B images of one step in order: ``chunk[:, k]`` reshaped to ``[B, H, W, C]``.
+    """
+
+    def __init__(self, spec: RunSpec, topology: Topology, reader: ChunkReader, order: Order, schedule: Schedule, start: int):
+        slots = worker_slots(order, topology.rank, topology.world_size)
+        width = strip_slots(order, slots)
+        self._reader, self._calls = reader, schedule.calls(start)
         self._error: Exception | None = None
-        signature = tf.TensorSpec([None, worker_batch, *spec.model.image_size, spec.model.channels], tf.uint8)
+        signature = tf.TensorSpec([slots.size // width, None, width, *spec.model.image_size, spec.model.channels], tf.uint8)
         options = tf.data.Options()
         options.autotune.enabled = False  # nothing here to tune, and waiting for its thread can hold up the end of a run for seconds
         dataset = tf.data.Dataset.from_generator(self._gather, output_signature=signature)
@@ -37,7 +47,7 @@ class Input:
     def _gather(self) -> Iterator[np.ndarray]:
         try:
             for first_step, num_steps in self._calls:
-                yield self._reader.gather(rows_at(self._order, first_step, num_steps, *self._slots))
+                yield self._reader.chunk(first_step, num_steps)
         except Exception as error:  # the edge of tf.data's thread; raised again by ``__iter__``
             self._error = error
             raise

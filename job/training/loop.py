@@ -24,10 +24,11 @@ from job.training.checkpoint import Checkpoints
 from job.training.identity import model_identity, order_identity
 from job.training.input import Input
 from job.training.manifest import Manifest
+from job.training.observer import Observer
 from job.training.samples import save_grid
 from job.training.schedule import Schedule
 from job.training.strategy import agree_on
-from job.training.topology import Listener, Topology
+from job.training.topology import Topology
 from job.training.versions import versions
 
 
@@ -37,7 +38,7 @@ class Session:
 
     spec: RunSpec
     topology: Topology
-    listener: Listener
+    observer: Observer
     store: ObjectStore
     index: Index
     schedule: Schedule
@@ -147,7 +148,7 @@ class Loop:
             restarts=self._session.topology.restarts,
             rank=self._session.topology.rank,
         )
-        self._session.listener.progress(progress, times.num_steps)
+        self._session.observer.progress(progress, times.num_steps)
 
 
 class _Times(NamedTuple):

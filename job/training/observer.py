@@ -6,9 +6,11 @@ from types import TracebackType
 
 from job.config.spec import RunSpec
 from job.data.index import Index
+from job.streaming.events import RETRIES
 from job.telemetry.metrics import WorkerMetrics
 from job.telemetry.report import Progress
 from job.telemetry.server import MetricsServer
+from job.telemetry.stream_metrics import StreamMetrics
 from job.training.topology import Listener, Topology
 from job.training.versions import versions
 
@@ -16,11 +18,12 @@ log = logging.getLogger("dcgan.training")
 
 
 class Observer:
-    """A ``Listener`` that keeps this worker's metrics and forwards everything; a context manager."""
+    """A ``Listener`` that keeps this worker's metrics and forwards everything; ``streaming`` is the reader's. A context manager."""
 
     def __init__(self, spec: RunSpec, topology: Topology, index: Index, listener: Listener):
         self._listener = listener
         self._metrics = WorkerMetrics(run_name(spec), topology.rank)
+        self.streaming = StreamMetrics(run_name(spec), topology.rank, self._metrics.registry, RETRIES)
         self._metrics.build_info(versions()["dcgan-train"], spec.preset or "none", index.fingerprint[:16])
         port = spec.metrics.port + topology.local_rank if spec.metrics.port else 0
         self._server = MetricsServer(self._metrics.registry, port) if spec.metrics.enabled else None

@@ -6,12 +6,13 @@ from job.telemetry.report import Progress
 
 
 class Topology(NamedTuple):
-    """``rank`` of ``world_size`` worker processes; ``local_rank`` counts those on one node; ``restarts`` of the group so far."""
+    """``rank`` of ``world_size`` worker processes; ``local_rank`` of ``local_world_size`` on this node; ``restarts`` of the group so far."""
 
     rank: int
     world_size: int
     local_rank: int = 0
     restarts: int = 0
+    local_world_size: int = 1
 
     @property
     def is_chief(self) -> bool:

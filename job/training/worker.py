@@ -5,15 +5,17 @@
 
 import logging
 import time
-from pathlib import Path
 
 from job.config.errors import StorageError
 from job.config.spec import RunSpec
 from job.data.index import read_index
-from job.data.order import Order
-from job.data.reader import ShardReader
+from job.data.order import Order, needs, worker_slots
 from job.gan.networks import build_networks
+from job.storage.store import ObjectStore
 from job.storage.uri import open_store
+from job.streaming.budget import check_budget
+from job.streaming.reader import Reader
+from job.streaming.shards import open_shards
 from job.training import snapshot
 from job.training.call import build_call
 from job.training.checkpoint import Checkpoints
@@ -39,19 +41,37 @@ def run(spec: RunSpec, topology: Topology, listener: Listener) -> None:
     index = read_index(data_store)
     check_images(spec, index)
     schedule = plan(spec, index.num_rows)
-    cache_dir = Path(spec.data.cache_dir).expanduser()
-    with Observer(spec, topology, index, listener) as observer, ShardReader(data_store, index, cache_dir, spec.data.verify) as reader:
+    with Observer(spec, topology, index, listener) as observer:
         with strategy.scope():
             networks = build_networks(spec)
         call = build_call(spec, strategy, networks)
         session = Session(spec, topology, observer, store, index, schedule, strategy, networks, snapshot.Exporter(spec), call)
         resumed = _restore(session)
         start = resumed.step if resumed else 0
-        order = Order(index.num_rows, spec.training.global_batch_size, spec.seed, spec.data.window_rows)
         started = time.monotonic()
-        Loop(session, resumed).run(Input(spec, topology, reader, order, schedule, start))
+        order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
+        with _reader(session, data_store, order, start) as reader:
+            Loop(session, resumed).run(Input(spec, topology, reader, order, schedule, start))
         if topology.is_chief:
             _finish(session, start, time.monotonic() - started)
+
+
+def _reader(session: Session, store: ObjectStore, order: Order, start: int) -> Reader:
+    """What reads this worker's part of the images from step ``start`` on."""
+    spec, topology, index = session.spec, session.topology, session.index
+    slots = worker_slots(order, topology.rank, topology.world_size)
+    if store.local_path(index.shards[0].name) is None:
+        check_budget(spec.data.cache_bytes, order, index, slots, spec.training.steps_per_call, topology.local_world_size)
+    shards = open_shards(
+        store,
+        index,
+        spec.data,
+        needs(order, slots, start, session.schedule.total_steps),
+        connections=spec.storage.max_connections,
+        sharers=topology.local_world_size,
+        listener=session.observer.streaming,
+    )
+    return Reader(order, index, slots, shards)
 
 
 def _restore(session: Session) -> Manifest | None:

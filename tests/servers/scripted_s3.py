@@ -4,6 +4,7 @@ with scripted_s3([s3_error(503, "SlowDown", "Please reduce your request rate."),
     ...server.endpoint_url...
 """
 
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,12 +36,20 @@ Script = Sequence[Answer] | Callable[[Request], Answer]
 class ScriptedS3:
     endpoint_url: str
     requests: list[Request] = field(default_factory=list)
+    num_connections: int = 0
 
 
 def s3_error(status: int, code: str, message: str, extra: str = "") -> Answer:
     """An error as S3 words it; ``extra`` is more XML inside."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{extra}</Error>'
     return Answer(status, body.encode(), {"Content-Type": "application/xml"})
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """The URL of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @contextmanager
@@ -51,6 +60,11 @@ def scripted_s3(script: Script) -> Iterator[ScriptedS3]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            with lock:
+                state.num_connections += 1
 
         def handle_request(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

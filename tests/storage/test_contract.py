@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from job.config.errors import StorageError
-from job.storage.store import ObjectMissing, ObjectStore
+from job.storage.store import PIECE_BYTES, ObjectMissing, ObjectStore
 from job.storage.uri import open_store
 from tests.servers.s3 import S3Server
 
@@ -32,6 +32,13 @@ def store(open_at: OpenStore) -> ObjectStore:
     return open_at("runs/one")
 
 
+def streamed(store: ObjectStore, key: str, start: int, num_bytes: int) -> bytes:
+    pieces: list[bytes] = []
+    store.stream(key, start, num_bytes, pieces.append)
+    assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
+    return b"".join(pieces)
+
+
 def pattern(num_bytes: int) -> bytes:
     """Bytes of which no two parts are equal."""
     return hashlib.shake_128(b"contract").digest(num_bytes)
@@ -51,34 +58,30 @@ def test_a_second_write_replaces_the_first(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("key", ["plain", "two words", "é/ü.txt", "a+b%20c", "q?x=1&y#z", "~tilde", "[x]*'\"", "a..b", "-"])
-def test_any_name_comes_back_as_it_was(store: ObjectStore, key: str, tmp_path: Path) -> None:
+def test_any_name_comes_back_as_it_was(store: ObjectStore, key: str) -> None:
     store.write(key, key.encode())
     assert [found.key for found in store.list()] == [key]
-    assert store.read(key) == key.encode()
-    store.download(key, tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == key.encode()
+    assert store.read(key) == streamed(store, key, 0, 1000) == key.encode()
 
 
 @pytest.mark.parametrize(("start", "num_bytes"), [(0, 4), (3, 4), (8, 2), (8, 100), (10, 1), (99, 1), (0, 0), (0, 10)])
 def test_a_range_is_that_slice(store: ObjectStore, start: int, num_bytes: int) -> None:
     store.write("k", b"0123456789")
-    assert store.read_range("k", start, num_bytes) == b"0123456789"[start : start + num_bytes]
+    assert store.read_range("k", start, num_bytes) == streamed(store, "k", start, num_bytes) == b"0123456789"[start : start + num_bytes]
 
 
-def test_an_absent_object_is_named(store: ObjectStore, tmp_path: Path) -> None:
+def test_an_absent_object_is_named(store: ObjectStore) -> None:
     store.write("there/is", b"something beside it")
     for absent in ("gone", "there/gone", "there", "there/is/gone"):
         for ask in (
             lambda: store.read(absent),  # noqa: B023  called before the loop goes on
             lambda: store.read_range(absent, 0, 1),  # noqa: B023
             lambda: store.read_range(absent, 0, 0),  # noqa: B023
-            lambda: store.download(absent, tmp_path / "copy"),  # noqa: B023
+            lambda: store.stream(absent, 0, 1, bytes),  # noqa: B023
         ):
             with pytest.raises(ObjectMissing, match=f"{store.uri}/{absent}: there is no such object"):
                 ask()
         assert store.stat(absent) is None
-    assert not list(tmp_path.glob("*copy*"))
-    assert not list(tmp_path.glob(".~*"))
 
 
 def test_an_empty_store_lists_nothing(store: ObjectStore) -> None:
@@ -179,15 +182,13 @@ def test_a_race_to_replace_loses_no_update(store: ObjectStore) -> None:
 
 
 def test_a_large_file_goes_and_comes_whole(store: ObjectStore, tmp_path: Path) -> None:
-    source, copy = tmp_path / "source", tmp_path / "new folder" / "copy"
+    source = tmp_path / "source"
     source.write_bytes(pattern(LARGE_BYTES))
     store.upload(source, "shards/0.bin")
     info = store.stat("shards/0.bin")
     assert info is not None
     assert info.num_bytes == LARGE_BYTES
-    store.download("shards/0.bin", copy)
-    assert copy.read_bytes() == source.read_bytes()
-    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+    assert streamed(store, "shards/0.bin", 0, LARGE_BYTES) == pattern(LARGE_BYTES)
     middle = 16 * 1024 * 1024 - 3
     assert store.read_range("shards/0.bin", middle, 6) == pattern(LARGE_BYTES)[middle : middle + 6]
 
@@ -197,18 +198,10 @@ def test_large_bytes_go_whole(store: ObjectStore) -> None:
     assert hashlib.sha256(store.read("large")).digest() == hashlib.sha256(pattern(LARGE_BYTES)).digest()
 
 
-def test_a_download_replaces_an_old_copy(store: ObjectStore, tmp_path: Path) -> None:
-    store.write("k", b"new")
-    (tmp_path / "copy").write_bytes(b"old and longer")
-    store.download("k", tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == b"new"
-
-
 def test_an_empty_file_goes_and_comes(store: ObjectStore, tmp_path: Path) -> None:
     (tmp_path / "source").touch()
     store.upload(tmp_path / "source", "k")
-    store.download("k", tmp_path / "copy")
-    assert (tmp_path / "copy").read_bytes() == b""
+    assert store.read("k") == streamed(store, "k", 0, 10) == b""
 
 
 def test_an_absent_file_is_not_uploaded(store: ObjectStore, tmp_path: Path) -> None:
@@ -217,11 +210,16 @@ def test_an_absent_file_is_not_uploaded(store: ObjectStore, tmp_path: Path) -> N
     assert list(store.list()) == []
 
 
-def test_a_copy_that_cannot_be_kept_is_named(store: ObjectStore, tmp_path: Path) -> None:
+def test_what_the_receiver_of_a_stream_raises_is_its_own(store: ObjectStore) -> None:
+    class Full(Exception):
+        pass
+
+    def write(piece: bytes) -> None:
+        raise Full
+
     store.write("k", b"data")
-    (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=f"{store.uri}/k: cannot download to {tmp_path}/file/copy: .*; a part of the path is a file"):
-        store.download("k", tmp_path / "file" / "copy")
+    with pytest.raises(Full):
+        store.stream("k", 0, 4, write)
 
 
 def test_a_listing_is_in_the_order_of_its_keys(store: ObjectStore) -> None:
@@ -281,7 +279,7 @@ def test_a_key_cannot_leave_the_store(store: ObjectStore, key: str, tmp_path: Pa
         lambda: store.write(key, b""),
         lambda: store.write_if(key, b"", None),
         lambda: store.upload(tmp_path / "source", key),
-        lambda: store.download(key, tmp_path / "copy"),
+        lambda: store.stream(key, 0, 1, bytes),
         lambda: store.delete(key),
     ):
         with pytest.raises(StorageError, match=rf"{store.uri}: the key .* (expected names joined|kept for unfinished files)"):

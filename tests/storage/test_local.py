@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,20 +17,9 @@ from job.config.errors import StorageError
 from job.storage.atomic import remove_leftovers, whole_file
 from job.storage.local import LocalStore
 from job.storage.os_errors import storage_error
+from tests.disks import mounted
 
 MOUNT_BYTES = 1024 * 1024
-
-
-@contextmanager
-def mounted(folder: Path, *kind: str) -> Iterator[Path]:
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", *kind, "none", folder], capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a file system of its own needs root's right to mount: {done.stderr.decode().strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture
@@ -78,14 +66,6 @@ def test_an_error_names_the_folder_above_or_below_that_refused(tmp_path: Path) -
         LocalStore(tmp_path / "file").write("k", b"")
     error = PermissionError(errno.EACCES, "Permission denied", f"{tmp_path}/store/below")
     assert f"Permission denied ({tmp_path}/store/below)" in str(storage_error(f"file://{tmp_path}/store", "list", error))
-
-
-def test_a_download_to_a_full_disk_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
-    store = LocalStore(tmp_path / "store")
-    store.write("k", bytes(2 * MOUNT_BYTES))
-    with pytest.raises(StorageError, match=f"cannot download to {small_disk}/copy: No space left on device"):
-        store.download("k", small_disk / "copy")
-    assert list(small_disk.iterdir()) == []
 
 
 def test_a_read_only_disk_is_named(small_disk: Path, tmp_path: Path) -> None:

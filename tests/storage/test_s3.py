@@ -2,7 +2,6 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,9 @@ from job.config.errors import StorageError
 from job.config.storage import StorageSpec
 from job.storage.s3 import S3Store
 from job.storage.s3_client import client_for
+from job.storage.store import Interrupted
 from tests.servers.s3 import S3Server
-from tests.servers.scripted_s3 import Answer, Request, s3_error, scripted_s3
+from tests.servers.scripted_s3 import Answer, Request, s3_error, scripted_s3, silent_server
 
 DATA = bytes(range(256)) * 400
 
@@ -46,32 +46,92 @@ def test_a_body_unlike_its_checksum_is_an_error() -> None:
             store.read("k")
 
 
-@pytest.mark.parametrize("max_attempts", [1, 3])
-def test_a_download_cut_short_leaves_the_old_file(max_attempts: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "reason", "received"),
+    [
+        (Answer(206, DATA, sent_bytes=1000), "truncated", 1000),
+        (Answer(None), "connection", 0),
+        (s3_error(500, "InternalError", "We encountered an internal error."), "server_error", 0),
+        (s3_error(502, "BadGateway", "From a proxy."), "server_error", 0),
+        (s3_error(503, "SlowDown", "Please reduce your request rate."), "throttled", 0),
+        (s3_error(503, "ServiceUnavailable", "Reduce your request rate."), "throttled", 0),
+        (s3_error(429, "TooManyRequests", "Slow."), "throttled", 0),
+        (s3_error(400, "ExpiredToken", "The provided token has expired."), "credentials", 0),
+        (s3_error(403, "InvalidAccessKeyId", "It does not exist."), "credentials", 0),
+    ],
+)
+def test_a_stream_asks_once_and_says_why_it_broke_off(answer: Answer, reason: str, received: int) -> None:
+    pieces: list[bytes] = []
+    with scripted_s3([answer]) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=8))
+        with pytest.raises(Interrupted, match="s3://bucket/k: cannot read") as caught:
+            store.stream("k", 0, len(DATA), pieces.append)
+        assert len(server.requests) == 1
+    assert caught.value.reason == reason
+    assert len(b"".join(pieces)) == received
+
+
+def test_a_stream_that_falls_silent_is_cut() -> None:
+    with silent_server() as url:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=url, read_timeout_seconds=0.2))
+        with pytest.raises(Interrupted) as caught:
+            store.stream("k", 0, 10, bytes)
+    assert caught.value.reason == "timeout"
+
+
+def test_a_stream_from_nobody_may_work_later(free_port: int) -> None:
+    store = S3Store("s3://bucket", StorageSpec(endpoint_url=f"http://127.0.0.1:{free_port}"))
+    with pytest.raises(Interrupted, match="cannot reach") as caught:
+        store.stream("k", 0, 10, bytes)
+    assert caught.value.reason == "connection"
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidRequest")])
+def test_what_repeating_cannot_cure_is_no_interruption(status: int, code: str) -> None:
+    with scripted_s3([s3_error(status, code, "No.")]) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
+        with pytest.raises(StorageError) as caught:
+            store.stream("k", 0, 10, bytes)
+    assert not isinstance(caught.value, Interrupted)
+
+
+def test_a_server_that_ignores_the_range_is_not_believed() -> None:
+    with scripted_s3([Answer(200, DATA)]) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
+        with pytest.raises(StorageError, match="asked for bytes from 5 on, the server sent the whole object"):
+            store.stream("k", 5, 10, bytes)
+
+
+def test_streams_use_one_connection_again() -> None:
+    with scripted_s3([Answer(206, DATA)]) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
+        for _ in range(5):
+            store.stream("k", 0, len(DATA), bytes)
+        assert len(server.requests) == 5
+        assert server.num_connections == 1
+
+
+def test_refused_credentials_are_looked_for_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As where a file of keys is replaced during the run: the client that was made with the old ones is not asked again."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    keys = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+    keys.write_text("[default]\naws_access_key_id = OLDKEY\naws_secret_access_key = old\n")
+
     def answer(request: Request) -> Answer:
-        headers = {"ETag": '"tag"', "Last-Modified": formatdate(usegmt=True)}
-        return Answer(200, DATA, headers, sent_bytes=None if request.method == "HEAD" else 1000)
+        old = "Credential=OLDKEY/" in request.headers["Authorization"]
+        return s3_error(403, "InvalidAccessKeyId", "The key does not exist.") if old else Answer(206, b"data")
 
-    (tmp_path / "copy").write_bytes(b"old")
+    pieces: list[bytes] = []
     with scripted_s3(answer) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=max_attempts))
-        with pytest.raises(StorageError, match=f"s3://bucket/k: cannot download to {tmp_path}/copy: the answer was cut short or damaged"):
-            store.download("k", tmp_path / "copy")
-        assert [request.method for request in server.requests] == ["HEAD"] + ["GET"] * max_attempts
-    assert (tmp_path / "copy").read_bytes() == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["copy"]
-
-
-def test_an_object_that_shrinks_during_a_download_is_an_error(tmp_path: Path) -> None:
-    def answer(request: Request) -> Answer:
-        body = DATA if request.method == "HEAD" else DATA[:1000]
-        return Answer(200, body, {"ETag": '"tag"', "Last-Modified": formatdate(usegmt=True)})
-
-    with scripted_s3(answer) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
-        with pytest.raises(StorageError, match=f"s3://bucket/k: downloaded 1000 bytes; expected {len(DATA)}"):
-            store.download("k", tmp_path / "copy")
-    assert list(tmp_path.iterdir()) == []
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                store.stream("k", 0, 4, pieces.append)
+        keys.write_text("[default]\naws_access_key_id = NEWKEY\naws_secret_access_key = new\n")
+        store.stream("k", 0, 4, pieces.append)
+    assert pieces == [b"data"]
 
 
 @pytest.mark.parametrize("ours", [True, False])

@@ -11,7 +11,6 @@ from job.config.errors import ConfigError, StorageError
 from job.config.load import load_run
 from job.config.storage import StorageSpec
 from job.data.index import read_index
-from job.data.reader import ShardReader
 from job.data.verify import verify
 from job.gan.generator import build_generator
 from job.gan.networks import build_networks
@@ -22,6 +21,7 @@ from job.synthesis.writers import MAX_GRID_IMAGES, write_images
 from job.training import snapshot
 from job.training.checkpoint import Checkpoints
 from job.training.manifest import Manifest
+from tests.data.samples import packed_rows
 
 pytestmark = pytest.mark.training
 
@@ -72,8 +72,7 @@ def test_shards_are_a_data_set_to_train_on(generator, tmp_path: Path) -> None:
     index = read_index(store)
     assert verify(store, index) == []
     assert (index.num_rows, index.source.kind, index.source.uri) == (70, "generated", "run#seed=0")
-    with ShardReader(store, index, tmp_path / "cache") as reader:
-        assert np.array_equal(reader.gather(np.arange(70)), whole(generator, 0, 70))
+    assert np.array_equal(packed_rows(tmp_path / "out", index), whole(generator, 0, 70))
     with pytest.raises(ConfigError, match="holds a data set already"):
         write(generator, "shards", tmp_path / "out")
 

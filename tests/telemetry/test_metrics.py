@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import Metric
 
+from job.streaming.events import RETRIES
 from job.telemetry.metrics import WorkerMetrics
+from job.telemetry.stream_metrics import StreamMetrics
 from tests.telemetry.reports import report
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -27,7 +29,10 @@ def clock() -> Clock:
 
 @pytest.fixture
 def metrics(clock: Clock) -> WorkerMetrics:
-    return WorkerMetrics("garments", rank=3, clock=clock)
+    """All instruments of a worker, in one registry."""
+    metrics = WorkerMetrics("garments", rank=3, clock=clock)
+    StreamMetrics("garments", 3, metrics.registry, RETRIES)
+    return metrics
 
 
 def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:

@@ -64,7 +64,7 @@ def _worker(folder: Path, num_workers: int, steps: int, overrides: list[str]) ->
     batch, part = spec.training.global_batch_size, spec.replica_batch_size
     shape = (steps, batch, *spec.model.image_size, spec.model.channels)
     images = np.random.default_rng(IMAGE_SEED).integers(0, 256, shape, np.uint8)[:, rank * part : (rank + 1) * part]
-    metrics = build_call(spec, strategy, networks)(tf.constant(images), tf.constant(0, tf.int64)).numpy()
+    metrics = build_call(spec, strategy, networks)(tf.constant(images[np.newaxis]), tf.constant(0, tf.int64))  # one strip.numpy()
     state = {}
     for name, data in snapshot.take(networks, steps).items():
         with np.load(io.BytesIO(data)) as arrays:

@@ -1,0 +1,111 @@
+"""One shard into the cache and held there: found or fetched, verified, whatever other processes do to the same folder at the same time.
+
+Knows one shard at a time, not which one is next (``ahead``).
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+from job.config.byte_size import bytes_text
+from job.config.errors import StorageError
+from job.data.index import Shard
+from job.data.verify import damaged, descriptor_sha256
+from job.storage.store import ObjectMissing, ObjectStore
+from job.streaming.cache import CacheLost, Filling, Held, NoRoom, ShardCache
+from job.streaming.events import StreamListener
+from job.streaming.fetch import Fetcher, TooShort
+from job.streaming.pace import Patience
+
+POLL_SECONDS = 0.02  # between looks at a shard that another process fetches, and at a cache without room
+FETCHES = 3  # of a shard whose hash is wrong each time
+
+
+class Keeper:
+    """Puts shards of ``store`` into ``cache``; threads may share one.
+
+    ``verify=False`` trusts what is found in the cache; what is fetched is always verified.
+    """
+
+    def __init__(self, store: ObjectStore, cache: ShardCache, fetcher: Fetcher, verify: bool, listener: StreamListener) -> None:
+        self._store, self._cache, self._fetcher, self._listener = store, cache, fetcher, listener
+        self._verify = verify
+        self._verified: set[str] = set()  # by this process
+        self._clock: Callable[[], float] = time.monotonic
+
+    def hold(self, shard: Shard, patience: Patience) -> Held:
+        """The shard, verified. Waits while another process fetches it, or while the cache has no room.
+
+        ``DataError`` for one that is missing or damaged in the store, ``StorageError`` when patience is over or the disk refuses.
+        """
+        started = self._clock()
+        mismatches = 0
+        while True:
+            try:
+                claim = self._cache.claim(shard)
+            except NoRoom:
+                if patience.is_over:
+                    raise self._no_room(patience) from None
+                self._fetcher.wait(POLL_SECONDS)
+                continue
+            self._listener.cache_holds(self._cache.bytes_taken)
+            if claim is None:
+                patience.progressed()  # the one who fetches it has a patience of its own, and its lock ends with it
+                self._fetcher.wait(POLL_SECONDS)
+            elif isinstance(claim, Held):
+                if self._is_sound(claim):
+                    self._listener.found()
+                    return claim
+                claim.discard()
+                self._listener.retried("corrupt")
+            else:
+                try:
+                    if (problem := self._fill(claim, patience)) is None:
+                        held = claim.commit()
+                        self._verified.add(shard.sha256)
+                        self._listener.fetched(self._clock() - started)
+                        return held
+                except CacheLost:
+                    self._listener.retried("cache_lost")
+                    continue
+                mismatches += 1
+                if mismatches == FETCHES:
+                    raise damaged(self._store, shard.name, f"{problem}, {FETCHES} times")
+                self._listener.retried("corrupt")
+
+    def _fill(self, filling: Filling, patience: Patience) -> str | None:
+        """Fetch and verify; what is wrong with the bytes, if anything, and the claim is then given back."""
+        shard = filling.shard
+        try:
+            found = self._fetcher.fetch(shard.name, shard.num_bytes, filling.descriptor, patience)
+        except TooShort as error:
+            filling.abandon()
+            return f"is {error.num_bytes:,} bytes; expected {shard.num_bytes:,} by index.json"
+        except ObjectMissing:
+            filling.abandon()
+            raise damaged(self._store, shard.name, "not found") from None
+        except BaseException:
+            filling.abandon()
+            raise
+        if found != shard.sha256:
+            filling.abandon()
+            return f"has SHA-256 {found}; expected {shard.sha256} by index.json"
+        return None
+
+    def _is_sound(self, held: Held) -> bool:
+        """Whether a file found in the cache is what its name says; looked at once by each process."""
+        if held.shard.sha256 in self._verified:
+            return True
+        sound = os.fstat(held.descriptor).st_size == held.shard.num_bytes
+        if sound and self._verify:
+            sound = descriptor_sha256(held.descriptor) == held.shard.sha256
+        if sound:
+            self._verified.add(held.shard.sha256)
+        return sound
+
+    def _no_room(self, patience: Patience) -> StorageError:
+        budget = bytes_text(self._cache.budget_bytes)
+        return StorageError(
+            f"data.cache_bytes is {budget}, and all of it has been in use by this and other runs for {patience.seconds:g} s; expected room for one"
+            " more shard: raise data.cache_bytes, or give each run a data.cache_dir of its own"
+        )

@@ -1,0 +1,85 @@
+"""How hard to press a store: how many requests at once, how long to wait before the next try, how long to go on without an answer.
+
+Pure arithmetic and one lock; time and chance are given. Additive increase and multiplicative decrease as in TCP (Chiu, Jain 1989); waits doubled
+and spread at random, so that workers that failed together do not come back together.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 10.0
+_CALM_SECONDS = 1.0  # requests that were under way together are told to slow down together; that counts once
+
+
+class Pace:
+    """At most ``most`` requests at once; half as many after each word to slow down, then gradually more again. Threads share one."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limit = float(most)
+        self._most = most
+        self._clock = clock
+        self._running = 0
+        self._slowed_at = float("-inf")
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def permit(self) -> Iterator[None]:
+        """Wait until one more request may run, and count it while it does."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._running < int(self.limit))
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def slow_down(self) -> None:
+        """The server asked for fewer requests."""
+        with self._changed:
+            if self._clock() - self._slowed_at >= _CALM_SECONDS:
+                self._slowed_at = self._clock()
+                self.limit = max(1.0, self.limit / 2)
+
+    def went_well(self) -> None:
+        """A request succeeded; one more at once is tried after about as many successes as run at once now."""
+        with self._changed:
+            self.limit = min(float(self._most), self.limit + 1 / self.limit)
+            self._changed.notify_all()
+
+
+def wait_seconds(attempt: int, chance: float) -> float:
+    """Before try ``attempt + 1``, after ``attempt`` failures in a row (from 1); ``chance`` is uniform in [0, 1)."""
+    longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(attempt - 1, 30))
+    return longest * (0.5 + chance / 2)
+
+
+class Patience:
+    """How long one shard may make training wait without a byte: ``seconds``, counted from when it is wanted, and anew from each byte.
+
+    While nobody waits for it, patience has no end: an outage of the store costs nothing as long as what was fetched ahead lasts.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._since: float | None = None
+
+    def wanted(self) -> None:
+        """Training waits for it from now on."""
+        if self._since is None:
+            self._since = self._clock()
+
+    def progressed(self) -> None:
+        """A byte arrived."""
+        if self._since is not None:
+            self._since = self._clock()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is time to give up."""
+        return self._since is not None and self._clock() - self._since > self.seconds

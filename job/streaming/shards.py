@@ -1,0 +1,176 @@
+"""Where the reader finds the rows of a shard: in place on this machine's disk, or in the cache of a remote store.
+
+Both map the file, so a row is read when it is copied out and no sooner. What is no longer read is unmapped: the memory of a reader is that of the
+shards in use.
+"""
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job.config.errors import DataError
+from job.config.spec import DataSpec
+from job.data.index import Index, Shard
+from job.data.order import Need
+from job.data.verify import damaged, descriptor_sha256
+from job.storage.store import ObjectStore
+from job.streaming.ahead import FetchAhead
+from job.streaming.cache import ShardCache
+from job.streaming.events import StreamListener, Unheard
+from job.streaming.fetch import Fetcher
+from job.streaming.keeper import Keeper
+
+
+class Shards(Protocol):
+    """The shards of a data set, for one reading thread that goes through the steps."""
+
+    def advance(self, first_step: int, stop_step: int) -> None:
+        """Steps ``first_step ... stop_step - 1`` are read next."""
+
+    def rows(self, number: int) -> NDArray[np.uint8]:
+        """All rows of a shard, mapped: uint8 ``[N, H * W * C]``. ``DataError`` for one that is damaged, ``StorageError`` where it cannot be had."""
+
+    def close(self) -> None:
+        """Let go of all files."""
+
+
+def open_shards(
+    store: ObjectStore,
+    index: Index,
+    spec: DataSpec,
+    needed: Iterator[Need],
+    *,
+    connections: int = 16,
+    sharers: int = 1,
+    listener: StreamListener | None = None,
+) -> Shards:
+    """The shards of the data set at ``store``, for a reader whose ``needs`` are given.
+
+    ``connections`` requests at once; ``sharers`` processes of this machine that read from the same cache at the same time.
+    """
+    if store.local_path(index.shards[0].name) is not None:
+        return LocalShards(store, index, spec.verify)
+    return CachedShards(store, index, spec, needed, connections, sharers, listener or Unheard())
+
+
+class LocalShards:
+    """Shards in a folder of this machine, read where they lie."""
+
+    def __init__(self, store: ObjectStore, index: Index, verify: bool) -> None:
+        self._store, self._index, self._verify = store, index, verify
+        self._maps = _Maps(index)
+        self._verified: set[int] = set()
+
+    def advance(self, first_step: int, stop_step: int) -> None:
+        self._maps.advance()
+
+    def rows(self, number: int) -> NDArray[np.uint8]:
+        return self._maps.get(number) if number in self._maps else self._open(number)
+
+    def close(self) -> None:
+        self._maps.clear()
+
+    def _open(self, number: int) -> NDArray[np.uint8]:
+        shard = self._index.shards[number]
+        path = self._store.local_path(shard.name)
+        assert path is not None
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise self._error(path, f"not found; expected {shard.num_bytes:,} bytes by index.json") from None
+        except OSError as error:
+            raise self._error(path, f"cannot be read ({error.strerror}); expected {shard.num_bytes:,} bytes by index.json") from None
+        try:
+            if problem := self._problem(descriptor, shard, verify=self._verify and number not in self._verified):
+                raise self._error(path, problem)
+            self._verified.add(number)
+            return self._maps.add(number, descriptor)
+        except OSError as error:
+            raise self._error(path, f"cannot be read ({error.strerror}); expected {shard.num_bytes:,} bytes by index.json") from None
+        finally:
+            os.close(descriptor)
+
+    def _problem(self, descriptor: int, shard: Shard, verify: bool) -> str | None:
+        if (found := os.fstat(descriptor).st_size) != shard.num_bytes:
+            return f"is {found:,} bytes; expected {shard.num_bytes:,} by index.json"
+        if verify and (sha256 := descriptor_sha256(descriptor)) != shard.sha256:
+            return f"has SHA-256 {sha256}; expected {shard.sha256} by index.json"
+        return None
+
+    def _error(self, path: Path, problem: str) -> DataError:
+        return damaged(self._store, path.name, problem)
+
+
+class CachedShards:
+    """Shards of a remote store, fetched ahead of the reader into ``spec.cache_dir``."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        index: Index,
+        spec: DataSpec,
+        needed: Iterator[Need],
+        connections: int,
+        sharers: int,
+        listener: StreamListener,
+    ) -> None:
+        self._maps = _Maps(index)
+        self._fetcher = Fetcher(store, connections, listener)
+        cache = ShardCache(Path(spec.cache_dir).expanduser(), spec.cache_bytes)
+        self._ahead = FetchAhead(
+            index.shards,
+            needed,
+            Keeper(store, cache, self._fetcher, spec.verify, listener),
+            ahead_steps=spec.fetch_ahead_batches,
+            share_bytes=spec.cache_bytes // sharers,
+            patience_seconds=spec.fetch_patience_seconds,
+            threads=connections,
+            listener=listener,
+        )
+
+    def advance(self, first_step: int, stop_step: int) -> None:
+        self._maps.advance()
+        self._ahead.advance(first_step, stop_step)
+
+    def rows(self, number: int) -> NDArray[np.uint8]:
+        return self._maps.get(number) if number in self._maps else self._maps.add(number, self._ahead.get(number).descriptor)
+
+    def close(self) -> None:
+        self._maps.clear()
+        self._fetcher.close()
+        self._ahead.close()
+
+
+class _Maps:
+    """The mapped shards: those read since the last ``advance``, and those read between that and the one before."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._maps: dict[int, NDArray[np.uint8]] = {}
+        self._read: set[int] = set()
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._maps
+
+    def get(self, number: int) -> NDArray[np.uint8]:
+        self._read.add(number)
+        return self._maps[number]
+
+    def add(self, number: int, descriptor: int) -> NDArray[np.uint8]:
+        shard = self._index.shards[number]
+        mapped = mmap.mmap(descriptor, shard.num_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+        self._maps[number] = np.frombuffer(mapped, np.uint8).reshape(shard.num_rows, self._index.row_bytes)
+        return self.get(number)
+
+    def advance(self) -> None:
+        for number in self._maps.keys() - self._read:
+            del self._maps[number]
+        self._read.clear()
+
+    def clear(self) -> None:
+        self._maps.clear()

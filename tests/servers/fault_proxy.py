@@ -1,0 +1,348 @@
+"""A proxy between an S3 client and a real S3 server that spoils chosen answers: what a network or a busy store does, done on purpose.
+
+Knows HTTP/1.1, never what S3 means by a request. Heads and bodies pass byte for byte, the Host header too, which the signature covers.
+Each connection of a client has one to the server for its own, and both end when one does.
+
+with fault_proxy(server.endpoint_url) as proxy:
+    proxy.fault(Fault.ERROR_500, times=3, match=".u8")
+    proxy.limit_bytes_per_second = 5e6
+    subprocess.run([...], env=os.environ | server.env() | {"AWS_ENDPOINT_URL": proxy.endpoint_url})
+    assert proxy.injected[Fault.ERROR_500] == 3
+"""
+
+import contextlib
+import enum
+import fcntl
+import random
+import re
+import select
+import socket
+import socketserver
+import struct
+import termios
+import time
+import weakref
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from math import inf
+from threading import Event, Lock, Thread
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from tests.servers.scripted_s3 import s3_error
+
+_PIECE_BYTES = 1 << 18
+_TURN_SECONDS = 0.01  # how long one connection has a limited link for itself, and how much lateness the link may make up for
+
+
+class Fault(enum.Enum):
+    """What can happen to a request. Those inside a body wait for an answer of 2xx with a Content-Length."""
+
+    ERROR_500 = "answered InternalError; the server is not asked"
+    ERROR_502 = "answered BadGateway; the server is not asked"
+    ERROR_503 = "answered SlowDown; the server is not asked"
+    LOST_ANSWER = "connection reset before any answer, after the server did what was asked"
+    RESET = "connection reset inside the body"
+    TRUNCATE = "connection ended in order inside the body"
+    FLIP = "one bit of the body changed"
+    STALL = "silence inside the body, then the rest"
+
+
+_ERRORS = {
+    Fault.ERROR_500: (500, "InternalError", "We encountered an internal error. Please try again."),
+    Fault.ERROR_502: (502, "BadGateway", "The server behind the gateway did not answer."),
+    Fault.ERROR_503: (503, "SlowDown", "Please reduce your request rate."),
+}
+_WITH_BODY = {Fault.RESET, Fault.TRUNCATE, Fault.FLIP, Fault.STALL}
+
+
+class _Head(NamedTuple):
+    """Start line and headers, as on the wire."""
+
+    raw: bytes
+
+    def word(self, index: int) -> str:
+        return self.raw.partition(b"\r\n")[0].split(b" ")[index].decode()
+
+    def path(self) -> str:
+        return unquote(self.word(1).partition("?")[0])
+
+    def header(self, name: str) -> str:
+        found = re.search(rb"(?im)^%s:[ \t]*([^\r\n]*)" % name.encode(), self.raw)
+        return found[1].decode().strip() if found else ""
+
+    def num_bytes(self) -> int | None:
+        """Of the body; None where it is chunked. No S3 server sends a body that only the end of the connection ends."""
+        return None if self.header("Transfer-Encoding") else int(self.header("Content-Length") or 0)
+
+
+class _Peer:
+    """One end of a connection, and what came from it and is not read yet."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self.socket, self.received = connected, b""
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _receive(self) -> None:
+        data = self.socket.recv(_PIECE_BYTES)
+        if not data:
+            raise ConnectionError("ended by the other side")
+        self.received += data
+
+    def until(self, end: bytes) -> bytes:
+        while end not in self.received:
+            self._receive()
+        text, _, self.received = self.received.partition(end)
+        return text + end
+
+    def body(self, num_bytes: int | None) -> Iterator[bytes]:
+        """Pieces as on the wire; None is chunked."""
+        left = num_bytes or 0
+        while left:
+            if not self.received:
+                self._receive()
+            piece, self.received = self.received[:left], self.received[left:]
+            left -= len(piece)
+            yield piece
+        while num_bytes is None:
+            frame = self.until(b"\r\n")
+            yield frame
+            if size := int(frame.partition(b";")[0], 16):
+                yield from self.body(size + 2)
+                continue
+            while frame != b"\r\n":  # trailers, and the empty line after them
+                frame = self.until(b"\r\n")
+                yield frame
+            return
+
+
+@dataclass(kw_only=True)
+class Rule:
+    """Which requests a fault hits: by default each GET. Where several rules hit, the oldest is taken."""
+
+    fault: Fault
+    times: float = inf  # at most so many
+    seconds: float = inf  # only from now until then
+    share: float = 1.0  # 0 to 1: a random share of them, which ``seed`` decides
+    seed: int = 0
+    match: str = ""  # a part of the path, which is ``/bucket/key``
+    methods: Collection[str] = ("GET",)
+    at_byte: int | None = None  # where a body is spoiled: by default its middle, at most its last byte
+    stall_seconds: float = 1.0
+    started: float = field(init=False, default_factory=time.monotonic)
+    seen: Counter[str] = field(init=False, default_factory=Counter)
+
+    def hits(self, request: _Head) -> bool:
+        method, path = request.word(0), request.path()
+        if self.times <= 0 or time.monotonic() - self.started > self.seconds or method not in self.methods or self.match not in path:
+            return False
+        # The nth request for the same bytes has the same fate in every run, whatever comes between. Buckets have random names.
+        what = f"{method} {path.lstrip('/').partition('/')[2]} {request.header('Range')}"
+        self.seen[what] += 1
+        hit = random.Random(f"{self.seed} {self.seen[what]} {what}").random() < self.share
+        self.times -= hit
+        return hit
+
+    def whole_bytes(self, num_bytes: int) -> int:
+        """How much of a body comes before the spoiled byte."""
+        return num_bytes // 2 if self.at_byte is None else min(self.at_byte, num_bytes - 1)
+
+
+class FaultProxy(socketserver.ThreadingTCPServer):
+    """A running proxy. What it counts has at least begun, so a client that has read its answer finds it counted."""
+
+    request_queue_size = 128
+
+    def __init__(self, server_url: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.endpoint_url = f"http://127.0.0.1:{self.server_address[1]}"
+        # Of bodies, up and down, over all connections together. None is no limit.
+        self.limit_bytes_per_second: float | None = None
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._injected: Counter[Fault] = Counter()
+        self._body_bytes: Counter[str] = Counter()
+        self._upstream = (urlsplit(server_url).hostname, urlsplit(server_url).port)
+        self._rules: list[Rule] = []
+        self._link_free_at = 0.0
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._lock = Lock()
+        self._closing = Event()
+
+    def fault(self, fault: Fault, **which: Any) -> None:
+        """Spoils the requests that ``which`` says, the fields of ``Rule``, until ``clear()``."""
+        with self._lock:
+            self._rules.append(Rule(fault=fault, **which))
+
+    def clear(self) -> None:
+        """No faults for requests to come."""
+        with self._lock:
+            self._rules.clear()
+
+    @property
+    def requests(self) -> Counter[tuple[str, str]]:
+        """Number of requests by method and path, spoiled ones too."""
+        with self._lock:
+            return self._requests.copy()
+
+    @property
+    def injected(self) -> Counter[Fault]:
+        """Number of requests by what was done to them."""
+        with self._lock:
+            return self._injected.copy()
+
+    @property
+    def body_bytes(self) -> Counter[str]:
+        """Bytes of the server's bodies sent to clients, by path; the proxy's own errors do not count."""
+        with self._lock:
+            return self._body_bytes.copy()
+
+    def close(self) -> None:
+        """Ends all connections, also stalled ones, and all threads."""
+        self.shutdown()
+        with self._lock:
+            self._closing.set()
+            for each in self._sockets:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+    def connect_for(self, client: socket.socket) -> socket.socket:
+        """A connection to the server for one client."""
+        upstream = socket.create_connection(self._upstream)
+        with self._lock:
+            self._sockets |= {client, upstream}
+        return upstream
+
+    def rule_for(self, request: _Head, faults: Collection[Fault]) -> Rule | None:
+        with self._lock:
+            rule = next((rule for rule in self._rules if rule.fault in faults and rule.hits(request)), None)
+            if rule:
+                self._injected[rule.fault] += 1
+            return rule
+
+    def count(self, request: _Head, *, body_bytes: int | None = None) -> None:
+        """One more request, or more bytes of the answer to one."""
+        with self._lock:
+            if body_bytes is None:
+                self._requests[request.word(0), request.path()] += 1
+            else:
+                self._body_bytes[request.path()] += body_bytes
+
+    def wait(self, seconds: float) -> None:
+        if self._closing.wait(seconds):
+            raise ConnectionError("the proxy is being closed")
+
+    def turns(self, piece: bytes) -> Iterator[memoryview]:
+        """The piece in as many parts as the limit wants, each when it may go."""
+        view = memoryview(piece)
+        while view:
+            num_bytes, rate = len(view), self.limit_bytes_per_second
+            if rate is not None:
+                num_bytes = min(num_bytes, max(1, int(rate * _TURN_SECONDS)))
+                with self._lock:
+                    now = time.monotonic()
+                    start = max(self._link_free_at, now - _TURN_SECONDS)
+                    self._link_free_at = start + num_bytes / rate
+                self.wait(start - now)
+            yield view[:num_bytes]
+            view = view[num_bytes:]
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    """One client's connection, on a thread of its own. A ``ConnectionError`` ends it."""
+
+    server: FaultProxy
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError), self.server.connect_for(self.request) as upstream:
+            self.server.wait(0)  # a proxy that closes has seen these sockets, or is seen here
+            self.client, self.upstream = _Peer(self.request), _Peer(upstream)
+            self.poll = select.poll()
+            self.poll.register(self.request, select.POLLIN)
+            self.poll.register(upstream, select.POLLIN)
+            while not self._server_speaks_first():  # between requests it only ever hangs up
+                self._exchange(_Head(self.client.until(b"\r\n\r\n")))
+
+    def _server_speaks_first(self) -> bool:
+        return not self.client.received and self.upstream.socket.fileno() in {number for number, _ in self.poll.poll()}
+
+    def _exchange(self, request: _Head) -> None:
+        self.server.count(request)
+        if rule := self.server.rule_for(request, _ERRORS):
+            self._answer_error(request, rule.fault)
+            return
+        self.upstream.socket.sendall(request.raw)
+        # A server that wants the body says so first, but a client that has waited too long sends it all the same.
+        if request.header("Expect") and self._server_speaks_first() and self._pass_answer(request) >= 200:
+            raise ConnectionError("refused before its body: where the next request would begin is not certain")
+        for piece in self.client.body(request.num_bytes()):
+            for turn in self.server.turns(piece):
+                self.upstream.socket.sendall(turn)
+        while self._pass_answer(request) < 200:
+            pass
+
+    def _answer_error(self, request: _Head, fault: Fault) -> None:
+        if request.header("Expect"):
+            self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        for _ in self.client.body(request.num_bytes()):
+            pass
+        status, code, message = _ERRORS[fault]
+        body = s3_error(status, code, message).body
+        head = f"HTTP/1.1 {status} {code}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        self.request.sendall(head if request.word(0) == "HEAD" else head + body)
+
+    def _pass_answer(self, request: _Head) -> int:
+        """The status of the server's next answer, which the client then has."""
+        answer = _Head(self.upstream.until(b"\r\n\r\n"))
+        status = int(answer.word(1))
+        num_bytes = 0 if request.word(0) == "HEAD" or status < 200 or status in (204, 304) else answer.num_bytes()
+        faults = (_WITH_BODY if num_bytes and status < 300 else set()) | ({Fault.LOST_ANSWER} if status >= 200 else set())
+        rule = self.server.rule_for(request, faults)
+        if rule and rule.fault is Fault.LOST_ANSWER:
+            self._reset()
+        self.request.sendall(answer.raw)
+        whole_bytes = rule.whole_bytes(num_bytes) if rule and num_bytes else 0
+        for piece in self.upstream.body(num_bytes):
+            if rule and whole_bytes < len(piece):
+                self._send(request, piece[:whole_bytes])
+                piece, rule = self._spoiled(rule, piece[whole_bytes:]), None
+            whole_bytes -= len(piece)
+            self._send(request, piece)
+        return status
+
+    def _send(self, request: _Head, piece: bytes) -> None:
+        for turn in self.server.turns(piece):
+            self.server.count(request, body_bytes=len(turn))
+            self.request.sendall(turn)
+
+    def _spoiled(self, rule: Rule, rest: bytes) -> bytes:
+        """What to send from the spoiled byte on."""
+        if rule.fault is Fault.RESET:
+            self._reset()
+        if rule.fault is Fault.TRUNCATE:
+            raise ConnectionError("truncated")
+        if rule.fault is Fault.STALL:
+            self.server.wait(rule.stall_seconds)
+            return rest
+        return bytes([rest[0] ^ 1]) + rest[1:]
+
+    def _reset(self) -> NoReturn:
+        while fcntl.ioctl(self.request, termios.TIOCOUTQ, bytes(4)) != bytes(4):  # a reset takes back what is still under way
+            self.server.wait(0.001)
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # on, with no time at all
+        self.request.close()  # before ``socketserver`` shuts it down in order
+        raise ConnectionError("reset")
+
+
+@contextlib.contextmanager
+def fault_proxy(server_url: str) -> Iterator[FaultProxy]:
+    """A proxy before ``server_url`` (``http://host:port``), ended with the block."""
+    proxy = FaultProxy(server_url)
+    thread = Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+        thread.join()

@@ -1,0 +1,79 @@
+"""Packed data sets, and readers of them, that the tests of ``job.streaming`` share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job.config.spec import DataSpec
+from job.data.index import Index, read_index
+from job.data.order import Order, needs, worker_slots
+from job.storage.local import LocalStore
+from job.storage.store import ObjectStore
+from job.streaming.events import StreamListener
+from job.streaming.reader import Reader
+from job.streaming.shards import open_shards
+from tests.data.samples import numbered, packed_index
+
+ENDLESS = 10**6
+
+
+class RemoteStore(LocalStore):
+    """A folder that can only be reached by fetching, and counts the requests: what a reader sees of S3, without a server."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.streamed: list[str] = []
+
+    def local_path(self, key: str) -> Path | None:
+        return None
+
+    def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+        self.streamed.append(key)
+        super().stream(key, start, num_bytes, write)
+
+
+def pack_numbered(folder: Path, num_images: int = 1000, shard_images: int = 100, **shape: int) -> Index:
+    """A data set of images that differ, 100 in a shard, at ``folder``; the first two bytes of each are its number in the source."""
+    source = folder.parent / f"{folder.name}.npy"
+    images = numbered(num_images, **shape)
+    np.save(source, images)
+    return packed_index(source, folder, shard_bytes=shard_images * images[0].size)
+
+
+def order_of(index: Index, batch: int = 12, seed: int = 5) -> Order:
+    return Order(tuple(shard.num_rows for shard in index.shards), batch, seed)
+
+
+def open_reader(
+    store: ObjectStore,
+    cache_dir: Path,
+    *,
+    batch: int = 12,
+    worker: int = 0,
+    num_workers: int = 1,
+    first_step: int = 0,
+    listener: StreamListener | None = None,
+    connections: int = 4,
+    **data: object,
+) -> Reader:
+    """A reader of one worker, from ``first_step`` on; ``data`` are fields of the section ``data`` of a configuration."""
+    index = read_index(store)
+    order = order_of(index, batch)
+    slots = worker_slots(order, worker, num_workers)
+    spec = DataSpec(cache_dir=str(cache_dir), **data)  # type: ignore[arg-type]
+    needed = needs(order, slots, first_step, ENDLESS)
+    shards = open_shards(store, index, spec, needed, connections=connections, sharers=num_workers, listener=listener)
+    return Reader(order, index, slots, shards)
+
+
+def numbers_of(images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Which images of ``numbered`` these are: int64 ``[...]`` of uint8 ``[..., H, W, C]``."""
+    flat = images.reshape(*images.shape[:-3], -1).astype(np.int64)
+    return flat[..., 0] + 256 * flat[..., 1]
+
+
+def batches_of(chunk: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images ``[K, B, H, W, C]`` of a chunk ``[S, K, W, H, W, C]``, as the training step cuts it."""
+    return np.stack([chunk[:, step].reshape(-1, *chunk.shape[-3:]) for step in range(chunk.shape[1])])

@@ -1,0 +1,346 @@
+"""The shard cache: within its budget at every moment, nothing in use removed, nothing of others touched, whole after any death."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from job.config.errors import StorageError
+from job.data.index import Shard
+from job.streaming.cache import CacheLost, Filling, Held, NoRoom, ShardCache
+from job.streaming.cache_folder import CacheFolder
+from tests.disks import mounted
+
+ROOT = Path(__file__).parents[2]
+SIZE = 1000
+
+
+def content(number: int) -> bytes:
+    return number.to_bytes(2) * (SIZE // 2)
+
+
+def shard(number: int) -> Shard:
+    return Shard(f"shard-{number:05d}.u8", 10, SIZE, sha256(content(number)).hexdigest(), None)
+
+
+def fill(filling: Filling) -> Held:
+    os.pwrite(filling.descriptor, content(int(filling.shard.name[6:11])), 0)
+    return filling.commit()
+
+
+def bring(cache: ShardCache, number: int) -> Held:
+    claim = cache.claim(shard(number))
+    assert claim is not None
+    return claim if isinstance(claim, Held) else fill(claim)
+
+
+def files(folder: Path, suffix: str = ".u8") -> set[str]:
+    return {path.stem for path in (folder / "shards").glob(f"*{suffix}")}
+
+
+def cached(folder: Path) -> set[int]:
+    """Which of the first 100 shards lie in the cache."""
+    return {number for number in range(100) if shard(number).sha256 in files(folder)}
+
+
+def taken(folder: Path) -> int:
+    return sum(path.stat().st_size for path in (folder / "shards").iterdir() if path.suffix in (".u8", ".partial"))
+
+
+def test_what_is_filled_is_found_by_all(tmp_path: Path) -> None:
+    claim = ShardCache(tmp_path, 10 * SIZE).claim(shard(1))
+    assert isinstance(claim, Filling)
+    with os.fdopen(os.dup(fill(claim).descriptor), "rb") as file:
+        assert file.read() == content(1)
+    found = ShardCache(tmp_path, 10 * SIZE).claim(shard(1))
+    assert isinstance(found, Held)
+    assert os.pread(found.descriptor, SIZE, 0) == content(1)
+
+
+def test_a_shard_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    claim = ShardCache(tmp_path, 10 * SIZE).claim(shard(1))
+    assert isinstance(claim, Filling)
+    assert (files(tmp_path), files(tmp_path, ".partial")) == (set(), {shard(1).sha256})
+    fill(claim)
+    assert (files(tmp_path), files(tmp_path, ".partial")) == ({shard(1).sha256}, set())
+
+
+def test_only_one_fetches(tmp_path: Path) -> None:
+    first, second = ShardCache(tmp_path, 10 * SIZE), ShardCache(tmp_path, 10 * SIZE)
+    filling = first.claim(shard(1))
+    assert isinstance(filling, Filling)
+    assert second.claim(shard(1)) is None
+    assert first.claim(shard(1)) is None
+    filling.abandon()
+    again = second.claim(shard(1))
+    assert isinstance(again, Filling)
+    fill(again)
+    assert isinstance(first.claim(shard(1)), Held)
+
+
+def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 4 * SIZE)
+    for number in (1, 2, 3, 4):
+        bring(cache, number).release()
+    used = cache.claim(shard(1))
+    assert isinstance(used, Held)
+    used.release()
+    bring(cache, 5).release()
+    assert cached(tmp_path) == {1, 3, 4, 5}
+
+
+def test_what_is_in_use_stays(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 3 * SIZE)
+    held = [bring(cache, number) for number in (1, 2)]
+    for number in range(3, 20):
+        bring(ShardCache(tmp_path, 3 * SIZE), number).release()
+    assert {1, 2} <= cached(tmp_path)
+    held.append(bring(cache, 50))
+    with pytest.raises(NoRoom):
+        cache.claim(shard(51))
+    assert cached(tmp_path) == {1, 2, 50}
+    held[0].release()
+    bring(cache, 51).release()
+    assert cached(tmp_path) == {2, 50, 51}
+
+
+def test_what_is_being_fetched_counts_and_stays(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 2 * SIZE)
+    filling = cache.claim(shard(1))
+    assert isinstance(filling, Filling)
+    assert taken(tmp_path) == SIZE
+    bring(cache, 2).release()
+    bring(cache, 3).release()
+    assert cached(tmp_path) == {3}
+    assert os.pread(fill(filling).descriptor, SIZE, 0) == content(1)
+
+
+def test_the_budget_holds_at_every_moment(tmp_path: Path) -> None:
+    """Four processes bring 400 shards into room for ten, while this one looks."""
+    script = f"""
+import sys
+from pathlib import Path
+from job.streaming.cache import NoRoom, ShardCache
+from tests.streaming.test_cache import bring, shard
+cache = ShardCache(Path({str(tmp_path)!r}), {10 * SIZE})
+held = []
+for number in range(100):
+    try:
+        held.append(bring(cache, (number * int(sys.argv[1])) % 97))
+    except (NoRoom, AssertionError):
+        pass
+    if len(held) > 1:
+        held.pop(0).release()
+"""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(running(script, str(step))) for step in (1, 3, 5, 7)]
+        most = 0
+        while any(process.poll() is None for process in processes):
+            with CacheFolder(tmp_path).locked():  # else the listing may show a file under its old and its new name
+                most = max(most, taken(tmp_path))
+        assert [process.wait() for process in processes] == [0, 0, 0, 0]
+    assert 5 * SIZE < most <= 10 * SIZE
+    for number in cached(tmp_path):
+        assert (tmp_path / "shards" / f"{shard(number).sha256}.u8").read_bytes() == content(number)
+
+
+def test_a_shard_larger_than_the_budget_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"shard-00001.u8: is 1 kB, data.cache_bytes is 999 bytes; expected room for it"):
+        ShardCache(tmp_path, SIZE - 1).claim(shard(1))
+
+
+def test_only_files_of_the_cache_are_removed(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 2 * SIZE)
+    bring(cache, 1).release()
+    mine = [tmp_path / "shards" / "notes.txt", tmp_path / "shards" / "photo.u8", tmp_path / "other" / f"{shard(1).sha256}.u8"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(10 * SIZE))
+        os.utime(path, (0, 0))
+    for number in range(2, 10):
+        bring(cache, number).release()
+    assert all(path.stat().st_size == 10 * SIZE for path in mine)
+    assert cached(tmp_path) == {8, 9}
+
+
+def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(StorageError, match=f"{tmp_path}/shards: is no cache of dcgan-train: holds holiday.jpg and no CACHEDIR.TAG"):
+        ShardCache(tmp_path, 2 * SIZE).claim(shard(1))
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["holiday.jpg"]
+
+
+@pytest.mark.parametrize("blocked", ["file", "read only"])
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, blocked: str) -> None:
+    if blocked == "file":
+        (tmp_path / "cache").write_text("")
+        folder = tmp_path / "cache"
+    else:
+        folder = Path("/proc/cache")
+    with pytest.raises(StorageError, match=f"{folder}/shards: cannot be used as a cache .*set another data.cache_dir"):
+        ShardCache(folder, 2 * SIZE).claim(shard(1))
+
+
+def test_the_folder_may_be_deleted_at_any_time(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 10 * SIZE)
+    held, filling = bring(cache, 1), cache.claim(shard(2))
+    assert isinstance(filling, Filling)
+    subprocess.run(["rm", "-r", tmp_path / "shards"], check=True)
+    assert os.pread(held.descriptor, SIZE, 0) == content(1)
+    with pytest.raises(CacheLost):
+        fill(filling)
+    bring(cache, 1)
+    bring(cache, 2)
+    assert cached(tmp_path) == {1, 2}
+
+
+def test_a_file_of_another_filler_is_not_taken_for_ours(tmp_path: Path) -> None:
+    """The folder is deleted and made again by another process that fetches the same shard."""
+    first, second = ShardCache(tmp_path, 10 * SIZE), ShardCache(tmp_path, 10 * SIZE)
+    old = first.claim(shard(1))
+    subprocess.run(["rm", "-r", tmp_path / "shards"], check=True)
+    new = second.claim(shard(1))
+    assert isinstance(old, Filling)
+    assert isinstance(new, Filling)
+    os.pwrite(old.descriptor, b"of the deleted file", 0)
+    with pytest.raises(CacheLost):
+        old.commit()
+    assert files(tmp_path) == set()
+    assert os.pread(fill(new).descriptor, SIZE, 0) == content(1)
+
+
+def test_a_discarded_shard_is_fetched_again_while_others_keep_theirs(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 10 * SIZE)
+    held = bring(cache, 1)
+    other = cache.claim(shard(1))
+    assert isinstance(other, Held)
+    other.discard()
+    assert os.pread(held.descriptor, SIZE, 0) == content(1)
+    assert isinstance(cache.claim(shard(1)), Filling)
+
+
+def test_a_count_that_was_lost_or_damaged_is_made_anew(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 4 * SIZE)
+    for number in (1, 2, 3):
+        bring(cache, number).release()
+    for damage in (b"", b"nonsense", b"%20d\n" % 10**9, b"%20d\n" % 0):
+        (tmp_path / "shards" / "lock").write_bytes(damage)
+        fresh = ShardCache(tmp_path, 4 * SIZE)
+        for number in range(10, 20):
+            bring(fresh, number).release()
+            assert taken(tmp_path) <= 4 * SIZE
+        assert len(cached(tmp_path)) == 4
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from job.streaming.cache import ShardCache
+from tests.streaming.test_cache import SIZE, bring, content, shard
+cache = ShardCache(Path(sys.argv[1]), 4 * SIZE)
+held = bring(cache, 1)
+filling = cache.claim(shard(2))
+os.pwrite(filling.descriptor, content(2)[:500], 0)
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def running(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_a_killed_process_held_and_fetched_is_free(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 4 * SIZE)
+    with running(KILLED, str(tmp_path)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert cache.claim(shard(2)) is None
+        with ExitStack() as stack:
+            for number in (3, 4):
+                stack.callback(bring(cache, number).release)
+            with pytest.raises(NoRoom):  # one and two are the other's
+                cache.claim(shard(5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    filling = cache.claim(shard(2))
+    assert isinstance(filling, Filling)
+    assert os.pread(fill(filling).descriptor, SIZE, 0) == content(2)
+    for number in range(10, 13):
+        bring(cache, number)
+    assert cached(tmp_path) == {2, 10, 11, 12}
+    assert taken(tmp_path) == 4 * SIZE
+
+
+def test_what_a_killed_process_left_half_makes_room(tmp_path: Path) -> None:
+    with running(KILLED, str(tmp_path)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert files(tmp_path, ".partial") == {shard(2).sha256}
+    cache = ShardCache(tmp_path, 4 * SIZE)
+    held = [bring(cache, number) for number in range(10, 14)]
+    assert len(held) == 4
+    assert files(tmp_path, ".partial") == set()
+
+
+def test_threads_agree_on_who_fetches(tmp_path: Path) -> None:
+    cache, claims = ShardCache(tmp_path, 10 * SIZE), []
+    begin = threading.Barrier(16)
+
+    def claim() -> None:
+        begin.wait()
+        claims.append(cache.claim(shard(1)))
+
+    threads = [threading.Thread(target=claim) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(isinstance(claim, Filling) for claim in claims) == 1
+    assert claims.count(None) == 15
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB."""
+    with mounted(tmp_path / "disk", "tmpfs", "-o", "size=64k") as folder:
+        yield folder
+
+
+def test_a_full_disk_is_told_with_the_budget(small_disk: Path) -> None:
+    (small_disk / "of another program").write_bytes(bytes(40_000))
+    cache = ShardCache(small_disk, 10**6)
+    held = [bring(cache, number) for number in range(2)]
+    with pytest.raises(
+        StorageError,
+        match=rf"{small_disk}/shards: cannot take a shard of 1 kB \(No space left on device\): .* of the disk is free, the cache holds .* of the"
+        r" 1 MB that data.cache_bytes allows; .*lower data.cache_bytes",
+    ):
+        held.extend(bring(cache, number) for number in range(2, 20))
+    assert files(small_disk, ".partial") == set()
+
+
+def test_a_full_disk_makes_the_cache_smaller_before_it_gives_up(small_disk: Path) -> None:
+    cache = ShardCache(small_disk, 10**6)
+    for number in range(40):
+        bring(cache, number).release()
+    assert 39 in cached(small_disk)
+    assert 0 not in cached(small_disk)
