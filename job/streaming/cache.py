@@ -65,7 +65,7 @@ class ShardCache:
 
     def __init__(self, cache_dir: Path, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
-        self.bytes_taken = 0  # as of the last change made here
+        self.bytes_taken = 0  # by all processes, as of the last claim
         self._folder = CacheFolder(cache_dir)
         self._is_counted = False
 
@@ -79,6 +79,7 @@ class ShardCache:
                 f"{shard.name}: is {bytes_text(shard.num_bytes)}, data.cache_bytes is {bytes_text(self.budget_bytes)}; expected room for it"
             )
         with self._folder.locked() as taken:
+            self.bytes_taken = taken.read() or self.bytes_taken
             whole, partial = (self._folder.path / (shard.sha256 + suffix) for suffix in (WHOLE, PARTIAL))
             if (descriptor := _open_locked(whole, os.O_RDONLY, fcntl.LOCK_SH)) is not None:
                 held = Held(shard, descriptor, whole)

@@ -36,11 +36,11 @@ class Input:
         options = tf.data.Options()
         options.autotune.enabled = False  # nothing here to tune, and waiting for its thread can hold up the end of a run for seconds
         dataset = tf.data.Dataset.from_generator(self._gather, output_signature=signature)
-        self._dataset = dataset.prefetch(CHUNKS_AHEAD).with_options(options)
+        self.dataset = dataset.prefetch(CHUNKS_AHEAD).with_options(options)
 
     def __iter__(self) -> Iterator[tf.Tensor]:
         try:
-            yield from self._dataset
+            yield from self.dataset
         except tf.errors.OpError as error:
             raise self._error or error from error  # tf.data turns every error into one of its own
 

@@ -27,6 +27,11 @@ QUERIES = {
     "age of the last checkpoint": "dcgan_checkpoint_age_seconds >= 0 < 60",
     "seconds per checkpoint": "dcgan_checkpoint_seconds_sum / dcgan_checkpoint_seconds_count > 0",
     "workers": "dcgan_world_size == 2",
+    "bytes fetched": "dcgan_fetch_bytes_total >= 0",  # of two on one machine, one may have fetched everything
+    "shards fetched or found": "dcgan_cache_misses_total + dcgan_cache_hits_total > 0",
+    "bytes in the cache": "dcgan_cache_bytes > 0",
+    "batches ahead": "dcgan_fetch_ahead_batches > 0",
+    "retries": "sum by (run, rank) (dcgan_fetch_retries_total) == 0",
 }
 
 
@@ -38,7 +43,7 @@ def test_pack_train_list_and_generate_on_s3(s3_server: S3Server, tmp_path: Path,
     endpoint = ["--endpoint-url", s3_server.endpoint_url]
 
     packed = check(["data", "pack", "synthetic:garments:512", data, *endpoint], tmp_path, env)
-    assert "512 images 28x28x1, 10 classes, 1 shard, 0.4 MB" in packed
+    assert "512 images 28x28x1, 10 classes, 2 shards, 0.4 MB" in packed
 
     settings = {"storage__endpoint_url": s3_server.endpoint_url, "data__cache_dir": tmp_path / "cache", "training__steps": STEPS}
     with started(run_command(data, folder, **settings), tmp_path / "train.log", env) as program:

@@ -36,6 +36,16 @@ EXPECTED = {
     "dcgan_restarts_total": 1,
     "dcgan_world_size": 2,
     "dcgan_non_finite_total": 0,
+    "dcgan_fetch_requests_total": 3,
+    "dcgan_fetch_bytes_total": 3000,
+    'dcgan_fetch_retries_total{reason="throttled"}': 3,
+    'dcgan_fetch_retries_total{reason="corrupt"}': 0,
+    "dcgan_fetch_seconds_count": 3,
+    "dcgan_fetch_seconds_sum": 0.75,
+    "dcgan_fetch_ahead_batches": 40,
+    "dcgan_cache_hits_total": 3,
+    "dcgan_cache_misses_total": 3,
+    "dcgan_cache_bytes": 15_000,
     'dcgan_build_info{version="0.1.0", preset="fashion", data_fingerprint="sha256:1f"}': 1,
 }
 

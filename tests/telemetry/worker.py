@@ -5,8 +5,10 @@ Prints its port, then takes in one report of 20 more steps for each line of its 
 
 import sys
 
+from job.streaming.events import RETRIES
 from job.telemetry.metrics import WorkerMetrics
 from job.telemetry.server import MetricsServer
+from job.telemetry.stream_metrics import StreamMetrics
 from tests.telemetry.reports import report
 
 
@@ -18,6 +20,7 @@ def say(number: int) -> None:
 def main() -> None:
     metrics = WorkerMetrics("garments", rank=1)
     metrics.build_info("0.1.0", "fashion", "sha256:1f")
+    streaming = StreamMetrics("garments", 1, metrics.registry, RETRIES)
     with MetricsServer(metrics.registry, int(sys.argv[1]), host="127.0.0.1") as server:
         say(server.port)
         for number, line in enumerate(sys.stdin, start=1):
@@ -25,6 +28,13 @@ def main() -> None:
             metrics.observe(report(step=step, images=32 * step, restarts=1), num_steps=20)
             if line.strip() in ("committed", "failed"):
                 metrics.checkpoint(step, 3.0, line.strip())
+            streaming.requested()
+            streaming.received(1000)
+            streaming.retried("throttled")
+            streaming.fetched(0.25)
+            streaming.found()
+            streaming.cache_holds(5000 * number)
+            streaming.ahead(40)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,307 @@
+"""Our side of ``bench/streaming.py``: one measurement a process, printed as one line of JSON.
+
+    python bench/streaming_ours.py read DATA --seconds 5
+    python bench/streaming_ours.py cold DATA CACHE
+    python bench/streaming_ours.py boto3 DATA FOLDER --how get_object
+    python bench/streaming_ours.py memory DATA CACHE
+    python bench/streaming_ours.py train DATA CACHE --proxy
+
+DATA is the URI of a packed data set. All read as training does: through ``Reader`` and ``Input``, that is tf.data, in chunks of 20 global batches of 64.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+BATCH, STEPS = 64, 20
+THREADS = 16
+GREY, COLOUR = "fashion", "dcgan64"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("read", "cold", "boto3", "memory", "train"))
+    parser.add_argument("data")
+    parser.add_argument("folder", nargs="?", help="the cache, or where plain boto3 downloads to")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--batches", action="store_true", help="read: single batches out of tf.data, as other libraries give them")
+    parser.add_argument("--how", choices=("get_object", "download_file"), default="get_object")
+    parser.add_argument("--budget", type=int, default=512 * 10**6, help="memory: data.cache_bytes")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--proxy", help="train: address of a proxy whose rate is set to four times what training takes")
+    arguments = parser.parse_args()
+    measure = {"read": read, "cold": cold, "boto3": boto3_plain, "memory": memory, "train": train}[arguments.what]
+    print(json.dumps(measure(arguments)), flush=True)
+
+
+def images(
+    data: str, cache: str | None, budget: int = 20 * 10**9, ahead: int = 500, listener: Any = None, start: int = 0, stop: int = 10**7
+) -> Any:
+    """(index, chunks through tf.data, what closes them) of all images of ``data`` for one worker."""
+    from job.config.spec import DataSpec
+    from job.data.index import read_index
+    from job.data.order import Order, needs, worker_slots
+    from job.storage.uri import open_store
+    from job.streaming.reader import Reader
+    from job.streaming.shards import open_shards
+
+    store = open_store(data)
+    index = read_index(store)
+    order = Order(tuple(shard.num_rows for shard in index.shards), BATCH, 0)
+    slots = worker_slots(order, 0, 1)
+    spec = DataSpec(cache_dir=cache or "unused", cache_bytes=budget, fetch_ahead_batches=ahead)
+    shards = open_shards(store, index, spec, needs(order, slots, start, stop), connections=THREADS, listener=listener)
+    reader = Reader(order, index, slots, shards)
+    return index, as_input(index, order, reader, start), reader
+
+
+def as_input(index: Any, order: Any, reader: Any, start: int = 0) -> Any:
+    """What ``job.training.worker`` iterates over."""
+    from job.training.input import Input
+
+    height, width, channels = index.image_shape
+    spec = SimpleNamespace(model=SimpleNamespace(image_size=(height, width), channels=channels))
+    schedule = SimpleNamespace(calls=lambda first: ((step, STEPS) for step in itertools.count(first, STEPS)))
+    return Input(spec, SimpleNamespace(rank=0, world_size=1), reader, order, schedule, start)  # type: ignore[arg-type]
+
+
+def read(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Images per second out of tf.data, once everything is in reach."""
+    _, chunks, reader = images(arguments.data, arguments.folder)
+    given = as_batches(chunks) if arguments.batches else chunks
+    each = BATCH if arguments.batches else BATCH * STEPS
+    with reader:
+        endless = iter(given)
+        warm_until = time.perf_counter() + 2.0
+        while time.perf_counter() < warm_until:
+            next(endless)
+        number, started = 0, time.perf_counter()
+        while (seconds := time.perf_counter() - started) < arguments.seconds:
+            next(endless)
+            number += each
+        endless.close()
+    return {"images_per_second": number / seconds}
+
+
+def as_batches(chunks: Any) -> Iterator[Any]:
+    """Single global batches ``[64, H, W, C]``, cut by tf.data."""
+    import tensorflow as tf
+
+    def cut(chunk: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(chunk)
+        by_step = tf.transpose(chunk, [1, 0, *range(2, 6)])
+        return tf.reshape(by_step, [shape[1], BATCH, *chunk.shape[3:]])
+
+    yield from chunks.dataset.map(cut).unbatch().prefetch(STEPS)
+
+
+def cold(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Seconds in which every image of an epoch was read once, from a store, with an empty cache."""
+    from job.streaming.events import Unheard
+
+    class Counting(Unheard):
+        bytes = 0
+
+        def received(self, num_bytes: int) -> None:
+            Counting.bytes += num_bytes
+
+    import tensorflow as tf
+
+    tf.constant(0)
+    started = time.perf_counter()
+    index, chunks, reader = images(arguments.data, arguments.folder, ahead=10**6, listener=Counting(), stop=_epoch_steps(arguments.data))
+    with reader:
+        endless = iter(chunks)
+        for _ in range(_epoch_steps(arguments.data) // STEPS):
+            next(endless)
+        seconds = time.perf_counter() - started
+        endless.close()
+    return {"seconds": seconds, "megabytes_per_second": index.num_rows * index.row_bytes / seconds / 1e6, "fetched_bytes": Counting.bytes}
+
+
+def _epoch_steps(data: str) -> int:
+    from job.data.index import read_index
+    from job.storage.uri import open_store
+
+    return read_index(open_store(data)).num_rows // BATCH
+
+
+def boto3_plain(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The same bytes into files with boto3 and a pool of threads, and nothing else."""
+    import boto3
+    from botocore.config import Config
+
+    from job.data.index import read_index
+    from job.storage.uri import open_store
+
+    index = read_index(open_store(arguments.data))
+    bucket, _, prefix = arguments.data.removeprefix("s3://").partition("/")
+    config = Config(s3={"addressing_style": "path"}, max_pool_connections=THREADS)
+    client = boto3.session.Session().client("s3", config=config)
+    folder = Path(arguments.folder)
+    folder.mkdir(parents=True)
+
+    def get(name: str) -> None:
+        if arguments.how == "download_file":
+            client.download_file(bucket, f"{prefix}/{name}", str(folder / name))
+        else:
+            (folder / name).write_bytes(client.get_object(Bucket=bucket, Key=f"{prefix}/{name}")["Body"].read())
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(get, [shard.name for shard in index.shards]))
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "megabytes_per_second": index.num_rows * index.row_bytes / seconds / 1e6}
+
+
+def memory(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Resident memory and disk of a reader of one whole epoch, looked at twenty times a second."""
+    from job.streaming.cache_folder import CacheFolder
+
+    cache = CacheFolder(Path(arguments.folder))
+    index, chunks, reader = images(arguments.data, arguments.folder, budget=arguments.budget)
+    import tensorflow as tf
+
+    tf.constant(0)
+    before = resident_bytes()
+    samples: list[tuple[int, int]] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.05):
+            with cache.locked():  # else the listing may show a file under its old and its new name
+                samples.append((resident_bytes(), sum(file.num_bytes for file in cache.files())))
+
+    watcher = threading.Thread(target=look)
+    started = time.perf_counter()
+    watcher.start()
+    number = 0
+    with reader:
+        endless = iter(chunks)
+        for _ in range(index.num_rows // BATCH // STEPS):
+            number += int(next(endless).shape[1]) * BATCH
+        endless.close()
+    seconds = time.perf_counter() - started
+    done.set()
+    watcher.join()
+    grown, disk = [resident - before for resident, _ in samples], [on_disk for _, on_disk in samples]
+    return {
+        "data_megabytes": number * index.row_bytes / 1e6,
+        "seconds": seconds,
+        "megabytes_per_second": number * index.row_bytes / seconds / 1e6,
+        "resident_before_megabytes": before / 1e6,
+        "most_growth_megabytes": max(grown) / 1e6,
+        "median_growth_megabytes": statistics.median(grown) / 1e6,
+        "most_disk_megabytes": max(disk) / 1e6,
+        "budget_megabytes": arguments.budget / 1e6,
+        "samples": len(samples),
+    }
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process, mapped files included."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def train(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Images per second of training on one worker: from memory, from a warm cache, and cold at four times the rate. Interleaved, an epoch a turn."""
+    import tensorflow as tf
+
+    from job.config.load import load_run
+    from job.data.index import read_index
+    from job.data.order import Order
+    from job.gan.networks import build_networks
+    from job.storage.uri import open_store
+    from job.training.call import build_call
+    from job.training.strategy import create_strategy
+
+    index = read_index(open_store(arguments.data))
+    overrides = ["uri=a", "data.uri=b", "workers.count=1", f"workers.cpus={os.cpu_count()}", f"training.global_batch_size={BATCH}"]
+    spec = load_run(GREY if index.image_shape[2] == 1 else COLOUR, overrides=overrides)
+    strategy = create_strategy(spec)
+    with strategy.scope():
+        networks = build_networks(spec)
+    call = build_call(spec, strategy, networks)
+    order = Order(tuple(shard.num_rows for shard in index.shards), BATCH, 0)
+    num_calls = order.steps_per_epoch // STEPS
+
+    def epoch(chunks: Any) -> dict[str, float]:
+        begun = waiting = time.perf_counter()
+        waited = 0.0
+        endless = iter(chunks)
+        for number in range(num_calls):
+            chunk = next(endless)
+            waited += time.perf_counter() - waiting
+            call(chunk, tf.constant(number * STEPS, tf.int64)).numpy()
+            waiting = time.perf_counter()
+        endless.close()
+        seconds = waiting - begun
+        return {"images_per_second": num_calls * STEPS * BATCH / seconds, "wait_share": waited / seconds}
+
+    def from_memory() -> dict[str, float]:
+        return epoch(as_input(index, order, in_memory))
+
+    def from_cache(data: str, cache: str) -> dict[str, float]:
+        _, chunks, reader = images(data, cache, stop=order.steps_per_epoch)
+        with reader:
+            return epoch(chunks)
+
+    in_memory = InMemory(arguments.data, arguments.folder)
+    warm = f"{arguments.folder}/warm"
+    from_memory()  # tracing
+    from_cache(arguments.data, warm)
+    found: dict[str, list[dict[str, float]]] = {"memory": [], "warm": [], "cold": []}
+    for _ in range(arguments.rounds):
+        found["memory"].append(from_memory())
+        found["warm"].append(from_cache(arguments.data, warm))
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as cache:
+            limit(4 * found["memory"][-1]["images_per_second"] * index.row_bytes)
+            os.environ["AWS_ENDPOINT_URL"], kept = arguments.proxy, os.environ["AWS_ENDPOINT_URL"]
+            found["cold"].append(from_cache(arguments.data, cache))
+            os.environ["AWS_ENDPOINT_URL"] = kept
+    shutil.rmtree(warm)
+    return {name: {key: [turn[key] for turn in turns] for key in turns[0]} for name, turns in found.items()}
+
+
+def limit(bytes_per_second: float) -> None:
+    """Ask whoever started this, and keeps the proxy, to let so much through."""
+    print(json.dumps({"limit": bytes_per_second}), flush=True)
+    sys.stdin.readline()
+
+
+class InMemory:
+    """The whole data set as an array, and chunks of it in the order of training: what a cache can at best be as fast as."""
+
+    def __init__(self, data: str, folder: str) -> None:
+        from job.data.index import read_index
+        from job.storage.uri import open_store
+
+        self._index = read_index(open_store(data))
+        _, chunks, reader = images(data, f"{folder}/warm")
+        num_chunks = self._index.num_rows // BATCH // STEPS
+        with reader:
+            endless = iter(chunks)
+            self._chunks = [next(endless).numpy() for _ in range(num_chunks)]
+            endless.close()
+
+    def chunk(self, first_step: int, num_steps: int) -> Any:
+        return self._chunks[first_step // num_steps]
+
+
+if __name__ == "__main__":
+    main()
