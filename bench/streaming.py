@@ -1,11 +1,11 @@
 """Reading images, measured: ours beside MosaicML Streaming, WebDataset, TFRecord and plain boto3, on the same images in the same run.
 
-    python bench/streaming.py --grey MNIST_FOLDER --colour CIFAR_TAR             everything: about an hour on two cores
-    python bench/streaming.py --grey MNIST_FOLDER --only reader --rounds 3
+    python -m bench.streaming --grey MNIST_FOLDER --colour CIFAR_TAR             everything: about an hour on two cores
+    python -m bench.streaming --grey MNIST_FOLDER --only reader --rounds 3
 
-`--grey` and `--colour` are sources as `data pack` takes them; the colour one is resized to 64x64. Each measurement is a process of its own; in each round
-the contenders take turns, so that a machine whose speed drifts drifts for all; the table has medians. The other libraries live in an environment of their
-own, made from streaming-requirements.txt the first time. S3 is the tests' server on this machine, built by `make tools`.
+`--grey` and `--colour` are sources as `data pack` takes them; the colour one is resized to 64x64. Each measurement is a process of its own. In each
+round the contenders take turns, so that a machine whose speed drifts drifts for all; the tables have medians. The other libraries live in an
+environment of their own, made from streaming-requirements.txt the first time. S3 is the tests' server on this machine, built by `make tools`.
 
     reader      images/s out of tf.data or a DataLoader, shuffled, batches of 64, everything on the local disk
     cold        one epoch from S3 into an empty cache, beside a plain download of the same bytes
@@ -25,11 +25,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 
 import numpy as np
 
@@ -39,10 +37,13 @@ from job.storage.uri import open_store
 from tests.servers.fault_proxy import fault_proxy
 from tests.servers.s3 import s3_server
 
+ROOT = Path(__file__).parents[1]
 OURS = ROOT / "bench" / "streaming_ours.py"
 CONTENDERS = ROOT / "bench" / "streaming_contenders.py"
 LIBRARIES = ("mosaicml", "webdataset", "tfrecord", "tensor-slices")
 LARGE_IMAGES = 326_000  # of 64x64x3: 4.0 GB
+
+Run = Callable[[], dict[str, Any]]  # one measurement
 
 
 def main() -> None:
@@ -78,13 +79,13 @@ def reader(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
         others = arguments.work / f"{name}-others"
         prepare(libraries, index, folder, others)
         with on_s3(folder) as (uri, env, _):
-            runs: dict[str, Callable[[], dict[str, Any]]] = {
-                "ours, local folder, a call's 20 batches at a time": lambda: ours("read", folder, seconds=arguments.seconds),  # noqa: B023
-                "ours, S3 with a warm cache, the same": lambda: ours("read", uri, arguments.work / "cache", env, seconds=arguments.seconds),  # noqa: B023
-                "ours, local folder, single batches": lambda: ours("read", folder, None, None, "--batches", seconds=arguments.seconds),  # noqa: B023
+            measured = partial(ours, "read", seconds=arguments.seconds)
+            runs: dict[str, Run] = {
+                "ours, local folder, a call's 20 batches at a time": partial(measured, folder),
+                "ours, S3 with a warm cache, the same": partial(measured, uri, arguments.work / "cache", env),
+                "ours, local folder, single batches": partial(measured, folder, None, None, "--batches"),
+                **{library: partial(contender, libraries, library, others, index, arguments.seconds) for library in LIBRARIES},
             }
-            for library in LIBRARIES:
-                runs[library] = lambda library=library: contender(libraries, library, others, index, arguments.seconds)  # type: ignore[misc]  # noqa: B023
             found = in_turns(runs, arguments.rounds)
             shutil.rmtree(arguments.work / "cache")
         first = statistics.median(run["images_per_second"] for run in next(iter(found.values())))
@@ -92,26 +93,22 @@ def reader(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
         print("| reader | images/s | min | max | ours is so many times as fast |\n| --- | --- | --- | --- | --- |")
         for run_name, results in found.items():
             rates = [result["images_per_second"] for result in results]
-            print(
-                f"| {run_name} | {statistics.median(rates):,.0f} | {min(rates):,.0f} | {max(rates):,.0f} | {first / statistics.median(rates):,.1f} |"
-            )
+            median = statistics.median(rates)
+            print(f"| {run_name} | {median:,.0f} | {min(rates):,.0f} | {max(rates):,.0f} | {first / median:,.1f} |")
 
 
 def cold(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
+    empty = arguments.work / "empty"
     for name, folder in sets.items():
         with on_s3(folder) as (uri, env, _):
-            empty = arguments.work / "empty"
-            found = in_turns(
-                {
-                    "boto3, get_object on 16 threads": lambda: fresh(empty, lambda: ours("boto3", uri, empty, env)),  # noqa: B023
-                    "boto3, download_file on 16 threads": lambda: fresh(
-                        empty,
-                        lambda: ours("boto3", uri, empty, env, "--how", "download_file"),  # noqa: B023
-                    ),
-                    "ours: an epoch through tf.data, verified": lambda: fresh(empty, lambda: ours("cold", uri, empty, env)),  # noqa: B023
-                },
-                arguments.rounds,
-            )
+            runs: dict[str, Run] = {
+                "boto3, get_object on 16 threads": partial(fresh, empty, partial(ours, "boto3", uri, empty, env)),
+                "boto3, download_file on 16 threads": partial(
+                    fresh, empty, partial(ours, "boto3", uri, empty, env, "--how", "download_file")
+                ),
+                "ours: an epoch through tf.data, verified": partial(fresh, empty, partial(ours, "cold", uri, empty, env)),
+            }
+            found = in_turns(runs, arguments.rounds)
         first = statistics.median(run["seconds"] for run in next(iter(found.values())))
         print(
             f"\n### Cold, {name}, from S3 on this machine\n\n| what | seconds | MB/s | speed, boto3's get_object is 1 |\n| --- | --- | --- | --- |"
@@ -158,7 +155,7 @@ def memory(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
         source.unlink()
     empty = arguments.work / "empty"
     with on_s3(folder) as (uri, env, _):
-        result = fresh(empty, lambda: ours("memory", uri, empty, env))
+        result = fresh(empty, partial(ours, "memory", uri, empty, env))
     print("\n### Memory and disk of one reader of everything, looked at twenty times a second\n\n| what | figure |\n| --- | --- |")
     for name, value in result.items():
         print(f"| {name.replace('_', ' ')} | {value:,.1f} |")
@@ -172,7 +169,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace, dict[str, Path]], None]] = {
 }
 
 
-def in_turns(runs: dict[str, Callable[[], dict[str, Any]]], rounds: int) -> dict[str, list[dict[str, Any]]]:
+def in_turns(runs: dict[str, Run], rounds: int) -> dict[str, list[dict[str, Any]]]:
     """Every run once in each round."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for number in range(rounds):
@@ -182,7 +179,7 @@ def in_turns(runs: dict[str, Callable[[], dict[str, Any]]], rounds: int) -> dict
     return found
 
 
-def fresh(folder: Path, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def fresh(folder: Path, run: Run) -> dict[str, Any]:
     """With ``folder`` absent before and after."""
     shutil.rmtree(folder, ignore_errors=True)
     try:

@@ -9,6 +9,8 @@ A listing is in key order because S3 answers so (UTF-8 bytes); a write is whole 
 """
 
 import io
+import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,8 +22,9 @@ from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
 from job.storage import os_errors, s3_errors
 from job.storage.keys import checked_key
-from job.storage.s3_client import PART_BYTES, client_for, endpoint_of, forget_client, transfer_manager
-from job.storage.store import PIECE_BYTES, Interrupted, ObjectInfo, ObjectMissing
+from job.storage.s3_client import PART_BYTES, client_for, endpoint_of, new_getter, transfer_manager
+from job.storage.s3_get import Getter, RangeIgnored
+from job.storage.store import Interrupted, ObjectInfo, ObjectMissing
 
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 20.0
@@ -45,6 +48,8 @@ class S3Store:
         self._spec = spec
         self._endpoint = endpoint_of(spec)
         self._bucket_exists = False
+        self._streaming: tuple[int, Getter] | None = None
+        self._lock = threading.Lock()
 
     def read(self, key: str) -> bytes:
         return self._get(key, {})
@@ -98,38 +103,17 @@ class S3Store:
     def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
         if num_bytes <= 0:
             return
-        client = None
         try:
             with self._told("read", key):
-                client = client_for(self._spec, once=True)
-                self._stream(client, key, start, num_bytes, write)
+                try:
+                    self._getter().get(self._root + checked_key(self.uri, key), start, num_bytes, write)
+                except self._client_error as error:
+                    if _code(error) != "InvalidRange":  # it starts at or beyond the object's end
+                        raise
         except Interrupted as error:
             if error.reason == "credentials":
-                forget_client(self._spec, client)  # the next one finds those that have taken their place, if any have
+                self._streaming = None  # the next getter finds those that have taken their place, if any have
             raise
-
-    def _stream(self, client: Any, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
-        try:
-            answer = client.get_object(**self._at(key), Range=f"bytes={start}-{start + num_bytes - 1}")
-        except self._client_error as error:
-            code = error.response["Error"]["Code"]
-            if code == "InvalidRange":  # it starts at or beyond the object's end
-                return
-            if code != "NoSuchKey":
-                raise
-            raise self._missing(key) from None
-        if start > 0 and answer["ResponseMetadata"]["HTTPStatusCode"] != 206:
-            raise StorageError(
-                f"{self.uri}/{key}: asked for bytes from {start} on, the server sent the whole object; expected an S3 server"
-            )
-        body, left = answer["Body"], min(num_bytes, answer["ContentLength"])
-        try:
-            while left > 0:
-                piece = body.read(min(left, PIECE_BYTES))  # an end before the announced length is an exception of botocore's
-                write(piece)
-                left -= len(piece)
-        finally:
-            body.close()  # one that was read to its end has given its connection back already
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         with self._told("list", prefix):
@@ -159,6 +143,13 @@ class S3Store:
     def _at(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._root + checked_key(self.uri, key)}
 
+    def _getter(self) -> Getter:
+        """This store's, made when it first streams; another one in a forked process, which must not share its sockets."""
+        with self._lock:
+            if self._streaming is None or self._streaming[0] != os.getpid():
+                self._streaming = os.getpid(), new_getter(self._spec, self._bucket)
+            return self._streaming[1]
+
     def _get(self, key: str, options: dict[str, str]) -> bytes:
         """The body, to its announced length. boto3 repeats requests, but not a body that breaks off or fails its checksum: done here."""
         from botocore.exceptions import FlexibleChecksumError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
@@ -168,12 +159,9 @@ class S3Store:
                 try:
                     body = self._client.get_object(**self._at(key), **options)["Body"]
                 except self._client_error as error:
-                    code = error.response["Error"]["Code"]
-                    if code == "InvalidRange":  # it starts at or beyond the object's end
+                    if _code(error) == "InvalidRange":  # it starts at or beyond the object's end
                         return b""
-                    if code != "NoSuchKey":
-                        raise
-                    raise self._missing(key) from None
+                    raise
                 try:
                     return bytes(body.read())
                 except (FlexibleChecksumError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
@@ -225,8 +213,18 @@ class S3Store:
         uri = f"{self.uri}/{key}" if key else self.uri
         try:
             yield
+        except RangeIgnored as error:
+            raise StorageError(f"{uri}: {error}") from None
         except (self._client_error, BotoCoreError, HTTPError, RecursionError) as error:
+            if _code(error) == "NoSuchKey":
+                raise self._missing(key) from None
             # Without the chain: a traceback would print what the server echoed before secrets were taken out of it.
             raise s3_errors.storage_error(uri, action, self._endpoint, error) from None
         except OSError as error:
             raise os_errors.storage_error(uri, action, error) from error
+
+
+def _code(error: Any) -> str | None:
+    """What S3 calls the error of a ``ClientError``; None for any other exception."""
+    response = getattr(error, "response", None)
+    return response["Error"]["Code"] if isinstance(response, dict) and "Error" in response else None

@@ -1,4 +1,4 @@
-"""The boto3 client: one per process and configuration, shared by all threads and stores.
+"""The boto3 client: one per process and configuration, shared by all threads and stores; and getters, one for each store that streams.
 
 Knows how to reach S3, never what is in it. boto3 is loaded by the first call. Credentials come from where boto3 always looks for them.
 """
@@ -8,31 +8,28 @@ import threading
 from typing import Any
 
 from job.config.storage import StorageSpec, check_endpoint
+from job.storage.s3_get import Getter
 
 # From this size on a file goes in parts, several at a time; also the size of a part. S3 takes parts of 5 MiB to 5 GiB.
 PART_BYTES = 16 * 1024 * 1024
 
-_clients: dict[tuple[StorageSpec, int, bool], Any] = {}
+_clients: dict[tuple[StorageSpec, int], Any] = {}
 _lock = threading.Lock()
 
 
-def client_for(spec: StorageSpec, *, once: bool = False) -> Any:
-    """The S3 client for ``spec`` and the ``AWS_*`` variables as they are now. Contacts only what hands out credentials.
-
-    ``once``: it sends each request a single time and adds no checksum of its own, for callers that repeat and verify themselves.
-    """
+def client_for(spec: StorageSpec) -> Any:
+    """The S3 client for ``spec`` and the ``AWS_*`` variables as they are now. Contacts only what hands out credentials."""
     environment = hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
     with _lock:
-        if (spec, environment, once) not in _clients:
-            _clients[spec, environment, once] = _new_client(spec, once)
-        return _clients[spec, environment, once]
+        if (spec, environment) not in _clients:
+            _clients[spec, environment] = _new_client(_new_session(), spec)
+        return _clients[spec, environment]
 
 
-def forget_client(spec: StorageSpec, client: Any) -> None:
-    """Make the next ``client_for`` look for credentials anew, unless another thread has brought that about already."""
-    with _lock:
-        for key in [key for key, known in _clients.items() if key[0] == spec and known is client]:
-            del _clients[key]
+def new_getter(spec: StorageSpec, bucket: str) -> Getter:
+    """A ``Getter`` with connections and credentials of its own, for a caller that repeats requests and verifies bytes itself."""
+    session = _new_session()
+    return Getter(_new_client(session, spec, once=True), session.get_credentials(), bucket)
 
 
 def transfer_manager(client: Any, spec: StorageSpec) -> Any:
@@ -62,8 +59,13 @@ def endpoint_of(spec: StorageSpec) -> str | None:
     return None
 
 
-def _new_client(spec: StorageSpec, once: bool) -> Any:
+def _new_session() -> Any:
     import boto3
+
+    return boto3.session.Session()
+
+
+def _new_client(session: Any, spec: StorageSpec, *, once: bool = False) -> Any:
     from botocore.config import Config
 
     # With "auto" boto3 puts the bucket in the path for a custom endpoint, wherever that is configured, and in the host name on Amazon's own.
@@ -81,7 +83,7 @@ def _new_client(spec: StorageSpec, once: bool) -> Any:
     )
     # boto3 alone reads only AWS_DEFAULT_REGION; Kubernetes' identity webhook and the other SDKs set AWS_REGION.
     region = spec.region or os.environ.get("AWS_REGION") or None
-    return boto3.session.Session().client("s3", region_name=region, endpoint_url=spec.endpoint_url, config=config)
+    return session.client("s3", region_name=region, endpoint_url=spec.endpoint_url, config=config)
 
 
 def _forget_clients() -> None:
