@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -96,6 +96,10 @@ class Program:
         """The first match of ``pattern`` in the output; fails when the program ends without it."""
         return wait_for(f"{pattern!r} in the output", lambda: self._running() and re.search(pattern, self.output), seconds)
 
+    def wait_until(self, condition: Callable[[], object], seconds: float = START_SECONDS) -> None:
+        """Until ``condition`` holds; fails when the program ends before."""
+        wait_for("what the test waits for", lambda: self._running() and condition(), seconds)
+
     def wait_for_checkpoint(self, run: Path, after: int, seconds: float = START_SECONDS) -> int:
         """The first step after ``after`` that is committed in the run folder."""
         return wait_for(
@@ -116,9 +120,9 @@ class Program:
 
 
 @contextmanager
-def started(arguments: Sequence[str], log: Path, env: Mapping[str, str]) -> Iterator[Program]:
+def started(arguments: Sequence[str], log: Path, env: Mapping[str, str], module: str = "job") -> Iterator[Program]:
     """The program running; at the end, also of a failing test, it is ended and so is every process of its session."""
-    command = [sys.executable, "-m", "job", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell starts its background jobs so, and whatever they start would be deaf to Ctrl-C too; a handler of ours is not inherited.
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,50 @@
+"""One worker of a run, without Ray: ``python -m tests.streaming.worker RANK WORLD_SIZE KEY=VALUE...``, with TF_CONFIG where there are several.
+
+Prints a line for each report, and, after the last step, what Prometheus would have scraped then: ``counter NAME{LABELS} VALUE``.
+"""
+
+import sys
+import urllib.request
+
+from job.config.load import load_run
+from job.telemetry.report import Progress
+from job.training import worker
+from job.training.topology import Topology
+
+
+class Scribe:
+    """A ``Listener`` that writes to standard output."""
+
+    def __init__(self) -> None:
+        self._metrics_url = ""
+
+    def progress(self, progress: Progress, num_steps: int) -> None:
+        """Every report; with the last one of training, the metrics."""
+        say(f"step {progress.step}")
+        if progress.step == progress.total_steps and num_steps:
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(self._metrics_url, timeout=10) as answer:
+                for line in answer.read().decode().splitlines():
+                    if not line.startswith("#"):
+                        say(f"counter {line}")
+
+    def note(self, text: str) -> None:
+        """Among them the address of the metrics."""
+        say(text)
+        if text.startswith("metrics of worker"):
+            self._metrics_url = text.partition(": ")[2]
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    rank, world_size = int(sys.argv[1]), int(sys.argv[2])
+    spec = load_run("notebook", overrides=sys.argv[3:])
+    worker.run(spec, Topology(rank, world_size, local_rank=rank, local_world_size=world_size), Scribe())
+
+
+if __name__ == "__main__":
+    main()
