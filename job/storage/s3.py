@@ -103,16 +103,18 @@ class S3Store:
     def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
         if num_bytes <= 0:
             return
+        getter = None
         try:
             with self._told("read", key):
+                getter = self._getter()
                 try:
-                    self._getter().get(self._root + checked_key(self.uri, key), start, num_bytes, write)
+                    getter.get(self._root + checked_key(self.uri, key), start, num_bytes, write)
                 except self._client_error as error:
                     if _code(error) != "InvalidRange":  # it starts at or beyond the object's end
                         raise
         except Interrupted as error:
             if error.reason == "credentials":
-                self._streaming = None  # the next getter finds those that have taken their place, if any have
+                self._forget(getter)
             raise
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -149,6 +151,12 @@ class S3Store:
             if self._streaming is None or self._streaming[0] != os.getpid():
                 self._streaming = os.getpid(), new_getter(self._spec, self._bucket)
             return self._streaming[1]
+
+    def _forget(self, getter: Getter | None) -> None:
+        """Look for credentials anew: others may have taken the place of those that were refused. Unless another thread has done so already."""
+        with self._lock:
+            if self._streaming is not None and self._streaming[1] is getter:
+                self._streaming = None
 
     def _get(self, key: str, options: dict[str, str]) -> bytes:
         """The body, to its announced length. boto3 repeats requests, but not a body that breaks off or fails its checksum: done here."""

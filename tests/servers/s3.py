@@ -66,13 +66,17 @@ class S3Server:
         client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": self.region})
         return bucket
 
-    def new_user(self) -> S3User:
-        """A second user, who owns nothing and may do nothing in the buckets of the first."""
+    def new_user(self, role: str = "user") -> S3User:
+        """A second user: one of role ``user`` owns nothing and may do nothing in the buckets of the first, an ``admin`` may do everything."""
         user = S3User(f"user{secrets.token_hex(6)}", secrets.token_urlsafe(24))
-        env = {"ADMIN_ACCESS_KEY_ID": self.access_key, "ADMIN_SECRET_ACCESS_KEY": self.secret_key, "ADMIN_ENDPOINT_URL": self.endpoint_url}
-        command = f"admin --region {self.region} create-user --role user --access {user.access_key} --secret={user.secret_key}"
-        subprocess.run([self.program, *command.split()], env=os.environ | env, check=True, capture_output=True, timeout=30)
+        self.admin("create-user", "--role", role, "--access", user.access_key, f"--secret={user.secret_key}")
         return user
+
+    def admin(self, *command: str) -> None:
+        """A command of the server's own administration."""
+        env = {"ADMIN_ACCESS_KEY_ID": self.access_key, "ADMIN_SECRET_ACCESS_KEY": self.secret_key, "ADMIN_ENDPOINT_URL": self.endpoint_url}
+        arguments = [self.program, "admin", "--region", self.region, *command]
+        subprocess.run(arguments, env=os.environ | env, check=True, capture_output=True, timeout=30)
 
 
 @contextmanager

@@ -1,0 +1,92 @@
+"""Credentials that change while a run streams: those of a web identity (IRSA), renewed before they expire or taken away without a word."""
+
+import urllib.parse
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from job.config.errors import StorageError
+from job.config.storage import StorageSpec
+from job.storage.s3 import S3Store
+from job.storage.uri import open_store
+from tests.servers.s3 import S3Server, S3User
+from tests.servers.scripted_s3 import Answer, Request, scripted_s3
+from tests.streaming.sets import open_reader, pack_numbered
+from tests.streaming.test_fetch import Heard
+
+pytestmark = pytest.mark.s3
+TOKEN = "a web identity token, as Kubernetes projects it into the pod"
+
+
+class SecurityTokenService:
+    """Answers AssumeRoleWithWebIdentity with the keys of ``user``, valid for ``minutes``."""
+
+    def __init__(self, user: S3User, minutes: float) -> None:
+        self.user, self.minutes = user, minutes
+
+    def __call__(self, request: Request) -> Answer:
+        asked = dict(urllib.parse.parse_qsl(request.body.decode()))
+        assert (asked["Action"], asked["WebIdentityToken"]) == ("AssumeRoleWithWebIdentity", TOKEN)
+        expires = (datetime.now(UTC) + timedelta(minutes=self.minutes)).isoformat()
+        keys = f"<AccessKeyId>{self.user.access_key}</AccessKeyId><SecretAccessKey>{self.user.secret_key}</SecretAccessKey>"
+        # No session token: the S3 server knows its users by their keys alone.
+        result = f"<Credentials>{keys}<SessionToken/><Expiration>{expires}</Expiration></Credentials>"
+        name = "AssumeRoleWithWebIdentity"
+        return Answer(200, f"<{name}Response><{name}Result>{result}</{name}Result></{name}Response>".encode(), {"Content-Type": "text/xml"})
+
+
+@pytest.fixture
+def users(s3_server: S3Server) -> list[S3User]:
+    """Two that may read everything."""
+    return [s3_server.new_user(role="admin") for _ in range(2)]
+
+
+@pytest.fixture
+def data(s3_env: S3Server, tmp_path: Path) -> str:
+    pack_numbered(tmp_path / "set", 1000, 20)
+    bucket = s3_env.new_bucket()
+    store = open_store(f"s3://{bucket}/set")
+    for path in (tmp_path / "set").iterdir():
+        store.upload(path, path.name)
+    return store.uri
+
+
+@pytest.mark.parametrize("minutes", [5, 60], ids=["renewed before it expires", "taken away"])
+def test_a_web_identity_whose_keys_change(
+    s3_env: S3Server, data: str, users: list[S3User], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float
+) -> None:
+    """boto3 renews keys with less than 15 minutes left by itself; those that are refused before are looked for anew."""
+    (tmp_path / "token").write_text(TOKEN)
+    service, heard = SecurityTokenService(users[0], minutes), Heard()
+    with scripted_s3(service) as sts:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/trainer")
+        monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.endpoint_url)
+        with open_reader(S3Store(data, StorageSpec()), tmp_path / "cache", listener=heard, fetch_ahead_batches=0) as reader:
+            reader.chunk(0, 5)
+            service.user = users[1]
+            delete(s3_env, users[0])
+            for step in range(5, 80, 5):
+                reader.chunk(step, 5)
+        assert len(sts.requests) >= 2
+    assert (heard.reasons["credentials"] > 0) == (minutes == 60)
+    assert set(heard.reasons) <= {"credentials"}
+
+
+def test_keys_that_are_gone_for_good_end_it(
+    s3_env: S3Server, data: str, users: list[S3User], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", users[0].access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", users[0].secret_key)
+    with open_reader(S3Store(data, StorageSpec()), tmp_path / "cache", fetch_ahead_batches=0) as reader:
+        reader.chunk(0, 1)
+        delete(s3_env, users[0])
+        with pytest.raises(StorageError, match=r"the server does not accept the credentials .* gave up after 6 attempts"):
+            reader.chunk(40, 20)
+
+
+def delete(server: S3Server, user: S3User) -> None:
+    server.admin("delete-user", "--access", user.access_key)
