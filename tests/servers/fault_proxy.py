@@ -11,10 +11,7 @@ with fault_proxy(server.endpoint_url) as proxy:
 """
 
 import contextlib
-import enum
 import fcntl
-import random
-import re
 import select
 import socket
 import socketserver
@@ -24,129 +21,15 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from math import inf
 from threading import Event, Lock, Thread
-from typing import Any, NamedTuple, NoReturn
-from urllib.parse import unquote, urlsplit
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
+from tests.servers.faults import ERRORS, WITH_BODY, Fault, Rule
+from tests.servers.http_wire import Head, Peer
 from tests.servers.scripted_s3 import s3_error
 
-_PIECE_BYTES = 1 << 18
 _TURN_SECONDS = 0.01  # how long one connection has a limited link for itself, and how much lateness the link may make up for
-
-
-class Fault(enum.Enum):
-    """What can happen to a request. Those inside a body wait for an answer of 2xx with a Content-Length."""
-
-    ERROR_500 = "answered InternalError; the server is not asked"
-    ERROR_502 = "answered BadGateway; the server is not asked"
-    ERROR_503 = "answered SlowDown; the server is not asked"
-    LOST_ANSWER = "connection reset before any answer, after the server did what was asked"
-    RESET = "connection reset inside the body"
-    TRUNCATE = "connection ended in order inside the body"
-    FLIP = "one bit of the body changed"
-    STALL = "silence inside the body, then the rest"
-
-
-_ERRORS = {
-    Fault.ERROR_500: (500, "InternalError", "We encountered an internal error. Please try again."),
-    Fault.ERROR_502: (502, "BadGateway", "The server behind the gateway did not answer."),
-    Fault.ERROR_503: (503, "SlowDown", "Please reduce your request rate."),
-}
-_WITH_BODY = {Fault.RESET, Fault.TRUNCATE, Fault.FLIP, Fault.STALL}
-
-
-class _Head(NamedTuple):
-    """Start line and headers, as on the wire."""
-
-    raw: bytes
-
-    def word(self, index: int) -> str:
-        return self.raw.partition(b"\r\n")[0].split(b" ")[index].decode()
-
-    def path(self) -> str:
-        return unquote(self.word(1).partition("?")[0])
-
-    def header(self, name: str) -> str:
-        found = re.search(rb"(?im)^%s:[ \t]*([^\r\n]*)" % name.encode(), self.raw)
-        return found[1].decode().strip() if found else ""
-
-    def num_bytes(self) -> int | None:
-        """Of the body; None where it is chunked. No S3 server sends a body that only the end of the connection ends."""
-        return None if self.header("Transfer-Encoding") else int(self.header("Content-Length") or 0)
-
-
-class _Peer:
-    """One end of a connection, and what came from it and is not read yet."""
-
-    def __init__(self, connected: socket.socket) -> None:
-        self.socket, self.received = connected, b""
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def _receive(self) -> None:
-        data = self.socket.recv(_PIECE_BYTES)
-        if not data:
-            raise ConnectionError("ended by the other side")
-        self.received += data
-
-    def until(self, end: bytes) -> bytes:
-        while end not in self.received:
-            self._receive()
-        text, _, self.received = self.received.partition(end)
-        return text + end
-
-    def body(self, num_bytes: int | None) -> Iterator[bytes]:
-        """Pieces as on the wire; None is chunked."""
-        left = num_bytes or 0
-        while left:
-            if not self.received:
-                self._receive()
-            piece, self.received = self.received[:left], self.received[left:]
-            left -= len(piece)
-            yield piece
-        while num_bytes is None:
-            frame = self.until(b"\r\n")
-            yield frame
-            if size := int(frame.partition(b";")[0], 16):
-                yield from self.body(size + 2)
-                continue
-            while frame != b"\r\n":  # trailers, and the empty line after them
-                frame = self.until(b"\r\n")
-                yield frame
-            return
-
-
-@dataclass(kw_only=True)
-class Rule:
-    """Which requests a fault hits: by default each GET. Where several rules hit, the oldest is taken."""
-
-    fault: Fault
-    times: float = inf  # at most so many
-    seconds: float = inf  # only from now until then
-    share: float = 1.0  # 0 to 1: a random share of them, which ``seed`` decides
-    seed: int = 0
-    match: str = ""  # a part of the path, which is ``/bucket/key``
-    methods: Collection[str] = ("GET",)
-    at_byte: int | None = None  # where a body is spoiled: by default its middle, at most its last byte
-    stall_seconds: float = 1.0
-    started: float = field(init=False, default_factory=time.monotonic)
-    seen: Counter[str] = field(init=False, default_factory=Counter)
-
-    def hits(self, request: _Head) -> bool:
-        method, path = request.word(0), request.path()
-        if self.times <= 0 or time.monotonic() - self.started > self.seconds or method not in self.methods or self.match not in path:
-            return False
-        # The nth request for the same bytes has the same fate in every run, whatever comes between. Buckets have random names.
-        what = f"{method} {path.lstrip('/').partition('/')[2]} {request.header('Range')}"
-        self.seen[what] += 1
-        hit = random.Random(f"{self.seed} {self.seen[what]} {what}").random() < self.share
-        self.times -= hit
-        return hit
-
-    def whole_bytes(self, num_bytes: int) -> int:
-        """How much of a body comes before the spoiled byte."""
-        return num_bytes // 2 if self.at_byte is None else min(self.at_byte, num_bytes - 1)
 
 
 class FaultProxy(socketserver.ThreadingTCPServer):
@@ -214,14 +97,14 @@ class FaultProxy(socketserver.ThreadingTCPServer):
             self._sockets |= {client, upstream}
         return upstream
 
-    def rule_for(self, request: _Head, faults: Collection[Fault]) -> Rule | None:
+    def rule_for(self, request: Head, faults: Collection[Fault]) -> Rule | None:
         with self._lock:
             rule = next((rule for rule in self._rules if rule.fault in faults and rule.hits(request)), None)
             if rule:
                 self._injected[rule.fault] += 1
             return rule
 
-    def count(self, request: _Head, *, body_bytes: int | None = None) -> None:
+    def count(self, request: Head, *, body_bytes: int | None = None) -> None:
         """One more request, or more bytes of the answer to one."""
         with self._lock:
             if body_bytes is None:
@@ -257,19 +140,19 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         with contextlib.suppress(OSError), self.server.connect_for(self.request) as upstream:
             self.server.wait(0)  # a proxy that closes has seen these sockets, or is seen here
-            self.client, self.upstream = _Peer(self.request), _Peer(upstream)
+            self.client, self.upstream = Peer(self.request), Peer(upstream)
             self.poll = select.poll()
             self.poll.register(self.request, select.POLLIN)
             self.poll.register(upstream, select.POLLIN)
             while not self._server_speaks_first():  # between requests it only ever hangs up
-                self._exchange(_Head(self.client.until(b"\r\n\r\n")))
+                self._exchange(Head(self.client.until(b"\r\n\r\n")))
 
     def _server_speaks_first(self) -> bool:
         return not self.client.received and self.upstream.socket.fileno() in {number for number, _ in self.poll.poll()}
 
-    def _exchange(self, request: _Head) -> None:
+    def _exchange(self, request: Head) -> None:
         self.server.count(request)
-        if rule := self.server.rule_for(request, _ERRORS):
+        if rule := self.server.rule_for(request, ERRORS):
             self._answer_error(request, rule.fault)
             return
         self.upstream.socket.sendall(request.raw)
@@ -282,22 +165,22 @@ class _Connection(socketserver.BaseRequestHandler):
         while self._pass_answer(request) < 200:
             pass
 
-    def _answer_error(self, request: _Head, fault: Fault) -> None:
+    def _answer_error(self, request: Head, fault: Fault) -> None:
         if request.header("Expect"):
             self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         for _ in self.client.body(request.num_bytes()):
             pass
-        status, code, message = _ERRORS[fault]
+        status, code, message = ERRORS[fault]
         body = s3_error(status, code, message).body
         head = f"HTTP/1.1 {status} {code}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         self.request.sendall(head if request.word(0) == "HEAD" else head + body)
 
-    def _pass_answer(self, request: _Head) -> int:
+    def _pass_answer(self, request: Head) -> int:
         """The status of the server's next answer, which the client then has."""
-        answer = _Head(self.upstream.until(b"\r\n\r\n"))
+        answer = Head(self.upstream.until(b"\r\n\r\n"))
         status = int(answer.word(1))
         num_bytes = 0 if request.word(0) == "HEAD" or status < 200 or status in (204, 304) else answer.num_bytes()
-        faults = (_WITH_BODY if num_bytes and status < 300 else set()) | ({Fault.LOST_ANSWER} if status >= 200 else set())
+        faults = (WITH_BODY if num_bytes and status < 300 else set()) | ({Fault.LOST_ANSWER} if status >= 200 else set())
         rule = self.server.rule_for(request, faults)
         if rule and rule.fault is Fault.LOST_ANSWER:
             self._reset()
@@ -311,7 +194,7 @@ class _Connection(socketserver.BaseRequestHandler):
             self._send(request, piece)
         return status
 
-    def _send(self, request: _Head, piece: bytes) -> None:
+    def _send(self, request: Head, piece: bytes) -> None:
         for turn in self.server.turns(piece):
             self.server.count(request, body_bytes=len(turn))
             self.request.sendall(turn)

@@ -18,7 +18,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, FlexibleChecksumError, ResponseStreamingError
 
-from tests.servers.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.servers.fault_proxy import FaultProxy, fault_proxy
+from tests.servers.faults import Fault
 from tests.servers.s3 import S3Server
 from tests.servers.scripted_s3 import Answer, scripted_s3
 

@@ -23,7 +23,8 @@ from job.data.index import read_index
 from job.storage.uri import open_store
 from job.streaming.events import RETRIES
 from tests.launch.program import Program, started, state
-from tests.servers.fault_proxy import Fault, FaultProxy, fault_proxy
+from tests.servers.fault_proxy import FaultProxy, fault_proxy
+from tests.servers.faults import Fault
 from tests.servers.ports import free_port
 from tests.servers.s3 import S3Server
 from tests.streaming.sets import pack_numbered

@@ -1,0 +1,64 @@
+"""What can happen to a request on its way through ``fault_proxy``, and to which requests it happens."""
+
+import enum
+import random
+import time
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from math import inf
+
+from tests.servers.http_wire import Head
+
+
+class Fault(enum.Enum):
+    """What can happen to a request. Those inside a body wait for an answer of 2xx with a Content-Length."""
+
+    ERROR_500 = "answered InternalError; the server is not asked"
+    ERROR_502 = "answered BadGateway; the server is not asked"
+    ERROR_503 = "answered SlowDown; the server is not asked"
+    LOST_ANSWER = "connection reset before any answer, after the server did what was asked"
+    RESET = "connection reset inside the body"
+    TRUNCATE = "connection ended in order inside the body"
+    FLIP = "one bit of the body changed"
+    STALL = "silence inside the body, then the rest"
+
+
+ERRORS = {
+    Fault.ERROR_500: (500, "InternalError", "We encountered an internal error. Please try again."),
+    Fault.ERROR_502: (502, "BadGateway", "The server behind the gateway did not answer."),
+    Fault.ERROR_503: (503, "SlowDown", "Please reduce your request rate."),
+}
+WITH_BODY = {Fault.RESET, Fault.TRUNCATE, Fault.FLIP, Fault.STALL}
+
+
+@dataclass(kw_only=True)
+class Rule:
+    """Which requests a fault hits: by default each GET. Where several rules hit, the oldest is taken."""
+
+    fault: Fault
+    times: float = inf  # at most so many
+    seconds: float = inf  # only from now until then
+    share: float = 1.0  # 0 to 1: a random share of them, which ``seed`` decides
+    seed: int = 0
+    match: str = ""  # a part of the path, which is ``/bucket/key``
+    methods: Collection[str] = ("GET",)
+    at_byte: int | None = None  # where a body is spoiled: by default its middle, at most its last byte
+    stall_seconds: float = 1.0
+    started: float = field(init=False, default_factory=time.monotonic)
+    seen: Counter[str] = field(init=False, default_factory=Counter)
+
+    def hits(self, request: Head) -> bool:
+        method, path = request.word(0), request.path()
+        if self.times <= 0 or time.monotonic() - self.started > self.seconds or method not in self.methods or self.match not in path:
+            return False
+        # The nth request for the same bytes has the same fate in every run, whatever comes between. Buckets have random names.
+        what = f"{method} {path.lstrip('/').partition('/')[2]} {request.header('Range')}"
+        self.seen[what] += 1
+        hit = random.Random(f"{self.seed} {self.seen[what]} {what}").random() < self.share
+        self.times -= hit
+        return hit
+
+    def whole_bytes(self, num_bytes: int) -> int:
+        """How much of a body comes before the spoiled byte."""
+        return num_bytes // 2 if self.at_byte is None else min(self.at_byte, num_bytes - 1)
