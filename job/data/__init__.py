@@ -1,1 +1,1 @@
-"""Packed data sets: their index, shards and reader, and the order of samples. Knows no tensor."""
+"""Packed data sets: their index, their shards, and the order of samples. Knows no tensor."""

@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from job.config.storage import StorageSpec
 from job.data.index import read_index
+from job.storage.s3 import S3Store
 from job.storage.uri import open_store
 from job.streaming.events import RETRIES
 from tests.launch.program import Program, started, state
@@ -27,7 +29,7 @@ from tests.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.servers.faults import Fault
 from tests.servers.ports import free_port
 from tests.servers.s3 import S3Server
-from tests.streaming.sets import pack_numbered
+from tests.streaming.sets import numbers_of, open_reader, pack_numbered
 
 pytestmark = [pytest.mark.s3, pytest.mark.training, pytest.mark.timeout(400)]
 
@@ -213,6 +215,22 @@ def test_what_is_repeated(runs: dict[str, Future[Ended]], name: str, fault: Faul
     assert retried == reasons
     assert ended.count("dcgan_fetch_retries_total") == sum(ended.injected.values())
     assert_same_weights(ended, runs["undisturbed"].result())
+
+
+@pytest.mark.parametrize("fault", [Fault.ERROR_500, Fault.ERROR_503, Fault.LOST_ANSWER, Fault.RESET, Fault.TRUNCATE, Fault.STALL])
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_an_epoch_is_every_image_once(bench: Bench, s3_env: S3Server, tmp_path: Path, fault: Fault, num_workers: int) -> None:
+    """The images themselves, by number, of all workers together, with a third of the requests spoiled."""
+    seen = []
+    with fault_proxy(s3_env.endpoint_url) as proxy:
+        proxy.fault(fault, share=0.3, match=".u8", stall_seconds=0.1)
+        store = S3Store(bench.uri, StorageSpec(endpoint_url=proxy.endpoint_url))
+        for worker in range(num_workers):
+            options = {"batch": 16, "worker": worker, "num_workers": num_workers, "cache_bytes": 2 * ROOM * SHARD_BYTES}
+            with open_reader(store, tmp_path / str(worker), connections=16, **options) as reader:
+                seen += [numbers_of(reader.chunk(step, 10)).ravel() for step in range(0, 100, 10)]
+        assert proxy.injected[fault] > 5
+    assert np.array_equal(np.sort(np.concatenate(seen)), np.arange(1600))
 
 
 def test_bursts_are_of_every_kind(runs: dict[str, Future[Ended]]) -> None:
