@@ -28,6 +28,6 @@ def parse_bytes(text: str) -> int | None:
 def bytes_text(num_bytes: int) -> str:
     """A size for people: ``512 MB``; digits only as far as they matter."""
     for unit in ("TB", "GB", "MB", "kB"):
-        if num_bytes >= (size := _UNITS[unit.upper()]):
-            return f"{num_bytes / size:.3g} {unit}"
+        if (number := num_bytes / _UNITS[unit.upper()]) >= 1:
+            return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
     return f"{num_bytes} bytes"

@@ -21,6 +21,10 @@ def check_run(spec: RunSpec) -> None:
         f" {65536 - spec.workers.count}, or 0 for any free ports",
     )
     _require(
+        "://" not in spec.data.cache_dir,
+        f"data.cache_dir is {spec.data.cache_dir}; expected a folder on the local disk of each worker, as a path",
+    )
+    _require(
         spec.data.fetch_patience_seconds < spec.workers.collective_timeout_seconds,
         f"data.fetch_patience_seconds is {spec.data.fetch_patience_seconds:g} and workers.collective_timeout_seconds is"
         f" {spec.workers.collective_timeout_seconds:g}; expected less patience than the timeout, because the other workers wait in a collective"

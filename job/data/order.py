@@ -29,7 +29,8 @@ from job.config.errors import ConfigError, DataError
 from job.data.permutation import fold, hash_range, permutation
 
 ORDER_VERSION = 2  # another number: other rows at the same positions
-MAX_LANES = 48  # divisible by 1, 2, 3, 4, 6, 8, 12, 16, 24: whole lanes for the usual numbers of workers
+MAX_LANES = 48
+WHOLE_LANES = 24  # divisible by the usual numbers of workers: where lanes cannot be shared evenly, a worker reads the shards of whole ones
 MAX_WINDOW_ROWS = 16384  # rows of one shard permuted together; the rest of a larger shard follows in further windows
 _ROTATION, _SHARDS, _ROWS = 1, 2, 3  # streams of the hash that must not meet
 
@@ -63,8 +64,9 @@ class Order:
 
     @cached_property
     def num_lanes(self) -> int:
-        """The largest divisor of the global batch size that is at most 48."""
-        return max(lanes for lanes in range(1, MAX_LANES + 1) if self.global_batch_size % lanes == 0)
+        """The largest divisor of the global batch size that is at most 48 and gives 2, 3, 4, 6, 8, 12 or 24 workers whole lanes, where it can."""
+        whole = gcd(self.global_batch_size, WHOLE_LANES)
+        return max(lanes for lanes in range(whole, MAX_LANES + 1, whole) if self.global_batch_size % lanes == 0)
 
     @cached_property
     def lane_slots(self) -> int:

@@ -19,13 +19,14 @@ SHARD_NAME = re.compile(r"shard-\d{5,}\.(u8|labels\.i32)")
 # Small shards are what a worker needs to take no more than its share, and to begin before it has fetched much; large ones are fewer requests.
 _WANTED_SHARDS = 2048
 _SMALLEST_BYTES, _LARGEST_BYTES = 256 << 10, 16 << 20
+_SMALLEST_ROWS = 32  # a call reads some dozen rows of a lane; each shard that it needs for them is an open file
 _UPLOADS = 8  # at a time: of small files, most of the time of an upload is waiting
 
 
-def shard_bytes_for(data_bytes: int) -> int:
-    """The size of a shard where none is asked for: the power of two that makes at most 2,048 of them, within 256 KiB and 16 MiB."""
-    wanted = 1 << max(0, -(-data_bytes // _WANTED_SHARDS) - 1).bit_length()
-    return min(max(wanted, _SMALLEST_BYTES), _LARGEST_BYTES)
+def shard_bytes_for(num_rows: int, row_bytes: int) -> int:
+    """The size of a shard where none is asked for: the power of two that makes at most 2,048 of them, from 256 KiB or 32 rows to 16 MiB."""
+    wanted = max(-(-num_rows * row_bytes // _WANTED_SHARDS), _SMALLEST_ROWS * row_bytes, _SMALLEST_BYTES)
+    return min(1 << (wanted - 1).bit_length(), _LARGEST_BYTES)
 
 
 class ShardWriter:

@@ -1,6 +1,7 @@
 """What can be found wrong before any process starts: stores, images, the run folder. Knows no Ray and no TensorFlow."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from job.data.order import Order, worker_slots
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.streaming.budget import check_budget
+from job.streaming.cache_folder import CacheFolder
 from job.training.checkpoint import Checkpoints
 from job.training.identity import check_identity, check_images
 from job.training.manifest import Manifest
@@ -33,16 +35,14 @@ class Preflight:
 
 
 def check(spec: RunSpec) -> Preflight:
-    """Read the index and the newest manifest of the run folder; ``DcganError`` of the kind that is wrong. Writes nothing."""
+    """Read the index and the newest manifest of the run folder; ``DcganError`` of the kind that is wrong. Makes at most the cache folder."""
     spec = with_absolute_paths(spec)
     data_store = open_store(spec.data.uri, spec.storage)
     index = read_index(data_store)
     check_images(spec, index)
     _check_shards(data_store, index)
     if data_store.local_path(index.shards[0].name) is None:
-        order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
-        slots = worker_slots(order, 0, spec.workers.count)
-        check_budget(spec.data.cache_bytes, order, index, slots, spec.training.steps_per_call)
+        _check_cache(spec, index)
     store = open_store(spec.uri, spec.storage)
     resumed = next(iter(Checkpoints(store).committed()), None)
     if resumed:
@@ -63,6 +63,19 @@ def _check_shards(store: ObjectStore, index: Index) -> None:
                 f"{store.uri.rstrip('/')}/{shard.name}: {what}; expected {shard.num_bytes} bytes by index.json: restore it,"
                 " or pack the images again with `dcgan-train data pack SOURCE DEST`"
             )
+
+
+def _check_cache(spec: RunSpec, index: Index) -> None:
+    """The cache can hold what the workers read at the same time, and, where they will run on this machine, it can be used."""
+    order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
+    workers = [worker_slots(order, worker, spec.workers.count) for worker in range(spec.workers.count)]
+    if os.environ.get("RAY_ADDRESS"):  # where the workers will be is not known yet: each could be alone, at best
+        for slots in workers:
+            check_budget(spec.data.cache_bytes, order, index, [slots], spec.training.steps_per_call)
+        return
+    check_budget(spec.data.cache_bytes, order, index, workers, spec.training.steps_per_call)
+    with CacheFolder(Path(spec.data.cache_dir)).locked():
+        pass
 
 
 def record(preflight: Preflight) -> None:

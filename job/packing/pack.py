@@ -81,7 +81,7 @@ def _pack_rows(store: ObjectStore, source: Source, job: PackJob, folder: Path, o
     try:
         rows.read(job.workers)
         classes = rows.classes.classes()
-        shard_bytes = job.settings.shard_bytes or shard_bytes_for(rows.num_rows * prod(rows.image_shape))
+        shard_bytes = job.settings.shard_bytes or shard_bytes_for(rows.num_rows, prod(rows.image_shape))
         writer = ShardWriter(store, rows.image_shape, folder, shard_bytes, has_labels=classes is not None)
         try:
             for images, labels in rows.shuffled():

@@ -22,7 +22,7 @@ from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
 from job.storage import os_errors, s3_errors
 from job.storage.keys import checked_key
-from job.storage.s3_client import PART_BYTES, client_for, endpoint_of, new_getter, transfer_manager
+from job.storage.s3_client import PART_BYTES, client_for, endpoint_of, forget_client, new_getter, transfer_manager
 from job.storage.s3_get import Getter, RangeIgnored
 from job.storage.store import Interrupted, ObjectInfo, ObjectMissing
 
@@ -226,8 +226,11 @@ class S3Store:
         except (self._client_error, BotoCoreError, HTTPError, RecursionError) as error:
             if _code(error) == "NoSuchKey":
                 raise self._missing(key) from None
+            told = s3_errors.storage_error(uri, action, self._endpoint, error)
+            if isinstance(told, Interrupted) and told.reason == "credentials":
+                forget_client(self._spec)  # others may have taken the place of those that were refused
             # Without the chain: a traceback would print what the server echoed before secrets were taken out of it.
-            raise s3_errors.storage_error(uri, action, self._endpoint, error) from None
+            raise told from None
         except OSError as error:
             raise os_errors.storage_error(uri, action, error) from error
 

@@ -26,6 +26,13 @@ def client_for(spec: StorageSpec) -> Any:
         return _clients[spec, environment]
 
 
+def forget_client(spec: StorageSpec) -> None:
+    """Let the next ``client_for`` look for credentials anew."""
+    with _lock:
+        for key in [key for key in _clients if key[0] == spec]:
+            del _clients[key]
+
+
 def new_getter(spec: StorageSpec, bucket: str) -> Getter:
     """A ``Getter`` with connections and credentials of its own, for a caller that repeats requests and verifies bytes itself."""
     session = _new_session()

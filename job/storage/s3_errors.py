@@ -74,8 +74,8 @@ _BY_EXCEPTION = {
 
 # What may pass, by the server's code, by its status, and by the exception's class and ancestors.
 _REASON_CODES: dict[Reason, str] = {
-    "throttled": "SlowDown ServiceUnavailable Throttling ThrottlingException RequestLimitExceeded 429 503",
-    "server_error": "InternalError 500 502 504",
+    "throttled": "SlowDown ServiceUnavailable Throttling ThrottlingException RequestLimitExceeded TooManyRequests",
+    "server_error": "InternalError",
     "timeout": "RequestTimeout",
     "credentials": "InvalidAccessKeyId InvalidToken ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
 }
@@ -110,8 +110,17 @@ def storage_error(uri: str, action: str, endpoint: str | None, error: Exception)
     words = {"bucket": uri.removeprefix("s3://").split("/")[0], "endpoint": endpoint or "Amazon S3", "region": region}
     text = f"{uri}: cannot {action}: {meaning.cause.format(**words)} ({said}); {meaning.remedy.format(**words)}"
     text = _without_secrets(" ".join(text.split()))
-    reason = _REASON_BY_CODE.get(code) or _REASON_BY_CODE.get(str(status.get("HTTPStatusCode", ""))) or _reason_of(error)
+    reason = _REASON_BY_CODE.get(code) or _reason_of_status(status.get("HTTPStatusCode")) or _reason_of(error)
     return Interrupted(text, reason) if reason else StorageError(text)
+
+
+def _reason_of_status(status: int | None) -> Reason | None:
+    """By HTTP status; 501 and 507 (not implemented, full) stay as they are however often one asks."""
+    if status in (429, 503):
+        return "throttled"
+    if status == 408:
+        return "timeout"
+    return "server_error" if status is not None and status >= 500 and status not in (501, 507) else None
 
 
 def _reason_of(error: BaseException) -> Reason | None:

@@ -10,21 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 ALIGNMENT_BYTES = 64  # EIGEN_MAX_ALIGN_BYTES of TensorFlow's builds
-_FREE_REFERENCES = 3  # the pool's, the loop's and getrefcount's own
 
 
 class Buffers:
     """A pool for one thread."""
 
     def __init__(self) -> None:
-        self._pool: list[NDArray[np.uint8]] = []
+        self._pool = [np.empty(0, np.uint8)]
+        # What the interpreter counts for a buffer that nobody has: the pool's reference, and what it takes to look.
+        self._free_references = next(sys.getrefcount(buffer) for buffer in self._pool)
 
     def take(self, num_bytes: int) -> NDArray[np.uint8]:
         """uint8 ``[num_bytes]``, aligned, of any content; it is taken until the last array and tensor on it is gone."""
         wanted = num_bytes + ALIGNMENT_BYTES
-        for buffer in self._pool:
-            if len(buffer) >= wanted and sys.getrefcount(buffer) <= _FREE_REFERENCES:
-                return _aligned(buffer, num_bytes)
+        free = next((buffer for buffer in self._pool if len(buffer) >= wanted and sys.getrefcount(buffer) <= self._free_references), None)
+        if free is not None:
+            return _aligned(free, num_bytes)
         self._pool = [
             buffer for buffer in self._pool if len(buffer) >= wanted
         ]  # chunks have one size, but for the last; smaller ones are past use

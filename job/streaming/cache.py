@@ -3,7 +3,7 @@
     CACHE_DIR/shards/SHA256.u8         a whole shard, verified before it got this name
     CACHE_DIR/shards/SHA256.partial    one that is being fetched; it has its full size from the start, so that a full disk is found then
 
-Knows files and locks, not how a shard is fetched. Whoever uses a file holds a shared lock on it (``flock``), whoever fetches one an exclusive lock.
+Knows files and locks, not how a shard is fetched. Whoever reads a file holds a shared lock on it (``flock``), whoever fetches one an exclusive lock.
 The kernel frees both when a process dies, of whatever cause, so nothing has to be put in order after a SIGKILL. What has no lock may be removed to
 make room, the least recently used first. A file's name is its hash, so data sets share the folder and a changed shard is never taken for an old one.
 
@@ -18,6 +18,7 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from job.data.index import Shard
 from job.streaming.cache_folder import PARTIAL, WHOLE, CacheFolder, Taken
 
 _SLACK_SHARE = 64  # when a small shard needs room, this part of the budget is made free at once, so that the folder is not listed for each
+_SOON_NS = 3600 * 10**9  # what will be used counts as used that far in the future: the last to go, and in the order of its bringing
+_ATTEMPTS = 5  # to claim in a folder that somebody deletes at the same moment
 
 
 class NoRoom(Exception):
@@ -38,18 +41,16 @@ class CacheLost(Exception):
 
 
 class Held:
-    """A shard in the cache that stays there until ``release``. Its bytes are read through ``descriptor``."""
+    """A shard in the cache that stays there until ``release``. Its bytes are read through ``descriptor``.
+
+    The lock belongs to the open file: a map of it keeps the lock, also after ``release``, for as long as it lives.
+    """
 
     def __init__(self, shard: Shard, descriptor: int, path: Path) -> None:
         self.shard, self.descriptor, self.path = shard, descriptor, path
 
-    def used(self) -> None:
-        """Make it the most recently used of all."""
-        with suppress(PermissionError):  # another user's file; then its age is the user's to keep
-            os.utime(self.descriptor)
-
     def release(self) -> None:
-        """It may go now."""
+        """It may go now, unless it is mapped."""
         os.close(self.descriptor)
 
     def discard(self) -> None:
@@ -65,7 +66,6 @@ class ShardCache:
 
     def __init__(self, cache_dir: Path, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
-        self.bytes_taken = 0  # by all processes, as of the last claim
         self._folder = CacheFolder(cache_dir)
         self._is_counted = False
 
@@ -78,34 +78,54 @@ class ShardCache:
             raise StorageError(
                 f"{shard.name}: is {bytes_text(shard.num_bytes)}, data.cache_bytes is {bytes_text(self.budget_bytes)}; expected room for it"
             )
-        with self._folder.locked() as taken:
-            self.bytes_taken = taken.read() or self.bytes_taken
-            whole, partial = (self._folder.path / (shard.sha256 + suffix) for suffix in (WHOLE, PARTIAL))
-            if (descriptor := _open_locked(whole, os.O_RDONLY, fcntl.LOCK_SH)) is not None:
-                held = Held(shard, descriptor, whole)
-                held.used()
-                return held
-            descriptor = _open_locked(partial, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
-            if descriptor is None:
-                return None
-            try:
-                self._reserve(descriptor, shard.num_bytes, taken)
-            except BaseException:
-                os.unlink(partial)
-                os.close(descriptor)
-                raise
-            return Filling(self, shard, descriptor, partial, whole)
+        for attempts_left in reversed(range(_ATTEMPTS)):
+            with self._folder.locked() as taken:
+                try:
+                    return self._claim(shard, taken)
+                except FileNotFoundError as error:  # the folder was deleted at this moment
+                    if not attempts_left:
+                        raise self._folder.unusable(error) from None
+                except OSError as error:
+                    raise self._folder.unusable(error) from None
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def find(self, shard: Shard) -> Held | None:
+        """The shard where it lies in the cache; as ``claim``, but in microseconds, without the folder's lock."""
+        path = self._path(shard, WHOLE)
+        if (descriptor := _open_locked(path, os.O_RDONLY, fcntl.LOCK_SH)) is None:
+            return None
+        if os.fstat(descriptor).st_nlink == 0:  # it was removed between the opening and the lock
+            os.close(descriptor)
+            return None
+        return Held(shard, descriptor, path)
+
+    def will_be_used(self, shard: Shard) -> bool:
+        """Let it be among the last to go; whether it is there."""
+        return self._set_used(shard, time.time_ns() + _SOON_NS)
+
+    def was_used(self, shard: Shard) -> None:
+        """Let it be the most recently used of those that are not needed soon."""
+        self._set_used(shard, time.time_ns())
+
+    def written_at(self, shard: Shard) -> int | None:
+        """When whoever fetches it last wrote a byte of it, in nanoseconds; None where nobody does."""
+        with suppress(OSError):
+            return self._path(shard, PARTIAL).stat().st_mtime_ns
+        return None
+
+    def bytes_taken(self) -> int:
+        """By all processes, as last counted."""
+        return self._folder.bytes_taken()
 
     def committed(self, filling: "Filling") -> None:
         """Give a filled file its name; ``CacheLost`` where the folder has it no longer."""
         with self._folder.locked():
             try:
-                is_there = os.stat(filling.partial).st_ino == os.fstat(filling.descriptor).st_ino
+                if os.stat(filling.partial).st_ino != os.fstat(filling.descriptor).st_ino:
+                    raise CacheLost(str(filling.partial))
+                os.rename(filling.partial, filling.whole)
             except FileNotFoundError:
-                is_there = False
-            if not is_there:
-                raise CacheLost(str(filling.partial))
-            os.rename(filling.partial, filling.whole)
+                raise CacheLost(str(filling.partial)) from None
             fcntl.flock(filling.descriptor, fcntl.LOCK_SH)
 
     def abandoned(self, filling: "Filling") -> None:
@@ -113,7 +133,24 @@ class ShardCache:
         with self._folder.locked() as taken, suppress(FileNotFoundError):
             if os.stat(filling.partial).st_ino == os.fstat(filling.descriptor).st_ino:
                 os.unlink(filling.partial)
-                self._count(taken, self.bytes_taken if (found := taken.read()) is None else found - filling.shard.num_bytes)
+                if (counted := taken.read()) is not None:
+                    taken.write(counted - filling.shard.num_bytes)
+
+    def _claim(self, shard: Shard, taken: Taken) -> "Held | Filling | None":
+        whole, partial = self._path(shard, WHOLE), self._path(shard, PARTIAL)
+        if (descriptor := _open_locked(whole, os.O_RDONLY, fcntl.LOCK_SH)) is not None:
+            return Held(shard, descriptor, whole)
+        descriptor = _open_locked(partial, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+        if descriptor is None:
+            return None
+        try:
+            self._reserve(descriptor, shard.num_bytes, taken)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(partial)
+            os.close(descriptor)
+            raise
+        return Filling(self, shard, descriptor, partial, whole)
 
     def _reserve(self, descriptor: int, num_bytes: int, taken: Taken) -> None:
         """Give the open file its full size, removing others until the budget and the disk have room for it."""
@@ -123,9 +160,9 @@ class ShardCache:
             counted = self._make_room(needed)
             self._is_counted = True
         if counted + needed > self.budget_bytes:
-            self._count(taken, counted)
+            taken.write(counted)
             raise NoRoom
-        self._count(taken, counted + needed)
+        taken.write(counted + needed)
         while True:
             try:
                 _allocate(descriptor, num_bytes)
@@ -151,9 +188,17 @@ class ShardCache:
     def _remove_oldest(self) -> bool:
         return any(_remove_unused(file.path) for file in self._folder.files())
 
-    def _count(self, taken: Taken, num_bytes: int) -> None:
-        taken.write(num_bytes)
-        self.bytes_taken = num_bytes
+    def _set_used(self, shard: Shard, used_ns: int) -> bool:
+        try:
+            os.utime(self._path(shard, WHOLE), ns=(used_ns, used_ns))
+        except PermissionError:  # another user's file; then its age is theirs to keep
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _path(self, shard: Shard, suffix: str) -> Path:
+        return self._folder.path / (shard.sha256 + suffix)
 
     def _disk_error(self, error: OSError, num_bytes: int) -> StorageError:
         holds = sum(file.num_bytes for file in self._folder.files())
@@ -193,10 +238,12 @@ class Filling:
 
 
 def _open_locked(path: Path, flags: int, lock: int) -> int | None:
-    """A locked descriptor; None where there is no such file, or others' locks are in the way."""
+    """A locked descriptor; None where others' locks are in the way, or where there is no such file and ``flags`` do not make one."""
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
     except FileNotFoundError:
+        if flags & os.O_CREAT:  # the folder is gone
+            raise
         return None
     try:
         fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
@@ -218,12 +265,13 @@ def _allocate(descriptor: int, num_bytes: int) -> None:
 
 def _remove_unused(path: Path) -> bool:
     """Remove a file that nobody has locked; whether it is gone."""
-    if not path.exists():
-        return True
-    if (descriptor := _open_locked(path, os.O_RDONLY, fcntl.LOCK_EX)) is None:
-        return False
     try:
-        path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
+        if (descriptor := _open_locked(path, os.O_RDONLY, fcntl.LOCK_EX)) is None:
+            return not path.exists()
+        try:
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+    except PermissionError:  # another user's
+        return False
     return True

@@ -1,7 +1,7 @@
 """The folder of the shard cache: whose it is, who may change it now, and how many bytes it holds.
 
     CACHE_DIR/shards/CACHEDIR.TAG     says whose the folder is; backup programs pass over it (https://bford.info/cachedir)
-    CACHE_DIR/shards/lock             locked while the folder is changed; in it, the bytes taken
+    CACHE_DIR/shards/.~lock           locked while the folder is changed; in it, the bytes taken
 
 Knows names, sizes and ages of files, not what is fetched into them. A folder without our tag is never written to, and only names of ours are ever
 removed. The count is raised before a file grows and lowered after one went, so a process killed in between leaves it too high, never too low; it
@@ -22,13 +22,14 @@ from job.storage.keys import OWN_PREFIX
 
 FOLDER = "shards"
 WHOLE, PARTIAL = ".u8", ".partial"
-_TAG, _LOCK = "CACHEDIR.TAG", "lock"
+_TAG, _LOCK = "CACHEDIR.TAG", f"{OWN_PREFIX}lock"
 _TAG_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# The shard cache of dcgan-train. It may be deleted at any time.\n"
 _OURS = re.compile(rf"[0-9a-f]{{64}}({re.escape(WHOLE)}|{re.escape(PARTIAL)})")
+_ATTEMPTS = 50  # to open a folder that somebody deletes at the same moment
 
 
 class CachedFile(NamedTuple):
-    """A file of the cache; ``used_ns`` is when it was last used."""
+    """A file of the cache; ``used_ns`` is when it was last used, or will be."""
 
     used_ns: int
     num_bytes: int
@@ -40,6 +41,7 @@ class CacheFolder:
 
     def __init__(self, cache_dir: Path) -> None:
         self.path = cache_dir / FOLDER
+        self._is_ours = False  # as of the first look; whoever deletes it later does not put another there
 
     @contextmanager
     def locked(self) -> Iterator["Taken"]:
@@ -47,10 +49,7 @@ class CacheFolder:
         try:
             descriptor = self._open_lock()
         except OSError as error:
-            raise StorageError(
-                f"{self.path}: cannot be used as a cache ({error.strerror}); expected a folder on a local disk that this user may write:"
-                " set another data.cache_dir"
-            ) from None
+            raise self.unusable(error) from None
         try:
             yield Taken(descriptor)
         finally:
@@ -67,31 +66,55 @@ class CacheFolder:
                         found.append(CachedFile(stat.st_mtime_ns, stat.st_size, Path(entry.path)))
         return sorted(found)
 
+    def bytes_taken(self) -> int:
+        """By all processes, as last counted; looked at without the lock."""
+        with suppress(OSError), open(self.path / _LOCK, "rb") as file:
+            return Taken(file.fileno()).read() or 0
+        return 0
+
+    def unusable(self, error: OSError) -> StorageError:
+        """The error for a folder that the system refuses."""
+        return StorageError(
+            f"{self.path}: cannot be used as a cache ({error.strerror}); expected a folder on a local disk that this user may write:"
+            " set another data.cache_dir"
+        )
+
     def _open_lock(self) -> int:
-        while True:
+        for attempts_left in reversed(range(_ATTEMPTS)):
             try:
-                descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-            except FileNotFoundError:
-                self._make()
+                if not self._is_ours:
+                    self._make()
+                descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            except (FileNotFoundError, FileExistsError):  # the folder was deleted, or made again, at this moment
+                self._is_ours = False
+                if not attempts_left:
+                    raise
                 continue
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with suppress(FileNotFoundError):
-                if os.stat(self.path / _LOCK).st_ino == os.fstat(descriptor).st_ino:
+                if os.stat(self.path / _LOCK).st_ino == os.fstat(descriptor).st_ino and (self.path / _TAG).exists():
                     return descriptor
-            os.close(descriptor)  # the folder was deleted while we waited
+            os.close(descriptor)  # the folder was deleted while we waited, or loses its files just now
+            self._is_ours = False
+        raise FileNotFoundError(None, "somebody keeps deleting it")
 
     def _make(self) -> None:
+        """Make the folder where there is none, and see that it is ours."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._is_tagged():
-            foreign = [name for name in os.listdir(self.path) if name != _LOCK and not name.startswith(OWN_PREFIX)]
-            if foreign and not self._is_tagged():  # asked again: another process may have made it meanwhile
+            foreign = [
+                name for name in os.listdir(self.path) if name != _TAG and not name.startswith(OWN_PREFIX) and not _OURS.fullmatch(name)
+            ]
+            if (
+                foreign or (self.path / _TAG).exists()
+            ) and not self._is_tagged():  # asked again: another process may have made it meanwhile
                 raise StorageError(
-                    f"{self.path}: is no cache of dcgan-train: holds {sorted(foreign)[0]} and no {_TAG} of ours; expected an empty folder,"
-                    " or none: set another data.cache_dir"
+                    f"{self.path}: is no cache of dcgan-train: holds {sorted(foreign or [_TAG])[0]} and no {_TAG} of ours; expected an empty"
+                    " folder, or none: set another data.cache_dir"
                 )
             with whole_file(self.path / _TAG) as temporary:
                 temporary.write_bytes(_TAG_TEXT)
-        os.close(os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        self._is_ours = True
 
     def _is_tagged(self) -> bool:
         try:

@@ -79,10 +79,15 @@ class Fetcher:
         self._stop.wait(seconds)
         self._check()
 
-    def close(self) -> None:
-        """End what is under way, with ``Stopped``."""
+    def interrupt(self) -> None:
+        """End what is under way, with ``Stopped``, as soon as it has an answer."""
         self._stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.pace.open()
+
+    def close(self) -> None:
+        """``interrupt``, and no more of it; what waits for a silent store ends with its own timeout, in its own thread."""
+        self.interrupt()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _check(self) -> None:
         if self._stop.is_set():
@@ -103,7 +108,9 @@ class Fetcher:
             nonlocal place
             self._check()
             try:
-                os.pwrite(descriptor, piece, place)
+                written = 0
+                while written < len(piece):  # a file system that gets full writes less than it was given, once
+                    written += os.pwrite(descriptor, memoryview(piece)[written:], place + written)
             except OSError as error:
                 raise os_errors.storage_error(f"{self._store.uri.rstrip('/')}/{key}", "keep in data.cache_dir", error) from None
             hashed(piece)
@@ -115,8 +122,8 @@ class Fetcher:
         while place < stop:
             before = place
             try:
-                self._check()
                 with self.pace.permit():
+                    self._check()
                     self._listener.requested()
                     self._store.stream(key, place, stop - place, write)
                 self.pace.went_well()

@@ -1,4 +1,4 @@
-"""One shard into the cache and held there: found or fetched, verified, whatever other processes do to the same folder at the same time.
+"""One shard into the cache: found or fetched, verified, whatever other processes do to the same folder at the same time.
 
 Knows one shard at a time, not which one is next (``ahead``).
 """
@@ -31,26 +31,57 @@ class Keeper:
         self._store, self._cache, self._fetcher, self._listener = store, cache, fetcher, listener
         self._verify = verify
         self._verified: set[str] = set()  # by this process
-        self._clock: Callable[[], float] = time.monotonic
 
-    def hold(self, shard: Shard, patience: Patience) -> Held:
-        """The shard, verified. Waits while another process fetches it, or while the cache has no room.
+    def has(self, shard: Shard) -> bool:
+        """Whether it lies in the cache and was verified by this process: nothing is left to do but to open it. It will not go soon."""
+        if shard.sha256 not in self._verified or not self._cache.will_be_used(shard):
+            return False
+        self._listener.found()
+        return True
 
-        ``DataError`` for one that is missing or damaged in the store, ``StorageError`` when patience is over or the disk refuses.
+    def bring(self, shard: Shard, patience: Patience) -> None:
+        """Have it in the cache, verified, and not the first to go; raises as ``hold`` does."""
+        held = self._hold(shard, patience, lambda: None)
+        self._cache.will_be_used(shard)
+        held.release()
+
+    def hold(self, shard: Shard, patience: Patience, make_room: Callable[[], None]) -> Held:
+        """The shard, verified, locked in the cache. Waits while another process fetches it, or while the cache has no room.
+
+        ``make_room`` is called where there is none, to let go of what the caller has locked itself. ``DataError`` for a shard that is missing or
+        damaged in the store, ``StorageError`` when patience is over or the disk refuses.
         """
-        started = self._clock()
+        held = self._cache.find(shard) if shard.sha256 in self._verified else None
+        return held or self._hold(shard, patience, make_room)
+
+    def let_go(self, shard: Shard) -> None:
+        """It was used just now, and is not needed soon."""
+        self._cache.was_used(shard)
+
+    def cache_bytes(self) -> int:
+        """What the cache takes now."""
+        return self._cache.bytes_taken()
+
+    def _hold(self, shard: Shard, patience: Patience, make_room: Callable[[], None]) -> Held:
+        started = time.monotonic()
         mismatches = 0
+        others_bytes_at: int | None = None
         while True:
             try:
                 claim = self._cache.claim(shard)
             except NoRoom:
+                make_room()
                 if patience.is_over:
                     raise self._no_room(patience) from None
                 self._fetcher.wait(POLL_SECONDS)
                 continue
-            self._listener.cache_holds(self._cache.bytes_taken)
             if claim is None:
-                patience.progressed()  # the one who fetches it has a patience of its own, and its lock ends with it
+                written_at = self._cache.written_at(shard)
+                if written_at != others_bytes_at:
+                    patience.progressed()
+                    others_bytes_at = written_at
+                if patience.is_over:
+                    raise self._no_bytes(shard, patience)
                 self._fetcher.wait(POLL_SECONDS)
             elif isinstance(claim, Held):
                 if self._is_sound(claim):
@@ -63,7 +94,7 @@ class Keeper:
                     if (problem := self._fill(claim, patience)) is None:
                         held = claim.commit()
                         self._verified.add(shard.sha256)
-                        self._listener.fetched(self._clock() - started)
+                        self._listener.fetched(time.monotonic() - started)
                         return held
                 except CacheLost:
                     self._listener.retried("cache_lost")
@@ -106,6 +137,12 @@ class Keeper:
     def _no_room(self, patience: Patience) -> StorageError:
         budget = bytes_text(self._cache.budget_bytes)
         return StorageError(
-            f"data.cache_bytes is {budget}, and all of it has been in use by this and other runs for {patience.seconds:g} s; expected room for one"
-            " more shard: raise data.cache_bytes, or give each run a data.cache_dir of its own"
+            f"data.cache_bytes is {budget}, and all of it has been in use by other runs for {patience.seconds:g} s; expected room for one more"
+            " shard: raise data.cache_bytes, or give each run a data.cache_dir of its own"
+        )
+
+    def _no_bytes(self, shard: Shard, patience: Patience) -> StorageError:
+        return StorageError(
+            f"{self._store.uri.rstrip('/')}/{shard.name}: another process of this machine fetches it, without a byte for {patience.seconds:g} s"
+            " (data.fetch_patience_seconds); expected the store to answer. The same command goes on from the last checkpoint when it does"
         )

@@ -29,7 +29,7 @@ class Pace:
     def permit(self) -> Iterator[None]:
         """Wait until one more request may run, and count it while it does."""
         with self._changed:
-            self._changed.wait_for(lambda: self._running < int(self.limit))
+            self._changed.wait_for(lambda: self._running + 1 <= self.limit)
             self._running += 1
         try:
             yield
@@ -37,6 +37,12 @@ class Pace:
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
+
+    def open(self) -> None:
+        """No limit any more: whoever waits goes on at once, to find that it is over."""
+        with self._changed:
+            self.limit = float("inf")
+            self._changed.notify_all()
 
     def slow_down(self) -> None:
         """The server asked for fewer requests."""

@@ -6,24 +6,27 @@ shards in use.
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from job.config.errors import DataError
 from job.config.spec import DataSpec
 from job.data.index import Index, Shard
 from job.data.order import Need
 from job.data.verify import damaged, descriptor_sha256
+from job.storage import os_errors
 from job.storage.store import ObjectStore
 from job.streaming.ahead import FetchAhead
 from job.streaming.cache import ShardCache
 from job.streaming.events import StreamListener, Unheard
 from job.streaming.fetch import Fetcher
 from job.streaming.keeper import Keeper
+
+MAX_MAPPED = 256  # files open at once for reading; the usual limit of a process is 1,024
 
 
 class Shards(Protocol):
@@ -34,6 +37,9 @@ class Shards(Protocol):
 
     def rows(self, number: int) -> NDArray[np.uint8]:
         """All rows of a shard, mapped: uint8 ``[N, H * W * C]``. ``DataError`` for one that is damaged, ``StorageError`` where it cannot be had."""
+
+    def interrupt(self) -> None:
+        """End ``rows`` where it waits in another thread, with ``Stopped``; ``close`` is then all that may be called."""
 
     def close(self) -> None:
         """Let go of all files."""
@@ -64,36 +70,39 @@ class LocalShards:
     def __init__(self, store: ObjectStore, index: Index, verify: bool) -> None:
         self._store, self._index, self._verify = store, index, verify
         self._maps = _Maps(index)
+        self._read: set[int] = set()  # since the last ``advance``
         self._verified: set[int] = set()
 
     def advance(self, first_step: int, stop_step: int) -> None:
-        self._maps.advance()
+        self._maps.keep(self._read)
+        self._read = set()
 
     def rows(self, number: int) -> NDArray[np.uint8]:
-        return self._maps.get(number) if number in self._maps else self._open(number)
-
-    def close(self) -> None:
-        self._maps.clear()
-
-    def _open(self, number: int) -> NDArray[np.uint8]:
+        self._read.add(number)
+        if (rows := self._maps.get(number)) is not None:
+            return rows
         shard = self._index.shards[number]
         path = self._store.local_path(shard.name)
         assert path is not None
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                if problem := self._problem(descriptor, shard, verify=self._verify and number not in self._verified):
+                    raise damaged(self._store, path.name, problem)
+                self._verified.add(number)
+                return self._maps.add(number, descriptor)
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
-            raise self._error(path, f"not found; expected {shard.num_bytes:,} bytes by index.json") from None
+            raise damaged(self._store, path.name, f"not found; expected {shard.num_bytes:,} bytes by index.json") from None
         except OSError as error:
-            raise self._error(path, f"cannot be read ({error.strerror}); expected {shard.num_bytes:,} bytes by index.json") from None
-        try:
-            if problem := self._problem(descriptor, shard, verify=self._verify and number not in self._verified):
-                raise self._error(path, problem)
-            self._verified.add(number)
-            return self._maps.add(number, descriptor)
-        except OSError as error:
-            raise self._error(path, f"cannot be read ({error.strerror}); expected {shard.num_bytes:,} bytes by index.json") from None
-        finally:
-            os.close(descriptor)
+            raise os_errors.storage_error(f"{self._store.uri.rstrip('/')}/{path.name}", "read", error) from error
+
+    def interrupt(self) -> None:
+        """Nothing here waits long."""
+
+    def close(self) -> None:
+        self._maps.keep(set())
 
     def _problem(self, descriptor: int, shard: Shard, verify: bool) -> str | None:
         if (found := os.fstat(descriptor).st_size) != shard.num_bytes:
@@ -101,9 +110,6 @@ class LocalShards:
         if verify and (sha256 := descriptor_sha256(descriptor)) != shard.sha256:
             return f"has SHA-256 {sha256}; expected {shard.sha256} by index.json"
         return None
-
-    def _error(self, path: Path, problem: str) -> DataError:
-        return damaged(self._store, path.name, problem)
 
 
 class CachedShards:
@@ -134,43 +140,52 @@ class CachedShards:
         )
 
     def advance(self, first_step: int, stop_step: int) -> None:
-        self._maps.advance()
+        # Unmapped first, and with that unlocked: what the next steps need may want the room.
+        self._maps.keep(self._ahead.needed_at(first_step, stop_step))
         self._ahead.advance(first_step, stop_step)
 
     def rows(self, number: int) -> NDArray[np.uint8]:
-        return self._maps.get(number) if number in self._maps else self._maps.add(number, self._ahead.get(number).descriptor)
+        if (rows := self._maps.get(number)) is not None:
+            return rows
+        held = self._ahead.get(number, make_room=lambda: self._maps.keep(set()))
+        try:
+            return self._maps.add(number, held.descriptor)
+        finally:
+            held.release()  # the map keeps the file, and the lock on it
+
+    def interrupt(self) -> None:
+        self._fetcher.interrupt()
 
     def close(self) -> None:
-        self._maps.clear()
-        self._fetcher.close()
+        self._maps.keep(set())
+        self._fetcher.interrupt()
         self._ahead.close()
+        self._fetcher.close()
 
 
 class _Maps:
-    """The mapped shards: those read since the last ``advance``, and those read between that and the one before."""
+    """Mapped shards, the most recently read last. Each is an open file, so only so many stay; one that is needed again is mapped again."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._maps: dict[int, NDArray[np.uint8]] = {}
-        self._read: set[int] = set()
+        self._maps: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._maps
-
-    def get(self, number: int) -> NDArray[np.uint8]:
-        self._read.add(number)
-        return self._maps[number]
+    def get(self, number: int) -> NDArray[np.uint8] | None:
+        """Its rows, where it is mapped."""
+        if number in self._maps:
+            self._maps.move_to_end(number)
+        return self._maps.get(number)
 
     def add(self, number: int, descriptor: int) -> NDArray[np.uint8]:
+        """Map an open file; its rows. The descriptor may be closed then."""
+        while len(self._maps) >= MAX_MAPPED:
+            self._maps.popitem(last=False)
         shard = self._index.shards[number]
         mapped = mmap.mmap(descriptor, shard.num_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         self._maps[number] = np.frombuffer(mapped, np.uint8).reshape(shard.num_rows, self._index.row_bytes)
-        return self.get(number)
+        return self._maps[number]
 
-    def advance(self) -> None:
-        for number in self._maps.keys() - self._read:
+    def keep(self, numbers: Set[int]) -> None:
+        """Unmap all others. Who still has their rows keeps them mapped."""
+        for number in self._maps.keys() - numbers:
             del self._maps[number]
-        self._read.clear()
-
-    def clear(self) -> None:
-        self._maps.clear()

@@ -101,7 +101,7 @@ def _write_shards(request: Request) -> str:
     with scratch_folder() as folder:
         first = next(request.blocks)
         height, width, channels = first.shape[1:]
-        writer = ShardWriter(store, (height, width, channels), folder, shard_bytes_for(request.num_images * first[0].size))
+        writer = ShardWriter(store, (height, width, channels), folder, shard_bytes_for(request.num_images, first[0].size))
         try:
             writer.append(first)
             for block in request.blocks:

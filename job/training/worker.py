@@ -61,7 +61,8 @@ def _reader(session: Session, store: ObjectStore, order: Order, start: int) -> R
     spec, topology, index = session.spec, session.topology, session.index
     slots = worker_slots(order, topology.rank, topology.world_size)
     if store.local_path(index.shards[0].name) is None:
-        check_budget(spec.data.cache_bytes, order, index, slots, spec.training.steps_per_call, topology.local_world_size)
+        # Those of this machine, as far as can be told from here: as many as there are, with as much to read as this one.
+        check_budget(spec.data.cache_bytes, order, index, [slots] * topology.local_world_size, spec.training.steps_per_call)
     shards = open_shards(
         store,
         index,

@@ -56,6 +56,12 @@ def test_a_body_unlike_its_checksum_is_an_error() -> None:
         (s3_error(503, "SlowDown", "Please reduce your request rate."), "throttled", 0),
         (s3_error(503, "ServiceUnavailable", "Reduce your request rate."), "throttled", 0),
         (s3_error(429, "TooManyRequests", "Slow."), "throttled", 0),
+        (Answer(503, b"<html>from a load balancer</html>"), "throttled", 0),
+        (Answer(504, b""), "server_error", 0),
+        (Answer(520, b"from a content network"), "server_error", 0),
+        (Answer(529, b""), "server_error", 0),
+        (Answer(408, b""), "timeout", 0),
+        (s3_error(400, "RequestTimeout", "Your socket connection was not read from."), "timeout", 0),
         (s3_error(400, "ExpiredToken", "The provided token has expired."), "credentials", 0),
         (s3_error(403, "InvalidAccessKeyId", "It does not exist."), "credentials", 0),
     ],
@@ -113,11 +119,56 @@ def test_what_only_boto3_can_get_is_got_by_boto3() -> None:
     pieces: list[bytes] = []
     with scripted_s3(answer) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
-        store.stream("k", 0, 4, pieces.append)
+        for _ in range(3):
+            store.stream("k", 0, 4, pieces.append)
         before = len(server.requests)
         store.stream("k", 0, 4, pieces.append)
         assert len(server.requests) == before + 1
-    assert pieces == [b"data", b"data"]
+    assert pieces == [b"data"] * 4
+
+
+def test_one_answer_that_boto3_has_to_see_is_not_the_end_of_the_direct_way() -> None:
+    answers = iter([s3_error(400, "Strange", "Once."), Answer(206, b"data")])
+    with scripted_s3(lambda request: next(answers, Answer(206, b"data"))) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
+        for _ in range(3):
+            store.stream("k", 0, 4, bytes)
+        ways = ["Amz-Sdk-Request" in {name.title() for name in request.headers} for request in server.requests]
+        assert ways == [False, True, False, False]  # only boto3 says so about itself
+
+
+@pytest.mark.parametrize(("body", "received"), [(b"4\r\ndata\r\n0\r\n\r\n", b"data"), (b"2\r\nda\r\n0\r\n\r\n", b"da")])
+def test_a_body_in_chunks_ends_where_it_says(body: bytes, received: bytes) -> None:
+    pieces: list[bytes] = []
+    with scripted_s3([Answer(206, body, {"Transfer-Encoding": "chunked"})]) as server:
+        S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url)).stream("k", 0, 4, pieces.append)
+    assert b"".join(pieces) == received
+
+
+def test_a_body_in_chunks_that_is_cut_is_told() -> None:
+    with scripted_s3([Answer(206, b"4\r\nda", {"Transfer-Encoding": "chunked"}, sent_bytes=5)]) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
+        with pytest.raises(Interrupted):
+            store.stream("k", 0, 4, bytes)
+
+
+def test_refused_keys_are_looked_for_anew_by_everything_else_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    keys = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+    keys.write_text("[default]\naws_access_key_id = OLDKEY\naws_secret_access_key = old\n")
+
+    def answer(request: Request) -> Answer:
+        old = "Credential=OLDKEY/" in request.headers["Authorization"]
+        return s3_error(403, "InvalidAccessKeyId", "The key does not exist.") if old else Answer(200, b"")
+
+    with scripted_s3(answer) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
+        with pytest.raises(StorageError, match="does not accept the credentials"):
+            store.write("k", b"data")
+        keys.write_text("[default]\naws_access_key_id = NEWKEY\naws_secret_access_key = new\n")
+        store.write("k", b"data")
 
 
 def test_a_stream_carries_the_session_token(monkeypatch: pytest.MonkeyPatch) -> None:

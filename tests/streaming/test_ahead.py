@@ -1,18 +1,24 @@
 """Fetch-ahead: what is needed sooner comes sooner, what is past goes, nothing beyond a worker's share of the budget."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from job.config.errors import StorageError
-from job.data.index import read_index
+from job.data.index import Shard, read_index
 from job.data.order import needs, runs_at, worker_slots
 from job.storage.store import Interrupted
+from job.streaming.budget import bytes_in_use, check_budget
+from job.streaming.cache import Filling, ShardCache
 from job.streaming.cache_folder import CacheFolder
+from job.streaming.fetch import Stopped
 from job.streaming.reader import Reader
 from tests.streaming.sets import RemoteStore, numbers_of, open_reader, order_of, pack_numbered
 from tests.streaming.test_fetch import Heard
@@ -41,6 +47,16 @@ class Listening(Heard):
 
     def found(self) -> None:
         self.num_found += 1
+
+    def retried(self, reason: str) -> None:
+        super().retried(reason)
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_for_retry(self) -> bool:
+        """Until something had to be repeated."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.reasons, 30)
 
     def cache_holds(self, num_bytes: int) -> None:
         self.most_bytes = max(self.most_bytes, num_bytes)
@@ -173,20 +189,123 @@ def test_two_workers_in_a_cache_that_just_holds_them_never_wait_for_each_other(s
     assert failed == []
 
 
-def test_a_cache_that_is_all_in_use_ends_with_what_to_do(store: RemoteStore, tmp_path: Path) -> None:
-    """By another run that holds it, as far as this one can tell."""
-    options = {"cache_bytes": 30 * SHARD_BYTES, "fetch_patience_seconds": 0.2}
+@pytest.mark.parametrize(
+    ("batch", "shard_images", "num_workers"), [(12, 20, 1), (12, 20, 2), (64, 5, 1), (64, 21, 2), (128, 21, 1), (100, 1, 4)]
+)
+def test_the_least_budget_that_is_accepted_is_enough(tmp_path: Path, batch: int, shard_images: int, num_workers: int) -> None:
+    """Not a byte more: many more fetches, but no wait for room, and no shard in the way of another."""
+    index = pack_numbered(tmp_path / "set", 3000, shard_images)
+    order = order_of(index, batch)
+    workers = [worker_slots(order, worker, num_workers) for worker in range(num_workers)]
+    least = num_workers * max(bytes_in_use(order, index, slots, 20) for slots in workers)
+    check_budget(least, order, index, workers, 20)
+    options = {"cache_bytes": least, "batch": batch, "num_workers": num_workers, "connections": 16, "fetch_patience_seconds": 5}
+    store = RemoteStore(tmp_path / "set")
+    seen = []
+    with ExitStack() as stack:
+        readers = [stack.enter_context(open_reader(store, tmp_path / "cache", worker=worker, **options)) for worker in range(num_workers)]
+        for step in range(0, order.steps_per_epoch // 10 * 10, 10):
+            seen += [numbers_of(reader.chunk(step, 10)).ravel() for reader in readers]
+            with CacheFolder(tmp_path / "cache").locked():
+                assert sum(file.num_bytes for file in CacheFolder(tmp_path / "cache").files()) <= least
+    shown = np.concatenate(seen)
+    assert len(np.unique(shown)) == len(shown)
+
+
+def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
+    """What one fetched ahead or keeps for later makes way for what the other reads now."""
+    options = {"cache_bytes": 40 * SHARD_BYTES, "fetch_patience_seconds": 5}
     heard = Listening()
-    with open_reader(store, tmp_path / "cache", listener=heard, **options) as reader:
+    stores = []
+    for name in ("first", "second"):
+        pack_numbered(tmp_path / name, 3000, 20, height=2 + (name == "second"), width=3 - (name == "second"))
+        stores.append(RemoteStore(tmp_path / name))
+    with open_reader(stores[0], tmp_path / "cache", listener=heard, **options) as first:
+        first.chunk(0, 10)
+        heard.wait_for_fetched(40)
+        with open_reader(stores[1], tmp_path / "cache", **options) as second:
+            for step in range(10, 250, 10):
+                first.chunk(step, 10)
+                second.chunk(step - 10, 10)
+
+
+def test_a_cache_that_others_use_wholly_ends_with_what_to_do(store: RemoteStore, tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path / "cache", 12 * 120)
+    others = [cache.claim(Shard(f"other-{number}.u8", 20, 120, f"{number:064x}", None)) for number in range(12)]
+    options = {"cache_bytes": 12 * 120, "fetch_patience_seconds": 0.3}
+    with (
+        open_reader(store, tmp_path / "cache", **options) as reader,
+        pytest.raises(StorageError, match=r"data.cache_bytes is 1.44 kB, and all of it has been in use by other runs for 0.3 s; .*raise"),
+    ):
         reader.chunk(0, 1)
-        heard.wait_for_fetched(30)
-        with (
-            open_reader(store, tmp_path / "cache", first_step=120, **options) as other,
-            pytest.raises(
-                StorageError, match=r"data.cache_bytes is 3.6 kB, and all of it has been in use by this and other runs for 0.2 s; .*raise"
-            ),
-        ):
-            other.chunk(120, 1)
+    for claim in others:
+        assert isinstance(claim, Filling)
+        claim.abandon()
+
+
+def test_another_process_that_has_fallen_silent_is_not_waited_for_without_end(store: RemoteStore, tmp_path: Path) -> None:
+    """One that was stopped, or whose store is down, while it fetches what this one needs."""
+    index = read_index(store)
+    cache = ShardCache(tmp_path / "cache", 10**6)
+    claims = [cache.claim(shard) for shard in index.shards]
+    with (
+        open_reader(store, tmp_path / "cache", cache_bytes=10**6, fetch_patience_seconds=0.3) as reader,
+        pytest.raises(StorageError, match=r"shard-\d+.u8: another process of this machine fetches it, without a byte for 0.3 s"),
+    ):
+        reader.chunk(0, 1)
+    for claim in claims:
+        assert isinstance(claim, Filling)
+        claim.abandon()
+
+
+def test_a_shard_that_only_the_rest_of_a_lane_needs_is_not_waited_for(tmp_path: Path) -> None:
+    """A worker that takes two of a lane's seven slots brings the lane's shards, but some of them it never reads."""
+    pack_numbered(tmp_path / "set", 980, 1)
+
+    class Partly(RemoteStore):
+        def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+            if key not in readable:
+                raise Interrupted("out of reach", "connection")
+            super().stream(key, start, num_bytes, write)
+
+    store = Partly(tmp_path / "set")
+    index = read_index(store)
+    order = order_of(index, 98)
+    slots = worker_slots(order, 0, 49)
+    assert (order.lane_slots, slots.size) == (7, 2)
+    readable = {index.shards[run.shard].name for run in runs_at(order, 0, 10, slots)}
+    needed = {index.shards[need.shard].name for need in needs(order, slots, 0, 10)}
+    assert len(needed - readable) > 10
+    with open_reader(
+        store, tmp_path / "cache", batch=98, num_workers=49, fetch_ahead_batches=0, connections=16, fetch_patience_seconds=5
+    ) as reader:
+        for step in range(0, 10, 2):
+            reader.chunk(step, 2)
+
+
+@pytest.mark.parametrize("where", ["waiting for the store", "waiting for room"])
+def test_closing_ends_a_reader_that_waits_in_another_thread(tmp_path: Path, store: RemoteStore, where: str) -> None:
+    down = DownFor(store.root)
+    others = []
+    if where == "waiting for room":
+        cache = ShardCache(tmp_path / "cache", 12 * 120)
+        others = [cache.claim(Shard(f"other-{number}.u8", 20, 120, f"{number:064x}", None)) for number in range(12)]
+    else:
+        down.is_down.set()
+    heard = Listening()
+    reader = open_reader(down, tmp_path / "cache", listener=heard, cache_bytes=12 * 120, connections=2)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(reader.chunk, 0, 10)
+        assert where == "waiting for room" or heard.wait_for_retry()
+        started = time.monotonic()
+        reader.close()
+        assert isinstance(reading.exception(10), Stopped)
+    assert time.monotonic() - started < 5
+    with pytest.raises(Stopped):
+        reader.chunk(10, 10)
+    for claim in others:
+        assert isinstance(claim, Filling)
+        claim.abandon()
 
 
 class DownFor(RemoteStore):

@@ -1,5 +1,6 @@
 """The shard cache: within its budget at every moment, nothing in use removed, nothing of others touched, whole after any death."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -89,11 +90,57 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 4 * SIZE)
     for number in (1, 2, 3, 4):
         bring(cache, number).release()
-    used = cache.claim(shard(1))
-    assert isinstance(used, Held)
-    used.release()
+    cache.was_used(shard(1))
     bring(cache, 5).release()
     assert cached(tmp_path) == {1, 3, 4, 5}
+
+
+def test_what_will_be_used_goes_last(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 4 * SIZE)
+    for number in (1, 2, 3, 4):
+        bring(cache, number).release()
+    for number in (2, 1):
+        assert cache.will_be_used(shard(number))
+    assert not cache.will_be_used(shard(9))
+    for number in (5, 6, 7):
+        bring(cache, number).release()
+    assert cached(tmp_path) == {1, 2, 6, 7}
+    cache.was_used(shard(1))
+    bring(cache, 8).release()
+    assert 2 in cached(tmp_path)
+    for number in range(20, 30):  # nothing has to stay for ever
+        cache.will_be_used(shard(number - 1))
+        bring(cache, number).release()
+    assert not cached(tmp_path) & {1, 2}
+
+
+def test_what_lies_there_is_found_without_the_folder(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 4 * SIZE)
+    assert cache.find(shard(1)) is None
+    bring(cache, 1).release()
+    with CacheFolder(tmp_path).locked():
+        held = cache.find(shard(1))
+    assert held is not None
+    assert os.pread(held.descriptor, SIZE, 0) == content(1)
+    for number in range(2, 8):
+        bring(cache, number).release()
+    assert 1 in cached(tmp_path)
+    held.release()
+
+
+def test_a_map_keeps_the_lock(tmp_path: Path) -> None:
+    cache = ShardCache(tmp_path, 2 * SIZE)
+    held = bring(cache, 1)
+    mapped = mmap.mmap(held.descriptor, SIZE, prot=mmap.PROT_READ)
+    held.release()
+    for number in range(2, 8):
+        bring(cache, number).release()
+    assert 1 in cached(tmp_path)
+    assert mapped[:] == content(1)
+    mapped.close()
+    for number in range(2, 8):
+        bring(cache, number).release()
+    assert 1 not in cached(tmp_path)
 
 
 def test_what_is_in_use_stays(tmp_path: Path) -> None:
@@ -170,12 +217,13 @@ def test_only_files_of_the_cache_are_removed(tmp_path: Path) -> None:
     assert cached(tmp_path) == {8, 9}
 
 
-def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["holiday.jpg", "lock", "CACHEDIR.TAG"])
+def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / "shards").mkdir()
-    (tmp_path / "shards" / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(StorageError, match=f"{tmp_path}/shards: is no cache of dcgan-train: holds holiday.jpg and no CACHEDIR.TAG"):
+    (tmp_path / "shards" / name).write_bytes(b"of another program")
+    with pytest.raises(StorageError, match=f"{tmp_path}/shards: is no cache of dcgan-train: holds {name} and no CACHEDIR.TAG of ours"):
         ShardCache(tmp_path, 2 * SIZE).claim(shard(1))
-    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["holiday.jpg"]
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "shards").iterdir()] == [(name, b"of another program")]
 
 
 @pytest.mark.parametrize("blocked", ["file", "read only"])
@@ -200,6 +248,22 @@ def test_the_folder_may_be_deleted_at_any_time(tmp_path: Path) -> None:
     bring(cache, 1)
     bring(cache, 2)
     assert cached(tmp_path) == {1, 2}
+
+
+def test_the_folder_may_be_deleted_again_and_again_while_it_is_used(tmp_path: Path) -> None:
+    """Here with ``rm -r`` by another process, as fast as it can."""
+    deleting = "import subprocess, sys\nwhile True: subprocess.run(['rm', '-rf', sys.argv[1]], stderr=subprocess.DEVNULL)"
+    cache, lost = ShardCache(tmp_path, 200 * SIZE), 0
+    with running(deleting, str(tmp_path / "shards")):
+        for number in range(600):
+            try:
+                bring(cache, number % 100).release()
+            except CacheLost:
+                lost += 1
+    assert lost < 600
+    for number in range(100):
+        bring(ShardCache(tmp_path, 200 * SIZE), number).release()
+    assert len(cached(tmp_path)) == 100
 
 
 def test_a_file_of_another_filler_is_not_taken_for_ours(tmp_path: Path) -> None:
@@ -232,7 +296,7 @@ def test_a_count_that_was_lost_or_damaged_is_made_anew(tmp_path: Path) -> None:
     for number in (1, 2, 3):
         bring(cache, number).release()
     for damage in (b"", b"nonsense", b"%20d\n" % 10**9, b"%20d\n" % 0):
-        (tmp_path / "shards" / "lock").write_bytes(damage)
+        (tmp_path / "shards" / ".~lock").write_bytes(damage)
         fresh = ShardCache(tmp_path, 4 * SIZE)
         for number in range(10, 20):
             bring(fresh, number).release()

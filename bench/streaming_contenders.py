@@ -1,0 +1,274 @@
+"""Images per second that other libraries stream from local files: MosaicML Streaming, WebDataset, TFRecord in tf.data.
+
+    python3 -m venv contenders && contenders/bin/pip install -r bench/streaming-requirements.txt
+    contenders/bin/python bench/streaming_contenders.py prepare --images mnist.npy --out DIR
+    contenders/bin/python bench/streaming_contenders.py read webdataset --data DIR --shape 28,28,1 --seconds 20
+
+Must not import ``job``: it runs where only the contenders are installed. All of them store raw pixels, so none has to decode, and read them in
+an endless shuffled order, in batches, uint8 ``[B, H, W, C]``, with the page cache warm. ``tensor-slices`` is the tutorial's own way, all images in
+memory. Each default below is the fastest that we found; ``--set workers=1`` and so on give the others.
+"""
+
+import argparse
+import functools
+import importlib.metadata
+import inspect
+import json
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+NUM_SHARDS = 16  # of WebDataset and TFRecord: enough to shuffle and to share among workers; MDS cuts by size and shuffles across all anyway
+
+
+def write_mosaicml(images: np.ndarray, folder: Path, ndarray: bool = False) -> None:
+    """MDS shards of one column; of the default 64 MiB, without hashes as by default."""
+    from streaming import MDSWriter
+
+    encoding = f"ndarray:uint8:{','.join(map(str, images.shape[1:]))}" if ndarray else "bytes"
+    with MDSWriter(out=str(folder), columns={"image": encoding}) as writer:
+        for image in images:
+            writer.write({"image": np.array(image) if ndarray else image.tobytes()})
+
+
+def write_webdataset(images: np.ndarray, folder: Path) -> None:
+    """Tar shards, one member an image."""
+    from webdataset import TarWriter
+
+    for number, indices in enumerate(np.array_split(np.arange(len(images)), NUM_SHARDS)):
+        # Of a time with fractions, the default, tar makes two more blocks an image, which cost more than the image itself to read.
+        with TarWriter(str(folder / f"{number:04d}.tar"), mtime=0) as writer:
+            for index in indices:
+                writer.write({"__key__": f"{index:08d}", "bin": images[index].tobytes()})
+
+
+def write_tfrecord(images: np.ndarray, folder: Path, example: bool = False) -> None:
+    """TFRecord files; a record is the pixels, or a ``tf.train.Example`` with the pixels in it."""
+    import tensorflow as tf
+
+    for number, indices in enumerate(np.array_split(np.arange(len(images)), NUM_SHARDS)):
+        with tf.io.TFRecordWriter(str(folder / f"{number:04d}.tfrecord")) as writer:
+            for index in indices:
+                record = images[index].tobytes()
+                if example:
+                    value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[record]))
+                    record = tf.train.Example(features=tf.train.Features(feature={"image": value})).SerializeToString()
+                writer.write(record)
+
+
+def write_tensor_slices(images: np.ndarray, folder: Path) -> None:
+    """The array itself."""
+    np.save(folder / "images.npy", images)
+
+
+def read_mosaicml(
+    folder: Path, shape: tuple[int, ...], batch: int, workers: int = 2, predownload: int = 0, collate: str = "numpy"
+) -> Iterator[Any]:
+    """The default shuffle (py1e), over all images.
+
+    ``predownload`` 0 is the length of the epoch. With the default of 8 batches, two threads of each worker wake every 7 ms, ask for every sample
+    whether its shard is there, and take the interpreter from the thread that reads; so they are done soon after the start of an epoch.
+    """
+    from streaming import StreamingDataset
+    from streaming.base.util import clean_stale_shared_memory
+
+    clean_stale_shared_memory()  # what a killed reader left behind makes the next one fail
+    shards = json.loads((folder / "index.json").read_text())["shards"]
+    dataset = StreamingDataset(
+        local=str(folder), shuffle=True, batch_size=batch, predownload=predownload or sum(shard["samples"] for shard in shards)
+    )
+    loader = _loader(dataset, workers, batch_size=batch, collate_fn=functools.partial(_join, key="image", shape=shape, collate=collate))
+    while True:
+        yield from loader
+
+
+def read_webdataset(
+    folder: Path, shape: tuple[int, ...], batch: int, workers: int = 2, shuffle: int = 5000, resampled: bool = True, collate: str = "numpy"
+) -> Iterator[Any]:
+    """Shards drawn at random without an end (``resampled``, else shuffled every epoch), then a shuffle buffer that starts full."""
+    import webdataset as wds
+
+    urls = sorted(str(path) for path in folder.glob("*.tar"))
+    dataset = wds.WebDataset(urls, resampled=True) if resampled else wds.WebDataset(urls, shardshuffle=len(urls))
+    dataset = dataset.shuffle(shuffle, initial=shuffle)
+    dataset = dataset.batched(batch, collation_fn=functools.partial(_join, key="bin", shape=shape, collate=collate))
+    loader = _loader(dataset, workers, batch_size=None, collate_fn=lambda batch: batch)  # else a worker makes tensors of the arrays
+    while True:
+        yield from loader
+
+
+def read_tfrecord(
+    folder: Path,
+    shape: tuple[int, ...],
+    batch: int,
+    steps: int = 20,
+    interleave: str = "auto",
+    block: int = 64,
+    decode: str = "batch",
+    example: bool = False,
+) -> Iterator[Any]:
+    """Files shuffled every epoch and interleaved, a shuffle buffer of 10,000 records, batches, and one ``decode_raw`` for all of their records.
+
+    Chunks ``[steps, B, H, W, C]``, as our own reader gives them to a loop of several steps a call: each element that tf.data hands to Python costs
+    more than its 64 small images. ``interleave`` is serial, parallel (AUTOTUNE) or auto: images of 784 bytes are
+    read faster by one thread, those of 12 kB by several.
+    """
+    import tensorflow as tf
+
+    def pixels(records: tf.Tensor) -> tf.Tensor:
+        if example:
+            parse = tf.io.parse_example if decode == "batch" else tf.io.parse_single_example
+            records = parse(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
+        return tf.reshape(tf.io.decode_raw(records, tf.uint8), [steps, batch, *shape] if decode == "batch" else shape)
+
+    files = sorted(str(path) for path in folder.glob("*.tfrecord"))
+    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": False}
+    records = tf.data.Dataset.from_tensor_slices(files).shuffle(len(files))
+    records = records.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=len(files),
+        block_length=block,
+        **(parallel if interleave == "parallel" or (interleave == "auto" and math.prod(shape) >= 4096) else {}),
+    )
+    records = records.shuffle(10_000).repeat()
+    if decode == "batch":
+        chunks = records.batch(steps * batch, drop_remainder=True).map(pixels, **parallel)
+    else:
+        chunks = records.map(pixels, **parallel).batch(batch, drop_remainder=True).batch(steps)
+    yield from chunks.prefetch(tf.data.AUTOTUNE)
+
+
+def read_tensor_slices(folder: Path, shape: tuple[int, ...], batch: int, dtype: str = "uint8", repeat: bool = True) -> Iterator[Any]:
+    """``from_tensor_slices(images).shuffle(len(images)).batch(batch)``; the tutorial has float32 in memory, four times the bytes."""
+    import tensorflow as tf
+
+    images = np.load(folder / "images.npy")
+    assert images.shape[1:] == shape
+    if dtype == "float32":
+        images = (images.astype(np.float32) - 127.5) / 127.5
+    batches = tf.data.Dataset.from_tensor_slices(images).shuffle(len(images))
+    batches = batches.repeat() if repeat else batches
+    batches = batches.batch(batch).prefetch(tf.data.AUTOTUNE)
+    while True:
+        yield from batches
+
+
+def _loader(dataset: Any, workers: int, **options: Any) -> Any:
+    from torch.utils.data import DataLoader
+
+    return DataLoader(dataset, num_workers=workers, persistent_workers=workers > 0, **options)
+
+
+def _join(samples: list[dict[str, Any]], key: str, shape: tuple[int, ...], collate: str) -> Any:
+    """A batch ``[B, H, W, C]`` in one copy, where the loader's own collation makes an array or a tensor of every image first.
+
+    Between processes, a NumPy array goes through a pipe and a tensor (``collate="torch"``) through shared memory; at these sizes the pipe is faster.
+    """
+    values = [sample[key] for sample in samples]
+    if isinstance(values[0], np.ndarray):
+        return np.stack(values)
+    if collate == "numpy":
+        return np.frombuffer(b"".join(values), np.uint8).reshape(-1, *shape)
+    import torch
+
+    return torch.frombuffer(bytearray().join(values), dtype=torch.uint8).reshape(-1, *shape)
+
+
+LIBRARIES = {
+    "mosaicml": (write_mosaicml, read_mosaicml, "mosaicml-streaming"),
+    "webdataset": (write_webdataset, read_webdataset, "webdataset"),
+    "tfrecord": (write_tfrecord, read_tfrecord, "tensorflow"),
+    "tensor-slices": (write_tensor_slices, read_tensor_slices, "tensorflow"),
+    # Slower ways to store the same, which only `prepare --variants` writes.
+    "mosaicml-ndarray": (functools.partial(write_mosaicml, ndarray=True), read_mosaicml, "mosaicml-streaming"),
+    "tfrecord-example": (
+        functools.partial(write_tfrecord, example=True),
+        functools.partial(read_tfrecord, example=True),
+        "tensorflow",
+    ),
+}
+
+
+def prepare(images: np.ndarray, out: Path, names: list[str]) -> None:
+    """Write ``images`` uint8 ``[N, H, W, C]`` for each library; a folder gets its name only when it is complete."""
+    for name in names:
+        if (out / name).exists():
+            continue
+        partial = out / f"{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        LIBRARIES[name][0](images, partial)
+        partial.rename(out / name)
+
+
+def measure(batches: Iterator[Any], seconds: float) -> tuple[int, float]:
+    """Images of ``seconds``, and the exact time, after at least 2 s and 20 batches of warm-up."""
+    started, num_batches = time.perf_counter(), 0
+    while num_batches < 20 or time.perf_counter() - started < 2:
+        next(batches)
+        num_batches += 1
+    started, num_images, elapsed = time.perf_counter(), 0, 0.0
+    while elapsed < seconds:
+        num_images += math.prod(next(batches).shape[:-3])
+        elapsed = time.perf_counter() - started
+    return num_images, elapsed
+
+
+def read(name: str, data: Path, batch: int, seconds: float, shape: tuple[int, ...], overrides: list[str]) -> dict[str, Any]:
+    """What one library reads of ``data / name``, and with which settings."""
+    _, reader, distribution = LIBRARIES[name]
+    settings = {key: field.default for key, field in inspect.signature(reader).parameters.items() if field.default is not field.empty}
+    for override in overrides:
+        key, _, value = override.partition("=")
+        settings[key] = value == "true" if isinstance(settings[key], bool) else type(settings[key])(value)
+    for path in (data / name).iterdir():
+        path.read_bytes()  # into the page cache
+    batches = reader(data / name, shape, batch, **settings)
+    num_images, elapsed = measure(batches, seconds)
+    return {
+        "library": name,
+        "images_per_second": round(num_images / elapsed),
+        "images": num_images,
+        "seconds": round(elapsed, 3),
+        "settings": f"{distribution} {importlib.metadata.version(distribution)}, "
+        + " ".join(f"{key}={value}" for key, value in settings.items()),
+    }
+
+
+def main() -> None:
+    del sys.path[0]  # this folder, where `streaming` is ours and would hide MosaicML's
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("prepare", help="write an array in the form of each library")
+    command.add_argument("--images", type=Path, required=True, help=".npy, uint8 [N, H, W, C]")
+    command.add_argument("--out", type=Path, required=True)
+    command.add_argument("--variants", action="store_true", help="also the slower encodings")
+    command = commands.add_parser("read", help="measure one library")
+    command.add_argument("library", choices=LIBRARIES)
+    command.add_argument("--data", type=Path, required=True, help="the --out of prepare")
+    command.add_argument("--batch", type=int, default=64)
+    command.add_argument("--seconds", type=float, default=20)
+    command.add_argument("--shape", type=lambda text: tuple(int(size) for size in text.split(",")), required=True, metavar="H,W,C")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="another setting than the default"
+    )
+    arguments = parser.parse_args()
+    if arguments.command == "prepare":
+        prepare(np.load(arguments.images, mmap_mode="r"), arguments.out, list(LIBRARIES)[: None if arguments.variants else 4])
+        return
+    result = read(arguments.library, arguments.data, arguments.batch, arguments.seconds, arguments.shape, arguments.overrides)
+    print(json.dumps(result), flush=True)
+    os._exit(0)  # threads of StreamingDataset in this process wait for samples to be taken, and would keep it
+
+
+if __name__ == "__main__":
+    main()
