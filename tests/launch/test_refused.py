@@ -150,3 +150,37 @@ def test_bucket_that_is_not_there(garments: Path, tmp_path: Path, s3_server: S3S
     assert code == 3
     assert "no-such-bucket-here" in said
     assert s3_server.secret_key not in said
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(
+    ("setting", "value", "code", "said"),
+    [
+        ("data__cache_bytes", "40KB", 2, "data.cache_bytes is 40 kB; expected at least "),
+        ("data__cache_bytes", "many", 2, "data.cache_bytes is 'many'; expected a number of bytes, for example 64MiB, 1GB or 67108864"),
+        ("data__cache_bytes", "0", 2, "data.cache_bytes is 0; expected at least 1"),
+        ("data__cache_dir", "s3://bucket/cache", 2, "data.cache_dir is s3://bucket/cache; expected a folder on the local disk"),
+        ("data__cache_dir", "/dev/null", 3, "/dev/null/shards: cannot be used as a cache (Not a directory)"),
+        (
+            "data__fetch_patience_seconds",
+            "600",
+            2,
+            "data.fetch_patience_seconds is 600 and workers.collective_timeout_seconds is 600; expected less",
+        ),
+        ("data__fetch_ahead_batches", "-1", 2, "data.fetch_ahead_batches is -1; expected at least 0"),
+    ],
+)
+def test_a_cache_that_cannot_do(
+    garments: Path, s3_server: S3Server, tmp_path: Path, setting: str, value: str, code: int, said: str
+) -> None:
+    """Found for data on S3 before anything starts, by --dry-run too."""
+    bucket = s3_server.new_bucket()
+    shutil.copytree(garments, s3_server.folder / bucket / "set")
+    settings = {"data__cache_dir": tmp_path / "cache", setting: value}
+    command = train_command(f"s3://{bucket}/set", tmp_path / "run", **settings)
+    for arguments in (command, [*command, "--dry-run"]):
+        found, output = refused(arguments, tmp_path, **s3_server.env())
+        assert found == code
+        assert said in output
+        (tmp_path / "refused.log").unlink()
+    assert not (tmp_path / "run").exists()
