@@ -6,7 +6,18 @@
 
 Must not import ``job``: it runs where only the contenders are installed. All of them store raw pixels, so none has to decode, and read them in
 an endless shuffled order, in batches, uint8 ``[B, H, W, C]``, with the page cache warm. ``tensor-slices`` is the tutorial's own way, all images in
-memory. Each default below is the fastest that we found; ``--set workers=1`` and so on give the others.
+memory. Each default below is the fastest that we found, or within its noise (±20 %); ``--set workers=1`` and so on give the others.
+
+Images/s of 28x28x1 and of 64x64x3 on two cores (Xeon, 2.8 GHz), Python 3.11, 2026-11-24; median of the runs of 6 s, of three, that no other work
+disturbed; ~ is one run of 3 to 8 s, some of them with other work beside it:
+
+    mosaicml        24,000   17,700   2 workers 24,000 15,700; 1 ~15,500 ~13,800; 0 19,500 17,700; predownload=512, its default, ~13,700 ~9,000;
+                                      collate=torch ~14,500 ~15,500; mosaicml-ndarray ~20,000 ~12,700
+    webdataset      22,500   15,100   2 workers 22,500 14,000; 1 ~12,600 ~9,500; 0 16,000 15,100; two with collate=torch ~22,600 ~15,700;
+                                      two with resampled=false ~24,200 ~15,000
+    tfrecord       185,400   84,200   the other interleave ~187,700 ~70,700; steps=1 ~157,300 ~76,600; decode=record ~25,800 ~18,900;
+                                      tfrecord-example ~219,500 ~46,400, and decode=record ~19,200
+    tensor-slices  267,500  204,100   dtype=float32 ~191,400
 """
 
 import argparse
@@ -15,6 +26,7 @@ import importlib.metadata
 import inspect
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import sys
@@ -45,7 +57,7 @@ def write_webdataset(images: np.ndarray, folder: Path) -> None:
     from webdataset import TarWriter
 
     for number, indices in enumerate(np.array_split(np.arange(len(images)), NUM_SHARDS)):
-        # Of a time with fractions, the default, tar makes two more blocks an image, which cost more than the image itself to read.
+        # Of a time with fractions, the default, tar makes two more blocks an image; reading 64x64x3 is a third slower with them.
         with TarWriter(str(folder / f"{number:04d}.tar"), mtime=0) as writer:
             for index in indices:
                 writer.write({"__key__": f"{index:08d}", "bin": images[index].tobytes()})
@@ -71,7 +83,7 @@ def write_tensor_slices(images: np.ndarray, folder: Path) -> None:
 
 
 def read_mosaicml(
-    folder: Path, shape: tuple[int, ...], batch: int, workers: int = 2, predownload: int = 0, collate: str = "numpy"
+    folder: Path, shape: tuple[int, ...], batch: int, workers: int = -1, predownload: int = 0, collate: str = "numpy"
 ) -> Iterator[Any]:
     """The default shuffle (py1e), over all images.
 
@@ -86,13 +98,15 @@ def read_mosaicml(
     dataset = StreamingDataset(
         local=str(folder), shuffle=True, batch_size=batch, predownload=predownload or sum(shard["samples"] for shard in shards)
     )
-    loader = _loader(dataset, workers, batch_size=batch, collate_fn=functools.partial(_join, key="image", shape=shape, collate=collate))
+    loader = _loader(
+        dataset, workers, shape, batch_size=batch, collate_fn=functools.partial(_join, key="image", shape=shape, collate=collate)
+    )
     while True:
         yield from loader
 
 
 def read_webdataset(
-    folder: Path, shape: tuple[int, ...], batch: int, workers: int = 2, shuffle: int = 5000, resampled: bool = True, collate: str = "numpy"
+    folder: Path, shape: tuple[int, ...], batch: int, workers: int = -1, shuffle: int = 5000, resampled: bool = True, collate: str = "numpy"
 ) -> Iterator[Any]:
     """Shards drawn at random without an end (``resampled``, else shuffled every epoch), then a shuffle buffer that starts full."""
     import webdataset as wds
@@ -101,7 +115,7 @@ def read_webdataset(
     dataset = wds.WebDataset(urls, resampled=True) if resampled else wds.WebDataset(urls, shardshuffle=len(urls))
     dataset = dataset.shuffle(shuffle, initial=shuffle)
     dataset = dataset.batched(batch, collation_fn=functools.partial(_join, key="bin", shape=shape, collate=collate))
-    loader = _loader(dataset, workers, batch_size=None, collate_fn=lambda batch: batch)  # else a worker makes tensors of the arrays
+    loader = _loader(dataset, workers, shape, batch_size=None, collate_fn=lambda batch: batch)  # else a worker makes tensors of the arrays
     while True:
         yield from loader
 
@@ -119,8 +133,8 @@ def read_tfrecord(
     """Files shuffled every epoch and interleaved, a shuffle buffer of 10,000 records, batches, and one ``decode_raw`` for all of their records.
 
     Chunks ``[steps, B, H, W, C]``, as our own reader gives them to a loop of several steps a call: each element that tf.data hands to Python costs
-    more than its 64 small images. ``interleave`` is serial, parallel (AUTOTUNE) or auto: images of 784 bytes are
-    read faster by one thread, those of 12 kB by several.
+    more than its 64 small images. ``interleave`` is serial, parallel (AUTOTUNE) or auto: one thread reads images of 784 bytes faster, several those
+    of 12 kB.
     """
     import tensorflow as tf
 
@@ -162,9 +176,12 @@ def read_tensor_slices(folder: Path, shape: tuple[int, ...], batch: int, dtype: 
         yield from batches
 
 
-def _loader(dataset: Any, workers: int, **options: Any) -> Any:
+def _loader(dataset: Any, workers: int, shape: tuple[int, ...], **options: Any) -> Any:
+    """A DataLoader; ``workers`` -1 is two, but none for images from 4 KiB on, which cost more to pass between processes than two read faster."""
     from torch.utils.data import DataLoader
 
+    if workers < 0:
+        workers = 0 if math.prod(shape) >= 4096 else 2
     return DataLoader(dataset, num_workers=workers, persistent_workers=workers > 0, **options)
 
 
@@ -188,7 +205,7 @@ LIBRARIES = {
     "webdataset": (write_webdataset, read_webdataset, "webdataset"),
     "tfrecord": (write_tfrecord, read_tfrecord, "tensorflow"),
     "tensor-slices": (write_tensor_slices, read_tensor_slices, "tensorflow"),
-    # Slower ways to store the same, which only `prepare --variants` writes.
+    # Other ways to store the same, which only `prepare --variants` writes.
     "mosaicml-ndarray": (functools.partial(write_mosaicml, ndarray=True), read_mosaicml, "mosaicml-streaming"),
     "tfrecord-example": (
         functools.partial(write_tfrecord, example=True),
@@ -251,7 +268,7 @@ def main() -> None:
     command = commands.add_parser("prepare", help="write an array in the form of each library")
     command.add_argument("--images", type=Path, required=True, help=".npy, uint8 [N, H, W, C]")
     command.add_argument("--out", type=Path, required=True)
-    command.add_argument("--variants", action="store_true", help="also the slower encodings")
+    command.add_argument("--variants", action="store_true", help="also the encodings that were not faster")
     command = commands.add_parser("read", help="measure one library")
     command.add_argument("library", choices=LIBRARIES)
     command.add_argument("--data", type=Path, required=True, help="the --out of prepare")
@@ -267,6 +284,8 @@ def main() -> None:
         return
     result = read(arguments.library, arguments.data, arguments.batch, arguments.seconds, arguments.shape, arguments.overrides)
     print(json.dumps(result), flush=True)
+    for worker in multiprocessing.active_children():
+        worker.kill()  # else they keep our standard output open, and who reads it waits
     os._exit(0)  # threads of StreamingDataset in this process wait for samples to be taken, and would keep it
 
 

@@ -66,7 +66,7 @@ def images(
     slots = worker_slots(order, 0, 1)
     spec = DataSpec(cache_dir=cache or "unused", cache_bytes=budget, fetch_ahead_batches=ahead)
     shards = open_shards(store, index, spec, needs(order, slots, start, stop), connections=THREADS, listener=listener)
-    reader = Reader(order, index, slots, shards)
+    reader = Reader(order, index, slots, shards, threads=os.cpu_count() or 1)
     return SimpleNamespace(store=store, index=index, chunks=as_input(index, order, reader, start), reader=reader)
 
 

@@ -16,9 +16,11 @@ lane has one shard in use at a time. A shard that two neighbouring lanes share i
 region forwards and odd ones backwards.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from math import gcd
 from typing import NamedTuple
 
@@ -97,7 +99,7 @@ class Run(NamedTuple):
     strip: int
     start: int
     shard: int
-    rows: NDArray[np.int32]  # counted within the shard
+    rows: NDArray[np.intp]  # counted within the shard
 
 
 class Need(NamedTuple):
@@ -157,9 +159,8 @@ def needs(order: Order, slots: Slots, first_step: int, stop_step: int) -> Iterat
         found = []
         for lane in lanes:
             plan = _lane_plan(order, epoch, lane)
-            stops = begin - -plan.ends // order.lane_slots  # the step after the last row: the place divided, rounded up
-            starts = begin + np.concatenate(([0], plan.ends[:-1])) // order.lane_slots
-            for shard, start, stop in zip(plan.shards.tolist(), starts.tolist(), stops.tolist(), strict=True):
+            for shard, first, last in zip(plan.shards, (0, *plan.ends), plan.ends, strict=False):
+                start, stop = begin + first // order.lane_slots, begin - -last // order.lane_slots  # rounded down, and up
                 if start < end and stop > step:
                     found.append(Need(max(start, step), min(stop, end), shard))
         yield from sorted(found)
@@ -168,21 +169,21 @@ def needs(order: Order, slots: Slots, first_step: int, stop_step: int) -> Iterat
 
 def _lane_slice(
     order: Order, epoch: int, lane: int, t: int, num_steps: int, offset: int, width: int
-) -> Iterator[tuple[int, NDArray[np.int32]]]:
+) -> Iterator[tuple[int, NDArray[np.intp]]]:
     """(shard, rows within it) of slots ``offset ... offset + width - 1`` of a lane, at steps ``t ...`` of one epoch."""
     plan, lane_slots = _lane_plan(order, epoch, lane), order.lane_slots
     start, stop = t * lane_slots, (t + num_steps) * lane_slots
-    place = int(np.searchsorted(plan.ends, start, side="right"))
+    place = bisect_right(plan.ends, start)
     while start < stop:
-        end = min(int(plan.ends[place]), stop)
+        end = min(plan.ends[place], stop)
         block = place // order.block_windows
-        begin = int(plan.ends[block * order.block_windows - 1]) if block else 0
+        begin = plan.ends[block * order.block_windows - 1] if block else 0
         rows = _block_rows(order, epoch, lane, block)[start - begin : end - begin]
         if width < lane_slots:
             slot = np.arange(start, end) % lane_slots
             rows = rows[(slot >= offset) & (slot < offset + width)]
         if len(rows):
-            yield int(plan.shards[place]), rows
+            yield plan.shards[place], rows
         start, place = end, place + 1
 
 
@@ -193,11 +194,11 @@ class _EpochPlan(NamedTuple):
 
 
 class _LanePlan(NamedTuple):
-    """A lane's windows, each of one shard, in the order in which they are read."""
+    """A lane's windows, each of one shard, in the order in which they are read. Tuples, because one number is looked up at a time."""
 
-    shards: NDArray[np.int64]
-    first_rows: NDArray[np.int64]  # of the window, within its shard
-    ends: NDArray[np.int64]  # where the window ends in the lane's sequence
+    shards: tuple[int, ...]
+    first_rows: tuple[int, ...]  # of the window, within its shard
+    ends: tuple[int, ...]  # where the window ends in the lane's sequence
 
 
 @lru_cache(maxsize=4)
@@ -222,21 +223,21 @@ def _lane_plan(order: Order, epoch: int, lane: int) -> _LanePlan:
         region_rows -= size
     if lane % 2:
         windows.reverse()
-    shards, first_rows, sizes = np.array(windows, np.int64).T
-    return _LanePlan(shards, first_rows, np.cumsum(sizes))
+    shards, first_rows, sizes = zip(*windows, strict=True)
+    return _LanePlan(shards, first_rows, tuple(accumulate(sizes)))
 
 
-@lru_cache(maxsize=4 * MAX_LANES)  # the block in use and the next one of every lane, twice; at most 64 KiB each
-def _block_rows(order: Order, epoch: int, lane: int, block: int) -> NDArray[np.int32]:
+@lru_cache(maxsize=2 * MAX_LANES)  # the block in use and the next one of every lane; at most 128 KiB each
+def _block_rows(order: Order, epoch: int, lane: int, block: int) -> NDArray[np.intp]:
     """The rows, within their shards, of a block of windows: each window's own, in an order drawn for it. One sort a block, for speed."""
     plan = _lane_plan(order, epoch, lane)
     windows = slice(block * order.block_windows, (block + 1) * order.block_windows)
-    sizes = np.diff(plan.ends[windows], prepend=plan.ends[windows.start - 1] if block else 0)
+    sizes = np.diff(np.array(plan.ends[windows]), prepend=plan.ends[windows.start - 1] if block else 0)
     window = np.repeat(np.arange(len(sizes)), sizes)
     in_window = np.arange(len(window)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    rows = in_window + np.repeat(plan.first_rows[windows], sizes)
+    rows = in_window + np.repeat(np.array(plan.first_rows[windows]), sizes)
     drawn = hash_range(fold(order.seed, _ROWS, epoch, lane, block), 0, len(window))
     # Sorted by window, and by the drawn number within it. A window has fewer than 2**15 rows, so equal upper 48 bits are rare and harmless.
     by_window = np.argsort((window.astype(np.uint64) << np.uint64(48)) | (drawn >> np.uint64(16)), kind="stable")
-    in_order: NDArray[np.int32] = rows[by_window].astype(np.int32)
+    in_order: NDArray[np.intp] = rows[by_window].astype(np.intp)  # what NumPy indexes with, so that it need not convert
     return in_order

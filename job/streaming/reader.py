@@ -8,25 +8,31 @@ Suffixes: S strips, K steps, W slots of a strip, H height, W width, C channels.
 """
 
 import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 from numpy.typing import NDArray
 
 from job.data.index import Index
-from job.data.order import Order, Slots, runs_at, strip_slots
+from job.data.order import Order, Run, Slots, runs_at, strip_slots
 from job.streaming.buffers import Buffers
 from job.streaming.fetch import Stopped
 from job.streaming.shards import Shards
 
+PARALLEL_BYTES = 4 << 20  # from here on a chunk is copied by several threads; for less, they cost more than they bring
+
 
 class Reader:
-    """Reads ``slots`` of each global batch. ``chunk`` is for one thread, ``close`` for any."""
+    """Reads ``slots`` of each global batch, with up to ``threads`` threads. ``chunk`` is for one thread, ``close`` for any."""
 
-    def __init__(self, order: Order, index: Index, slots: Slots, shards: Shards) -> None:
+    def __init__(self, order: Order, index: Index, slots: Slots, shards: Shards, threads: int = 1) -> None:
         self._order, self._index, self._slots, self._shards = order, index, slots, shards
         self._width = strip_slots(order, slots)
         self._buffers = Buffers()
-        self._lock = threading.Lock()
+        self._lock, self._shards_lock = threading.Lock(), threading.Lock()
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, "gather")
         self._is_closed = False
 
     def chunk(self, first_step: int, num_steps: int) -> NDArray[np.uint8]:
@@ -40,9 +46,14 @@ class Reader:
                 raise Stopped
             self._shards.advance(first_step, first_step + num_steps)
             chunk = self._buffers.take(num_strips * strip_rows * row_bytes).reshape(num_strips, strip_rows, row_bytes)
-            for strip, start, shard, rows in runs_at(self._order, first_step, num_steps, self._slots):
-                # "clip" copies straight into `out`, where "raise" would copy twice; the order gives no rows that are not there
-                np.take(self._shards.rows(shard), rows, axis=0, out=chunk[strip, start : start + len(rows)], mode="clip")
+            runs = runs_at(self._order, first_step, num_steps, self._slots)
+            if self._threads == 1 or chunk.nbytes < PARALLEL_BYTES:
+                self._copy(runs, chunk)
+            else:
+                parts = [self._pool.submit(self._copy, part, chunk) for part in _dealt(runs, self._threads)]
+                wait(parts)  # all of them, also where one failed: none may write into a chunk that is given up
+                for part in parts:
+                    part.result()
         return chunk.reshape(num_strips, num_steps, self._width, *self._index.image_shape)
 
     def close(self) -> None:
@@ -50,10 +61,25 @@ class Reader:
         self._is_closed = True
         self._shards.interrupt()
         with self._lock:
+            self._pool.shutdown()
             self._shards.close()
+
+    def _copy(self, runs: Iterable[Run], chunk: NDArray[np.uint8]) -> None:
+        for strip, start, shard, rows in runs:
+            with self._shards_lock:
+                pixels = self._shards.rows(shard)
+            # "clip" copies straight into `out`, where "raise" would copy twice; the order gives no rows that are not there
+            pixels.take(rows, axis=0, out=chunk[strip, start : start + len(rows)], mode="clip")
+            del pixels  # while this thread waits for the next shard, it keeps no room from it
 
     def __enter__(self) -> "Reader":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _dealt(runs: Iterable[Run], num_parts: int) -> list[list[Run]]:
+    """The runs in as many parts, dealt out in turn, so that neighbours, which may be of one shard, are read at the same time."""
+    dealt = list(runs)
+    return [dealt[part::num_parts] for part in range(num_parts)]

@@ -1,11 +1,12 @@
 """Where the reader finds the rows of a shard: in place on this machine's disk, or in the cache of a remote store.
 
-Both map the file, so a row is read when it is copied out and no sooner. What is no longer read is unmapped: the memory of a reader is that of the
-shards in use.
+Both map the file, so a row is read when it is copied out and no sooner. What is not read any more stays mapped only within bounds: the resident
+memory of a reader is that of the shards in use, and some more.
 """
 
 import mmap
 import os
+import resource
 from collections import OrderedDict
 from collections.abc import Iterator, Set
 from pathlib import Path
@@ -26,7 +27,9 @@ from job.streaming.events import StreamListener, Unheard
 from job.streaming.fetch import Fetcher
 from job.streaming.keeper import Keeper
 
-MAX_MAPPED = 256  # files open at once for reading; the usual limit of a process is 1,024
+MAX_MAPPED = 4096  # files open at once for reading, and at most a quarter of what the process may open
+MAX_IDLE_BYTES = 1 << 30  # of mapped shards that are not needed now
+_IDLE_SHARE = 8  # in a cache, this part of the worker's share at most: what is mapped cannot make way for others
 
 
 class Shards(Protocol):
@@ -69,12 +72,12 @@ class LocalShards:
 
     def __init__(self, store: ObjectStore, index: Index, verify: bool) -> None:
         self._store, self._index, self._verify = store, index, verify
-        self._maps = _Maps(index)
+        self._maps = _Maps(index, MAX_IDLE_BYTES)
         self._read: set[int] = set()  # since the last ``advance``
         self._verified: set[int] = set()
 
     def advance(self, first_step: int, stop_step: int) -> None:
-        self._maps.keep(self._read)
+        self._maps.trim(self._read)
         self._read = set()
 
     def rows(self, number: int) -> NDArray[np.uint8]:
@@ -102,7 +105,7 @@ class LocalShards:
         """Nothing here waits long."""
 
     def close(self) -> None:
-        self._maps.keep(set())
+        self._maps.clear()
 
     def _problem(self, descriptor: int, shard: Shard, verify: bool) -> str | None:
         if (found := os.fstat(descriptor).st_size) != shard.num_bytes:
@@ -125,7 +128,8 @@ class CachedShards:
         sharers: int,
         listener: StreamListener,
     ) -> None:
-        self._maps = _Maps(index)
+        share_bytes = spec.cache_bytes // sharers
+        self._maps = _Maps(index, min(MAX_IDLE_BYTES, share_bytes // _IDLE_SHARE))
         self._fetcher = Fetcher(store, connections, listener)
         cache = ShardCache(Path(spec.cache_dir).expanduser(), spec.cache_bytes)
         self._ahead = FetchAhead(
@@ -133,7 +137,7 @@ class CachedShards:
             needed,
             Keeper(store, cache, self._fetcher, spec.verify, listener),
             ahead_steps=spec.fetch_ahead_batches,
-            share_bytes=spec.cache_bytes // sharers,
+            share_bytes=share_bytes,
             patience_seconds=spec.fetch_patience_seconds,
             threads=connections,
             listener=listener,
@@ -141,13 +145,13 @@ class CachedShards:
 
     def advance(self, first_step: int, stop_step: int) -> None:
         # Unmapped first, and with that unlocked: what the next steps need may want the room.
-        self._maps.keep(self._ahead.needed_at(first_step, stop_step))
+        self._maps.trim(self._ahead.needed_at(first_step, stop_step))
         self._ahead.advance(first_step, stop_step)
 
     def rows(self, number: int) -> NDArray[np.uint8]:
         if (rows := self._maps.get(number)) is not None:
             return rows
-        held = self._ahead.get(number, make_room=lambda: self._maps.keep(set()))
+        held = self._ahead.get(number, make_room=self._maps.clear)
         try:
             return self._maps.add(number, held.descriptor)
         finally:
@@ -157,35 +161,49 @@ class CachedShards:
         self._fetcher.interrupt()
 
     def close(self) -> None:
-        self._maps.keep(set())
+        self._maps.clear()
         self._fetcher.interrupt()
         self._ahead.close()
         self._fetcher.close()
 
 
 class _Maps:
-    """Mapped shards, the most recently read last. Each is an open file, so only so many stay; one that is needed again is mapped again."""
+    """Mapped shards, the most recently read last.
 
-    def __init__(self, index: Index) -> None:
+    Mapping a shard and the page faults that follow cost as much as copying its rows, so those that are not needed now stay mapped up to
+    ``idle_bytes``. Each is an open file, so only so many stay.
+    """
+
+    def __init__(self, index: Index, idle_bytes: int) -> None:
         self._index = index
+        self._idle_bytes = idle_bytes
+        self._most = min(MAX_MAPPED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._maps: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
 
     def get(self, number: int) -> NDArray[np.uint8] | None:
         """Its rows, where it is mapped."""
-        if number in self._maps:
+        if (rows := self._maps.get(number)) is not None:
             self._maps.move_to_end(number)
-        return self._maps.get(number)
+        return rows
 
     def add(self, number: int, descriptor: int) -> NDArray[np.uint8]:
         """Map an open file; its rows. The descriptor may be closed then."""
-        while len(self._maps) >= MAX_MAPPED:
+        while len(self._maps) >= self._most:
             self._maps.popitem(last=False)
         shard = self._index.shards[number]
         mapped = mmap.mmap(descriptor, shard.num_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
-        self._maps[number] = np.frombuffer(mapped, np.uint8).reshape(shard.num_rows, self._index.row_bytes)
-        return self._maps[number]
+        rows = self._maps[number] = np.frombuffer(mapped, np.uint8).reshape(shard.num_rows, self._index.row_bytes)
+        return rows
 
-    def keep(self, numbers: Set[int]) -> None:
-        """Unmap all others. Who still has their rows keeps them mapped."""
-        for number in self._maps.keys() - numbers:
-            del self._maps[number]
+    def trim(self, needed: Set[int]) -> None:
+        """Unmap what is neither needed nor fits into the idle bytes, the longest unread first. Who still has rows keeps them mapped."""
+        idle = [number for number in self._maps if number not in needed]
+        idle_bytes = sum(self._maps[number].nbytes for number in idle)
+        for number in idle:
+            if idle_bytes <= self._idle_bytes:
+                break
+            idle_bytes -= self._maps.pop(number).nbytes
+
+    def clear(self) -> None:
+        """Unmap all."""
+        self._maps.clear()

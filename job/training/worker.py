@@ -72,7 +72,7 @@ def _reader(session: Session, store: ObjectStore, order: Order, start: int) -> R
         sharers=topology.local_world_size,
         listener=session.observer.streaming,
     )
-    return Reader(order, index, slots, shards)
+    return Reader(order, index, slots, shards, threads=max(1, round(spec.workers.cpus)))
 
 
 def _restore(session: Session) -> Manifest | None:

@@ -56,6 +56,7 @@ def open_reader(
     first_step: int = 0,
     listener: StreamListener | None = None,
     connections: int = 4,
+    threads: int = 1,
     **data: object,
 ) -> Reader:
     """A reader of one worker, from ``first_step`` on; ``data`` are fields of the section ``data`` of a configuration."""
@@ -65,7 +66,7 @@ def open_reader(
     spec = DataSpec(cache_dir=str(cache_dir), **data)  # type: ignore[arg-type]
     needed = needs(order, slots, first_step, ENDLESS)
     shards = open_shards(store, index, spec, needed, connections=connections, sharers=num_workers, listener=listener)
-    return Reader(order, index, slots, shards)
+    return Reader(order, index, slots, shards, threads)
 
 
 def numbers_of(images: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -214,7 +214,7 @@ def test_the_least_budget_that_is_accepted_is_enough(tmp_path: Path, batch: int,
 
 def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
     """What one fetched ahead or keeps for later makes way for what the other reads now."""
-    options = {"cache_bytes": 40 * SHARD_BYTES, "fetch_patience_seconds": 5}
+    options = {"cache_bytes": 50 * SHARD_BYTES, "fetch_patience_seconds": 5}
     heard = Listening()
     stores = []
     for name in ("first", "second"):
@@ -222,7 +222,7 @@ def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
         stores.append(RemoteStore(tmp_path / name))
     with open_reader(stores[0], tmp_path / "cache", listener=heard, **options) as first:
         first.chunk(0, 10)
-        heard.wait_for_fetched(40)
+        heard.wait_for_fetched(50)
         with open_reader(stores[1], tmp_path / "cache", **options) as second:
             for step in range(10, 250, 10):
                 first.chunk(step, 10)

@@ -15,6 +15,7 @@ from job.data.order import Slots, rows_at, runs_at, worker_slots
 from job.storage.local import LocalStore
 from job.streaming.budget import bytes_in_use, check_budget
 from job.streaming.buffers import ALIGNMENT_BYTES, Buffers
+from job.streaming.reader import PARALLEL_BYTES
 from tests.data.samples import packed_rows
 from tests.streaming.sets import RemoteStore, batches_of, numbers_of, open_reader, order_of, pack_numbered
 
@@ -49,6 +50,25 @@ def test_workers_together_read_the_global_batches(
     images = np.concatenate(parts, axis=1)
     assert images.shape == (101, BATCH, 2, 3, 1)
     assert np.array_equal(images, packed_rows(folder, index)[rows_at(order, 0, 101)])
+
+
+@both_stores
+def test_threads_copy_the_same_images(tmp_path: Path, store_class: type[LocalStore]) -> None:
+    """In chunks large enough to be worth it: 12 x 40 images of 16 KiB."""
+    index = pack_numbered(tmp_path / "set", 1000, 20, height=128, width=128)
+    with open_reader(store_class(tmp_path / "set"), tmp_path / "cache", threads=3) as reader:
+        chunks = [reader.chunk(step, 40) for step in (0, 40, 80)]
+        assert chunks[0].nbytes > PARALLEL_BYTES
+    wanted = packed_rows(tmp_path / "set", index)[rows_at(order_of(index, BATCH), 0, 120)]
+    assert np.array_equal(np.concatenate([batches_of(chunk) for chunk in chunks]), wanted)
+
+
+@both_stores
+def test_a_damaged_shard_ends_all_threads(tmp_path: Path, store_class: type[LocalStore]) -> None:
+    pack_numbered(tmp_path / "set", 1000, 20, height=128, width=128)
+    damage_content(tmp_path / "set" / "shard-00003.u8")
+    with open_reader(store_class(tmp_path / "set"), tmp_path / "cache", threads=3) as reader, pytest.raises(DataError, match="has SHA-256"):
+        reader.chunk(0, 80)
 
 
 @both_stores
