@@ -4,6 +4,7 @@ Knows which shards are needed at which steps, not what is in them. What is broug
 of room can have it; it is then fetched again. A worker brings no more than its share of the budget, so the workers of a run never take each other's.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
@@ -48,7 +49,9 @@ class FetchAhead:
         self._ahead_steps, self._share_bytes, self._patience_seconds = ahead_steps, share_bytes, patience_seconds
         self._needs: list[Need] = []  # not past yet, the first needed first; their shards are coming
         self._coming: dict[int, _Coming] = {}
+        self._arriving: deque[tuple[int, Future[None]]] = deque()  # what was not there when it was brought, by the step that first needs it
         self._bytes = 0  # of the shards that are coming
+        self._is_short = False  # the share had no room for all that was to be brought
         self._pool = ThreadPoolExecutor(threads, "fetch-ahead")
 
     def advance(self, first_step: int, stop_step: int) -> None:
@@ -59,9 +62,10 @@ class FetchAhead:
         while self._next is not None and self._next.first_step < stop_step + self._ahead_steps:
             shard = self._shards[self._next.shard]
             if self._next.shard not in self._coming:
-                if self._bytes + shard.num_bytes > self._share_bytes and self._next.first_step >= stop_step:
+                self._is_short = self._bytes + shard.num_bytes > self._share_bytes
+                if self._is_short and self._next.first_step >= stop_step:
                     break
-                self._bring(self._next.shard)
+                self._bring(self._next)
             self._needs.append(self._next)
             self._next = next(self._needed, None)
         self._tell(stop_step)
@@ -69,6 +73,11 @@ class FetchAhead:
     def needed_at(self, first_step: int, stop_step: int) -> set[int]:
         """Those of the shards brought so far that steps ``first_step ... stop_step - 1`` need."""
         return {need.shard for need in self._needs if need.first_step < stop_step and need.stop_step > first_step}
+
+    @property
+    def spare_bytes(self) -> int:
+        """What is left of this worker's share when all is there that it was to bring."""
+        return 0 if self._is_short else self._share_bytes - self._bytes
 
     def get(self, number: int, make_room: Callable[[], None]) -> Held:
         """Shard ``number`` of those that the steps need which ``advance`` was told of; waits for it, and raises what its fetching ended with.
@@ -95,16 +104,16 @@ class FetchAhead:
         self._coming.clear()
         self._needs.clear()
 
-    def _bring(self, number: int) -> None:
-        patience = Patience(self._patience_seconds)
-        shard = self._shards[number]
+    def _bring(self, need: Need) -> None:
+        patience, shard = Patience(self._patience_seconds), self._shards[need.shard]
         self._bytes += shard.num_bytes
         if self._keeper.has(shard):
             brought: Future[None] = Future()
             brought.set_result(None)
         else:
             brought = self._pool.submit(self._keeper.bring, shard, patience)
-        self._coming[number] = _Coming(brought, patience)
+            self._arriving.append((need.first_step, brought))
+        self._coming[need.shard] = _Coming(brought, patience)
 
     def _let_go(self, number: int) -> None:
         """No step to come needs it, as far as was looked ahead: it may be the first to go."""
@@ -113,8 +122,9 @@ class FetchAhead:
         self._keeper.let_go(self._shards[number])
 
     def _tell(self, step: int) -> None:
-        waiting = next((need.first_step for need in self._needs if not self._coming[need.shard].brought.done()), None)
-        if waiting is None:
-            waiting = self._next.first_step if self._next is not None else step + self._ahead_steps
+        while self._arriving and self._arriving[0][1].done():
+            self._arriving.popleft()
+        following = self._next.first_step if self._next is not None else step + self._ahead_steps
+        waiting = self._arriving[0][0] if self._arriving else following
         self._listener.ahead(max(0, min(waiting - step, self._ahead_steps)))
         self._listener.cache_holds(self._keeper.cache_bytes())

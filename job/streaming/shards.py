@@ -29,7 +29,6 @@ from job.streaming.keeper import Keeper
 
 MAX_MAPPED = 4096  # files open at once for reading, and at most a quarter of what the process may open
 MAX_IDLE_BYTES = 1 << 30  # of mapped shards that are not needed now
-_IDLE_SHARE = 8  # in a cache, this part of the worker's share at most: what is mapped cannot make way for others
 
 
 class Shards(Protocol):
@@ -72,12 +71,12 @@ class LocalShards:
 
     def __init__(self, store: ObjectStore, index: Index, verify: bool) -> None:
         self._store, self._index, self._verify = store, index, verify
-        self._maps = _Maps(index, MAX_IDLE_BYTES)
+        self._maps = _Maps(index)
         self._read: set[int] = set()  # since the last ``advance``
         self._verified: set[int] = set()
 
     def advance(self, first_step: int, stop_step: int) -> None:
-        self._maps.trim(self._read)
+        self._maps.trim(self._read, MAX_IDLE_BYTES)
         self._read = set()
 
     def rows(self, number: int) -> NDArray[np.uint8]:
@@ -128,8 +127,7 @@ class CachedShards:
         sharers: int,
         listener: StreamListener,
     ) -> None:
-        share_bytes = spec.cache_bytes // sharers
-        self._maps = _Maps(index, min(MAX_IDLE_BYTES, share_bytes // _IDLE_SHARE))
+        self._maps = _Maps(index)
         self._fetcher = Fetcher(store, connections, listener)
         cache = ShardCache(Path(spec.cache_dir).expanduser(), spec.cache_bytes)
         self._ahead = FetchAhead(
@@ -137,15 +135,15 @@ class CachedShards:
             needed,
             Keeper(store, cache, self._fetcher, spec.verify, listener),
             ahead_steps=spec.fetch_ahead_batches,
-            share_bytes=share_bytes,
+            share_bytes=spec.cache_bytes // sharers,
             patience_seconds=spec.fetch_patience_seconds,
             threads=connections,
             listener=listener,
         )
 
     def advance(self, first_step: int, stop_step: int) -> None:
-        # Unmapped first, and with that unlocked: what the next steps need may want the room.
-        self._maps.trim(self._ahead.needed_at(first_step, stop_step))
+        # Unmapped first, and with that unlocked: what comes next may want the room.
+        self._maps.trim(self._ahead.needed_at(first_step, stop_step), min(MAX_IDLE_BYTES, self._ahead.spare_bytes // 2))
         self._ahead.advance(first_step, stop_step)
 
     def rows(self, number: int) -> NDArray[np.uint8]:
@@ -170,13 +168,13 @@ class CachedShards:
 class _Maps:
     """Mapped shards, the most recently read last.
 
-    Mapping a shard and the page faults that follow cost as much as copying its rows, so those that are not needed now stay mapped up to
-    ``idle_bytes``. Each is an open file, so only so many stay.
+    Mapping a shard and the page faults that follow cost as much as copying its rows, so those that are not needed now may stay. Each is an open
+    file, so only so many do.
     """
 
-    def __init__(self, index: Index, idle_bytes: int) -> None:
+    def __init__(self, index: Index) -> None:
         self._index = index
-        self._idle_bytes = idle_bytes
+        self._bytes = 0  # mapped
         self._most = min(MAX_MAPPED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._maps: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
 
@@ -189,21 +187,31 @@ class _Maps:
     def add(self, number: int, descriptor: int) -> NDArray[np.uint8]:
         """Map an open file; its rows. The descriptor may be closed then."""
         while len(self._maps) >= self._most:
-            self._maps.popitem(last=False)
+            self._unmap(next(iter(self._maps)))
         shard = self._index.shards[number]
         mapped = mmap.mmap(descriptor, shard.num_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         rows = self._maps[number] = np.frombuffer(mapped, np.uint8).reshape(shard.num_rows, self._index.row_bytes)
+        self._bytes += shard.num_bytes
         return rows
 
-    def trim(self, needed: Set[int]) -> None:
-        """Unmap what is neither needed nor fits into the idle bytes, the longest unread first. Who still has rows keeps them mapped."""
+    def trim(self, needed: Set[int], idle_bytes: int) -> None:
+        """Unmap what is neither needed nor fits into ``idle_bytes``, the longest unread first. Who still has rows keeps them mapped."""
+        if self._bytes <= idle_bytes:
+            return
         idle = [number for number in self._maps if number not in needed]
-        idle_bytes = sum(self._maps[number].nbytes for number in idle)
+        surplus = sum(self._index.shards[number].num_bytes for number in idle) - idle_bytes
         for number in idle:
-            if idle_bytes <= self._idle_bytes:
+            if surplus <= 0:
                 break
-            idle_bytes -= self._maps.pop(number).nbytes
+            surplus -= self._unmap(number)
 
     def clear(self) -> None:
         """Unmap all."""
         self._maps.clear()
+        self._bytes = 0
+
+    def _unmap(self, number: int) -> int:
+        del self._maps[number]
+        num_bytes = self._index.shards[number].num_bytes
+        self._bytes -= num_bytes
+        return num_bytes
