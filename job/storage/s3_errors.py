@@ -77,7 +77,7 @@ _REASON_CODES: dict[Reason, str] = {
     "throttled": "SlowDown ServiceUnavailable Throttling ThrottlingException RequestLimitExceeded TooManyRequests",
     "server_error": "InternalError",
     "timeout": "RequestTimeout",
-    "credentials": "InvalidAccessKeyId InvalidToken ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
+    "credentials": "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
 }
 _REASON_BY_CODE = {code: reason for reason, codes in _REASON_CODES.items() for code in codes.split()}
 _REASON_BY_EXCEPTION: dict[str, Reason] = {

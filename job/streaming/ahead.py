@@ -88,9 +88,10 @@ class FetchAhead:
         coming.patience.wanted()
         if not coming.brought.cancel():  # it has begun; what has not is not waited for behind others
             while not wait([coming.brought], _IMPATIENT_SECONDS).done:
+                self._keeper.check()
                 make_room()
             error = coming.brought.exception()
-            if error is not None and not isinstance(error, StorageError):
+            if error is not None and (coming.patience.is_over or not isinstance(error, StorageError)):
                 raise error
             # A disk or a store that failed when nobody waited for it may be well again: asked once more.
         patience = Patience(self._patience_seconds)
@@ -100,7 +101,7 @@ class FetchAhead:
     def close(self) -> None:
         """End the fetching; the fetcher must have been told to stop before."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        wait([coming.brought for coming in self._coming.values()], CLOSE_SECONDS)
+        wait([coming.brought for coming in self._coming.values() if not coming.brought.cancelled()], CLOSE_SECONDS)
         self._coming.clear()
         self._needs.clear()
 
@@ -117,9 +118,12 @@ class FetchAhead:
 
     def _let_go(self, number: int) -> None:
         """No step to come needs it, as far as was looked ahead: it may be the first to go."""
-        self._coming.pop(number).brought.cancel()
-        self._bytes -= self._shards[number].num_bytes
-        self._keeper.let_go(self._shards[number])
+        brought, shard = self._coming.pop(number).brought, self._shards[number]
+        self._bytes -= shard.num_bytes
+        if brought.cancel():
+            self._keeper.let_go(shard)
+        else:  # once it is there: or it would stay among the last to go
+            brought.add_done_callback(lambda _: self._keeper.let_go(shard))
 
     def _tell(self, step: int) -> None:
         while self._arriving and self._arriving[0][1].done():

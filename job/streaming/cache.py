@@ -25,15 +25,18 @@ from pathlib import Path
 from job.config.byte_size import bytes_text
 from job.config.errors import StorageError
 from job.data.index import Shard
+from job.storage import os_errors
 from job.streaming.cache_folder import PARTIAL, WHOLE, CacheFolder, Taken
 
 _SLACK_SHARE = 64  # when a small shard needs room, this part of the budget is made free at once, so that the folder is not listed for each
-_SOON_NS = 3600 * 10**9  # what will be used counts as used that far in the future: the last to go, and in the order of its bringing
+_SOON_NS = 24 * 3600 * 10**9  # what will be used counts as used that far in the future: the last to go, and in the order of its bringing
 _ATTEMPTS = 5  # to claim in a folder that somebody deletes at the same moment
 
 
 class NoRoom(Exception):
-    """The budget is used up by shards that are all in use."""
+    """The budget is used up by shards that are all in use; or the disk is, and then ``disk_error`` says so."""
+
+    disk_error: StorageError | None = None
 
 
 class CacheLost(Exception):
@@ -68,11 +71,12 @@ class ShardCache:
         self.budget_bytes = budget_bytes
         self._folder = CacheFolder(cache_dir)
         self._is_counted = False
+        self._marks: dict[str, int] = {}  # until when this process wants a shard to stay
 
     def claim(self, shard: Shard) -> "Held | Filling | None":
         """The shard, or the duty to fetch it, or None while another process or thread fetches it.
 
-        ``NoRoom`` when everything else is in use; ``StorageError`` for a disk that is full or a folder that cannot be used.
+        ``NoRoom`` when everything else is in use; ``StorageError`` for a folder that cannot be used.
         """
         if shard.num_bytes > self.budget_bytes:
             raise StorageError(
@@ -86,13 +90,19 @@ class ShardCache:
                     if not attempts_left:
                         raise self._folder.unusable(error) from None
                 except OSError as error:
+                    if error.errno in (errno.EMFILE, errno.ENFILE):
+                        raise os_errors.storage_error(str(self._folder.path), "open a shard", error) from None
                     raise self._folder.unusable(error) from None
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def find(self, shard: Shard) -> Held | None:
         """The shard where it lies in the cache; as ``claim``, but in microseconds, without the folder's lock."""
         path = self._path(shard, WHOLE)
-        if (descriptor := _open_locked(path, os.O_RDONLY, fcntl.LOCK_SH)) is None:
+        try:
+            descriptor = _open_locked(path, os.O_RDONLY, fcntl.LOCK_SH)
+        except OSError:  # ``claim`` says what is wrong
+            return None
+        if descriptor is None:
             return None
         if os.fstat(descriptor).st_nlink == 0:  # it was removed between the opening and the lock
             os.close(descriptor)
@@ -101,10 +111,15 @@ class ShardCache:
 
     def will_be_used(self, shard: Shard) -> bool:
         """Let it be among the last to go; whether it is there."""
-        return self._set_used(shard, time.time_ns() + _SOON_NS)
+        self._marks[shard.sha256] = time.time_ns() + _SOON_NS
+        return self._set_used(shard, self._marks[shard.sha256])
 
     def was_used(self, shard: Shard) -> None:
-        """Let it be the most recently used of those that are not needed soon."""
+        """Let it be the most recently used of those that are not needed soon; unless another process marked it since."""
+        mark = self._marks.pop(shard.sha256, 0)
+        with suppress(OSError):
+            if self._path(shard, WHOLE).stat().st_mtime_ns > mark > 0:
+                return
         self._set_used(shard, time.time_ns())
 
     def written_at(self, shard: Shard) -> int | None:
@@ -126,6 +141,8 @@ class ShardCache:
                 os.rename(filling.partial, filling.whole)
             except FileNotFoundError:
                 raise CacheLost(str(filling.partial)) from None
+            except OSError as error:
+                raise os_errors.storage_error(str(filling.whole), "keep a shard", error) from None
             fcntl.flock(filling.descriptor, fcntl.LOCK_SH)
 
     def abandoned(self, filling: "Filling") -> None:
@@ -168,8 +185,12 @@ class ShardCache:
                 _allocate(descriptor, num_bytes)
                 return
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._remove_oldest():
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise self._disk_error(error, num_bytes) from None
+                if not self._remove_oldest():
+                    full = NoRoom()
+                    full.disk_error = self._disk_error(error, num_bytes)
+                    raise full from None
 
     def _make_room(self, needed: int) -> int:
         """Remove what is not in use, oldest first, where the budget has no room; the bytes that the folder then takes."""
@@ -177,9 +198,10 @@ class ShardCache:
         total = sum(file.num_bytes for file in files)
         if total + needed <= self.budget_bytes:
             return total
-        slack = self.budget_bytes // _SLACK_SHARE
+        slack, now = self.budget_bytes // _SLACK_SHARE, time.time_ns()
         for file in files:
-            if total + needed <= self.budget_bytes - (slack if needed < slack else 0):
+            is_needed_soon = file.used_ns > now  # then not for the slack: it would only be fetched again
+            if total + needed <= self.budget_bytes - (slack if needed < slack and not is_needed_soon else 0):
                 break
             if _remove_unused(file.path):
                 total -= file.num_bytes

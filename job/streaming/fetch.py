@@ -10,8 +10,9 @@ import hashlib
 import os
 import random
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from job.config.errors import StorageError
 from job.storage import os_errors
@@ -20,7 +21,7 @@ from job.streaming.events import StreamListener
 from job.streaming.pace import Pace, Patience, wait_seconds
 
 RANGE_BYTES = 8 << 20  # larger files go in ranges of this size, several at a time
-MAX_CREDENTIAL_ATTEMPTS = 6  # credentials that are refused this often in a row are wrong, not about to be renewed
+CREDENTIAL_SECONDS = 60.0  # credentials that are refused for so long are wrong, not about to be renewed
 _HASH_BYTES = 1 << 20
 
 
@@ -57,22 +58,32 @@ class Fetcher:
             self._fetch_range(key, 0, num_bytes, descriptor, patience, digest.update)
             return digest.hexdigest()
         starts = range(0, num_bytes, RANGE_BYTES)
-        ranges = [
-            self._pool.submit(self._fetch_range, key, start, min(start + RANGE_BYTES, num_bytes), descriptor, patience) for start in starts
-        ]
+        ranges: list[Future[None]] = []
         try:
+            ranges.extend(
+                self._pool.submit(self._fetch_range, key, start, min(start + RANGE_BYTES, num_bytes), descriptor, patience)
+                for start in starts
+            )
             for start, part in zip(starts, ranges, strict=True):
                 part.result()
                 for place in range(start, min(start + RANGE_BYTES, num_bytes), _HASH_BYTES):
                     digest.update(os.pread(descriptor, min(_HASH_BYTES, num_bytes - place), place))
+        except RuntimeError as error:  # the pool was shut down meanwhile
+            self._end(ranges)
+            raise Stopped from error
         except BaseException:
-            for part in ranges:
-                part.cancel()
-            for part in ranges:  # none may write into the file once the caller goes on
-                if not part.cancelled():
-                    part.exception()
+            self._end(ranges)
             raise
         return digest.hexdigest()
+
+    @staticmethod
+    def _end(ranges: Sequence[Future[None]]) -> None:
+        """None may write into the file once the caller goes on."""
+        for part in ranges:
+            part.cancel()
+        for part in ranges:
+            if not part.cancelled():
+                part.exception()
 
     def wait(self, seconds: float) -> None:
         """Do nothing for so long; ``Stopped`` where the fetcher is closed meanwhile."""
@@ -112,13 +123,15 @@ class Fetcher:
                 while written < len(piece):  # a file system that gets full writes less than it was given, once
                     written += os.pwrite(descriptor, memoryview(piece)[written:], place + written)
             except OSError as error:
-                raise os_errors.storage_error(f"{self._store.uri.rstrip('/')}/{key}", "keep in data.cache_dir", error) from None
+                raise os_errors.storage_error(
+                    f"{self._store.uri.rstrip('/')}/{key}", "keep in data.cache_dir, within data.cache_bytes", error
+                ) from None
             hashed(piece)
             place += len(piece)
             patience.progressed()
             self._listener.received(len(piece))
 
-        attempt = credential_attempts = 0
+        attempt, refused_since = 0, float("inf")
         while place < stop:
             before = place
             try:
@@ -131,17 +144,18 @@ class Fetcher:
                     raise TooShort(place)
             except Interrupted as error:
                 attempt = 1 if place > before else attempt + 1
-                credential_attempts = credential_attempts + 1 if error.reason == "credentials" else 0
+                refused_since = min(refused_since, time.monotonic()) if error.reason == "credentials" else float("inf")
+                refused_seconds = time.monotonic() - refused_since
                 if error.reason == "throttled":
                     self.pace.slow_down()
                 self._listener.retried(error.reason)
-                if patience.is_over or credential_attempts == MAX_CREDENTIAL_ATTEMPTS:
-                    raise self._gave_up(error, credential_attempts, patience) from None
+                if patience.is_over or refused_seconds > CREDENTIAL_SECONDS:
+                    raise self._gave_up(error, refused_seconds, patience) from None
                 self.wait(wait_seconds(attempt, self._random.random()))
 
-    def _gave_up(self, error: Interrupted, credential_attempts: int, patience: Patience) -> StorageError:
-        if credential_attempts == MAX_CREDENTIAL_ATTEMPTS:
-            return StorageError(f"{error}; gave up after {credential_attempts} attempts")
+    def _gave_up(self, error: Interrupted, refused_seconds: float, patience: Patience) -> StorageError:
+        if refused_seconds > CREDENTIAL_SECONDS:
+            return StorageError(f"{error}; gave up when no others had taken their place for {CREDENTIAL_SECONDS:.0f} s")
         return StorageError(
             f"{error}; gave up after {patience.seconds:g} s without a byte (data.fetch_patience_seconds). The same command goes on from the"
             " last checkpoint when the store answers again"

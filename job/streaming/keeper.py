@@ -18,6 +18,7 @@ from job.streaming.fetch import Fetcher, TooShort
 from job.streaming.pace import Patience
 
 POLL_SECONDS = 0.02  # between looks at a shard that another process fetches, and at a cache without room
+UNHURRIED_SECONDS = 0.25  # the same, while nobody waits: a look at a full cache takes the folder's lock
 FETCHES = 3  # of a shard whose hash is wrong each time
 
 
@@ -58,22 +59,29 @@ class Keeper:
         """It was used just now, and is not needed soon."""
         self._cache.was_used(shard)
 
+    def check(self) -> None:
+        """``Stopped`` where the fetcher is closed."""
+        self._fetcher.wait(0)
+
     def cache_bytes(self) -> int:
         """What the cache takes now."""
         return self._cache.bytes_taken()
 
     def _hold(self, shard: Shard, patience: Patience, make_room: Callable[[], None]) -> Held:
         started = time.monotonic()
-        mismatches = 0
+        mismatches, disk_was_full = 0, False
         others_bytes_at: int | None = None
         while True:
             try:
                 claim = self._cache.claim(shard)
-            except NoRoom:
+            except NoRoom as error:
                 make_room()
+                if error.disk_error and disk_was_full:
+                    raise error.disk_error from None
+                disk_was_full = error.disk_error is not None
                 if patience.is_over:
                     raise self._no_room(patience) from None
-                self._fetcher.wait(POLL_SECONDS)
+                self._fetcher.wait(POLL_SECONDS if patience.is_counting else UNHURRIED_SECONDS)
                 continue
             if claim is None:
                 written_at = self._cache.written_at(shard)
@@ -127,9 +135,12 @@ class Keeper:
         """Whether a file found in the cache is what its name says; looked at once by each process."""
         if held.shard.sha256 in self._verified:
             return True
-        sound = os.fstat(held.descriptor).st_size == held.shard.num_bytes
-        if sound and self._verify:
-            sound = descriptor_sha256(held.descriptor) == held.shard.sha256
+        try:
+            sound = os.fstat(held.descriptor).st_size == held.shard.num_bytes
+            if sound and self._verify:
+                sound = descriptor_sha256(held.descriptor) == held.shard.sha256
+        except OSError:  # a bad sector: the store has a good copy
+            sound = False
         if sound:
             self._verified.add(held.shard.sha256)
         return sound

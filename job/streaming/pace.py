@@ -54,8 +54,9 @@ class Pace:
     def went_well(self) -> None:
         """A request succeeded; one more at once is tried after about as many successes as run at once now."""
         with self._changed:
-            self.limit = min(float(self._most), self.limit + 1 / self.limit)
-            self._changed.notify_all()
+            if self.limit < self._most:  # not after ``open``
+                self.limit = min(float(self._most), self.limit + 1 / self.limit)
+                self._changed.notify_all()
 
 
 def wait_seconds(attempt: int, chance: float) -> float:
@@ -84,6 +85,11 @@ class Patience:
         """A byte arrived."""
         if self._since is not None:
             self._since = self._clock()
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether training waits."""
+        return self._since is not None
 
     @property
     def is_over(self) -> bool:

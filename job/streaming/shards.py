@@ -152,6 +152,8 @@ class CachedShards:
         held = self._ahead.get(number, make_room=self._maps.clear)
         try:
             return self._maps.add(number, held.descriptor)
+        except OSError as error:
+            raise os_errors.storage_error(str(held.path), "map into memory", error) from error
         finally:
             held.release()  # the map keeps the file, and the lock on it
 

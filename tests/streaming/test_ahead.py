@@ -20,6 +20,7 @@ from job.streaming.cache import Filling, ShardCache
 from job.streaming.cache_folder import CacheFolder
 from job.streaming.fetch import Stopped
 from job.streaming.reader import Reader
+from tests.servers.prometheus import wait_for
 from tests.streaming.sets import RemoteStore, numbers_of, open_reader, order_of, pack_numbered
 from tests.streaming.test_fetch import Heard
 
@@ -97,6 +98,17 @@ def test_a_small_cache_still_fetches_every_shard_once_an_epoch(store: RemoteStor
                 assert sum(file.num_bytes for file in CacheFolder(tmp_path / "cache").files()) <= 40 * SHARD_BYTES
     assert heard.num_fetched <= 150 * 1.1
     assert 20 * SHARD_BYTES < heard.most_bytes <= 40 * SHARD_BYTES
+
+
+def test_room_is_made_at_the_cost_of_what_was_used_not_of_what_comes_next(tmp_path: Path) -> None:
+    """Room for 256 of 600 shards: room is made for 4 at a time, and a call of one step is done with 0.6 of one."""
+    pack_numbered(tmp_path / "set", 12_000, 20)
+    heard, store = Listening(), RemoteStore(tmp_path / "set")
+    with open_reader(store, tmp_path / "cache", listener=heard, cache_bytes=256 * SHARD_BYTES, fetch_ahead_batches=10_000) as reader:
+        for step in range(300):
+            reader.chunk(step, 1)
+            wait_for("the share to be full", lambda step=step: heard.num_fetched >= 244 + 0.6 * step)
+    assert Counter(store.streamed).most_common(1)[0][1] == 1  # none was removed before it was read
 
 
 def test_no_more_is_fetched_than_is_asked_ahead(store: RemoteStore, tmp_path: Path) -> None:

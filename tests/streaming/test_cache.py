@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from job.config.errors import StorageError
@@ -18,6 +20,7 @@ from job.data.index import Shard
 from job.streaming.cache import CacheLost, Filling, Held, NoRoom, ShardCache
 from job.streaming.cache_folder import CacheFolder
 from tests.disks import mounted
+from tests.streaming.sets import RemoteStore, numbers_of, open_reader, pack_numbered
 
 ROOT = Path(__file__).parents[2]
 SIZE = 1000
@@ -393,13 +396,32 @@ def test_a_full_disk_is_told_with_the_budget(small_disk: Path) -> None:
     (small_disk / "of another program").write_bytes(bytes(40_000))
     cache = ShardCache(small_disk, 10**6)
     held = [bring(cache, number) for number in range(2)]
-    with pytest.raises(
-        StorageError,
-        match=rf"{small_disk}/shards: cannot take a shard of 1 kB \(No space left on device\): .* of the disk is free, the cache holds .* of the"
-        r" 1 MB that data.cache_bytes allows; .*lower data.cache_bytes",
-    ):
+    with pytest.raises(NoRoom) as caught:
         held.extend(bring(cache, number) for number in range(2, 20))
+    assert re.search(
+        rf"{small_disk}/shards: cannot take a shard of 1 kB \(No space left on device\): .* of the disk is free, the cache holds .* of the"
+        r" 1 MB that data.cache_bytes allows; .*lower data.cache_bytes",
+        str(caught.value.disk_error),
+    )
     assert files(small_disk, ".partial") == set()
+
+
+def test_a_full_disk_ends_a_reader_that_needs_more_than_it_has(small_disk: Path, tmp_path: Path) -> None:
+    pack_numbered(tmp_path / "set", 36_000, 3000)  # 12 shards of 18 kB, most of them read at once
+    with (
+        open_reader(RemoteStore(tmp_path / "set"), small_disk, cache_bytes=10**7, fetch_patience_seconds=30) as reader,
+        pytest.raises(StorageError, match=r"No space left on device.* of the 10 MB that data.cache_bytes allows; .*lower data.cache_bytes"),
+    ):
+        reader.chunk(0, 1)
+
+
+def test_a_disk_smaller_than_the_budget_is_read_through_all_the_same(small_disk: Path, tmp_path: Path) -> None:
+    """What a reader keeps mapped because the budget has room to spare goes when the disk has none."""
+    pack_numbered(tmp_path / "set", 2400, 10)
+    store = RemoteStore(tmp_path / "set")
+    with open_reader(store, small_disk, cache_bytes=10**6, fetch_ahead_batches=4) as reader:
+        seen = np.concatenate([numbers_of(reader.chunk(step, 1)).ravel() for step in range(200)])
+    assert len(np.unique(seen)) == 2400
 
 
 def test_a_full_disk_makes_the_cache_smaller_before_it_gives_up(small_disk: Path) -> None:

@@ -10,6 +10,7 @@ from job.config.errors import StorageError
 from job.config.storage import StorageSpec
 from job.storage.s3 import S3Store
 from job.storage.uri import open_store
+from job.streaming import fetch
 from tests.servers.s3 import S3Server, S3User
 from tests.servers.scripted_s3 import Answer, Request, scripted_s3
 from tests.streaming.sets import open_reader, pack_numbered
@@ -81,10 +82,13 @@ def test_keys_that_are_gone_for_good_end_it(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", users[0].access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", users[0].secret_key)
+    monkeypatch.setattr(fetch, "CREDENTIAL_SECONDS", 1.0)
     with open_reader(S3Store(data, StorageSpec()), tmp_path / "cache", fetch_ahead_batches=0) as reader:
         reader.chunk(0, 1)
         delete(s3_env, users[0])
-        with pytest.raises(StorageError, match=r"the server does not accept the credentials .* gave up after 6 attempts"):
+        with pytest.raises(
+            StorageError, match=r"the server does not accept the credentials .* gave up when no others had taken their place for 1 s"
+        ):
             reader.chunk(40, 20)
 
 
