@@ -406,8 +406,8 @@ def test_a_full_disk_is_told_with_the_budget(small_disk: Path) -> None:
     assert files(small_disk, ".partial") == set()
 
 
-def test_a_full_disk_ends_a_reader_that_needs_more_than_it_has(small_disk: Path, tmp_path: Path) -> None:
-    pack_numbered(tmp_path / "set", 36_000, 3000)  # 12 shards of 18 kB, most of them read at once
+def test_a_disk_too_small_for_one_shard_ends_a_reader(small_disk: Path, tmp_path: Path) -> None:
+    pack_numbered(tmp_path / "set", 40_000, 14_000)  # no shard of 84 kB fits
     with (
         open_reader(RemoteStore(tmp_path / "set"), small_disk, cache_bytes=10**7, fetch_patience_seconds=30) as reader,
         pytest.raises(StorageError, match=r"No space left on device.* of the 10 MB that data.cache_bytes allows; .*lower data.cache_bytes"),
