@@ -79,6 +79,16 @@ test-fast: .venv/.dev ## Only the tests that start no server, no Ray and no trai
 	$(say) "Unit tests"
 	@$(BIN)/python -m pytest -q -m "not s3 and not prometheus and not cluster and not training" $(PYTEST_ARGS)
 
+.PHONY: chaos
+chaos: .venv/.dev ## What takes too long for every test: 20 random kills, 100,000 hostile files, all faults of several hosts (root)
+	@$(MAKE) tools
+	$(say) "100,000 hostile files of each kind"
+	@$(BIN)/python -m tests.fuzz --inputs 100000
+	$(say) "20 random kills"
+	@$(BIN)/python -m tests.chaos.kills --kills 20
+	$(say) "Several hosts"
+	@$(BIN)/python -m tests.chaos.hosts
+
 .PHONY: lint
 lint: .venv/.dev ## ruff and mypy (strict on job/config, job/storage and job/data)
 	$(say) "ruff check, ruff format --check, mypy"

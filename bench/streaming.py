@@ -143,12 +143,17 @@ def training(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
                     process.stdin.write("set\n")
                     process.stdin.flush()
         shutil.rmtree(caches)
-    print(f"\n### Training, one worker, an epoch of {folder.name} a turn\n")
-    print("| images from | images/s | of memory's | waiting for images |\n| --- | --- | --- | --- |")
+    print(f"\n### Training, one worker, {folder.name}: memory and warm cache in turns of a few calls, cold an epoch\n")
+    print(
+        "| images from | turns | images/s | of memory's | waiting for images | before the first step, s |\n| --- | --- | --- | --- | --- | --- |"
+    )
+    at_most = statistics.median(result["memory"]["images_per_second"])
     for name, title in (("memory", "memory"), ("warm", "S3, warm cache"), ("cold", "S3, cold, at 4 times the rate")):
-        rates, waits = result[name]["images_per_second"], result[name]["wait_share"]
-        ratios = [rate / memory_rate for rate, memory_rate in zip(rates, result["memory"]["images_per_second"], strict=True)]
-        print(f"| {title} | {statistics.median(rates):,.0f} | {statistics.median(ratios):.3f} | {statistics.median(waits):.2%} |")
+        rates, waits, first = (result[name][key] for key in ("images_per_second", "wait_share", "first_wait_seconds"))
+        beside = result["memory"]["images_per_second"] if name == "warm" else [at_most] * len(rates)
+        ratio = statistics.median(rate / other for rate, other in zip(rates, beside, strict=True))
+        row = (title, len(rates), f"{statistics.median(rates):,.0f}", f"{ratio:.3f}", f"{statistics.median(waits):.2%}")
+        print(f"| {' | '.join(map(str, row))} | {statistics.median(first):.2f} |")
 
 
 def memory(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:

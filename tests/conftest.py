@@ -9,6 +9,8 @@ import pytest
 from tests.servers import s3
 from tests.servers.ports import free_port as find_free_port
 
+pytest_plugins = ("tests.launch.fixtures",)
+
 _ROOT = Path(__file__).parents[1]
 
 

@@ -1,29 +1,110 @@
 """``dcgan-train checkpoints``."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from job.cli.options import storage_options, storage_spec
 
+if TYPE_CHECKING:
+    from job.checkpoints.checkpoints import Checkpoints, Folder
+
 
 @click.group()
 def checkpoints() -> None:
-    """Look at the checkpoints of a run folder."""
+    """Look at the checkpoints of a run folder, check them, keep some for good."""
 
 
 @checkpoints.command("list")
 @click.argument("run")
 @storage_options
 def list_checkpoints(run: str, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
-    """List the committed checkpoints of RUN, newest first."""
-    from job.config.errors import StorageError
-    from job.storage.uri import open_store
-    from job.training.checkpoint import Checkpoints
-
-    found = Checkpoints(open_store(run, storage_spec(endpoint_url, region, path_style)))
-    committed = found.committed()
+    """List the checkpoints of RUN, newest first."""
+    found = _open(run, endpoint_url, region, path_style)
+    committed = [folder for folder in found.folders() if folder.is_committed]
     if not committed:
-        raise StorageError(f"{run}: no committed checkpoint; expected a run folder (uri in run.yaml) that training has saved to")
-    click.echo(f"{'step':>10}  {'images seen':>12}  {'MB':>8}  {'created':<25}  uri")
-    for manifest in committed:
-        megabytes = manifest.num_bytes / 1e6
-        click.echo(f"{manifest.step:>10}  {manifest.images_seen:>12}  {megabytes:>8.1f}  {manifest.created:<25}  {found.uri(manifest)}")
+        raise _none(run)
+    click.echo(f"{'step':>10}  {'images seen':>12}  {'MB':>8}  {'created':<25}  {'state':<11}  uri")
+    for folder in committed:
+        click.echo(f"{folder.step:>10}  {_facts(found, folder)}  {found.uri(folder.step)}")
+
+
+@checkpoints.command()
+@click.argument("run")
+@click.option("--release", is_flag=True, help="Take the quarantine off checkpoints that are whole again.")
+@storage_options
+def verify(run: str, release: bool, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
+    """Read every part of every checkpoint of RUN and compare it with its manifest; exit code 3 where one is damaged."""
+    from job.config.errors import StorageError
+
+    found = _open(run, endpoint_url, region, path_style)
+    folders = found.folders()
+    if not any(folder.is_committed for folder in folders):
+        raise _none(run)
+    num_damaged = 0
+    for folder in folders:
+        damage = found.damage(folder)
+        told = (
+            "no manifest: a save that was cut short; the next save removes it"
+            if damage is None and not folder.is_committed
+            else damage or "ok"
+        )
+        if folder.is_quarantined:
+            if damage is None and release:
+                found.release(folder.step)
+                told = "ok, quarantine taken off"
+            else:
+                told += f"; quarantined ({found.why_quarantined(folder)})" + ("" if damage else "; --release takes it again")
+        num_damaged += damage is not None
+        click.echo(f"step {folder.step}: {told}")
+    if num_damaged:
+        raise StorageError(
+            f"{run}: {num_damaged} of {len(folders)} checkpoints are damaged; the newest whole one is used. Restore their files"
+        )
+
+
+@checkpoints.command()
+@click.argument("run")
+@click.argument("step", type=click.IntRange(min=0))
+@storage_options
+def pin(run: str, step: int, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
+    """Keep the checkpoint of STEP for good, whatever `checkpoints.keep` says."""
+    _open(run, endpoint_url, region, path_style).pin(step)
+    click.echo(f"step {step} is pinned")
+
+
+@checkpoints.command()
+@click.argument("run")
+@click.argument("step", type=click.IntRange(min=0))
+@storage_options
+def unpin(run: str, step: int, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
+    """Leave the checkpoint of STEP to `checkpoints.keep` again."""
+    _open(run, endpoint_url, region, path_style).unpin(step)
+    click.echo(f"step {step} is not pinned")
+
+
+def _facts(found: "Checkpoints", folder: "Folder") -> str:
+    """Columns from the manifest, and how the checkpoint stands; only its hashes are not looked at."""
+    from job.checkpoints.manifest import BadManifest
+
+    state = "quarantined" if folder.is_quarantined else "pinned" if folder.is_pinned else "ok"
+    try:
+        manifest = found.manifest(folder)
+    except BadManifest:
+        return f"{'?':>12}  {'?':>8}  {'?':<25}  {'unreadable':<11}"
+    if folder.damage(manifest):
+        state = "damaged"
+    return f"{manifest.images_seen:>12}  {manifest.num_bytes / 1e6:>8.1f}  {manifest.created:<25}  {state:<11}"
+
+
+def _open(run: str, endpoint_url: str | None, region: str | None, path_style: bool | None) -> "Checkpoints":
+    from job.checkpoints.checkpoints import Checkpoints
+    from job.storage.uri import open_store
+
+    return Checkpoints(open_store(run, storage_spec(endpoint_url, region, path_style)))
+
+
+def _none(run: str) -> Exception:
+    from job.config.errors import StorageError
+
+    return StorageError(f"{run}: no committed checkpoint; expected a run folder (uri in run.yaml) that training has saved to")

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 @click.option("--config", "path", type=click.Path(path_type=Path), help="YAML with the keys of docs/configuration.md.")
 @click.option("--preset", help=f"Values below those of --config: {', '.join(preset_names())}.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One value above all others, for example workers.count=4.")
+@click.option("--resume", metavar="auto|never|URI", help="What to go on from (checkpoints.resume); a URI: of a run folder or a checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the resolved configuration and the plan, start nothing.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what Ray and the workers print.")
-def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], dry_run: bool, verbose: bool) -> None:
+def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], resume: str | None, dry_run: bool, verbose: bool) -> None:
     """Train, or go on from the last checkpoint of the run folder.
 
     Starts a Ray cluster on this machine, or joins the one that RAY_ADDRESS names.
     """
-    spec = load_run(preset, path, overrides)
+    spec = load_run(preset, path, (*overrides, f"checkpoints.resume={resume}") if resume else overrides)
     if dry_run:
         from job.launch import preflight
 
@@ -43,13 +44,15 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
 
     checked = preflight.check(spec)
     click.echo(plan_text(checked), err=True)
+    for key, (was, value) in checked.changes.items():
+        click.echo(f"{key} is {value}; the checkpoint was saved with {was}", err=True)
     if not checked.is_finished:
-        preflight.record(checked)
         from job.launch import trainer  # takes a second: Ray
 
         try:
-            with ProgressBar() as bar:
-                trainer.train(checked.spec, bar, verbose=verbose)
+            with preflight.leased(checked, lambda line: click.echo(line, err=True)) as lease, ProgressBar() as bar:
+                preflight.record(checked)
+                trainer.train(checked.spec, bar, lease, verbose=verbose)
         except KeyboardInterrupt:  # Ctrl-C or SIGTERM
             click.echo(f"stopped; {_where_it_stands(checked.spec)}", err=True)
             raise
@@ -70,8 +73,8 @@ def plan_text(checked: "Preflight") -> str:
 
 
 def _where_it_stands(spec: "RunSpec") -> str:
+    from job.checkpoints.checkpoints import Checkpoints
     from job.storage.uri import open_store
-    from job.training.checkpoint import Checkpoints
 
     committed = Checkpoints(open_store(spec.uri, spec.storage)).committed()
     step = f"the last checkpoint is step {committed[0].step}" if committed else "no checkpoint was saved yet"
@@ -79,8 +82,8 @@ def _where_it_stands(spec: "RunSpec") -> str:
 
 
 def _print_results(spec: "RunSpec") -> None:
+    from job.checkpoints.checkpoints import Checkpoints
     from job.storage.uri import open_store
-    from job.training.checkpoint import Checkpoints
     from job.training.run_folder import GRIDS, PROGRESS, grid_step
 
     store = open_store(spec.uri, spec.storage)
@@ -92,8 +95,8 @@ def _print_results(spec: "RunSpec") -> None:
         click.echo(f"{'sample grid:':<14}{folder}/{grids[-1]}")
     if store.stat(PROGRESS):
         click.echo(f"{'progress GIF:':<14}{folder}/{PROGRESS}")
-    click.echo(f"{'checkpoint:':<14}{checkpoints.uri(newest)}")
+    click.echo(f"{'checkpoint:':<14}{checkpoints.uri(newest.step)}")
     options = option_text(spec.storage)
     click.echo(
-        f"{'next:':<14}dcgan-train generate {shlex.quote(checkpoints.uri(newest))} --num 100 --format grid --out images.png{options}"
+        f"{'next:':<14}dcgan-train generate {shlex.quote(checkpoints.uri(newest.step))} --num 100 --format grid --out images.png{options}"
     )

@@ -1,5 +1,7 @@
 """Checks across fields: what no single field can know is wrong, found before any process starts."""
 
+import math
+
 from job.config.errors import ConfigError
 from job.config.spec import RunSpec
 
@@ -14,11 +16,11 @@ def check_run(spec: RunSpec) -> None:
         spec.uri.rstrip("/") != spec.data.uri.rstrip("/"),
         f"uri and data.uri are both {spec.uri}; expected a run folder apart from the images",
     )
-    last_port = spec.metrics.port + spec.workers.count - 1
+    last_port = spec.metrics.port + spec.workers.most - 1
     _require(
         spec.metrics.port == 0 or last_port <= 65535,
-        f"metrics.port is {spec.metrics.port} for {spec.workers.count} workers, the last at {last_port}; expected at most"
-        f" {65536 - spec.workers.count}, or 0 for any free ports",
+        f"metrics.port is {spec.metrics.port} for {spec.workers.most} workers, the last at {last_port}; expected at most"
+        f" {65536 - spec.workers.most}, or 0 for any free ports",
     )
     _require(
         "://" not in spec.data.cache_dir,
@@ -29,6 +31,22 @@ def check_run(spec: RunSpec) -> None:
         f"data.fetch_patience_seconds is {spec.data.fetch_patience_seconds:g} and workers.collective_timeout_seconds is"
         f" {spec.workers.collective_timeout_seconds:g}; expected less patience than the timeout, because the other workers wait in a collective"
         " operation meanwhile",
+    )
+    _require(
+        not spec.workers.collective_timeout_seconds <= spec.watchdog.train_seconds,
+        f"watchdog.train_seconds is {spec.watchdog.train_seconds:g} and workers.collective_timeout_seconds is"
+        f" {spec.workers.collective_timeout_seconds:g}; expected less than the timeout, or the workers that wait end before the one that hangs"
+        " says where",
+    )
+    _require(
+        not 0 < spec.watchdog.checkpoint_seconds <= spec.checkpoints.fail_after_seconds,
+        f"watchdog.checkpoint_seconds is {spec.watchdog.checkpoint_seconds:g} and checkpoints.fail_after_seconds is"
+        f" {spec.checkpoints.fail_after_seconds:g}; expected more than that, because waiting for a store is no hang, or 0 for no limit",
+    )
+    _require(
+        not 0 < spec.watchdog.train_seconds <= spec.data.fetch_patience_seconds,
+        f"watchdog.train_seconds is {spec.watchdog.train_seconds:g} and data.fetch_patience_seconds is {spec.data.fetch_patience_seconds:g};"
+        " expected more than the patience, because waiting for images is no hang, or 0 for no limit",
     )
     _check_batch(spec)
     _check_model(spec)
@@ -49,12 +67,19 @@ def check_run(spec: RunSpec) -> None:
 
 
 def _check_batch(spec: RunSpec) -> None:
-    batch, replicas = spec.training.global_batch_size, spec.num_replicas
-    if batch % replicas == 0:
+    batch, gpus, workers = spec.training.global_batch_size, max(1, spec.workers.gpus), spec.workers
+    _require(
+        workers.fewest <= workers.count <= workers.most,
+        f"workers.min is {workers.fewest}, workers.count {workers.count}, workers.max {workers.most}; expected them in this order",
+    )
+    wanted = math.lcm(*(number * gpus for number in range(workers.fewest, workers.most + 1)))
+    if batch % wanted == 0:
         return
-    below, above = batch // replicas * replicas, -(-batch // replicas) * replicas
+    below, above = batch // wanted * wanted, -(-batch // wanted) * wanted
     examples = " or ".join(str(size) for size in (below, above) if size > 0)
-    raise ConfigError(f"training.global_batch_size is {batch}; expected a multiple of the {replicas} replicas (for example {examples})")
+    whose = "" if workers.fewest == workers.most else f" of any number of workers from {workers.fewest} to {workers.most}"
+    wanted_text = f"the {wanted} replicas" if not whose else f"{wanted}, for the replicas"
+    raise ConfigError(f"training.global_batch_size is {batch}; expected a multiple of {wanted_text}{whose} (for example {examples})")
 
 
 def _check_model(spec: RunSpec) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from job.config.fields import key, section
 from job.config.storage import StorageSpec
 
+RESUME_WORDS = ("auto", "never")  # anything else is a URI
+
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -113,6 +115,9 @@ class TrainingSpec:
         "`local` statistics per replica, averaged at every call, or `synchronized` in each forward pass.",
         choices=("local", "synchronized"),
     )
+    max_rollbacks: int = key(
+        2, "Times the run goes back to the last checkpoint, with other noise, after a loss that is not finite.", minimum=0
+    )
     steps_per_call: int = key(20, "Steps inside one TensorFlow call; the run looks up (metrics, signals) in between.", minimum=1)
     precision: str = key("float32", "`bfloat16` computes in bfloat16 with float32 weights.", choices=("float32", "bfloat16"))
     jit_compile: bool = key(False, "Compile forward and backward passes with XLA; needs `batch_norm: local`.")
@@ -120,10 +125,35 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class CheckpointSpec:
-    """When the state is saved, and how many are kept."""
+    """When the state is saved, how many are kept, and what a start goes on from."""
 
     every_steps: int = key(500, "Steps between checkpoints; the last step always has one.", minimum=1)
     keep: int = key(3, "Newest checkpoints kept.", minimum=1)
+    keep_every_steps: int | None = key(None, "Checkpoints at multiples of this are kept for good.", minimum=1)
+    keep_best: int = key(0, "Best checkpoints by `best_by` kept beside the newest.", minimum=0)
+    best_by: str = key("generator_loss", "Which of the manifest's `metrics` says how good a checkpoint is; less is better.")
+    when_busy: str = key(
+        "wait",
+        "While the save before is still under way: `wait` for it, or `skip` this one. One that fails at the moment is never waited for.",
+        choices=("wait", "skip"),
+    )
+    fail_after_seconds: float = key(
+        3600.0, "Seconds for which no save succeeds before the run gives up; till then it trains on and tries again.", above=0
+    )
+    grace_seconds: float = key(
+        25.0, "Seconds for a last checkpoint after Ctrl-C, SIGTERM or `ray job stop`; a second signal ends the run at once.", minimum=0
+    )
+    lease_seconds: float = key(
+        30.0,
+        "How long the run folder stays taken after its holder died; a second job on it is refused. 0: no lease, for a store without"
+        " conditional writes.",
+        minimum=0,
+    )
+    resume: str = key(
+        "auto",
+        "`auto`: from the newest checkpoint of the run folder; `never`: refuse where there is one; or the URI of another run folder or"
+        " checkpoint to begin from while this one has none.",
+    )
 
 
 @dataclass(frozen=True)
@@ -140,11 +170,26 @@ class WorkerSpec:
     """The processes that train together."""
 
     count: int = key(2, "Worker processes.", minimum=1)
+    min: int | None = key(None, "Fewest workers to train with when nodes are lost; unset: `count`.", minimum=1)
+    max: int | None = key(None, "Most workers to grow to when nodes are added; unset: `count`.", minimum=1)
+    resize_seconds: float = key(60.0, "Seconds between looks at whether there is room for more workers.", minimum=1)
     gpus: int = key(0, "GPUs per worker; 0 trains on CPU.", minimum=0)
     cpus: float = key(1.0, "CPU cores per worker; rounded, also its number of compute threads.", above=0)
-    max_restarts: int = key(3, "Times the group is started again after a crash before the run gives up.", minimum=0)
+    max_restarts: int = key(
+        3, "Times the group is started again after a crash before the run gives up; nodes that are taken away do not count.", minimum=0
+    )
     start_timeout_seconds: float = key(300.0, "Seconds to wait until a joined cluster has room for all workers.", above=0)
     collective_timeout_seconds: float = key(600.0, "Seconds before a collective operation without an answer fails.", above=0)
+
+    @property
+    def fewest(self) -> int:
+        """Workers that the run needs at least."""
+        return self.count if self.min is None else self.min
+
+    @property
+    def most(self) -> int:
+        """Workers that the run can use."""
+        return self.count if self.max is None else self.max
 
 
 @dataclass(frozen=True)
@@ -153,6 +198,22 @@ class MetricsSpec:
 
     enabled: bool = key(True, "Serve metrics from every worker.")
     port: int = key(9400, "Port of the first worker of a node, the next worker has the next; 0: any free port.", minimum=0, maximum=65535)
+
+
+@dataclass(frozen=True)
+class WatchdogSpec:
+    """A worker in which nothing finishes for too long writes down its stacks and ends, so that the group starts again. 0: no limit."""
+
+    start_seconds: float = key(900.0, "To restore, to build the networks, and for the first call, which compiles.", minimum=0)
+    checkpoint_seconds: float = key(
+        5400.0, "For the training thread to wait for a save; more than `checkpoints.fail_after_seconds`.", minimum=0
+    )
+    train_seconds: float = key(
+        450.0,
+        "For each further call of `training.steps_per_call` steps, its images included, and for a grid; more than"
+        " `data.fetch_patience_seconds`.",
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -168,6 +229,7 @@ class RunSpec:
     checkpoints: CheckpointSpec = section(CheckpointSpec, "Checkpoints.")
     samples: SampleSpec = section(SampleSpec, "Sample grids.")
     workers: WorkerSpec = section(WorkerSpec, "Workers.")
+    watchdog: WatchdogSpec = section(WatchdogSpec, "Watchdog.")
     metrics: MetricsSpec = section(MetricsSpec, "Metrics.")
     storage: StorageSpec = section(StorageSpec, "Object store.")
 

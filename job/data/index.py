@@ -4,20 +4,25 @@
     shard-00000.u8                rows of raw uint8 pixels [N, H, W, C]; read it with numpy.fromfile(path, "u1").reshape(-1, H, W, C)
     shard-00000.labels.i32        their labels, little-endian int32 [N]: places in ``classes``, -1 for none; absent when nothing is labelled
 
-Knows the file's layout and its checks, not how shards are made or read.
+Knows the file's layout and its checks, not how shards are made or read. Who wrote it may be a stranger: all that it says has a limit.
 """
 
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 
 from job.config.errors import DataError
-from job.data.json_fields import JsonFields, WrongField
+from job.data.json_fields import JsonFields, WrongField, shown
 from job.storage.store import ObjectMissing, ObjectStore
 
 INDEX_KEY = "index.json"
 FORMAT_VERSION = 1
+MAX_BYTES = 64 << 20  # of the index: about 170,000 shards, of which 16 MiB is the usual size
+MAX_ROW_BYTES = 1 << 30  # of one image
+MAX_SHARD_BYTES = 1 << 40
+MAX_NUM_ROWS = 1 << 48
 REMEDY = "pack the images again with `dcgan-train data pack SOURCE DEST`"
 
 
@@ -115,26 +120,36 @@ class Index:
 def write_index(store: ObjectStore, index: Index) -> None:
     """Commit the data set: put ``index.json`` beside the shards, which must all be there already."""
     fields = {"format_version": FORMAT_VERSION, "dtype": "uint8", **dataclasses.asdict(index), "fingerprint": index.fingerprint}
-    store.write(INDEX_KEY, (json.dumps(fields, indent=2) + "\n").encode())
+    data = (json.dumps(fields, indent=2) + "\n").encode()
+    if len(data) > MAX_BYTES:
+        raise DataError(
+            f"{_where(store)}: {len(index.shards):,} shards make an index of {len(data):,} bytes; expected at most {MAX_BYTES:,}:"
+            " pack with a larger --shard-bytes"
+        )
+    store.write(INDEX_KEY, data)
 
 
 def read_index(store: ObjectStore) -> Index:
     """The checked index of the data set at ``store``; ``DataError`` where it is missing, damaged or of another format."""
-    where = f"{store.uri.rstrip('/')}/{INDEX_KEY}"
     try:
-        data = store.read(INDEX_KEY)
+        data = store.read_range(INDEX_KEY, 0, MAX_BYTES + 1)
     except ObjectMissing:
-        raise DataError(f"{where}: not found; expected a packed data set at {store.uri}: {REMEDY}") from None
+        raise DataError(f"{_where(store)}: not found; expected a packed data set at {store.uri}: {REMEDY}") from None
+    return parse_index(data, _where(store))
+
+
+def parse_index(data: bytes, where: str) -> Index:
+    """The checked content of an ``index.json``; ``DataError`` names ``where`` and the field that is wrong."""
     if not data.strip():
         raise DataError(f"{where}: is empty; expected the index of a packed data set: {REMEDY}")
     try:
-        document = json.loads(data)
-    except ValueError as error:  # also text that is not UTF-8
-        raise DataError(f"{where}: is not JSON ({error}); expected the index of a packed data set: {REMEDY}") from None
-    try:
-        return _parse(JsonFields.of(document, ""))
+        return _parse(JsonFields.parse(data, MAX_BYTES))
     except WrongField as error:
         raise DataError(f"{where}: {error}: {REMEDY}") from None
+
+
+def _where(store: ObjectStore) -> str:
+    return f"{store.uri.rstrip('/')}/{INDEX_KEY}"
 
 
 def _parse(fields: JsonFields) -> Index:
@@ -142,13 +157,15 @@ def _parse(fields: JsonFields) -> Index:
     if version != FORMAT_VERSION:
         raise WrongField(f"format_version is {version}; this program reads version {FORMAT_VERSION}")
     if (dtype := fields.text("dtype")) != "uint8":
-        raise WrongField(f'dtype is "{dtype}"; expected "uint8"')
-    shape = tuple(fields.integers("image_shape", minimum=1))
-    if len(shape) != 3:
-        raise WrongField(f"image_shape is {list(shape)}; expected [height, width, channels]")
-    row_bytes = shape[0] * shape[1] * shape[2]
-    shards = tuple(_parse_shard(shard, row_bytes) for shard in fields.objects("shards"))
-    num_rows = fields.integer("num_rows", minimum=1)
+        raise WrongField(f"dtype is {shown(dtype)}; expected 'uint8'")
+    shape = fields.integers("image_shape", minimum=1)
+    if len(shape) != 3 or math.prod(shape) > MAX_ROW_BYTES:
+        raise WrongField(f"image_shape is {shown(shape)}; expected [height, width, channels], at most {MAX_ROW_BYTES:,} bytes")
+    shards = tuple(_parse_shard(shard, math.prod(shape)) for shard in fields.objects("shards"))
+    num_rows = fields.integer("num_rows", 1, MAX_NUM_ROWS)
+    names = [shard.name for shard in shards] + [shard.labels.name for shard in shards if shard.labels]
+    if len(set(names)) != len(names):
+        raise WrongField(f"shards are {len(names)} files with {len(set(names))} different names; expected a file of its own for each")
     if (total := sum(shard.num_rows for shard in shards)) != num_rows:
         raise WrongField(f"num_rows is {num_rows}; expected {total}, the sum over the {len(shards)} shards")
     classes = None
@@ -156,7 +173,7 @@ def _parse(fields: JsonFields) -> Index:
         classes = tuple(ImageClass(entry.text("name"), entry.integer("num_rows", minimum=0)) for entry in fields.objects("classes"))
     index = Index((shape[0], shape[1], shape[2]), num_rows, shards, classes, _parse_source(fields.object("source")),
                   _parse_options(fields.object("options")), fields.text("packed_by"))  # fmt: skip
-    if (found := fields.text("fingerprint")) != index.fingerprint:
+    if (found := fields.sha256("fingerprint")) != index.fingerprint:
         raise WrongField(f"fingerprint is {found}; expected {index.fingerprint} from the shards listed: the file was changed after packing")
     return index
 
@@ -166,7 +183,7 @@ def _parse_shard(fields: JsonFields, row_bytes: int) -> Shard:
     if fields.has("labels"):
         entry = fields.object("labels")
         labels = LabelFile(entry.file_name("name"), entry.sha256("sha256"))
-    num_rows, num_bytes = fields.integer("num_rows", minimum=1), fields.integer("num_bytes", minimum=1)
+    num_rows, num_bytes = fields.integer("num_rows", 1), fields.integer("num_bytes", 1, MAX_SHARD_BYTES)
     if num_bytes != num_rows * row_bytes:
         raise WrongField(f"{fields.path}.num_bytes is {num_bytes}; expected {num_rows * row_bytes}, {num_rows} rows of {row_bytes} bytes")
     return Shard(fields.file_name("name"), num_rows, num_bytes, fields.sha256("sha256"), labels)

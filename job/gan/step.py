@@ -14,9 +14,19 @@ from job.gan import losses
 from job.gan.discriminator import dropout_masks
 from job.gan.latents import sample_latents
 from job.gan.networks import Networks
-from job.gan.streams import Purpose, uniform_rows
+from job.gan.streams import SEED_BITS, Purpose, uniform_rows
 
-METRICS = ("discriminator_loss", "generator_loss", "real_probability", "fake_probability")
+# A gradient's norm is the sum over replicas of the norms of their parts: the norm itself with one replica, never less than it with more.
+METRICS = (
+    "discriminator_loss",
+    "generator_loss",
+    "real_probability",
+    "fake_probability",
+    "discriminator_gradient_norm",
+    "generator_gradient_norm",
+)
+# What a replica measures: its shares of those, and the time it computed gradients, without the waiting for other replicas in between.
+MEASURES = (*METRICS, "compute_seconds")
 
 
 class Place(NamedTuple):
@@ -29,10 +39,14 @@ class Place(NamedTuple):
 Step = Callable[[tf.Tensor, Place], tf.Tensor]
 
 
-def build_step(spec: RunSpec, networks: Networks) -> Step:
-    """The step as ``step(real uint8 [B, H, W, C], place) -> float32 [4]``: this replica's share of ``METRICS``, to be summed over replicas."""
+def build_step(spec: RunSpec, networks: Networks, noise_stream: int = 0) -> Step:
+    """The step as ``step(real uint8 [B, H, W, C], place) -> float32 [7]``: this replica's ``MEASURES``; those of ``METRICS`` are to be summed over
+    replicas.
+
+    ``noise_stream`` numbers sets of noise that have nothing in common, for a run that goes back and tries again.
+    """
     gradients = _alternating if spec.training.updates == "alternating" else _simultaneous
-    return gradients(spec, networks)
+    return gradients(spec, networks, _Noise(spec, networks, noise_stream))
 
 
 def decode(images: tf.Tensor) -> tf.Tensor:
@@ -45,9 +59,8 @@ def encode(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
 
 
-def _alternating(spec: RunSpec, networks: Networks) -> Step:
+def _alternating(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
     """D on fake and real images; then G, on fresh latents, against the D just updated (the notebook and the paper)."""
-    noise = _Noise(spec, networks)
     generator, discriminator = networks.generator, networks.discriminator
     batch = spec.training.global_batch_size
 
@@ -68,23 +81,26 @@ def _alternating(spec: RunSpec, networks: Networks) -> Step:
         return tape.gradient(loss, _weights(generator)), loss
 
     def step(images: tf.Tensor, place: Place) -> tf.Tensor:
-        num_images = images.shape[0]
+        begun, num_images = _time_after(images, _weights(generator)[-1].read_value()), images.shape[0]
         latents = noise.latents(Purpose.LATENTS_DISCRIMINATOR, place, num_images)
         real = noise.flip(decode(images), place)
         gradients, (d_loss, real_probability, fake_probability) = discriminator_gradients(real, latents, noise.pair(place, num_images))
+        d_norm, computing = tf.linalg.global_norm(gradients), _time_after(*gradients) - begun
         networks.discriminator_optimizer.apply(gradients, discriminator.trainable_variables)
+        begun = _time_after(_weights(discriminator)[-1].read_value())
         latents = noise.latents(Purpose.LATENTS_GENERATOR, place, num_images)
         gradients, g_loss = generator_gradients(latents, noise.masks(Purpose.DROPOUT_GENERATOR, place, num_images))
+        computing += _time_after(*gradients) - begun
         networks.generator_optimizer.apply(gradients, generator.trainable_variables)
         _average_generator(spec, networks)
-        return tf.stack([d_loss, g_loss, real_probability, fake_probability])
+        g_norm = tf.linalg.global_norm(gradients)
+        return tf.stack([d_loss, g_loss, real_probability, fake_probability, d_norm, g_norm, tf.cast(computing, tf.float32)])
 
     return step
 
 
-def _simultaneous(spec: RunSpec, networks: Networks) -> Step:
+def _simultaneous(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
     """Both from one forward pass and one backward pass through D (see ``losses.generator_over_discriminator_gradient``)."""
-    noise = _Noise(spec, networks)
     generator, discriminator = networks.generator, networks.discriminator
     batch = spec.training.global_batch_size
 
@@ -102,17 +118,18 @@ def _simultaneous(spec: RunSpec, networks: Networks) -> Step:
         g_gradients = generator_tape.gradient(fake, _weights(generator), output_gradients=at_fake * factor[:, None, None, None])
         g_loss = tf.reduce_sum(losses.generator_loss(fake_logits)) / batch
         metrics = [d_loss, g_loss, tf.reduce_sum(tf.sigmoid(real_logits)) / batch, tf.reduce_sum(tf.sigmoid(fake_logits)) / batch]
-        return d_gradients, g_gradients, tf.stack(metrics)
+        return d_gradients, g_gradients, metrics
 
     def step(images: tf.Tensor, place: Place) -> tf.Tensor:
-        num_images = images.shape[0]
+        begun, num_images = _time_after(images, _weights(networks.generator)[-1].read_value()), images.shape[0]
         latents = noise.latents(Purpose.LATENTS_GENERATOR, place, num_images)
         real = noise.flip(decode(images), place)
         d_gradients, g_gradients, metrics = both_gradients(real, latents, noise.pair(place, num_images))
+        computing = tf.cast(_time_after(*d_gradients, *g_gradients) - begun, tf.float32)
         networks.discriminator_optimizer.apply(d_gradients, discriminator.trainable_variables)
         networks.generator_optimizer.apply(g_gradients, generator.trainable_variables)
         _average_generator(spec, networks)
-        return metrics
+        return tf.stack([*metrics, tf.linalg.global_norm(d_gradients), tf.linalg.global_norm(g_gradients), computing])
 
     return step
 
@@ -124,16 +141,17 @@ class _Noise:
     how many are asked for, so that a replica would no longer draw its slice of the global batch.
     """
 
-    def __init__(self, spec: RunSpec, networks: Networks):
+    def __init__(self, spec: RunSpec, networks: Networks, stream: int):
         self._spec = spec
+        self._seed = spec.seed + (stream << SEED_BITS)
         self._discriminator = networks.discriminator
 
     def latents(self, purpose: Purpose, place: Place, num_images: int) -> tf.Tensor:
-        return sample_latents(self._spec.seed, purpose, place.step, place.first_index, num_images, self._spec.model.generator.latent_size)
+        return sample_latents(self._seed, purpose, place.step, place.first_index, num_images, self._spec.model.generator.latent_size)
 
     def masks(self, purpose: Purpose, place: Place, num_images: int) -> list[tf.Tensor]:
         rate = self._spec.model.discriminator.dropout
-        return dropout_masks(self._discriminator, rate, self._spec.seed, purpose, place.step, place.first_index, num_images)
+        return dropout_masks(self._discriminator, rate, self._seed, purpose, place.step, place.first_index, num_images)
 
     def pair(self, place: Place, num_images: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Masks for D's look at the fake and at the real images of a step."""
@@ -142,7 +160,7 @@ class _Noise:
     def flip(self, images: tf.Tensor, place: Place) -> tf.Tensor:
         if not self._spec.data.horizontal_flip:
             return images
-        numbers = uniform_rows(self._spec.seed, Purpose.FLIP, place.step, place.first_index, len(images), 1)
+        numbers = uniform_rows(self._seed, Purpose.FLIP, place.step, place.first_index, len(images), 1)
         return tf.where(numbers[:, :, None, None] < 0.5, images[:, :, ::-1], images)
 
 
@@ -160,6 +178,12 @@ def _discriminator_loss(spec: RunSpec, fake_logits: tf.Tensor, real_logits: tf.T
     fake = tf.reduce_sum(losses.discriminator_loss_fake(fake_logits))
     real = tf.reduce_sum(losses.discriminator_loss_real(real_logits, spec.training.real_label))
     return (fake + real) / (2 * spec.training.global_batch_size)
+
+
+def _time_after(*values: tf.Tensor) -> tf.Tensor:
+    """Seconds, float64, at the moment when all of these are computed; a weight that is read is one that the optimizer is done with."""
+    with tf.control_dependencies(values):
+        return tf.timestamp()
 
 
 def _weights(network) -> list:

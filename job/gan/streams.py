@@ -11,6 +11,7 @@ import tensorflow as tf
 
 NUMBERS_PER_COUNT = 4  # one Philox4x32 block makes four 32-bit numbers, for uniform and for normal floats alike
 STEP_BITS = 48
+SEED_BITS = 31  # of a run's own seed (``seed`` in the configuration); what is above tells other sets of noise apart
 
 
 class Purpose(enum.IntEnum):

@@ -4,13 +4,18 @@ Without it a driver would see nothing until the end: Ray Train's own reports sta
 """
 
 import logging
+import threading
 from typing import Any, NamedTuple
 
 import ray
+import ray.train
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from job.config.errors import DcganError
 from job.telemetry.report import Progress
+from job.training.topology import Wanted
+
+LOOK_SECONDS = 0.5
 
 
 class Posted(NamedTuple):
@@ -29,6 +34,7 @@ class Board:
         self._notes: list[str] = []
         self._error: DcganError | None = None
         self._starts: dict[int, int] = {}
+        self._stop = False
 
     def begin(self, rank: int) -> int:
         """A worker starts: how often its rank has started before."""
@@ -44,6 +50,13 @@ class Board:
     def post_error(self, error: DcganError) -> None:
         """An error that starting again does not cure; the first one stands."""
         self._error = self._error or error
+
+    def ask_to_stop(self) -> None:
+        """The driver wants the run to end after a last checkpoint."""
+        self._stop = True
+
+    def is_stop_wanted(self) -> bool:
+        return self._stop
 
     def read(self) -> Posted:
         notes, self._notes = self._notes, []
@@ -61,10 +74,23 @@ def on_this_node() -> NodeAffinitySchedulingStrategy:
 
 
 class BoardListener:
-    """A worker's ``Listener`` that posts on the board; progress only from the chief, since every worker has the same."""
+    """A worker's ``Listener`` that posts on the board, and looks there whether to stop. Only the chief does: every worker has the same progress.
+
+    A context manager: the chief looks in a thread of its own, so that training never waits for it.
+    """
 
     def __init__(self, board: Any, rank: int):
         self._board, self._rank = board, rank
+        self._stop, self._closed = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._look, name="board-listener", daemon=True)
+
+    def __enter__(self) -> "BoardListener":
+        if self._rank == 0:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
 
     def progress(self, progress: Progress, num_steps: int) -> None:
         """Post and go on."""
@@ -74,6 +100,20 @@ class BoardListener:
     def note(self, text: str) -> None:
         """Post and go on."""
         self._board.post_note.remote(text)
+
+    def wanted(self) -> Wanted:
+        """Whether the driver asked to stop, and whether Ray says that a node of the run is about to go. A barrier of Ray's over all workers."""
+        is_going = ray.train.get_preemption_info() is not None
+        return Wanted(stop=self._stop.is_set(), save=is_going)
+
+    def _look(self) -> None:
+        while not self._closed.wait(LOOK_SECONDS):
+            try:
+                if ray.get(self._board.is_stop_wanted.remote()):
+                    self._stop.set()
+                    return
+            except ray.exceptions.RayError:  # the driver is gone, and Ray ends this process soon
+                return
 
 
 class BoardHandler(logging.Handler):

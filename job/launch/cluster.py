@@ -71,13 +71,14 @@ def wait_for_room(workers: WorkerSpec, timeout_seconds: float) -> None:
     while True:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         room = num_bundles(nodes, bundle)
-        if room >= workers.count:
+        if room >= workers.fewest:
             return
         if time.monotonic() >= deadline:
             total = {name: sum(node.get(name, 0.0) for node in nodes) for name in bundle}
             waited = f" after {timeout_seconds:.0f} s (workers.start_timeout_seconds)" if timeout_seconds else ""
             raise ConfigError(
-                f"workers.count is {workers.count}, each with {workers.cpus:g} CPUs and {workers.gpus} GPUs; found room for {room} in a cluster of"
+                f"{'workers.count' if workers.min is None else 'workers.min'} is {workers.fewest}, each with {workers.cpus:g} CPUs and"
+                f" {workers.gpus} GPUs; found room for {room} in a cluster of"
                 f" {len(nodes)} nodes with {total['CPU']:g} CPUs and {total['GPU']:g} GPUs{waited}."
                 " Lower workers.count, workers.cpus or workers.gpus, or add nodes"
             )

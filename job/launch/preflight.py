@@ -1,23 +1,30 @@
 """What can be found wrong before any process starts: stores, images, the run folder. Knows no Ray and no TensorFlow."""
 
 import dataclasses
+import datetime
+import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from job.config.errors import DataError
+from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.lease import Lease, acquire
+from job.checkpoints.manifest import Manifest
+from job.checkpoints.origin import open_origin
+from job.config.errors import ConfigError, DataError, StorageError
 from job.config.load import to_yaml
-from job.config.spec import RunSpec
+from job.config.spec import RESUME_WORDS, RunSpec
 from job.data.index import Index, read_index
 from job.data.order import Order, worker_slots
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.streaming.budget import check_budget
 from job.streaming.cache_folder import CacheFolder
-from job.training.checkpoint import Checkpoints
-from job.training.identity import check_identity, check_images
-from job.training.manifest import Manifest
-from job.training.run_folder import CONFIGURATION
+from job.training.identity import changes, check_identity, check_images
+from job.training.run_folder import CONFIGURATION, start_key
 from job.training.schedule import Schedule, plan
 from job.training.summary import finished_step
 from job.training.versions import versions
@@ -33,6 +40,11 @@ class Preflight:
     resumed: Manifest | None
     is_finished: bool
 
+    @property
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """Settings that are others than when the checkpoint was saved: (was, is)."""
+        return changes(self.spec, self.resumed) if self.resumed else {}
+
 
 def check(spec: RunSpec) -> Preflight:
     """Read the index and the newest manifest of the run folder; ``DcganError`` of the kind that is wrong. Makes at most the cache folder."""
@@ -46,11 +58,32 @@ def check(spec: RunSpec) -> Preflight:
     store = open_store(spec.uri, spec.storage)
     resumed = next(iter(Checkpoints(store).committed()), None)
     if resumed:
+        if spec.checkpoints.resume == "never":
+            raise ConfigError(
+                f"{spec.uri}: holds checkpoints, the newest of step {resumed.step}, and checkpoints.resume is never; expected a run folder"
+                " without any: choose another (uri), or go on from them with --resume auto"
+            )
         check_identity(spec, index, resumed, spec.uri)
+    else:
+        resumed = _origin(spec, index)
     schedule = plan(spec, index.num_rows)
     is_past = resumed is not None and resumed.step > schedule.total_steps
     is_finished = is_past or (resumed is not None and resumed.step == schedule.total_steps == finished_step(store))
     return Preflight(spec, index, schedule, resumed, is_finished)
+
+
+def _origin(spec: RunSpec, index: Index) -> Manifest | None:
+    """The checkpoint of another run folder that ``checkpoints.resume`` names."""
+    if spec.checkpoints.resume in RESUME_WORDS:
+        return None
+    origin = open_origin(spec.checkpoints.resume, spec.storage)
+    found = [manifest for manifest in origin.checkpoints.committed() if origin.step in (None, manifest.step)]
+    if not found:
+        raise StorageError(
+            f"{spec.checkpoints.resume}: no committed checkpoint there; expected a run folder or RUN/checkpoints/step-... (checkpoints.resume)"
+        )
+    check_identity(spec, index, found[0], spec.checkpoints.resume)
+    return found[0]
 
 
 def _check_shards(store: ObjectStore, index: Index) -> None:
@@ -68,7 +101,8 @@ def _check_shards(store: ObjectStore, index: Index) -> None:
 def _check_cache(spec: RunSpec, index: Index) -> None:
     """The cache can hold what the workers read at the same time, and, where they will run on this machine, it can be used."""
     order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
-    workers = [worker_slots(order, worker, spec.workers.count) for worker in range(spec.workers.count)]
+    fewest = spec.workers.fewest  # with more of them each reads less
+    workers = [worker_slots(order, worker, fewest) for worker in range(fewest)]
     if os.environ.get("RAY_ADDRESS"):  # where the workers will be is not known yet: each could be alone, at best
         for slots in workers:
             check_budget(spec.data.cache_bytes, order, index, [slots], spec.training.steps_per_call)
@@ -78,18 +112,42 @@ def _check_cache(spec: RunSpec, index: Index) -> None:
         pass
 
 
+@contextmanager
+def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease | None]:
+    """Hold the run folder; ``LeaseHeld`` where another job does. None where the configuration wants no lease."""
+    spec = preflight.spec
+    if not spec.checkpoints.lease_seconds:
+        yield None
+        return
+    with acquire(open_store(spec.uri, spec.storage), spec.checkpoints.lease_seconds, note=note) as lease:
+        yield lease
+
+
 def record(preflight: Preflight) -> None:
-    """Write ``run.yaml`` into the run folder: the resolved configuration, which ``--config`` reads back, under a head of what it ran on."""
+    """Write ``run.yaml`` into the run folder: the resolved configuration, which ``--config`` reads back, under a head of what it ran on.
+
+    And ``starts/TIME.json``: that the run was started, from which step, and which settings are others than those of the checkpoint.
+    """
     head = [f"# {name}: {version}" for name, version in versions().items()]
     head += [f"# data fingerprint: {preflight.index.fingerprint}", f"# images: {preflight.index.num_rows}"]
     store: ObjectStore = open_store(preflight.spec.uri, preflight.spec.storage)
     store.write(CONFIGURATION, ("\n".join(head) + "\n" + to_yaml(preflight.spec)).encode())
+    now = datetime.datetime.now(datetime.UTC)
+    told = {
+        "time": now.isoformat(timespec="seconds"),
+        "step": preflight.resumed.step if preflight.resumed else 0,
+        "changed": {key: {"was": was, "is": value} for key, (was, value) in preflight.changes.items()},
+        "versions": versions(),
+    }
+    store.write(start_key(now), json.dumps(told, indent=2).encode())
 
 
 def with_absolute_paths(spec: RunSpec) -> RunSpec:
     """``spec`` with local paths made absolute: workers run in other folders than the command."""
     data = dataclasses.replace(spec.data, uri=_absolute(spec.data.uri), cache_dir=_absolute(spec.data.cache_dir))
-    return dataclasses.replace(spec, uri=_absolute(spec.uri), data=data)
+    resume = spec.checkpoints.resume
+    checkpoints = dataclasses.replace(spec.checkpoints, resume=resume if resume in RESUME_WORDS else _absolute(resume))
+    return dataclasses.replace(spec, uri=_absolute(spec.uri), data=data, checkpoints=checkpoints)
 
 
 def _absolute(uri: str) -> str:

@@ -1,27 +1,40 @@
 """Train under Ray Train: one ``TensorflowTrainer``, its workers' entry, and the driver's loop that watches them.
 
 ``fit`` blocks, takes over Ctrl-C and ends the process with status 0, so it runs as a Ray task of its own; this process only watches, in its main
-thread. Ctrl-C and SIGTERM then end the run at once, and the same command started again goes on from the last committed checkpoint. (In a second
+thread. At Ctrl-C and SIGTERM the workers save once more, and the same command started again goes on from there. (In a second
 thread of this process ``fit`` would still wait in Ray's C++ code when Ray is shut down, which ends the process before it can say why.)
 """
 
 import logging
+import math
+import os
 import tempfile
+import time
 import uuid
+from functools import partial
 from typing import Any, Protocol
 
 import ray
 
+from job.checkpoints.lease import Lease, check_holder
 from job.config.errors import DcganError
-from job.config.spec import RunSpec
+from job.config.spec import RunSpec, WorkerSpec
 from job.launch.board import BoardHandler, BoardListener, on_this_node, start_board
 from job.launch.cluster import cluster
+from job.storage.uri import open_store
 from job.telemetry.report import Progress
+
+log = logging.getLogger("dcgan.launch")
 
 POLL_SECONDS = 0.25
 REMEDY = "Start the same command again to go on from the last checkpoint, or with -v to see the workers' output"
 WORKER_ENV = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 FIT_ENV = {**WORKER_ENV, "RAY_CHDIR_TO_TRIAL_DIR": "0"}  # workers stay where they are, instead of in a folder of Ray Train's
+
+START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+# Ray Train learns up to 20 s late that a host is gone, and an elastic group that it starts too large has to give up soon and be smaller.
+ELASTIC_START_SECONDS = 20.0
+ELASTIC_STARTS = 100  # how often that may happen: once or twice for each lost host
 
 
 class View(Protocol):
@@ -36,76 +49,137 @@ class TrainingCrashed(DcganError):
     """The worker group died more often than ``workers.max_restarts`` allows."""
 
 
-def train(spec: RunSpec, view: View, *, verbose: bool = False) -> None:
-    """Train ``spec`` on its workers to the last step; raises the ``DcganError`` that ended the run before."""
+def train(spec: RunSpec, view: View, lease: Lease | None = None, *, verbose: bool = False) -> None:
+    """Train ``spec`` on its workers to the last step; raises the ``DcganError`` that ended the run before.
+
+    ``KeyboardInterrupt`` (Ctrl-C, SIGTERM) lets the workers save a last checkpoint first, for ``checkpoints.grace_seconds``; a second one does not.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="dcgan-train-ray-", ignore_cleanup_errors=True) as ray_storage,
         cluster(spec.workers, verbose=verbose),
     ):
         board = start_board()
-        fit = ray.remote(num_cpus=0, max_retries=0, runtime_env={"env_vars": FIT_ENV}, scheduling_strategy=on_this_node())(_fit)
-        fitting = fit.remote(spec, board, ray_storage)
-        while not ray.wait([fitting], timeout=POLL_SECONDS)[0]:
-            _show(board, view)
-        _show(board, view)
+        fit = ray.remote(
+            num_cpus=0,
+            max_retries=spec.workers.max_restarts,
+            runtime_env={"env_vars": FIT_ENV | {START_TIMEOUT: f"{_start_seconds(spec.workers):g}"}},
+            scheduling_strategy=on_this_node(),
+        )(_fit)
+        fitting = fit.remote(spec, board, ray_storage, lease.token if lease else None)
+        watch = _Watch(board, view, lease, fitting)
+        try:
+            watch.until_done()
+        except KeyboardInterrupt:
+            if watch.has_trained:
+                view.note(f"stopping after a last checkpoint, for at most {spec.checkpoints.grace_seconds:g} s; once more to stop at once")
+                ray.get(board.ask_to_stop.remote())
+                watch.until_done(spec.checkpoints.grace_seconds)
+            raise
         _check(fitting, spec)
 
 
-def _show(board: Any, view: View) -> None:
-    posted = ray.get(board.read.remote())
-    for note in posted.notes:
-        view.note(note)
-    if posted.progress is not None:
-        view.update(posted.progress)
-    if posted.error is not None:
-        raise posted.error
+class _Watch:
+    """The driver's look at a run: what stands on the board, the lease, the end."""
+
+    def __init__(self, board: Any, view: View, lease: Lease | None, fitting: Any):
+        self._board, self._view, self._lease, self._fitting = board, view, lease, fitting
+        self.has_trained = False
+
+    def until_done(self, seconds: float = math.inf) -> None:
+        """Show what is posted until the run has ended or ``seconds`` have passed; raises what a worker posted, or ``LeaseLost``."""
+        deadline = time.monotonic() + seconds
+        while not ray.wait([self._fitting], timeout=POLL_SECONDS)[0] and time.monotonic() < deadline:
+            self._show()
+            if self._lease:
+                self._lease.check()
+        self._show()
+
+    def _show(self) -> None:
+        posted = ray.get(self._board.read.remote())
+        for note in posted.notes:
+            self._view.note(note)
+        if posted.progress is not None:
+            self.has_trained = self.has_trained or posted.progress.phase == "train"
+            self._view.update(posted.progress)
+        if posted.error is not None:
+            raise posted.error
 
 
-def _fit(spec: RunSpec, board: Any, ray_storage: str) -> None:
-    """The task: make the trainer and wait for it. ``ray_storage`` is a folder for what Ray Train keeps for itself."""
+def _fit(spec: RunSpec, board: Any, ray_storage: str, token: str | None) -> None:
+    """The task: make the trainer and wait for it; again where its controller dies, which Ray itself does not start again (2.60)."""
+    for times_left in reversed(range(spec.workers.max_restarts + 1)):
+        try:
+            _trainer(spec, board, ray_storage, token).fit()
+            return
+        except ray.exceptions.ActorDiedError:
+            if not times_left:
+                raise
+            ray.get(board.post_note.remote("Ray Train's controller ended: starting it and the workers again"))
+
+
+def _trainer(spec: RunSpec, board: Any, ray_storage: str, token: str | None) -> Any:
+    """A ``TensorflowTrainer``; ``ray_storage`` is a folder for what Ray Train keeps for itself."""
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer  # loads TensorFlow
 
-    resources = {"CPU": spec.workers.cpus, **({"GPU": spec.workers.gpus} if spec.workers.gpus else {})}
-    trainer = TensorflowTrainer(
+    workers = spec.workers
+    resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
+    return TensorflowTrainer(
         _worker,
-        train_loop_config={"spec": spec, "board": board},
+        train_loop_config={"spec": spec, "board": board, "token": token},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=spec.workers.count, use_gpu=spec.workers.gpus > 0, resources_per_worker=resources
+            num_workers=(workers.fewest, workers.most) if _is_elastic(workers) else workers.count,
+            use_gpu=workers.gpus > 0,
+            resources_per_worker=resources,
+            elastic_resize_monitor_interval_s=workers.resize_seconds,
         ),
         run_config=ray.train.RunConfig(
             # A name used twice would resume Ray's own state; ours is in the run folder.
             name=f"dcgan-{uuid.uuid4().hex[:12]}",
             storage_path=ray_storage,
-            failure_config=ray.train.FailureConfig(max_failures=spec.workers.max_restarts, controller_failure_limit=3),
+            failure_config=ray.train.FailureConfig(
+                max_failures=workers.max_restarts, controller_failure_limit=ELASTIC_STARTS if _is_elastic(workers) else 3
+            ),
             worker_runtime_env={"env_vars": WORKER_ENV},
         ),
     )
-    trainer.fit()
+
+
+def _is_elastic(workers: WorkerSpec) -> bool:
+    return workers.fewest < workers.most
+
+
+def _start_seconds(workers: WorkerSpec) -> float:
+    """How long one start of the workers waits for room: with a fixed number of them until a lost host is back."""
+    return ELASTIC_START_SECONDS if _is_elastic(workers) else workers.start_timeout_seconds
 
 
 def _worker(config: dict[str, Any]) -> None:
     """One worker process, in a thread of it. TensorFlow is loaded here and nowhere else under Ray."""
     import ray.train
 
+    begun = time.time()
     from job.telemetry import logs
     from job.training import worker
     from job.training.observer import run_name
     from job.training.topology import Topology
 
-    spec, board = config["spec"], config["board"]
+    spec, board, token = config["spec"], config["board"], config["token"]
     context = ray.train.get_context()
     rank = context.get_world_rank()
     logs.configure(rank=rank, run=run_name(spec), as_json=True)
+    log.info("worker started", extra={"fields": {"pid": os.getpid(), "begun": begun}})
     handler = BoardHandler(board, rank)
     logging.getLogger("dcgan").addHandler(handler)
     restarts = ray.get(board.begin.remote(rank))
     topology = Topology(rank, context.get_world_size(), context.get_local_rank(), restarts, context.get_local_world_size())
-    listener = BoardListener(board, rank)
-    if topology.is_chief and topology.restarts:
-        listener.note(f"a worker ended: start {topology.restarts} of at most {spec.workers.max_restarts} again, from the last checkpoint")
+    store = open_store(spec.uri, spec.storage)
+    fence = partial(check_holder, store, token) if token else lambda: None
     try:
-        worker.run(spec, topology, listener)
+        with BoardListener(board, rank) as listener:
+            if topology.is_chief and restarts:
+                listener.note(f"start {restarts + 1} of the workers, {topology.world_size} of them, from the last checkpoint")
+            worker.run(spec, topology, listener, fence)
     except DcganError as error:
         ray.get(board.post_error.remote(error))
         raise

@@ -69,7 +69,7 @@ class S3Store:
                 if not self._says_missing(error):
                     raise
                 return None
-        return ObjectInfo(key, found["ContentLength"], found["ETag"].strip('"'))
+        return ObjectInfo(key, found["ContentLength"], found.get("ETag", "").strip('"'))  # not every server has one
 
     def write(self, key: str, data: bytes) -> None:
         with self._told("write", key):
@@ -123,7 +123,7 @@ class S3Store:
             for page in pages:
                 for found in page.get("Contents", ()):
                     if not found["Key"].endswith("/"):  # an empty object that consoles make to show a folder
-                        yield ObjectInfo(found["Key"].removeprefix(self._root), found["Size"], found["ETag"].strip('"'))
+                        yield ObjectInfo(found["Key"].removeprefix(self._root), found["Size"], found.get("ETag", "").strip('"'))
 
     def delete(self, key: str) -> None:
         with self._told("delete", key):

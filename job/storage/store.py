@@ -35,6 +35,10 @@ class Interrupted(StorageError):
         super().__init__(text)
         self.reason = reason
 
+    def __reduce__(self) -> tuple[type["Interrupted"], tuple[str, Reason]]:
+        """It travels between processes, as every error of ours does."""
+        return type(self), (str(self), self.reason)
+
 
 class ObjectInfo(NamedTuple):
     """One object: its key relative to the store, its size, and a tag that changes when its content does."""

@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from job.telemetry.report import Progress
 
-Outcome = Literal["committed", "failed"]
+Outcome = Literal["committed", "skipped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 LABELS = ("run", "rank")
 STEP_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-CHECKPOINT_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+CHECKPOINT_BUCKETS_SECONDS = (0.01, 0.03, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 # A `_created` series beside every counter and histogram would be stored for ever and Prometheus makes no use of it.
 disable_created_metrics()
@@ -62,6 +62,8 @@ class WorkerMetrics:
             (self._generator_loss, progress.generator_loss),
             (self._real_probability, progress.real_probability),
             (self._fake_probability, progress.fake_probability),
+            (self._discriminator_gradient_norm, progress.discriminator_gradient_norm),
+            (self._generator_gradient_norm, progress.generator_gradient_norm),
             (self._world_size, progress.world_size),
         ):
             gauge.labels(*self._labels).set(value)
@@ -75,19 +77,32 @@ class WorkerMetrics:
             self._set_saved(progress.checkpoint_step, fresh=self._num_reports > 0)
         self._num_reports += 1
 
-    def checkpoint(self, step: int, seconds: float, outcome: Outcome) -> None:
-        """Count a checkpoint of ``step`` that took ``seconds``; only one that was committed counts as the last and into the durations."""
+    def checkpoint(self, step: int, seconds: float, outcome: Outcome, num_bytes: int = 0) -> None:
+        """Count a checkpoint of ``step`` that took ``seconds``; only one that was committed counts as the last and into the durations.
+
+        Outcome ``failed`` is that of one try to save: it is tried again.
+        """
         if outcome not in OUTCOMES:
             raise ValueError(f"outcome is {outcome!r}; expected one of {', '.join(OUTCOMES)}")
         self._checkpoints.labels(*self._labels, outcome).inc()
         if outcome == "committed":
             self._checkpoint_seconds.labels(*self._labels).observe(seconds)
+            self._checkpoint_bytes.labels(*self._labels).inc(num_bytes)
             self._set_saved(step, fresh=True)
+
+    def checkpoint_held(self, seconds: float) -> None:
+        """How long a checkpoint kept the training thread from training."""
+        self._checkpoint_held.labels(*self._labels).observe(seconds)
+
+    def rolled_back(self) -> None:
+        """The run went back to a checkpoint, because of numbers that are not finite."""
+        self._rollbacks.labels(*self._labels).inc()
 
     def _count_steps(self, progress: Progress, num_steps: int) -> None:
         self._steps.labels(*self._labels).inc(num_steps)
         self._images.labels(*self._labels).inc(num_steps * progress.images / progress.step)
         self._data_wait_seconds.labels(*self._labels).inc(num_steps * progress.data_wait_seconds)
+        self._compute_seconds.labels(*self._labels).inc(num_steps * progress.compute_seconds)
         step_seconds = self._step_seconds.labels(*self._labels)
         for _ in range(num_steps):
             step_seconds.observe(progress.step_seconds)
@@ -117,11 +132,23 @@ class WorkerMetrics:
             "dcgan_real_probability", "Mean D(x): probability the discriminator gives real images of being real."
         )
         self._fake_probability = self._gauge("dcgan_fake_probability", "Mean D(G(z)): probability it gives generated images of being real.")
+        self._discriminator_gradient_norm = self._gauge(
+            "dcgan_discriminator_gradient_norm", "Norm of the discriminator's gradient, summed over replicas, mean since the last report."
+        )
+        self._generator_gradient_norm = self._gauge(
+            "dcgan_generator_gradient_norm", "Norm of the generator's gradient, summed over replicas, mean since the last report."
+        )
         self._world_size = self._gauge("dcgan_world_size", "Workers that train together now.")
         self._steps = self._counter("dcgan_steps_total", "Steps done by this process.")
         self._images = self._counter("dcgan_images_total", "Real images seen by all workers together while this process ran.")
         self._data_wait_seconds = self._counter("dcgan_data_wait_seconds_total", "Time this worker waited for images.")
+        self._compute_seconds = self._counter(
+            "dcgan_compute_seconds_total", "Time this worker computed gradients; the one with the most keeps the others waiting."
+        )
         self._restarts = self._counter("dcgan_restarts_total", "Times the worker group was started again since the run began.")
+        self._rollbacks = self._counter(
+            "dcgan_rollbacks_total", "Times this process went back to a checkpoint after a number that was not finite."
+        )
         self._non_finite = self._counter("dcgan_non_finite_total", "Reports with a loss that was NaN or infinite.")
         self._step_seconds = Histogram(
             "dcgan_step_seconds",
@@ -130,12 +157,23 @@ class WorkerMetrics:
             buckets=STEP_BUCKETS_SECONDS,
             registry=self.registry,
         )
-        for instrument in (self._steps, self._images, self._data_wait_seconds, self._non_finite, self._step_seconds):
+        for instrument in (
+            self._steps,
+            self._images,
+            self._data_wait_seconds,
+            self._compute_seconds,
+            self._rollbacks,
+            self._non_finite,
+            self._step_seconds,
+        ):
             instrument.labels(*self._labels)
 
     def _declare_checkpoints(self) -> None:
         self._checkpoints = Counter(
-            "dcgan_checkpoints_total", "Checkpoints by how they ended.", (*LABELS, "outcome"), registry=self.registry
+            "dcgan_checkpoints_total",
+            "Checkpoints by how they ended; a failed try is repeated. Only the first worker saves.",
+            (*LABELS, "outcome"),
+            registry=self.registry,
         )
         self._checkpoint_seconds = Histogram(
             "dcgan_checkpoint_seconds",
@@ -144,6 +182,14 @@ class WorkerMetrics:
             buckets=CHECKPOINT_BUCKETS_SECONDS,
             registry=self.registry,
         )
+        self._checkpoint_held = Histogram(
+            "dcgan_checkpoint_held_seconds",
+            "Time for which a checkpoint kept the training thread.",
+            LABELS,
+            buckets=CHECKPOINT_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._checkpoint_bytes = self._counter("dcgan_checkpoint_bytes_total", "Bytes of committed checkpoints.")
         self._checkpoint_last_step = self._gauge(
             "dcgan_checkpoint_last_step", "Step of the last committed checkpoint: where a restart begins; 0 before the first."
         )
@@ -153,5 +199,5 @@ class WorkerMetrics:
         age.labels(*self._labels).set_function(lambda: self._clock() - self._saved_at)
         for outcome in OUTCOMES:
             self._checkpoints.labels(*self._labels, outcome)
-        for instrument in (self._checkpoint_seconds, self._checkpoint_last_step):
+        for instrument in (self._checkpoint_seconds, self._checkpoint_held, self._checkpoint_bytes, self._checkpoint_last_step):
             instrument.labels(*self._labels)

@@ -29,14 +29,17 @@ class Progress:
     """Mean D(x) in [0, 1]: how sure the discriminator is that real images are real."""
     fake_probability: float
     """Mean D(G(z)) in [0, 1]: how sure it is that generated images are real."""
+    discriminator_gradient_norm: float
+    generator_gradient_norm: float
+    """Sum over replicas of the norms of their parts of the gradient: the norm itself with one replica, never less than it with more."""
     step_seconds: float
     """Mean time of one step."""
     data_wait_seconds: float
     """Mean time per step that this worker waited for images."""
+    compute_seconds: float
+    """Mean time per step that this worker computed gradients. The worker with the most is the one that the others wait for."""
     checkpoint_step: int | None = None
     """Step of the last committed checkpoint; None before the first."""
-    checkpoint_seconds: float | None = None
-    """How long the last checkpoint took from snapshot to commit; None before the first."""
     phase: Phase = "train"
     world_size: int = 1
     restarts: int = 0

@@ -1,6 +1,6 @@
 """K training steps in one TensorFlow call: the step of each replica, repeated over the global batches of a chunk.
 
-Suffixes: S strips, K steps, W slots of a strip, B images of this worker per step, M metrics.
+Suffixes: S strips, K steps, W slots of a strip, B images of this worker per step, M measures.
 """
 
 from collections.abc import Callable
@@ -9,18 +9,19 @@ import tensorflow as tf
 
 from job.config.spec import RunSpec
 from job.gan.networks import Networks
-from job.gan.step import METRICS, Place, build_step
+from job.gan.step import MEASURES, METRICS, Place, build_step
 from job.training.strategy import average_statistics
 
-Call = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Call = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def build_call(spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networks) -> Call:
-    """``call(chunk uint8 [S, K, W, H, W, C], first step int64) -> float32 [K, M]``: trains K steps, gives ``METRICS`` of the global batch per step.
+def build_call(spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networks, noise_stream: int = 0) -> Call:
+    """``call(chunk uint8 [S, K, W, H, W, C], first step int64)``: trains K steps, gives ``METRICS`` per step and this worker's ``MEASURES``.
 
+    Both are float32, ``[K, 6]`` and ``[K, 7]``. This worker's say where a number that is not finite comes from, and who is slow.
     The B images of step k are the W of each strip in turn (``job.streaming.reader``): ``chunk[:, k]``.
     """
-    step = build_step(spec, networks)
+    step = build_step(spec, networks, noise_stream)
     replica_batch = spec.replica_batch_size
     num_local = max(1, spec.workers.gpus)
     worker_batch = replica_batch * num_local
@@ -44,13 +45,16 @@ def build_call(spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networ
     ]
 
     @tf.function(input_signature=signature)
-    def call(chunk: tf.Tensor, first_step: tf.Tensor) -> tf.Tensor:
+    def call(chunk: tf.Tensor, first_step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         num_steps = tf.shape(chunk)[1]
-        metrics = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(METRICS)])
+        metrics = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(MEASURES)])
         for k in tf.range(num_steps):
             images = tf.reshape(chunk[:, k], [worker_batch, *image_shape])
             shares = strategy.run(replica_step, args=(images, first_step + tf.cast(k, tf.int64)))
             metrics = metrics.write(k, tf.add_n(list(strategy.experimental_local_results(shares))))
-        return strategy.experimental_local_results(strategy.run(finish, args=(metrics.stack(),)))[0]
+        local = metrics.stack()
+        shares, others = local[:, : len(METRICS)], local[:, len(METRICS) :]
+        measures = tf.concat([shares, others / num_local], axis=1)
+        return strategy.experimental_local_results(strategy.run(finish, args=(shares,)))[0], measures
 
     return call

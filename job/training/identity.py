@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from job.checkpoints.manifest import Manifest
 from job.config.errors import ConfigError, DataError
 from job.config.load import to_dict
 from job.config.spec import RunSpec
 from job.data.index import Index
 from job.data.order import ORDER_VERSION
-from job.training.manifest import Manifest
 
 
 def model_identity(spec: RunSpec) -> dict[str, Any]:
@@ -23,6 +23,17 @@ def model_identity(spec: RunSpec) -> dict[str, Any]:
 def order_identity(spec: RunSpec) -> dict[str, int]:
     """What decides, with the data set, which image stands at which position: configuration keys, and the version of the arithmetic."""
     return {"seed": spec.seed, "training.global_batch_size": spec.training.global_batch_size, "order version": ORDER_VERSION}
+
+
+def settings_of(spec: RunSpec) -> dict[str, Any]:
+    """The whole configuration, flat: ``training.generator_optimizer.learning_rate`` and so on. Recorded with every checkpoint."""
+    return _flat(to_dict(spec))
+
+
+def changes(spec: RunSpec, newest: Manifest) -> dict[str, tuple[Any, Any]]:
+    """Keys whose value is another now than when ``newest`` was saved: (then, now). None of them is refused; those that are, are not asked."""
+    then, now = newest.settings, settings_of(spec)
+    return {key: (then[key], value) for key, value in now.items() if key in then and then[key] != value and key not in ("uri", "preset")}
 
 
 def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> None:

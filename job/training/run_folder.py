@@ -1,8 +1,20 @@
 """What lies where in a run folder, beside its checkpoints (``manifest``) and its ``summary.json`` (``summary``)."""
 
+import datetime
+
 CONFIGURATION = "run.yaml"
 GRIDS = "samples/step-"
 PROGRESS = "samples/progress.gif"
+
+
+def start_key(time: datetime.datetime) -> str:
+    """What is known of one start of the program: ``starts/20260102T030405Z.json``."""
+    return f"starts/{time:%Y%m%dT%H%M%SZ}.json"
+
+
+def hang_key(time: datetime.datetime, rank: int) -> str:
+    """The stacks of a worker that was ended because nothing finished: ``hangs/20260102T030405Z-worker-1.txt``."""
+    return f"hangs/{time:%Y%m%dT%H%M%SZ}-worker-{rank}.txt"
 
 
 def grid_key(step: int) -> str:

@@ -1,21 +1,33 @@
 """Sample grids of a run: one PNG per stop from the run's fixed latents, and at the end a GIF of them all."""
 
+import logging
+
 import keras
 import numpy as np
 
+from job.config.errors import StorageError
 from job.config.spec import RunSpec
 from job.gan.latents import fixed_latents
 from job.gan.step import encode
 from job.quality.grids import image_grid, png_bytes, progress_gif
+from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
 from job.training.run_folder import GRIDS, PROGRESS, grid_key, grid_step
 
+PATIENCE_SECONDS = 20.0  # training waits meanwhile
+
+log = logging.getLogger("dcgan.training")
+
 
 def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: int) -> None:
-    """Generate the grid of ``step`` and put it into the run folder."""
+    """Generate the grid of ``step`` and put it into the run folder. Where the store does not take it, training goes on without."""
     latents = fixed_latents(spec.seed, spec.samples.rows * spec.samples.columns, spec.model.generator.latent_size)
     images = encode(generator(latents, training=False)).numpy().astype(np.uint8)
-    store.write(grid_key(step), png_bytes(image_grid(images, spec.samples.rows, spec.samples.columns)))
+    png = png_bytes(image_grid(images, spec.samples.rows, spec.samples.columns))
+    try:
+        until_it_works(lambda: store.write(grid_key(step), png), PATIENCE_SECONDS)
+    except StorageError as error:
+        log.warning("the grid of step %d was not saved: %s", step, error)
 
 
 def save_progress(store: ObjectStore) -> None:

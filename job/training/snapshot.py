@@ -3,13 +3,14 @@
 Knows nothing of stores. An ``.npz`` is a zip of plain arrays named by variable; loading never unpickles.
 """
 
-import io
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from job.checkpoints import arrays
 from job.config.errors import DivergedError, StorageError
 from job.config.spec import RunSpec
 from job.gan.generator import build_generator
@@ -17,58 +18,71 @@ from job.gan.networks import Networks, dtype_policy
 from job.storage.scratch import scratch_folder
 
 
+class Snapshot(NamedTuple):
+    """Copies in this process's memory of everything that a checkpoint holds; training may go on."""
+
+    step: int
+    state: dict[str, dict[str, np.ndarray]]
+    """By part and variable."""
+    shown: list[np.ndarray]
+    """Weights of the generator that people see, in the order of its variables."""
+
+
 class Exporter:
-    """A second generator, of plain variables, that carries the weights people see: the averaged ones where averaging is on."""
+    """A second generator, of plain variables, that carries the weights people see: the averaged ones where averaging is on. For one thread."""
 
     def __init__(self, spec: RunSpec):
         self._model = build_generator(spec.model, spec.seed, policy=dtype_policy(spec.training.precision))
 
-    def load(self, networks: Networks) -> keras.Model:
-        """The generator with the present weights; moving statistics are always those of the trained one."""
-        trained = networks.ema or [variable.value for variable in networks.generator.trainable_variables]
-        for target, source in zip(self._model.trainable_variables, trained, strict=True):
-            target.assign(_read(source))
-        for target, source in zip(self._model.non_trainable_variables, networks.generator.non_trainable_variables, strict=True):
-            target.assign(_read(source.value))
+    def load(self, shown: Iterable[np.ndarray]) -> keras.Model:
+        """The generator with these weights (``shown_weights``)."""
+        for target, value in zip((*self._model.trainable_variables, *self._model.non_trainable_variables), shown, strict=True):
+            target.assign(value)
         return self._model
 
-    def to_keras(self, networks: Networks) -> bytes:
+    def to_keras(self, shown: Iterable[np.ndarray]) -> bytes:
         """The content of ``generator.keras``."""
         with scratch_folder() as folder:
             path = folder / "generator.keras"
-            self.load(networks).save(path)
+            self.load(shown).save(path)
             return path.read_bytes()
 
 
-def take(networks: Networks, step: int) -> dict[str, bytes]:
-    """Every part of the state, by file name; ``DivergedError`` rather than a checkpoint with a weight that is not finite."""
-    parts = {}
-    for name, variables in _groups(networks).items():
-        arrays = {key: _read(variable) for key, variable in variables.items()}
-        for key, array in arrays.items():
+def shown_weights(networks: Networks) -> list[np.ndarray]:
+    """What ``Exporter`` takes; moving statistics are always those of the trained generator."""
+    trained = networks.ema or [variable.value for variable in networks.generator.trainable_variables]
+    statistics = [variable.value for variable in networks.generator.non_trainable_variables]
+    return [_read(variable) for variable in (*trained, *statistics)]
+
+
+def take(networks: Networks, step: int) -> Snapshot:
+    """Copy the state; takes as long as copying some megabytes does."""
+    state = {part: {key: _read(variable) for key, variable in variables.items()} for part, variables in _groups(networks).items()}
+    return Snapshot(step, state, shown_weights(networks))
+
+
+def to_parts(snapshot: Snapshot, exporter: Exporter) -> dict[str, bytes]:
+    """Every part of the checkpoint, by file name; ``DivergedError`` rather than a checkpoint with a weight that is not finite."""
+    for part, variables in snapshot.state.items():
+        for key, array in variables.items():
             if not np.isfinite(array.astype(np.float32)).all():
                 raise DivergedError(
-                    f"step {step}: {name.removesuffix('.npz')} {key} is not finite; expected finite weights. Lower the learning rates,"
-                    " or go back: the last checkpoint is untouched"
+                    f"step {snapshot.step}: {part.removesuffix('.npz')} {key} is not finite; expected finite weights. Lower the learning"
+                    " rates, or go back: the last checkpoint is untouched"
                 )
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        parts[name] = buffer.getvalue()
-    return parts
+    parts = {part: arrays.pack(variables) for part, variables in snapshot.state.items()}
+    return {**parts, "generator.keras": exporter.to_keras(snapshot.shown)}
 
 
 def put(networks: Networks, parts: Mapping[str, bytes], spec: RunSpec) -> None:
     """Restore the state on this worker; every worker calls it with the same parts. Learning rates are those of ``spec``."""
-    for name, variables in _groups(networks).items():
+    groups = _groups(networks)
+    for name, variables in groups.items():
         if name not in parts:
-            raise StorageError(f"checkpoint has no {name}; expected {', '.join(_groups(networks))}")
-        with np.load(io.BytesIO(parts[name]), allow_pickle=False) as arrays:
-            _check_names(name, variables, arrays.files)
-            for key, variable in variables.items():
-                array = arrays[key]
-                if array.shape != tuple(variable.shape):
-                    raise StorageError(f"{name}: {key} has shape {array.shape}; expected {tuple(variable.shape)}")
-                variable.assign(array)
+            raise StorageError(f"checkpoint has no {name}; expected {', '.join(groups)}")
+        expected = {key: (tuple(variable.shape), variable.dtype.as_numpy_dtype) for key, variable in variables.items()}
+        for key, array in arrays.unpack(parts[name], expected, name).items():
+            variables[key].assign(array)
     networks.generator_optimizer.learning_rate = spec.training.generator_optimizer.learning_rate
     networks.discriminator_optimizer.learning_rate = spec.training.discriminator_optimizer.learning_rate
 
@@ -90,14 +104,6 @@ def _named(variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
     return {variable.path: variable.value for variable in variables}
 
 
-def _check_names(part: str, variables: Mapping[str, tf.Variable], found: Iterable[str]) -> None:
-    missing, surplus = sorted(set(variables) - set(found)), sorted(set(found) - set(variables))
-    if missing or surplus:
-        raise StorageError(
-            f"{part}: missing {missing[:3]}, not known here {surplus[:3]}; expected the variables of this model and optimizer"
-        )
-
-
 def _read(variable: tf.Variable) -> np.ndarray:
-    """The value on this worker's first replica; after ``average_statistics`` it is the same on all."""
-    return np.asarray(variable.read_value())
+    """A copy of the value on this worker's first replica; after ``average_statistics`` it is the same on all."""
+    return np.array(variable.read_value())

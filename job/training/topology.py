@@ -1,7 +1,9 @@
 """Which worker this is: all that a worker knows of the others."""
 
+import dataclasses
 from typing import NamedTuple, Protocol
 
+from job.config.spec import RunSpec
 from job.telemetry.report import Progress
 
 
@@ -20,11 +22,26 @@ class Topology(NamedTuple):
         return self.rank == 0
 
 
+class Wanted(NamedTuple):
+    """What is asked of a worker from outside: to ``stop`` after a last checkpoint, or to save often, because its node is about to be taken away."""
+
+    stop: bool = False
+    save: bool = False
+
+
 class Listener(Protocol):
-    """What a worker tells while it runs. Every worker calls the same methods at the same steps."""
+    """What a worker tells while it runs, and is told. Every worker calls the same methods at the same steps."""
+
+    def wanted(self) -> Wanted:
+        """After every call: what is asked of this worker, or of another, now."""
 
     def progress(self, progress: Progress, num_steps: int) -> None:
         """After every call, of ``num_steps`` steps, and with 0 steps at the start and after every checkpoint."""
 
     def note(self, text: str) -> None:
         """One line for the person who watches."""
+
+
+def with_workers(spec: RunSpec, world_size: int) -> RunSpec:
+    """``spec`` for as many workers as there are, which is not always ``workers.count``: nodes come and go."""
+    return dataclasses.replace(spec, workers=dataclasses.replace(spec.workers, count=world_size))

@@ -3,112 +3,188 @@
 ``run`` is the same under Ray, under a test that starts two processes by hand, or alone; ``TF_CONFIG`` must name the workers before it is called.
 """
 
+import datetime
 import logging
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 
-from job.config.errors import StorageError
+import tensorflow as tf
+
+from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.saver import Saver
 from job.config.spec import RunSpec
-from job.data.index import read_index
+from job.data.index import Index, read_index
 from job.data.order import Order, needs, worker_slots
 from job.gan.networks import build_networks
+from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.streaming.budget import check_budget
 from job.streaming.reader import Reader
 from job.streaming.shards import open_shards
-from job.training import snapshot
+from job.training import divergence, snapshot
 from job.training.call import build_call
-from job.training.checkpoint import Checkpoints
-from job.training.identity import check_identity, check_images
+from job.training.divergence import Diverged
+from job.training.identity import check_images
 from job.training.input import Input
-from job.training.loop import Loop, Session
-from job.training.manifest import Manifest
+from job.training.loop import NUM_AGREED, Loop, Session
 from job.training.observer import Observer
+from job.training.resume import Restored, Resume
+from job.training.run_folder import hang_key
 from job.training.samples import save_progress
-from job.training.schedule import plan
-from job.training.strategy import agree_on, create_strategy
+from job.training.saving import Saving
+from job.training.schedule import Schedule, plan
+from job.training.strategy import Agreement, create_strategy
 from job.training.summary import Summary, write_summary
-from job.training.topology import Listener, Topology
+from job.training.topology import Listener, Topology, with_workers
 from job.training.versions import versions
 
 log = logging.getLogger("dcgan.training")
 
 
-def run(spec: RunSpec, topology: Topology, listener: Listener) -> None:
-    """Train until the last step of ``spec``, from the newest good checkpoint of its run folder on; returns when everything is saved."""
+@dataclass(frozen=True)
+class Worker:
+    """What does not change while this process lives."""
+
+    spec: RunSpec
+    topology: Topology
+    observer: Observer
+    store: ObjectStore
+    data_store: ObjectStore
+    index: Index
+    order: Order
+    schedule: Schedule
+    strategy: tf.distribute.Strategy
+    agree: Agreement
+    fence: Callable[[], None]
+
+
+def run(spec: RunSpec, topology: Topology, listener: Listener, fence: Callable[[], None] = lambda: None) -> None:
+    """Train until the last step of ``spec``, or until asked to stop, from the newest good checkpoint of its run folder on.
+
+    Returns when everything is saved. ``fence`` raises where the run folder is no longer this job's; it is asked before a checkpoint is committed.
+    """
+    spec = with_workers(spec, topology.world_size)
     strategy = create_strategy(spec)  # before any other TensorFlow operation
     store, data_store = open_store(spec.uri, spec.storage), open_store(spec.data.uri, spec.storage)
-    index = read_index(data_store)
+    index = until_it_works(lambda: read_index(data_store), spec.data.fetch_patience_seconds)
     check_images(spec, index)
+    order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
     schedule = plan(spec, index.num_rows)
-    with Observer(spec, topology, index, listener) as observer:
-        with strategy.scope():
-            networks = build_networks(spec)
-        call = build_call(spec, strategy, networks)
-        session = Session(spec, topology, observer, store, index, schedule, strategy, networks, snapshot.Exporter(spec), call)
-        resumed = _restore(session)
-        start = resumed.step if resumed else 0
-        started = time.monotonic()
-        order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
-        with _reader(session, data_store, order, start) as reader:
-            Loop(session, resumed).run(Input(spec, topology, reader, order, schedule, start))
-        if topology.is_chief:
-            _finish(session, start, time.monotonic() - started)
+    agree = Agreement(strategy, NUM_AGREED, max(1, spec.workers.gpus))
+
+    def write_hang(text: str) -> None:
+        store.write(hang_key(datetime.datetime.now(datetime.UTC), topology.rank), text.encode())
+
+    with Observer(spec, topology, index, listener, write_hang) as observer:
+        worker = Worker(spec, topology, observer, store, data_store, index, order, schedule, strategy, agree, fence)
+        while True:
+            try:
+                _train(worker)
+                return
+            except Diverged as diverged:
+                _roll_back(worker, diverged)
 
 
-def _reader(session: Session, store: ObjectStore, order: Order, start: int) -> Reader:
+def _train(worker: Worker) -> None:
+    """From the newest good checkpoint to the end, or until asked to stop."""
+    spec, topology = worker.spec, worker.topology
+    worker.observer.enter("start")
+    with worker.strategy.scope():
+        networks = build_networks(spec)
+    resume = Resume(spec, topology, worker.store, worker.index, worker.agree)
+    restored = resume.restore()
+    noise_stream = _noise_stream(worker, restored)
+    if restored:
+        snapshot.put(networks, restored.parts, spec)
+    manifest = restored.manifest if restored else None
+    start = manifest.step if manifest else 0
+    started = time.monotonic()
+    with ExitStack() as stack:
+        checkpoints = Checkpoints(worker.store)
+        saver = (
+            stack.enter_context(Saver(checkpoints, spec.checkpoints, worker.fence, spec.workers.collective_timeout_seconds / 2))
+            if topology.is_chief
+            else None
+        )
+        saving = Saving(spec, topology, worker.index, worker.observer, saver, noise_stream)
+        call = build_call(spec, worker.strategy, networks, noise_stream)
+        exporter = snapshot.Exporter(spec)
+        session = Session(
+            spec, topology, worker.observer, worker.store, worker.schedule, worker.agree, resume, networks, exporter, saving, call
+        )
+        reader = stack.enter_context(_reader(worker, start))
+        is_done = Loop(session, manifest).run(Input(spec, topology, reader, worker.order, worker.schedule, start))
+    if topology.is_chief and is_done:
+        _finish(worker, start, time.monotonic() - started)
+
+
+def _noise_stream(worker: Worker, restored: Restored | None) -> int:
+    """Which set of noise to train with: another one after each divergence that was recorded. The same on every worker."""
+    mine = 0
+    if worker.topology.is_chief:
+        recorded = until_it_works(lambda: divergence.count(worker.store), worker.spec.data.fetch_patience_seconds)
+        mine = max(recorded, restored.manifest.noise_stream if restored else 0)
+    return worker.agree([mine, 0, 0])[0]
+
+
+def _roll_back(worker: Worker, diverged: Diverged) -> None:
+    """Write down what happened; raises it again where the run has gone back often enough."""
+    spec, mine = worker.spec, 0
+    if worker.topology.is_chief:
+        patience = spec.data.fetch_patience_seconds
+        key = until_it_works(lambda: divergence.record(worker.store, diverged), patience)
+        mine = until_it_works(lambda: divergence.count(worker.store), patience)
+        log.warning("%s; the diagnosis is %s/%s", diverged, spec.uri.rstrip("/"), key)
+    num_divergences = worker.agree([mine, 0, 0])[0]
+    kept = "none was saved yet" if diverged.checkpoint_step is None else f"step {diverged.checkpoint_step} in {spec.uri}"
+    if num_divergences > spec.training.max_rollbacks:
+        raise type(diverged)(
+            diverged.divergence,
+            diverged.checkpoint_step,
+            f". That was number {num_divergences}, each with other noise (training.max_rollbacks is {spec.training.max_rollbacks})."
+            f" Last good checkpoint: {kept}. Lower the learning rates or look at the images, then start again with a larger"
+            " training.max_rollbacks, or into another run folder",
+        )
+    worker.observer.rolled_back()
+    if worker.topology.is_chief:
+        worker.observer.note(f"{diverged}: going back to the last checkpoint ({kept}), with other noise")
+
+
+def _reader(worker: Worker, start: int) -> Reader:
     """What reads this worker's part of the images from step ``start`` on."""
-    spec, topology, index = session.spec, session.topology, session.index
+    spec, topology, index, order = worker.spec, worker.topology, worker.index, worker.order
     slots = worker_slots(order, topology.rank, topology.world_size)
-    if store.local_path(index.shards[0].name) is None:
+    if worker.data_store.local_path(index.shards[0].name) is None:
         # Those of this machine, as far as can be told from here: as many as there are, with as much to read as this one.
         check_budget(spec.data.cache_bytes, order, index, [slots] * topology.local_world_size, spec.training.steps_per_call)
     shards = open_shards(
-        store,
+        worker.data_store,
         index,
         spec.data,
-        needs(order, slots, start, session.schedule.total_steps),
+        needs(order, slots, start, worker.schedule.total_steps),
         connections=spec.storage.max_connections,
         sharers=topology.local_world_size,
-        listener=session.observer.streaming,
+        listener=worker.observer.streaming,
     )
     return Reader(order, index, slots, shards, threads=max(1, round(spec.workers.cpus)))
 
 
-def _restore(session: Session) -> Manifest | None:
-    """Put the newest good checkpoint into this worker's networks; its manifest, or None for a fresh run.
-
-    The chief chooses, every worker loads what it chose and none other: a worker that finds it damaged stops the run.
-    """
-    checkpoints, spec = Checkpoints(session.store), session.spec
-    chosen = checkpoints.restore() if session.topology.is_chief else None
-    step = agree_on(session.strategy, chosen[0].step if chosen else 0)
-    if step == 0:
-        return None
-    found = chosen or checkpoints.restore(step)
-    if found is None:
-        raise StorageError(
-            f"{spec.uri}: worker {session.topology.rank} cannot read the checkpoint of step {step}; expected the one the chief read"
-        )
-    manifest, parts = found
-    check_identity(spec, session.index, manifest, spec.uri)
-    snapshot.put(session.networks, parts, spec)
-    log.info("resumed", extra={"fields": {"step": step, "uri": checkpoints.uri(manifest)}})
-    return manifest
-
-
-def _finish(session: Session, start: int, seconds: float) -> None:
+def _finish(worker: Worker, start: int, seconds: float) -> None:
     """The GIF and ``summary.json``: what is left for people."""
-    save_progress(session.store)
-    steps = session.schedule.total_steps - start
+    patience = worker.spec.data.fetch_patience_seconds
+    until_it_works(lambda: save_progress(worker.store), patience)
+    steps = worker.schedule.total_steps - start
     summary = Summary(
         outcome="done",
-        steps=session.schedule.total_steps,
+        steps=worker.schedule.total_steps,
         resumed_from_step=start,
-        images_per_second=steps * session.spec.training.global_batch_size / seconds if steps > 0 else None,
+        images_per_second=steps * worker.spec.training.global_batch_size / seconds if steps > 0 else None,
         seconds=seconds,
-        world_size=session.topology.world_size,
-        restarts=session.topology.restarts,
+        world_size=worker.topology.world_size,
+        restarts=worker.topology.restarts,
         versions=versions(),
     )
-    write_summary(session.store, summary)
+    until_it_works(lambda: write_summary(worker.store, summary), patience)

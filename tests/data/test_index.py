@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from job.config.errors import DataError
+from job.data import index as index_module
 from job.data.index import ImageClass, Index, LabelFile, PackedSource, PackSettings, Shard, SkippedImage, read_index, write_index
 from job.storage.uri import open_store
 
@@ -67,7 +68,7 @@ def test_a_missing_index(tmp_path: Path) -> None:
     [
         (b"", "index.json: is empty; expected"),
         (b"  \n", "index.json: is empty; expected"),
-        (b'{"format_version": 1', "is not JSON .*; expected the index of a packed data set"),
+        (b'{"format_version": 1', "is not JSON .*; expected one JSON object"),
         (b"\xff\xfe\x00", "is not JSON"),
         (b"[1]", r"the document is \[1\]; expected an object"),
         (b"{}", "format_version is missing"),
@@ -99,7 +100,7 @@ def drop(document: dict[str, Any]) -> None:
     [
         (put("format_version", 2), "format_version is 2; this program reads version 1"),
         (put("format_version", "1"), "format_version is '1'; expected a whole number"),
-        (put("dtype", "float32"), 'dtype is "float32"; expected "uint8"'),
+        (put("dtype", "float32"), "dtype is 'float32'; expected 'uint8'"),
         (put("image_shape", [2, 3]), r"image_shape is \[2, 3\]; expected \[height, width, channels\]"),
         (put("image_shape", [2, 3, 0]), "image_shape is .*; expected a list of whole numbers of at least 1"),
         (put("num_rows", 14), "num_rows is 14; expected 15, the sum over the 2 shards"),
@@ -114,6 +115,22 @@ def drop(document: dict[str, Any]) -> None:
         (put("classes", 0, "name", 3), r"classes\[0\].name is 3; expected text"),
         (put("source", "ignored", ".txt", "two"), "source.ignored..txt is 'two'; expected a whole number"),
         (put("options", "skip_bad", 0), "options.skip_bad is 0; expected true or false"),
+        (put("format_version", 10**4000), "format_version is 1000"),
+        (put("dtype", "\udcff\n"), r"dtype is '\\udcff\\n'; expected 'uint8'"),
+        (put("image_shape", [2**15, 2**15, 3]), r"image_shape is \[32768, 32768, 3\]; expected .* at most 1,073,741,824 bytes"),
+        (put("image_shape", [10**4000] * 3), "image_shape is .*; expected a list of whole numbers of at least 1"),
+        (put("image_shape", [1] * 10_000), r"image_shape is \[1, 1, 1, 1, 1, 1, \.\.\.\]; expected \[height"),
+        (put("num_rows", 2**48 + 1), "num_rows is 281474976710657; expected a whole number of at least 1, at most 281474976710656"),
+        (put("shards", 1, "num_bytes", 2**40 + 1), r"shards\[1\].num_bytes is 1099511627777; expected .*, at most 1099511627776"),
+        (put("shards", 1, "num_rows", 10**4000), r"shards\[1\].num_rows is 1000"),
+        (put("shards", 1, "name", "shard-00000.u8"), "shards are 4 files with 3 different names; expected a file of its own for each"),
+        (put("shards", 1, "name", "a" * 201), r"shards\[1\].name is 'a+'?.*; expected a file name"),
+        (put("shards", [{}] * 100_000), r"shards\[0\].num_rows is missing"),
+        (put("classes", 0, "name", "x" * 10_001), r"classes\[0\].name is 'x+'?.*; expected text of at most 10,000 characters"),
+        (put("source", "ignored", {"\x1b" * 1000: "one"}), r"source.ignored.'\\x1b.* is 'one'; expected a whole number"),
+        (put("options", "seed", float("nan")), r"is not JSON \(NaN is no number that JSON knows\)"),
+        (put("options", "seed", 2**63), "options.seed is 9223372036854775808; expected a whole number, at most 9223372036854775807"),
+        (put("fingerprint", "x" * 10_000), "fingerprint is 'x+.*; expected 64 hexadecimal digits"),
         (put("shards", 0, "sha256", "e" * 64), "fingerprint is .*: the file was changed after packing"),
     ],
 )
@@ -123,5 +140,24 @@ def test_a_changed_field_is_named(tmp_path: Path, change: Callable[[Any], None],
     document = json.loads(store.read("index.json"))
     change(document)
     store.write("index.json", json.dumps(document).encode())
-    with pytest.raises(DataError, match=f"index.json: {message}"):
+    with pytest.raises(DataError, match=f"index.json: {message}") as caught:
         read_index(store)
+    assert len(str(caught.value)) < 500
+
+
+def test_an_index_nested_without_end(tmp_path: Path) -> None:
+    (tmp_path / "index.json").write_bytes(b'{"a":' * 1_000_000)
+    with pytest.raises(DataError, match=r"index.json: is nested too deeply; expected .*dcgan-train data pack"):
+        read_index(open_store(str(tmp_path)))
+
+
+def test_an_index_larger_than_any_is_neither_written_nor_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(tmp_path))
+    write_index(store, INDEX)
+    monkeypatch.setattr(index_module, "MAX_BYTES", 1000)
+    with pytest.raises(DataError, match=r"index.json: has more than 1,000 bytes; expected no more.*dcgan-train data pack"):
+        read_index(store)
+    with pytest.raises(
+        DataError, match=r"2 shards make an index of [\d,]+ bytes; expected at most 1,000: pack with a larger --shard-bytes"
+    ):
+        write_index(store, INDEX)

@@ -10,7 +10,7 @@ from job.gan import losses
 from job.gan.discriminator import build_discriminator, dropout_masks
 from job.gan.generator import build_generator
 from job.gan.networks import build_networks
-from job.gan.step import METRICS, Place, build_step, decode, encode
+from job.gan.step import MEASURES, Place, build_step, decode, encode
 from job.gan.streams import Purpose
 
 pytestmark = pytest.mark.training
@@ -115,14 +115,18 @@ def test_a_simultaneous_step_moves_both_networks_as_separate_passes_would() -> N
         d_real = tf.reduce_mean(losses.discriminator_loss_real(real_logits, spec.training.real_label))
         d_loss = (d_real + tf.reduce_mean(losses.discriminator_loss_fake(fake_logits))) / 2
         g_loss = tf.reduce_mean(losses.generator_loss(fake_logits))
+    norms = []
     for loss, network, optimizer in (
         (d_loss, reference.discriminator, reference.discriminator_optimizer),
         (g_loss, reference.generator, reference.generator_optimizer),
     ):
         weights = network.trainable_variables
-        optimizer.apply(tape.gradient(loss, [weight.value for weight in weights]), weights)
-    metrics = build_step(spec, networks)(real, at(2))
-    np.testing.assert_allclose(metrics[:2], [d_loss, g_loss], rtol=1e-5)
+        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        norms.append(tf.linalg.global_norm(gradients))
+        optimizer.apply(gradients, weights)
+    metrics = dict(zip(MEASURES, build_step(spec, networks)(real, at(2)).numpy(), strict=True))
+    np.testing.assert_allclose([metrics["discriminator_loss"], metrics["generator_loss"]], [d_loss, g_loss], rtol=1e-5)
+    np.testing.assert_allclose([metrics["discriminator_gradient_norm"], metrics["generator_gradient_norm"]], norms, rtol=1e-4)
     # Adam's first moment after one step is (1 - beta_1) times the gradient: compare that, not the signs Adam makes of it.
     for mine, theirs in (
         (networks.generator_optimizer, reference.generator_optimizer),
@@ -140,7 +144,7 @@ def test_xla_computes_the_same_step(preset: str) -> None:
         networks = build_networks(spec)
         step = build_step(spec, networks)
         results.append(tf.function(lambda step=step: step(images(8), at(2)))())
-    np.testing.assert_allclose(results[0], results[1], rtol=1e-4)
+    np.testing.assert_allclose(results[0][:-1], results[1][:-1], rtol=1e-4)  # the last is a time
 
 
 def test_bfloat16_keeps_float32_weights_and_logits() -> None:
@@ -163,10 +167,18 @@ def test_the_average_follows_the_weights() -> None:
 
 def test_metrics_are_named_and_probabilities() -> None:
     spec = small()
-    metrics = dict(zip(METRICS, build_step(spec, build_networks(spec))(images(8), at(0)).numpy(), strict=True))
+    metrics = dict(zip(MEASURES, build_step(spec, build_networks(spec))(images(8), at(0)).numpy(), strict=True))
     assert 0 < metrics["real_probability"] < 1
     assert 0 < metrics["fake_probability"] < 1
     assert 0.3 < metrics["discriminator_loss"] < 2
+    assert 0 < metrics["compute_seconds"] < 60
+
+
+def test_another_noise_stream_is_other_noise_and_stream_0_is_the_seed_alone() -> None:
+    spec = small()
+    losses = [build_step(spec, build_networks(spec), *stream)(images(8), at(0)).numpy()[:2].tolist() for stream in ((), (0,), (1,), (2,))]
+    assert losses[0] == losses[1]
+    assert len({tuple(loss) for loss in losses}) == 3
 
 
 def _latents(spec: RunSpec) -> tf.Tensor:

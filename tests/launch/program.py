@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from job.checkpoints.checkpoints import Checkpoints
 from job.storage.uri import open_store
-from job.training.checkpoint import Checkpoints
 from tests.servers.process import server_process
 from tests.servers.prometheus import wait_for
 
@@ -84,6 +84,10 @@ class Program:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {seconds:.0f} s:\n{self.output[-3000:]}") from None
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def send(self, number: signal.Signals) -> None:
         """A signal to the program alone, as Kubernetes, a batch system or a person with ``kill`` sends it."""
         self._process.send_signal(number)
@@ -133,9 +137,11 @@ def started(arguments: Sequence[str], log: Path, env: Mapping[str, str], module:
             end_session(process.pid)
 
 
-def run(arguments: Sequence[str], log: Path, env: Mapping[str, str], seconds: float = START_SECONDS) -> tuple[int, str]:
+def run(
+    arguments: Sequence[str], log: Path, env: Mapping[str, str], seconds: float = START_SECONDS, module: str = "job"
+) -> tuple[int, str]:
     """Run to the end, and see that nothing is left running: exit code and output."""
-    with started(arguments, log, env) as program:
+    with started(arguments, log, env, module) as program:
         code = program.exit_code(seconds)
         program.nothing_left()
         return code, program.output

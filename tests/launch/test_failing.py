@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.conftest import STEPS, Finished, run_command
+from tests.launch.fixtures import STEPS, Finished, run_command
 from tests.launch.program import environment, run, state, train_command, whole_checkpoints
 from tests.servers.ports import free_port
 
@@ -30,12 +30,14 @@ def test_losses_that_are_not_finite_stop_the_run_and_keep_the_last_checkpoint(
     code, output = run(command, tmp_path / "train.log", environment(ray_folder))
     assert code == 4, output
     said = re.match(
-        r"error: step (\d+): \w+ is (nan|inf|-inf); expected a finite number. Last good checkpoint: step (\d+) in (\S+)\. ",
+        r"error: step (\d+): \w+ is (nan|inf|-inf); expected a finite number. That was number 3, each with other noise "
+        r"\(training.max_rollbacks is 2\). Last good checkpoint: step (\d+) in (\S+)\. ",
         last_line(output),
     )
     assert said, output
-    assert STEPS < int(said[1]) <= STEPS + 20
-    assert (int(said[3]), said[4]) == (STEPS, str(folder))
+    assert STEPS - 50 < int(said[1]) <= STEPS + 20
+    assert int(said[3]) in (STEPS, STEPS - 50)  # the second time the checkpoint itself is suspected
+    assert said[4] == str(folder)
     assert whole_checkpoints(folder) == [STEPS, STEPS - 50]
     assert state(folder, STEPS).keys() == state(undisturbed.folder, STEPS).keys()
     assert not (folder / "checkpoints" / f"step-{STEPS + 50:09d}").exists()

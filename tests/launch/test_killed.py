@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from job.checkpoints.checkpoints import Checkpoints
+from job.storage.uri import open_store
 from job.telemetry.ports import port_holder
-from tests.launch.conftest import STEPS, Finished, run_command
+from tests.launch.fixtures import CHECKPOINT_EVERY, STEPS, Finished, run_command
 from tests.launch.program import RAY_AGENTS, Program, environment, newest_step, started, state, whole_checkpoints
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900)]
@@ -58,7 +60,7 @@ def test_killed_in_four_ways_and_started_again_it_ends_with_the_same_bits(undist
         assert newest_step(folder) < STEPS, "the kill came too late to show anything"
         assert program.exit_code(300) == 0, program.output
         program.nothing_left()
-        assert "a worker ended: start 1 of at most 3 again, from the last checkpoint" in program.output
+        assert "start 2 of the workers, 2 of them, from the last checkpoint" in program.output
 
     assert json.loads((folder / "summary.json").read_text())["restarts"] == 1
     check_same_bits(undisturbed.folder, folder)
@@ -72,9 +74,13 @@ def check_goes_on(program: Program, folder: Path) -> int:
 
 
 def check_stopped(program: Program, code: int, folder: Path) -> None:
+    """The step that was being trained is saved: nothing is lost, whatever the schedule says."""
     assert program.exit_code(60) == code, program.output
     program.nothing_left()
     check_unfinished(folder)
+    newest = Checkpoints(open_store(str(folder))).committed()[0]
+    assert newest.reason == "preemption" or newest.step % CHECKPOINT_EVERY == 0
+    assert "stopping after a last checkpoint, for at most 25 s; once more to stop at once" in program.output
     assert f"the last checkpoint is step {newest_step(folder)}; the same command goes on from there" in program.output
     assert "Traceback" not in program.output
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.manifest import Manifest
 from job.config.load import load_run
 from job.data.index import read_index
 from job.storage.uri import open_store
-from job.training.checkpoint import Checkpoints
 from job.training.identity import model_identity, order_identity
-from job.training.manifest import Manifest
 from tests.launch.program import environment, run, train_command
 from tests.servers.s3 import S3Server
 

@@ -155,6 +155,8 @@ class _Connection(socketserver.BaseRequestHandler):
         if rule := self.server.rule_for(request, ERRORS):
             self._answer_error(request, rule.fault)
             return
+        if rule := self.server.rule_for(request, {Fault.HOLD}):
+            self.server.wait(rule.stall_seconds)
         self.upstream.socket.sendall(request.raw)
         # A server that wants the body says so first, but a client that has waited too long sends it all the same.
         if request.header("Expect") and self._server_speaks_first() and self._pass_answer(request) >= 200:

@@ -17,6 +17,7 @@ class Fault(enum.Enum):
     ERROR_500 = "answered InternalError; the server is not asked"
     ERROR_502 = "answered BadGateway; the server is not asked"
     ERROR_503 = "answered SlowDown; the server is not asked"
+    HOLD = "not passed on to the server for a while, then as if nothing had been"
     LOST_ANSWER = "connection reset before any answer, after the server did what was asked"
     RESET = "connection reset inside the body"
     TRUNCATE = "connection ended in order inside the body"
@@ -44,7 +45,7 @@ class Rule:
     match: str = ""  # a part of the path, which is ``/bucket/key``
     methods: Collection[str] = ("GET",)
     at_byte: int | None = None  # where a body is spoiled: by default its middle, at most its last byte
-    stall_seconds: float = 1.0
+    stall_seconds: float = 1.0  # also of HOLD
     started: float = field(init=False, default_factory=time.monotonic)
     seen: Counter[str] = field(init=False, default_factory=Counter)
 

@@ -80,13 +80,13 @@ class S3Server:
 
 
 @contextmanager
-def s3_server() -> Iterator[S3Server]:
-    """The server, answering; ended with the block. Skips or fails where the tool is missing (``require_tool``)."""
+def s3_server(address: str = "127.0.0.1") -> Iterator[S3Server]:
+    """The server, answering at an address of this machine; ended with the block. Skips or fails where the tool is missing (``require_tool``)."""
     program = require_tool("versitygw")
     with tempfile.TemporaryDirectory(prefix="s3-server-") as folder:
         for start in range(1, _STARTS + 1):
             try:
-                with _started(program, Path(folder)) as server:
+                with _started(program, Path(folder), address) as server:
                     yield server
                 return
             except _NotStarted as error:  # another program took the port
@@ -99,13 +99,13 @@ class _NotStarted(Exception):
 
 
 @contextmanager
-def _started(program: Path, folder: Path) -> Iterator[S3Server]:
+def _started(program: Path, folder: Path, address: str) -> Iterator[S3Server]:
     for name in ("buckets", "sidecar", "users"):
         (folder / name).mkdir(exist_ok=True)
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{address}:{port}"
     server = S3Server(url, f"test{secrets.token_hex(6)}", secrets.token_urlsafe(24), REGION, folder / "buckets", program)
-    options = f"--port 127.0.0.1:{port} --region {REGION} --iam-cache-disable --health /health --quiet --keep-alive"
+    options = f"--port {address}:{port} --region {REGION} --iam-cache-disable --health /health --quiet --keep-alive"
     command: list[str | Path] = [program, *options.split(), "--iam-dir", folder / "users", "posix"]
     command += [folder / "buckets"] if _keeps_attributes(folder) else ["--sidecar", folder / "sidecar", folder / "buckets"]
     # By environment, so that the process list does not show them.

@@ -1,15 +1,23 @@
 """One worker of a run, without Ray: ``python -m tests.streaming.worker RANK WORLD_SIZE KEY=VALUE...``, with TF_CONFIG where there are several.
 
 Prints a line for each report, and, after the last step, what Prometheus would have scraped then: ``counter NAME{LABELS} VALUE``.
+With IMAGES_SEEN set to a file, appends a line for each chunk that is read from a numbered data set: first step and numbers, step by step.
 """
 
+import json
+import os
 import sys
 import urllib.request
+from pathlib import Path
+
+import numpy as np
 
 from job.config.load import load_run
+from job.streaming.reader import Reader
 from job.telemetry.report import Progress
 from job.training import worker
-from job.training.topology import Topology
+from job.training.topology import Topology, Wanted
+from tests.streaming.sets import numbers_of
 
 
 class Scribe:
@@ -28,11 +36,27 @@ class Scribe:
                     if not line.startswith("#"):
                         say(f"counter {line}")
 
+    def wanted(self) -> Wanted:
+        """Nothing."""
+        return Wanted()
+
     def note(self, text: str) -> None:
         """Among them the address of the metrics."""
         say(text)
         if text.startswith("metrics of worker"):
             self._metrics_url = text.partition(": ")[2]
+
+
+class Recording(Reader):
+    """A reader that writes down which images it gave."""
+
+    def chunk(self, first_step: int, num_steps: int) -> np.ndarray:
+        """The same."""
+        chunk = super().chunk(first_step, num_steps)
+        numbers = np.moveaxis(numbers_of(chunk), 1, 0).reshape(num_steps, -1)  # [S, K, W] to [K, B]
+        with Path(os.environ["IMAGES_SEEN"]).open("a") as file:
+            file.write(json.dumps([first_step, numbers.tolist()]) + "\n")
+        return chunk
 
 
 def say(text: str) -> None:
@@ -41,6 +65,8 @@ def say(text: str) -> None:
 
 
 def main() -> None:
+    if "IMAGES_SEEN" in os.environ:
+        worker.Reader = Recording
     rank, world_size = int(sys.argv[1]), int(sys.argv[2])
     spec = load_run("notebook", overrides=sys.argv[3:])
     worker.run(spec, Topology(rank, world_size, local_rank=rank, local_world_size=world_size), Scribe())

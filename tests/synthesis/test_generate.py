@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.manifest import Manifest
 from job.config.errors import ConfigError, StorageError
 from job.config.load import load_run
 from job.config.storage import StorageSpec
@@ -19,8 +21,6 @@ from job.synthesis.images import image_blocks
 from job.synthesis.source import load_generator
 from job.synthesis.writers import MAX_GRID_IMAGES, write_images
 from job.training import snapshot
-from job.training.checkpoint import Checkpoints
-from job.training.manifest import Manifest
 from tests.data.samples import packed_rows
 
 pytestmark = pytest.mark.training

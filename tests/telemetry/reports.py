@@ -15,8 +15,11 @@ MIDDLE = Progress(
     generator_loss=1.2341,
     real_probability=0.71,
     fake_probability=0.24,
+    discriminator_gradient_norm=0.31,
+    generator_gradient_norm=0.42,
     step_seconds=0.0176,
     data_wait_seconds=0.0005,
+    compute_seconds=0.0101,
     world_size=2,
 )
 

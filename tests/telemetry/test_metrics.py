@@ -142,7 +142,7 @@ def test_checkpoints_are_counted_by_outcome_and_only_committed_ones_are_timed(me
 
 
 def test_an_unknown_outcome_is_refused(metrics: WorkerMetrics) -> None:
-    with pytest.raises(ValueError, match="outcome is 'lost'; expected one of committed, failed"):
+    with pytest.raises(ValueError, match="outcome is 'lost'; expected one of committed, skipped, failed"):
         metrics.checkpoint(1, 1.0, "lost")  # type: ignore[arg-type]
 
 

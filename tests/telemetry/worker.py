@@ -27,7 +27,10 @@ def main() -> None:
             step = 20 * number
             metrics.observe(report(step=step, images=32 * step, restarts=1), num_steps=20)
             if line.strip() in ("committed", "failed"):
-                metrics.checkpoint(step, 3.0, line.strip())
+                metrics.checkpoint(step, 3.0, line.strip(), 5000)
+            if line.strip() == "committed":
+                metrics.checkpoint_held(0.02)
+                metrics.rolled_back()
             streaming.requested()
             streaming.received(1000)
             streaming.retried("throttled")

@@ -57,14 +57,14 @@ def _worker(folder: Path, num_workers: int, steps: int, overrides: list[str]) ->
     from job.gan.streams import Purpose
     from job.training import snapshot
     from job.training.call import build_call
-    from job.training.strategy import agree_on
+    from job.training.strategy import Agreement
 
     with strategy.scope():
         networks = build_networks(spec)
     batch, part = spec.training.global_batch_size, spec.replica_batch_size
     shape = (steps, batch, *spec.model.image_size, spec.model.channels)
     images = np.random.default_rng(IMAGE_SEED).integers(0, 256, shape, np.uint8)[:, rank * part : (rank + 1) * part]
-    metrics = build_call(spec, strategy, networks)(tf.constant(images[np.newaxis]), tf.constant(0, tf.int64))  # one strip.numpy()
+    metrics, _ = build_call(spec, strategy, networks)(tf.constant(images[np.newaxis]), tf.constant(0, tf.int64))  # one strip.numpy()
     state = {}
     for name, data in snapshot.take(networks, steps).items():
         with np.load(io.BytesIO(data)) as arrays:
@@ -75,7 +75,13 @@ def _worker(folder: Path, num_workers: int, steps: int, overrides: list[str]) ->
         return sample_latents(spec.seed, Purpose.LATENTS_GENERATOR, tf.constant(0, tf.int64), first, part, 8)
 
     drawn = strategy.experimental_local_results(strategy.run(latents))[0].numpy()
-    np.savez(folder / f"rank-{rank}.npz", metrics=metrics, latents=drawn, agreed=agree_on(strategy, 100 + rank), **state)
+    np.savez(
+        folder / f"rank-{rank}.npz",
+        metrics=metrics,
+        latents=drawn,
+        agreed=Agreement(strategy, 2)([100 + rank if rank == 0 else 0, 1 << rank]),
+        **state,
+    )
 
 
 if __name__ == "__main__":

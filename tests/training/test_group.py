@@ -67,7 +67,7 @@ def test_replicas_draw_other_noise_and_together_that_of_one(synchronized: dict[i
 
 
 def test_the_chiefs_word_is_everyones(synchronized: dict[int, list[State]]) -> None:
-    assert [int(state["agreed"]) for state in synchronized[3]] == [100, 100, 100]
+    assert [state["agreed"].tolist() for state in synchronized[3]] == [[100, 0b111]] * 3
 
 
 @pytest.mark.parametrize(

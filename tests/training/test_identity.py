@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from job.checkpoints.manifest import Manifest
 from job.config.errors import ConfigError, DataError
 from job.config.load import load_run
 from job.config.spec import RunSpec
@@ -12,7 +13,6 @@ from job.data.index import Index, PackSettings, read_index
 from job.packing.pack import PackJob, pack
 from job.storage.uri import open_store
 from job.training.identity import check_identity, check_images, model_identity, order_identity
-from job.training.manifest import Manifest
 
 
 def spec_of(*overrides: str) -> RunSpec:

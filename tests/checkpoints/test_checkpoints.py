@@ -1,23 +1,16 @@
 """The checkpoint protocol on a folder: what is committed, what is restored, and what is refused."""
 
-import json
 from pathlib import Path
 
 import pytest
 
+from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.retention import prune
 from job.config.errors import StorageError
+from job.config.spec import CheckpointSpec
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
-from job.training.checkpoint import Checkpoints
-from job.training.manifest import BadManifest, Manifest, parse_manifest
-
-PARTS = {"generator.npz": b"generator", "discriminator.npz": b"discriminator"}
-
-
-def facts(step: int) -> Manifest:
-    return Manifest(
-        step, step * 8, "2026-01-01T00:00:00+00:00", {"channels": 1}, "f" * 64, {"seed": 0}, 2, {"generator_loss": 0.5}, {"keras": "3"}, ()
-    )
+from tests.checkpoints.saves import PARTS, facts
 
 
 @pytest.fixture
@@ -110,45 +103,10 @@ def test_the_manifest_is_written_last_and_deleted_first(store: ObjectStore) -> N
     assert recording.log[-1] == ("write", "manifest.json")
     checkpoints.save(facts(20), PARTS)
     recording.log.clear()
-    checkpoints.prune(keep=1)
+    prune(checkpoints, CheckpointSpec(keep=1))
     assert recording.log[0] == ("delete", "manifest.json")
     assert steps(checkpoints) == [20]
     assert [entry.key for entry in store.list("checkpoints/step-000000010/")] == []
-
-
-def test_pruning_keeps_the_newest(saved: Checkpoints) -> None:
-    saved.prune(keep=2)
-    assert steps(saved) == [30, 20]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"format_version": 2}, "not a checkpoint manifest of format version 1"),
-        ({"step": "30"}, "step is '30'; expected int"),
-        ({"step": True}, "step is True; expected int"),
-        ({"step": -1}, "step -1 with 1 parts"),
-        ({"parts": []}, "with 0 parts"),
-        ({"parts": [{"name": "../../etc/passwd", "num_bytes": 1, "sha256": "0" * 64}]}, "../../etc/passwd"),
-        ({"parts": [{"name": "a.pickle", "num_bytes": 1, "sha256": "0" * 64}]}, "a.pickle"),
-        ({"parts": [{"name": "a.npz", "num_bytes": -1, "sha256": "0" * 64}]}, "expected name"),
-        ({"parts": [{"name": "a.npz", "num_bytes": 1, "sha256": "0"}]}, "expected name"),
-        ({"parts": "all"}, "parts is 'all'; expected list"),
-        ({"metrics": None}, "metrics is None; expected dict"),
-    ],
-)
-def test_a_manifest_of_a_stranger_is_refused(change: dict, message: str) -> None:
-    good = {**json.loads(facts(30).to_json()), "parts": [{"name": "a.npz", "num_bytes": 1, "sha256": "0" * 64}]}
-    parse_manifest(json.dumps(good).encode(), "uri")
-    with pytest.raises(BadManifest) as caught:
-        parse_manifest(json.dumps({**good, **change}).encode(), "uri")
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[]", b"null"])
-def test_what_is_no_json_object_is_refused(data: bytes) -> None:
-    with pytest.raises(BadManifest, match="uri"):
-        parse_manifest(data, "uri")
 
 
 def test_a_manifest_in_anothers_folder_is_passed_over(saved: Checkpoints, store: ObjectStore) -> None:

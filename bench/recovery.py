@@ -1,0 +1,169 @@
+"""Seconds from SIGKILL of a worker to the next trained step, split into what they are spent on; and what a checkpoint costs while training.
+
+    python -m bench.recovery --kills 5                two workers under Ray, the second is killed each time
+    python -m bench.recovery --only stall --rounds 5  images/s with a checkpoint every 50 steps and without, in turns
+
+The times of a start are those of its log lines: when the process began (from /proc), when our function was entered, when TensorFlow was imported,
+when the checkpoint was restored, when the first call of K steps was done.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import signal
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.kills import worker_pid
+from tests.launch.program import Program, environment, newest_step, run, started, train_command
+
+PARTS = ("detection and new process", "Ray in the process", "imports", "networks and restore", "compile and first call")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=("recovery", "stall"), action="append")
+    parser.add_argument("--preset", default="fashion")
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    arguments = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}: {' '.join(sys.argv)}")
+    with tempfile.TemporaryDirectory(prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        code, output = run(["data", "pack", "synthetic:garments:2048", str(folder / "data")], folder / "pack.log", environment(folder))
+        assert code == 0, output
+        for section in arguments.only or ("recovery", "stall"):
+            {"recovery": recovery, "stall": stall}[section](arguments, folder)
+
+
+def command(arguments: argparse.Namespace, folder: Path, run_folder: Path, **settings: object) -> list[str]:
+    """``train`` of the preset's full-size networks."""
+    _, *words = train_command(folder / "data", run_folder, **settings)
+    values = [value for value in words[1::2] if not value.startswith(("model.", "training.global_batch_size"))] + arguments.settings
+    return ["train", "--preset", arguments.preset, *(part for value in values for part in ("--set", value))]
+
+
+def recovery(arguments: argparse.Namespace, folder: Path) -> None:
+    run_folder = folder / "recovery"
+    settings = {"training__steps": 10**6, "checkpoints__every_steps": 20, "samples__every_steps": 10**6, "workers__max_restarts": 100}
+    found: list[dict[str, float]] = []
+    with started(command(arguments, folder, run_folder, **settings), folder / "recovery.log", environment(folder)) as program:
+        for _ in range(arguments.kills):
+            before = program.wait_for_checkpoint(run_folder, after=newest_step(run_folder), seconds=300)
+            program.wait_for_checkpoint(run_folder, after=before, seconds=300)
+            pid = worker_pid(program, 1)
+            assert pid is not None
+            killed_at = time.time()
+            os.kill(pid, signal.SIGKILL)
+            found.append(split(folder, program, killed_at))
+            print(f"# {found[-1]}", file=sys.stderr)
+        program.send(signal.SIGTERM)
+        program.exit_code(120)
+    print(f"\n### From SIGKILL of a worker to the next step, {arguments.preset}, two workers, median of {len(found)}\n")
+    print("| part | seconds | least | most |\n| --- | --- | --- | --- |")
+    for part in (*PARTS, "all"):
+        seconds = [each[part] for each in found]
+        print(f"| {part} | {statistics.median(seconds):.1f} | {min(seconds):.1f} | {max(seconds):.1f} |")
+
+
+def split(folder: Path, program: Program, killed_at: float) -> dict[str, float]:
+    """Wait for the chief's next start, and look up its times."""
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        events = [event for event in chief_events(folder) if event["at"] > killed_at]
+        done = next((event for event in events if event["event"] == "first call done"), None)
+        if done:
+            begin = next(event for event in events if event["event"] == "worker started")
+            restored = next(event for event in events if event["event"] == "resumed")
+            moments = [killed_at, process_start(begin["fields"]["pid"]), begin["fields"]["begun"], begin["at"], restored["at"], done["at"]]
+            return {**{part: b - a for part, a, b in zip(PARTS, moments, moments[1:], strict=False)}, "all": done["at"] - killed_at}
+        time.sleep(0.2)
+    raise SystemExit(f"no step within 200 s of a kill:\n{program.output[-3000:]}")
+
+
+def chief_events(folder: Path) -> list[dict[str, Any]]:
+    """The log lines of rank 0, of all its processes, in order of time."""
+    found = []
+    for path in (folder / "ray").glob("session_2*/logs/worker-*.err"):
+        for line in path.read_text(errors="replace").splitlines():
+            if line.startswith('{"time"'):
+                event = json.loads(line)
+                event["at"] = datetime.datetime.fromisoformat(event["time"]).timestamp()
+                if event.get("rank") == 0:
+                    found.append(event)
+    return sorted(found, key=lambda event: event["at"])
+
+
+def process_start(pid: int) -> float:
+    """When a process began, in seconds since the epoch: proc(5)."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    booted = float(re.search(r"btime (\d+)", Path("/proc/stat").read_text())[1])
+    uptime_based = time.time() - float(Path("/proc/uptime").read_text().split()[0])
+    return (uptime_based if abs(uptime_based - booted) < 2 else booted) + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def stall(arguments: argparse.Namespace, folder: Path) -> None:
+    """Pairs of runs that differ in how often they save; the rate is that of the steps between two scrapes, after compilation."""
+    steps, rates, held = 400, {"every 50 steps": [], "at the end": []}, []
+    for number in range(arguments.rounds):
+        for name, every in (("every 50 steps", 50), ("at the end", 10**6)):
+            run_folder = folder / f"stall-{number}-{every}"
+            settings = {
+                "training__steps": steps,
+                "checkpoints__every_steps": every,
+                "samples__every_steps": 10**6,
+                "training__steps_per_call": 10,
+            }
+            with started(command(arguments, folder, run_folder, **settings), folder / "stall.log", environment(folder)) as program:
+                url = program.wait_for_text(r"metrics of worker 0: (http://\S+)")[1]
+                first = wait_for_steps(program, url, 50)
+                last = wait_for_steps(program, url, steps - 30)
+                assert program.exit_code(300) == 0, program.output
+            rates[name].append((last["step"] - first["step"]) / (last["at"] - first["at"]))
+            if every == 50:
+                held.append((last["held_seconds"] / last["held_count"], 1 / rates[name][-1]))
+            print(f"# {name}: {rates[name][-1]:.2f} steps/s", file=sys.stderr)
+    ratios = [a / b for a, b in zip(rates["every 50 steps"], rates["at the end"], strict=True)]
+    print(
+        f"\n### A checkpoint every 50 steps, {arguments.preset}, two workers, {arguments.rounds} pairs of runs\n\n| what | median | least | most |"
+    )
+    print("| --- | --- | --- | --- |")
+    for name, values in (
+        ("steps/s with", rates["every 50 steps"]),
+        ("steps/s without", rates["at the end"]),
+        ("ratio", ratios),
+        ("the training thread is held for, ms", [1000 * a for a, _ in held]),
+        ("one step takes, ms", [1000 * b for _, b in held]),
+    ):
+        print(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
+
+
+def wait_for_steps(program: Program, url: str, step: int) -> dict[str, float]:
+    """A scrape from the moment when ``step`` was reached."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while True:
+        program.wait_until(lambda: True)
+        with opener.open(url, timeout=10) as answer:
+            text, at = answer.read().decode(), time.monotonic()
+        numbers = {name: float(value) for name, value in re.findall(r"^(\w+)\{[^}]*\} (\S+)$", text, re.MULTILINE)}
+        if numbers.get("dcgan_step", 0) >= step:
+            return {
+                "at": at,
+                "step": numbers["dcgan_step"],
+                "held_seconds": numbers["dcgan_checkpoint_held_seconds_sum"],
+                "held_count": max(1.0, numbers["dcgan_checkpoint_held_seconds_count"]),
+            }
+        time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()

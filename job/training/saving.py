@@ -1,0 +1,89 @@
+"""What the loop does to keep the state of a step: a copy now, the rest in the saving thread. Only the chief's saves; the others' does nothing."""
+
+import datetime
+import time
+
+from job.checkpoints.manifest import Manifest, SaveReason
+from job.checkpoints.saver import Saver
+from job.config.spec import RunSpec
+from job.data.index import Index
+from job.gan.networks import Networks
+from job.training import snapshot
+from job.training.identity import model_identity, order_identity, settings_of
+from job.training.observer import Observer
+from job.training.topology import Topology
+from job.training.versions import versions
+
+
+class Saving:
+    """The saves of one start; ``saver`` is None on all workers but the chief."""
+
+    def __init__(self, spec: RunSpec, topology: Topology, index: Index, observer: Observer, saver: Saver | None, noise_stream: int):
+        self._spec, self._topology, self._index, self._observer = spec, topology, index, observer
+        self._saver, self._noise_stream = saver, noise_stream
+        self._exporter = snapshot.Exporter(spec) if saver else None
+        self._asked_step: int | None = None
+        self.committed_step: int | None = None
+
+    def save(self, networks: Networks, step: int, metrics: dict[str, float], reason: SaveReason) -> None:
+        """Begin to save this step, unless that was done already."""
+        saver, exporter = self._saver, self._exporter
+        if saver is None or exporter is None or self._asked_step == step:
+            return
+        started = time.monotonic()
+        taken = snapshot.take(networks, step)
+        saver.save(self._facts(step, metrics, reason), lambda: snapshot.to_parts(taken, exporter))
+        self._asked_step = step
+        self._observer.held(time.monotonic() - started)
+
+    def save_if_idle(self, networks: Networks, step: int, metrics: dict[str, float]) -> None:
+        """The node may be gone soon: save whenever the save before is done."""
+        if self._saver is not None and self._saver.is_idle:
+            self.save(networks, step, metrics, "preemption")
+
+    def look(self) -> None:
+        """Take in what became of saves; raises what ended the saving thread (``SaveFailed``, ``DivergedError``, ``LeaseLost``)."""
+        for event in self._saver.events() if self._saver else ():
+            self._observer.saved(event)
+            if event.outcome == "committed":
+                self.committed_step = event.step
+
+    def settle(self) -> int | None:
+        """Let the save that is under way end, for ``checkpoints.grace_seconds``; the last step that is committed."""
+        if self._saver is not None:
+            self._saver.finish(self._spec.checkpoints.grace_seconds)
+            self.look()
+        return self.committed_step
+
+    def finish(self, networks: Networks, step: int, metrics: dict[str, float], reason: SaveReason) -> None:
+        """Return when this step is committed; after ``checkpoints.grace_seconds`` in any case where the run was asked to stop."""
+        if self._saver is None:
+            return
+        deadline = time.monotonic() + self._spec.checkpoints.grace_seconds if reason == "preemption" else None
+        for _ in range(2):  # the save under way, and where that is of another step, or this one was skipped, one more
+            self._saver.finish(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            self.look()
+            if self.committed_step == step or not self._saver.is_idle:
+                return
+            self._asked_step = None
+            self.save(networks, step, metrics, reason)
+        self._saver.finish(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        self.look()
+
+    def _facts(self, step: int, metrics: dict[str, float], reason: SaveReason) -> Manifest:
+        spec = self._spec
+        return Manifest(
+            step=step,
+            images_seen=step * spec.training.global_batch_size,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            model=model_identity(spec),
+            data_fingerprint=self._index.fingerprint,
+            order=order_identity(spec),
+            world_size=self._topology.world_size,
+            metrics=metrics,
+            versions=versions(),
+            parts=(),
+            settings=settings_of(spec),
+            noise_stream=self._noise_stream,
+            reason=reason,
+        )

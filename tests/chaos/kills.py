@@ -1,0 +1,219 @@
+"""SIGKILL at random, seeded moments, to one process of a run under Ray or to all, and started again where nothing of it is left.
+
+    python -m tests.chaos.kills --kills 20 --seed 1 --steps 6000     prints a line for each kill, and whether the end is the same
+
+The store is a real S3 server behind a proxy that can hold a request, so that a kill falls into a save, a commit, a restore or a download.
+"""
+
+import argparse
+import enum
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from job.telemetry.ports import port_holder
+from tests.launch.program import Program, environment, newest_step, run, session_processes, started, state, train_command
+from tests.servers.fault_proxy import FaultProxy, fault_proxy
+from tests.servers.faults import Fault
+from tests.servers.prometheus import wait_for
+from tests.servers.s3 import S3Server, s3_server
+
+SETTINGS = {
+    "checkpoints__every_steps": 50,
+    "checkpoints__keep": 2,
+    "checkpoints__lease_seconds": 10,
+    "samples__every_steps": 10_000,
+    "workers__max_restarts": 100,
+    "data__fetch_ahead_batches": 20,
+    "workers__collective_timeout_seconds": 120,
+    "data__fetch_patience_seconds": 60,
+    "watchdog__train_seconds": 100,
+}
+HELD_SECONDS = 120.0
+
+
+class Victim(enum.Enum):
+    """Who gets the signal."""
+
+    CHIEF = "the chief"
+    WORKER = "the other worker"
+    CONTROLLER = "Ray Train's controller"
+    DRIVER = "the driver"
+    GROUP = "everything"
+
+
+class Moment(enum.Enum):
+    """What it is doing then; the value is the request that is held meanwhile: method, a part of the path."""
+
+    TRAINING = None
+    SAVING = ("PUT", ".npz")
+    COMMITTING = ("PUT", "/manifest.json")
+    RESTORING = ("GET", ".npz")
+    DOWNLOADING = ("GET", ".u8")
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What was done: after which committed step, and how long until the next one was committed."""
+
+    victim: Victim
+    moment: Moment
+    committed_step: int
+    seconds: float = 0.0
+
+
+@dataclass
+class Chaos:
+    """A run under way: ``command`` started in ``folder`` against ``proxy``, its run folder as files in ``run_folder``."""
+
+    command: list[str]
+    env: dict[str, str]
+    folder: Path
+    run_folder: Path
+    cache: Path
+    proxy: FaultProxy
+    random: random.Random
+    kills: list[Kill] = field(default_factory=list)
+    num_starts: int = 0
+
+    def run(self, num_kills: int, say: Callable[[str], object] = lambda line: None) -> str:
+        """To the end, with ``num_kills`` kills on the way; what the last start printed."""
+        plan = self._plan(num_kills)
+        while True:
+            self.num_starts += 1
+            log = self.folder / f"start-{self.num_starts}.log"
+            with started(self.command, log, self.env) as program:
+                while plan and not self._is_over(program):
+                    victim, moment = plan.pop(0)
+                    kill = self._kill(program, victim, moment)
+                    if victim in (Victim.DRIVER, Victim.GROUP):
+                        self.kills.append(kill)
+                        say(f"{kill}")
+                        break
+                    began = time.monotonic()
+                    program.wait_for_checkpoint(self.run_folder, after=kill.committed_step, seconds=200)
+                    self.kills.append(Kill(victim, moment, kill.committed_step, time.monotonic() - began))
+                    say(f"{self.kills[-1]}")
+                else:
+                    code = program.exit_code(600)
+                    assert code == 0, f"ended with {code}:\n{program.output[-4000:]}"
+                    assert not plan, f"the run ended before these kills: {plan}"
+                    return program.output
+                assert program.exit_code(60) == -signal.SIGKILL
+                # What Ray started for that driver must not write any more when the next one starts; it ends with its driver.
+                program.nothing_left(but=("ray::DashboardA", "ray::RuntimeEnv"))
+
+    def _plan(self, num_kills: int) -> list[tuple[Victim, Moment]]:
+        """Each victim and each moment about equally often, in random order."""
+        victims = [list(Victim)[i % len(Victim)] for i in range(num_kills)]
+        moments = [list(Moment)[i % len(Moment)] for i in range(num_kills)]
+        self.random.shuffle(victims)
+        self.random.shuffle(moments)
+        return list(zip(victims, moments, strict=True))
+
+    def _is_over(self, program: Program) -> bool:
+        return (self.run_folder / "summary.json").exists()
+
+    def _kill(self, program: Program, victim: Victim, moment: Moment) -> Kill:
+        """Wait for the moment, and send the signal."""
+        committed = newest_step(self.run_folder)
+        if moment is Moment.TRAINING or moment is Moment.RESTORING:
+            committed = program.wait_for_checkpoint(self.run_folder, after=committed)
+            time.sleep(self.random.random())
+        if moment.value:
+            method, match = moment.value
+            before = self.proxy.injected[Fault.HOLD]
+            if moment is Moment.DOWNLOADING:  # and in the middle of it: what is fetched already would do for a while
+                shutil.rmtree(self.cache / "shards", ignore_errors=True)
+            self.proxy.fault(Fault.HOLD, times=1, match=match, methods=(method,), stall_seconds=HELD_SECONDS)
+            if moment in (Moment.RESTORING, Moment.DOWNLOADING):  # happens when the group starts
+                self._end(program, Victim.WORKER)
+            program.wait_until(lambda: self.proxy.injected[Fault.HOLD] > before, 120)
+        committed = newest_step(self.run_folder)
+        self._end(program, victim)
+        self.proxy.clear()
+        return Kill(victim, moment, committed)
+
+    def _end(self, program: Program, victim: Victim) -> None:
+        for pid in self._pids(program, victim):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _pids(self, program: Program, victim: Victim) -> list[int]:
+        if victim is Victim.DRIVER:
+            return [program.pid]
+        if victim is Victim.GROUP:
+            return [process.pid for process in session_processes(program.pid)]
+        if victim is Victim.CONTROLLER:
+            pids = [process.pid for process in session_processes(program.pid) if process.name.startswith("ray::TrainContr")]
+            assert pids, [process.name for process in session_processes(program.pid)]
+            return pids
+        return [wait_for(f"a process of {victim.value}", lambda: worker_pid(program, 0 if victim is Victim.CHIEF else 1))]
+
+
+def worker_pid(program: Program, rank: int) -> int | None:
+    """The process that serves the metrics that this rank spoke of last."""
+    found = re.findall(rf"metrics of worker {rank}: http://[^/]+:(\d+)/", program.output)
+    holder = re.search(r"\(pid (\d+)\)|process (\d+)", port_holder(int(found[-1])) or "") if found else None
+    return int(next(filter(None, holder.groups()))) if holder else None
+
+
+@contextmanager
+def chaos(server: S3Server, folder: Path, ray_folder: Path, data: Path, seed: int, **settings: object) -> Iterator[Chaos]:
+    """A run on images copied to ``server``, not started yet."""
+    bucket = server.new_bucket("chaos")
+    shutil.copytree(data, server.folder / bucket / "data")
+    cache = folder / "cache"
+    with fault_proxy(server.endpoint_url) as proxy:
+        command = train_command(f"s3://{bucket}/data", f"s3://{bucket}/run", data__cache_dir=cache, **(SETTINGS | settings))
+        env = environment(ray_folder, **(server.env() | {"AWS_ENDPOINT_URL": proxy.endpoint_url}))
+        yield Chaos(command, env, folder, server.folder / bucket / "run", cache, proxy, random.Random(seed))
+
+
+def differences(expected: Path, found: Path, step: int) -> list[str]:
+    """Names of the arrays of a checkpoint that are not the same bits in both."""
+    ours, theirs = state(found, step), state(expected, step)
+    assert len(theirs) > 20
+    return sorted({*ours} ^ {*theirs}) + [name for name in theirs if name in ours and theirs[name].tobytes() != ours[name].tobytes()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=6000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True) as name, s3_server() as server:
+        folder = Path(name)
+        code, output = run(
+            ["data", "pack", "synthetic:garments:512", str(folder / "data"), "--shard-bytes", "64KiB"],
+            folder / "pack.log",
+            environment(folder),
+        )
+        assert code == 0, output
+        plain = train_command(folder / "data", folder / "plain", **(SETTINGS | {"training__steps": arguments.steps}))
+        code, output = run(plain, folder / "plain.log", environment(folder), seconds=1200)
+        assert code == 0, output
+        with chaos(server, folder, folder, folder / "data", arguments.seed, training__steps=arguments.steps) as running:
+            running.run(arguments.kills, say)
+            different = differences(folder / "plain", running.run_folder, arguments.steps)
+        say(f"{len(running.kills)} kills, {running.num_starts} starts: {different or 'the same bits'}")
+    sys.exit(bool(different))
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

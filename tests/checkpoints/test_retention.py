@@ -1,0 +1,95 @@
+"""Which checkpoints stay, and what is never touched."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.retention import prune
+from job.config.errors import StorageError
+from job.config.spec import CheckpointSpec
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
+from tests.checkpoints.saves import facts, parts_of, save, steps_of, tree
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def store(folder: Path) -> ObjectStore:
+    return open_store(str(folder))
+
+
+def test_the_newest_stay(store: ObjectStore) -> None:
+    prune(save(store, 10, 20, 30, 40), CheckpointSpec(keep=2))
+    assert steps_of(store) == [40, 30]
+
+
+def test_round_steps_pinned_ones_and_the_best_stay_too(store: ObjectStore) -> None:
+    checkpoints = Checkpoints(store)
+    for step, loss in ((100, 0.9), (150, 0.1), (200, 0.8), (250, 0.2), (300, 0.7), (350, float("nan")), (400, 0.6)):
+        checkpoints.save(facts(step, generator_loss=loss) if loss == loss else facts(step), parts_of(step))
+    checkpoints.pin(250)
+    prune(checkpoints, CheckpointSpec(keep=1, keep_every_steps=200, keep_best=1))
+    assert steps_of(store) == [400, 250, 200, 150]
+    checkpoints.unpin(250)
+    prune(checkpoints, CheckpointSpec(keep=1, keep_every_steps=200, keep_best=1))
+    assert steps_of(store) == [400, 200, 150]
+    prune(checkpoints, CheckpointSpec(keep=1, keep_best=1, best_by="a metric that nothing has"))
+    assert steps_of(store) == [400]
+
+
+def test_only_a_committed_step_can_be_pinned(store: ObjectStore) -> None:
+    with pytest.raises(StorageError, match=r"no committed checkpoint of step 15; expected one that `checkpoints list` shows"):
+        save(store, 10).pin(15)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_the_last_good_one_stays_whatever_is_newer(store: ObjectStore, damage: str) -> None:
+    """``keep`` is 1, and the newest is not whole: the one before it is what a restart would need."""
+    checkpoints = save(store, 10, 20, 30)
+    key = "checkpoints/step-000000030/generator.npz"
+    store.delete(key) if damage == "missing" else store.write(key, b"short")
+    prune(checkpoints, CheckpointSpec(keep=1))
+    assert steps_of(store) == [30, 20]
+    assert checkpoints.restore()[0].step == 20
+
+
+def test_a_quarantined_one_neither_counts_nor_goes(store: ObjectStore) -> None:
+    checkpoints = save(store, 10, 20, 30)
+    checkpoints.quarantine(checkpoints.committed()[0], "generator.npz: SHA-256 differs")
+    assert steps_of(store) == [20, 10]
+    prune(checkpoints, CheckpointSpec(keep=1))
+    assert steps_of(store) == [20]
+    (quarantined,) = (folder for folder in checkpoints.folders() if folder.is_quarantined)
+    assert checkpoints.why_quarantined(quarantined) == "generator.npz: SHA-256 differs"
+    checkpoints.release(30)
+    assert steps_of(store) == [30, 20]
+
+
+def test_what_killed_saves_left_is_collected_but_nothing_else(store: ObjectStore, folder: Path) -> None:
+    checkpoints = save(store, 10, 20)
+    foreign = {
+        "checkpoints/notes.txt",
+        "checkpoints/step-000000005/notes.txt",
+        "checkpoints/step-7/generator.npz",
+        "checkpoints/step-000000006/deeper/generator.npz",
+        "samples/step-000000010.png",
+    }
+    for key in (*foreign, "checkpoints/step-000000005/generator.npz", "checkpoints/step-000000015/discriminator.npz"):
+        store.write(key, b"x")
+    store.write("checkpoints/step-000000008/manifest.json", json.dumps({"format_version": 99}).encode())
+    store.write("checkpoints/step-000000008/generator.npz", b"of another version")
+    prune(checkpoints, CheckpointSpec(keep=2))
+    left = {name for name in tree(folder) if "step-000000010/" not in name and "step-000000020/" not in name}
+    assert left == {*foreign, "checkpoints/step-000000008/manifest.json", "checkpoints/step-000000008/generator.npz"}
+
+
+def test_nothing_is_collected_before_something_good_stands(store: ObjectStore, folder: Path) -> None:
+    store.write("checkpoints/step-000000005/generator.npz", b"x")
+    prune(Checkpoints(store), CheckpointSpec(keep=1))
+    assert tree(folder) == {"checkpoints/step-000000005/generator.npz"}

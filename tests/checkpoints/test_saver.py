@@ -1,0 +1,226 @@
+"""Saving in the background: what the training thread sees, and what stands on the store at every moment."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.lease import LeaseLost
+from job.checkpoints.saver import Event, SaveFailed, Saver
+from job.config.errors import DivergedError, StorageError
+from job.config.spec import CheckpointSpec
+from job.storage.store import Interrupted, ObjectStore
+from job.storage.uri import open_store
+from tests.checkpoints.saves import PARTS, Breaking, facts, for_good_from, parts_of, save, steps_of
+from tests.servers.s3 import S3Server
+
+pytestmark = pytest.mark.timeout(60)
+WAIT_SECONDS = 20.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return open_store(str(tmp_path / "run"))
+
+
+def saver(store: object, fence: Callable[[], None] = lambda: None, **settings: object) -> Saver:
+    return Saver(Checkpoints(store), CheckpointSpec(**settings), fence)
+
+
+def outcomes(events: list[Event]) -> list[tuple[int, str]]:
+    return [(event.step, event.outcome) for event in events]
+
+
+class Gate:
+    """Holds every write until it is opened."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self.is_waited_at = threading.Event()
+
+    def __call__(self, request: int, name: str) -> None:
+        if name == "write":
+            self.is_waited_at.set()
+            assert self._open.wait(WAIT_SECONDS)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def test_training_goes_on_while_a_slow_store_is_written_to(store: ObjectStore) -> None:
+    gate = Gate()
+    with saver(Breaking(store, gate)) as saving:
+        saving.save(facts(10), lambda: parts_of(10))
+        assert gate.is_waited_at.wait(WAIT_SECONDS)
+        assert not saving.is_idle
+        assert saving.events() == []
+        assert steps_of(store) == []
+        gate.open()
+        assert saving.finish(WAIT_SECONDS)
+        (event,) = saving.events()
+        assert event[:2] == (10, "committed")
+        assert event.num_bytes == sum(map(len, parts_of(10).values()))
+    assert steps_of(store) == [10]
+
+
+def test_the_parts_are_made_in_the_saving_thread(store: ObjectStore) -> None:
+    threads = []
+    with saver(store) as saving:
+        saving.save(facts(10), lambda: threads.append(threading.current_thread()) or parts_of(10))
+        assert saving.finish(WAIT_SECONDS)
+    assert [thread.name for thread in threads] == ["checkpoint-saver"]
+
+
+def test_the_next_save_waits_for_the_one_before(store: ObjectStore) -> None:
+    gate = Gate()
+    with saver(Breaking(store, gate), when_busy="wait") as saving:
+        saving.save(facts(10), lambda: parts_of(10))
+        assert gate.is_waited_at.wait(WAIT_SECONDS)
+        second = threading.Thread(target=saving.save, args=(facts(20), lambda: parts_of(20)))
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+        gate.open()
+        second.join(WAIT_SECONDS)
+        assert not second.is_alive()
+        assert saving.finish(WAIT_SECONDS)
+        assert outcomes(saving.events()) == [(10, "committed"), (20, "committed")]
+    assert steps_of(store) == [20, 10]
+
+
+def test_or_is_skipped_and_counted(store: ObjectStore) -> None:
+    gate = Gate()
+    with saver(Breaking(store, gate), when_busy="skip") as saving:
+        saving.save(facts(10), lambda: parts_of(10))
+        assert gate.is_waited_at.wait(WAIT_SECONDS)
+        saving.save(facts(20), lambda: parts_of(20))
+        (event,) = saving.events()
+        assert event[:2] == (20, "skipped")
+        assert event.reason == "the save of step 10 is still under way"
+        gate.open()
+        assert saving.finish(WAIT_SECONDS)
+    assert steps_of(store) == [10]
+
+
+def test_hiccups_are_repeated_and_counted(store: ObjectStore) -> None:
+    def every_second(request: int, name: str) -> None:
+        if request % 2:
+            raise Interrupted(f"request {request}: slow down", "throttled")
+
+    with saver(Breaking(store, every_second)) as saving:
+        saving.save(facts(10), lambda: parts_of(10))
+        assert saving.finish(WAIT_SECONDS)
+        events = saving.events()
+    assert outcomes(events)[-1] == (10, "committed")
+    assert {event.reason for event in events[:-1]} == {"throttled"}
+    assert len(events) == 1 + 5  # of the five requests of a save: manifest away, two parts, mark away, manifest
+    assert Checkpoints(store).restore()[1] == parts_of(10)
+
+
+def test_while_saving_fails_the_next_is_skipped_and_training_never_waits(store: ObjectStore) -> None:
+    broken = threading.Event()
+    broken.set()
+
+    def while_broken(request: int, name: str) -> None:
+        if broken.is_set():
+            raise StorageError("access denied")
+
+    with saver(Breaking(store, while_broken), when_busy="wait") as saving:
+        saving.save(facts(10), lambda: parts_of(10))
+        saving.save(facts(20), lambda: parts_of(20))  # would wait for ever
+        events = saving.events()
+        assert (10, "failed") in outcomes(events)
+        assert outcomes(events)[-1] == (20, "skipped")
+        broken.clear()
+        assert saving.finish(WAIT_SECONDS)
+        assert outcomes(saving.events())[-1] == (10, "committed")
+    assert steps_of(store) == [10]
+
+
+def test_only_a_configured_age_of_failure_ends_the_run(store: ObjectStore) -> None:
+    save(store, 10)
+    with saver(Breaking(store, for_good_from(3)), fail_after_seconds=0.3) as saving:
+        saving.save(facts(20), lambda: parts_of(20))
+        assert saving.finish(WAIT_SECONDS)
+        with pytest.raises(
+            SaveFailed, match=r"nothing was saved for .* expected a save within 0.3 s \(checkpoints.fail_after_seconds\): .*gone"
+        ):
+            saving.events()
+    assert steps_of(store) == [10]
+
+
+def test_closing_gives_up_what_cannot_be_saved(store: ObjectStore) -> None:
+    save(store, 10)
+    with saver(Breaking(store, for_good_from(4))) as saving:
+        saving.save(facts(20), lambda: parts_of(20))
+        assert not saving.finish(0.3)
+    assert steps_of(store) == [10]
+
+
+def test_who_lost_the_run_folder_commits_nothing(store: ObjectStore) -> None:
+    def lost() -> None:
+        raise LeaseLost("another job trains here")
+
+    save(store, 20)
+    with saver(store, lost) as saving:
+        saving.save(facts(20), lambda: {"generator.npz": b"other"})
+        assert saving.finish(WAIT_SECONDS)
+        with pytest.raises(LeaseLost, match="another job trains here"):
+            saving.events()
+    assert Checkpoints(store).restore()[1] == parts_of(20)
+
+
+def test_weights_that_are_not_finite_are_told_and_not_saved(store: ObjectStore) -> None:
+    def parts() -> dict[str, bytes]:
+        raise DivergedError("a weight is not finite")
+
+    with saver(store) as saving:
+        saving.save(facts(10), parts)
+        assert saving.finish(WAIT_SECONDS)
+        with pytest.raises(DivergedError):
+            saving.events()
+    assert steps_of(store) == []
+
+
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """A folder, and a real S3 server."""
+    if request.param == "folder":
+        yield open_store(str(tmp_path / "run"))
+        return
+    server: S3Server = request.getfixturevalue("s3_server")
+    for name, value in server.env().items():
+        monkeypatch.setenv(name, value)
+    yield open_store(f"s3://{server.new_bucket('saver')}/run")
+
+
+def test_a_save_cut_off_after_any_request_leaves_the_checkpoint_before(any_store: ObjectStore) -> None:
+    """Two old checkpoints, one to be pruned: the requests of a save and of the pruning after it, each the last that works."""
+    settings = {"fail_after_seconds": 1e-9, "keep": 1}
+    counted = Breaking(any_store, lambda request, name: None)
+    save(any_store, 10, 20)
+    with saver(counted, **settings) as saving:
+        saving.save(facts(30), lambda: parts_of(30))
+        assert saving.finish(WAIT_SECONDS)
+        assert outcomes(saving.events()) == [(30, "committed")]
+    assert counted.requests > 10
+    seen = set()
+    for number in range(1, counted.requests + 1):
+        for entry in list(any_store.list()):
+            any_store.delete(entry.key)
+        save(any_store, 10, 20)
+        with saver(Breaking(any_store, for_good_from(number)), **settings) as saving:
+            saving.save(facts(30), lambda: parts_of(30))
+            assert saving.finish(WAIT_SECONDS)
+        manifest, parts = Checkpoints(any_store).restore()
+        seen.add(manifest.step)
+        assert manifest.step in (20, 30)
+        assert parts == parts_of(manifest.step)
+        # And the next save, with a store that works, leaves nothing behind.
+        with saver(any_store, **settings) as saving:
+            saving.save(facts(40), lambda: parts_of(40))
+            assert saving.finish(WAIT_SECONDS)
+        assert {entry.key for entry in any_store.list()} == {f"checkpoints/step-000000040/{name}" for name in (*PARTS, "manifest.json")}
+    assert seen == {20, 30}

@@ -1,0 +1,216 @@
+"""What a start goes on from: the newest checkpoint that is whole and does not crash the run, the same on every worker."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from job.checkpoints.checkpoints import QUARANTINED, Checkpoints
+from job.checkpoints.manifest import Manifest
+from job.config.errors import ConfigError, StorageError
+from job.config.load import load_run
+from job.config.spec import RunSpec
+from job.data.index import Index
+from job.storage.store import Interrupted
+from job.storage.uri import open_store
+from job.training.identity import changes, model_identity, order_identity, settings_of
+from job.training.resume import Resume
+from job.training.topology import Topology
+from tests.checkpoints.saves import Breaking, parts_of
+from tests.servers.s3 import S3Server
+from tests.streaming.sets import pack_numbered
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class Run:
+    """A run folder with checkpoints of 10, 20 and 30 steps."""
+
+    def __init__(self, folder: Path, **settings: object):
+        self.index: Index = pack_numbered(folder / "set", 64, 32, height=8, width=8)
+        self.settings = settings
+        self.uri = str(folder / "run")
+        for step in (10, 20, 30):
+            self.save(step)
+
+    @property
+    def spec(self) -> RunSpec:
+        values = {"uri": self.uri, "data.uri": "set", "model.image_size": 8, "training.global_batch_size": 8, **self.settings}
+        return load_run("notebook", overrides=[f"{key}={value}" for key, value in values.items()])
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(open_store(self.uri))
+
+    def save(self, step: int) -> None:
+        spec = self.spec
+        facts = Manifest(
+            step=step,
+            images_seen=step * 8,
+            created="2026-01-01T00:00:00+00:00",
+            model=model_identity(spec),
+            data_fingerprint=self.index.fingerprint,
+            order=order_identity(spec),
+            world_size=2,
+            metrics={},
+            versions={},
+            parts=(),
+            settings=settings_of(spec),
+        )
+        self.checkpoints.save(facts, parts_of(step))
+
+    def restore(self, rank: int = 0, agreed: Sequence[int] | None = None, store: object = None) -> int | None:
+        """The step that one start of a worker takes; ``agreed`` is what the chief said."""
+        resume = Resume(self.spec, Topology(rank, 2), store or open_store(self.uri), self.index, lambda mine: list(agreed or mine))
+        found = resume.restore()
+        if found is None:
+            return None
+        assert found.parts == parts_of(found.manifest.step)
+        return found.manifest.step
+
+    def start_that_works(self) -> int | None:
+        resume = Resume(self.spec, Topology(0, 2), open_store(self.uri), self.index, list)
+        found = resume.restore()
+        resume.went_well()
+        return found.manifest.step if found else None
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def part_of(run: Run, step: int, name: str) -> Path:
+    return Path(run.uri) / "checkpoints" / f"step-{step:09d}" / name
+
+
+@pytest.mark.parametrize("name", ["generator.npz", "discriminator.npz"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "swapped"])
+def test_every_damage_falls_back_and_is_quarantined(run: Run, name: str, damage: str) -> None:
+    path = part_of(run, 30, name)
+    data = path.read_bytes()
+    changed = {"truncated": data[:-1], "flipped": bytes([data[0] ^ 1]) + data[1:], "swapped": part_of(run, 20, name).read_bytes()}
+    path.unlink() if damage == "missing" else path.write_bytes(changed[damage])
+    assert run.restore() == 20
+    assert part_of(run, 30, QUARANTINED).exists()
+    path.write_bytes(data)  # whole again, but it was found damaged: a person decides
+    assert run.restore() == 20
+    run.checkpoints.release(30)
+    assert run.restore() == 30
+
+
+def test_damage_everywhere_stops_every_start(run: Run) -> None:
+    for step in (10, 20, 30):
+        part_of(run, step, "generator.npz").unlink()
+    for _ in range(2):  # the second finds all of them quarantined
+        with pytest.raises(StorageError, match=r"3 checkpoints, none of them whole .*; expected at least one"):
+            run.restore()
+
+
+def test_manifests_that_cannot_be_read_stop_a_start_too(run: Run) -> None:
+    for step in (10, 20, 30):
+        part_of(run, step, "manifest.json").write_bytes(b"{")
+    with pytest.raises(StorageError, match="none of them whole"):
+        run.restore()
+
+
+def test_a_checkpoint_that_ends_two_starts_is_passed_over(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    assert [run.restore() for _ in range(4)] == [30, 30, 20, 20]
+    assert "checkpoint of step 30 passed over: the run ended 2 times right after it" in caplog.text
+
+
+def test_a_start_that_trains_clears_the_count(run: Run) -> None:
+    assert [run.restore(), run.start_that_works(), run.restore(), run.restore(), run.restore()] == [30, 30, 30, 30, 20]
+
+
+def test_the_only_checkpoint_is_taken_however_often_it_crashed(run: Run) -> None:
+    for step in (10, 20):
+        shutil.rmtree(part_of(run, step, ""))
+    assert [run.restore() for _ in range(4)] == [30] * 4
+
+
+def test_an_empty_run_folder_is_a_fresh_start(run: Run) -> None:
+    shutil.rmtree(run.uri)
+    assert run.restore() is None
+
+
+def agreed_by(run: Run) -> list[int]:
+    """What the chief of ``run`` gives to the agreement."""
+    said: list[int] = []
+    Resume(run.spec, Topology(0, 2), open_store(run.uri), run.index, lambda mine: said.extend(mine) or list(mine)).restore()
+    return said
+
+
+def test_every_worker_takes_what_the_chief_chose(run: Run) -> None:
+    part_of(run, 30, "generator.npz").unlink()
+    said = agreed_by(run)
+    assert run.restore(1, said) == 20
+
+
+def test_a_worker_that_sees_other_bytes_stops(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "another").mkdir()
+    other = Run(tmp_path / "another")
+    part_of(other, 30, "manifest.json").write_bytes(
+        part_of(other, 30, "manifest.json").read_bytes().replace(b'"sha256": "', b'"sha256": "', 1)
+    )
+    other.checkpoints.save(other.checkpoints.committed()[0], {"generator.npz": b"other bytes"})
+    with pytest.raises(StorageError, match=r"worker 1 read another checkpoint of step 30 than the chief"):
+        run.restore(1, agreed_by(other))
+
+
+def test_reading_is_repeated_while_the_store_is_busy(run: Run) -> None:
+    def at_first(request: int, name: str) -> None:
+        if request < 4:
+            raise Interrupted("slow down", "throttled")
+
+    assert run.restore(store=Breaking(open_store(run.uri), at_first)) == 30
+
+
+def test_another_run_folder_is_where_a_new_one_begins(run: Run, tmp_path: Path) -> None:
+    origin = run.uri
+    run.uri = str(tmp_path / "second")
+    run.settings = {"checkpoints.resume": origin}
+    assert run.restore() == 30
+    assert run.restore(1, agreed_by(run)) == 30
+    run.settings = {"checkpoints.resume": f"{origin}/checkpoints/step-000000020"}
+    assert run.restore() == 20
+    run.save(5)
+    assert run.restore() == 5  # its own comes first, or a restart would begin again
+    assert not part_of(run, 30, "").exists()
+
+
+def test_an_origin_without_checkpoints_is_refused(run: Run, tmp_path: Path) -> None:
+    run.uri = str(tmp_path / "second")
+    run.settings = {"checkpoints.resume": str(tmp_path / "nothing")}
+    with pytest.raises(StorageError, match=r"nothing: no committed checkpoint there; expected one \(checkpoints.resume\)"):
+        run.restore()
+
+
+@pytest.mark.s3
+def test_a_run_folder_copied_to_another_store_goes_on(run: Run, s3_env: S3Server) -> None:
+    bucket = s3_env.new_bucket("copied")
+    shutil.copytree(run.uri, s3_env.folder / bucket / "run")
+    run.uri = f"s3://{bucket}/run"
+    assert run.restore() == 30
+    run.save(40)
+    assert run.restore() == 40
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("model.generator.latent_size", 50), ("seed", 3), ("training.generator_optimizer.name", "adam")]
+)
+def test_another_model_or_order_is_refused(run: Run, key: str, value: object) -> None:
+    run.settings = {key: value}
+    with pytest.raises(ConfigError, match=str(value)):
+        run.restore()
+
+
+def test_what_may_change_is_known(run: Run) -> None:
+    run.settings = {"training.generator_optimizer.learning_rate": 0.5, "training.steps": 70, "workers.count": 4}
+    assert run.restore() == 30
+    assert changes(run.spec, run.checkpoints.committed()[0]) == {
+        "training.generator_optimizer.learning_rate": (0.001, 0.5),
+        "training.steps": (None, 70),
+        "workers.count": (2, 4),
+    }
