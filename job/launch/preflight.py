@@ -119,7 +119,15 @@ def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease 
     if not spec.checkpoints.lease_seconds:
         yield None
         return
-    with acquire(open_store(spec.uri, spec.storage), spec.checkpoints.lease_seconds, note=note) as lease:
+    # Of its own connection and with little patience: a renewal that hangs, or waits behind an upload, would outlast the lease.
+    soon = spec.checkpoints.lease_seconds / 6
+    storage = dataclasses.replace(
+        spec.storage,
+        max_attempts=2,
+        connect_timeout_seconds=min(spec.storage.connect_timeout_seconds, soon),
+        read_timeout_seconds=min(spec.storage.read_timeout_seconds, soon),
+    )
+    with acquire(open_store(spec.uri, storage), spec.checkpoints.lease_seconds, note=note) as lease:
         yield lease
 
 

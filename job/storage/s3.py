@@ -89,7 +89,7 @@ class S3Store:
                 if error.response["Error"]["Code"] not in ("PreconditionFailed", "412", "ConditionalRequestConflict", "NoSuchKey"):
                     raise
                 return self._tag_if_written_by(key, write_id)
-        return str(written["ETag"]).strip('"')
+        return str(written.get("ETag", "")).strip('"')
 
     def upload(self, path: Path, key: str) -> None:
         with self._told(f"upload {path}", key):

@@ -103,9 +103,9 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = load_run("fashion", overrides=["uri=a", "data.uri=b", "model.generator.filters=[8, 4]", "model.discriminator.filters=[4, 8]"])
     networks = build_networks(spec)
     folder = tmp_path_factory.mktemp("run")
-    parts = {**snapshot.take(networks, 10), "generator.keras": snapshot.Exporter(spec).to_keras(networks)}
+    parts = snapshot.to_parts(snapshot.take(networks, 10), snapshot.Exporter(spec))
     for step in (10, 20):
-        facts = Manifest(step, step * 64, "now", {}, "f", {}, 1, {}, {}, ())
+        facts = Manifest(step, step * 64, "now", {}, "f" * 64, {}, 1, {}, {}, ())
         Checkpoints(open_store(str(folder))).save(facts, parts)
     return folder
 

@@ -3,7 +3,6 @@
 Each process makes the real strategy over ``TF_CONFIG``, trains a few steps on fixed images and leaves its state in ``rank-N.npz``.
 """
 
-import io
 import json
 import os
 import subprocess
@@ -65,10 +64,8 @@ def _worker(folder: Path, num_workers: int, steps: int, overrides: list[str]) ->
     shape = (steps, batch, *spec.model.image_size, spec.model.channels)
     images = np.random.default_rng(IMAGE_SEED).integers(0, 256, shape, np.uint8)[:, rank * part : (rank + 1) * part]
     metrics, _ = build_call(spec, strategy, networks)(tf.constant(images[np.newaxis]), tf.constant(0, tf.int64))  # one strip.numpy()
-    state = {}
-    for name, data in snapshot.take(networks, steps).items():
-        with np.load(io.BytesIO(data)) as arrays:
-            state.update({f"{name}/{key}": arrays[key] for key in arrays.files})
+    taken = snapshot.take(networks, steps).state
+    state = {f"{part}/{key}": array for part, arrays in taken.items() for key, array in arrays.items()}
 
     def latents() -> tf.Tensor:
         first = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64) * part

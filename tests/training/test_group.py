@@ -50,7 +50,9 @@ def synchronized(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Sta
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_gradient_of_many_workers_is_that_of_one(synchronized: dict[int, list[State]], count: int) -> None:
     assert_gradients_close(synchronized[1][0], synchronized[count][0])
-    np.testing.assert_allclose(synchronized[count][0]["metrics"], synchronized[1][0]["metrics"], rtol=1e-5)
+    one, many = synchronized[1][0]["metrics"], synchronized[count][0]["metrics"]
+    np.testing.assert_allclose(many[:, :4], one[:, :4], rtol=1e-5)
+    assert (many[:, 4:] >= one[:, 4:] * (1 - 1e-5)).all()  # sums of norms of parts
 
 
 @pytest.mark.parametrize("count", [2, 3])
