@@ -179,7 +179,9 @@ class WorkerSpec:
         3, "Times the group is started again after a crash before the run gives up; nodes that are taken away do not count.", minimum=0
     )
     start_timeout_seconds: float = key(300.0, "Seconds to wait until a joined cluster has room for all workers.", above=0)
-    collective_timeout_seconds: float = key(600.0, "Seconds before a collective operation without an answer fails.", above=0)
+    collective_timeout_seconds: float = key(
+        600.0, "Seconds without an answer to its heartbeats before a worker is lost to the others.", above=0
+    )
 
     @property
     def fewest(self) -> int:

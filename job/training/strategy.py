@@ -11,6 +11,9 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import tensorflow as tf
+from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
+from tensorflow.python.distribute.multi_worker_util import coordination_leader
+from tensorflow.python.eager.context import context
 
 from job.config.errors import ConfigError
 from job.config.spec import RunSpec
@@ -36,11 +39,30 @@ def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
         )
     for gpu in gpus if spec.workers.gpus else []:
         tf.config.experimental.set_memory_growth(gpu, True)
-    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=spec.workers.collective_timeout_seconds)
-    strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    _be_patient(spec.workers.collective_timeout_seconds)
+    # Without a timeout in CommunicationOptions: each collective operation would start a thread that sleeps for all of it (tensorflow#62466),
+    # and after some minutes of fast steps there is no thread left and the process aborts (seen). A hang is the watchdog's.
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
     if strategy.num_replicas_in_sync != spec.num_replicas:
         raise ConfigError(f"found {strategy.num_replicas_in_sync} replicas; expected {spec.num_replicas} (workers.count x workers.gpus)")
     return strategy
+
+
+def _be_patient(seconds: float) -> None:
+    """Let the heartbeats that TensorFlow's workers send each other go without an answer for this long.
+
+    By default one that is not answered within 5 s ends all collective operations, so a link cut for 5 s started the run again
+    (``tests.chaos.hosts``). A worker that is really lost closes its connections, or Ray finds its node dead. TensorFlow has no public name for
+    this (2.21): the strategy configures what nobody has configured before it.
+    """
+    cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
+    if cluster.jobs:
+        context().configure_coordination_service(
+            service_type="standalone",
+            service_leader=coordination_leader(cluster),
+            coordinated_jobs=[CoordinatedJob(name=job, num_tasks=cluster.num_tasks(job)) for job in cluster.jobs],
+            heartbeat_timeout_in_ms=round(seconds * 1000),
+        )
 
 
 class Agreement:
