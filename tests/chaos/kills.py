@@ -157,7 +157,7 @@ class Chaos:
             pids = [process.pid for process in session_processes(program.pid) if process.name.startswith("ray::TrainContr")]
             assert pids, [process.name for process in session_processes(program.pid)]
             return pids
-        return [wait_for(f"a process of {victim.value}", lambda: worker_pid(program, 0 if victim is Victim.CHIEF else 1))]
+        return [wait_for(f"a process of {victim.value}", lambda: worker_pid(program, 0 if victim is Victim.CHIEF else 1), 120)]
 
 
 def worker_pid(program: Program, rank: int) -> int | None:

@@ -60,7 +60,7 @@ def test_every_step_sees_the_same_images_whoever_is_killed(s3_server: S3Server, 
     with ExitStack() as stack:
         for program in start(stack, tmp_path, uri, s3_server, "plain", 0):
             assert program.exit_code(200) == 0, program.output
-    for number, (rank, step) in enumerate(((1, 35), (0, 90), (1, 150), (0, STEPS))):
+    for number, (rank, step) in enumerate(((1, 35), (0, 110), (0, STEPS))):
         with ExitStack() as stack:
             programs = start(stack, tmp_path, uri, s3_server, "killed", number)
             if step < STEPS:
@@ -74,6 +74,6 @@ def test_every_step_sees_the_same_images_whoever_is_killed(s3_server: S3Server, 
     for rank in range(2):
         wanted, found = seen_by(tmp_path, "plain", rank), seen_by(tmp_path, "killed", rank)
         assert found == wanted
-        whole.append(np.concatenate([wanted[step] for step in sorted(wanted)])[: STEPS])
+        whole.append(np.concatenate([wanted[step] for step in sorted(wanted)])[:STEPS])
     epoch = np.concatenate(whole, axis=1)[:100]
     assert np.array_equal(np.sort(epoch.ravel()), np.arange(1600))

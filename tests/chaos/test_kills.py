@@ -10,7 +10,7 @@ from tests.launch.fixtures import STEPS, Finished
 from tests.servers.s3 import S3Server
 
 pytestmark = [pytest.mark.s3, pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(3000)]
-KILLS = int(os.environ.get("CHAOS_KILLS", "3"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "2"))
 
 
 @pytest.mark.parametrize("seed", [4])
