@@ -175,9 +175,7 @@ class WorkerSpec:
     resize_seconds: float = key(60.0, "Seconds between looks at whether there is room for more workers.", minimum=1)
     gpus: int = key(0, "GPUs per worker; 0 trains on CPU.", minimum=0)
     cpus: float = key(1.0, "CPU cores per worker; rounded, also its number of compute threads.", above=0)
-    max_restarts: int = key(
-        3, "Times the group is started again after a crash before the run gives up; nodes that are taken away do not count.", minimum=0
-    )
+    max_restarts: int = key(3, "Times the group is started again after a crash or a lost node before the run gives up.", minimum=0)
     start_timeout_seconds: float = key(300.0, "Seconds to wait until a joined cluster has room for all workers.", above=0)
     collective_timeout_seconds: float = key(
         600.0, "Seconds without an answer to its heartbeats before a worker is lost to the others.", above=0
