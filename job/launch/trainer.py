@@ -98,7 +98,7 @@ class _Watch:
         for note in posted.notes:
             self._view.note(note)
         if posted.progress is not None:
-            self.has_trained = self.has_trained or posted.progress.phase == "train"
+            self.has_trained = self.has_trained or posted.progress.phase not in ("start", "compile")
             self._view.update(posted.progress)
         if posted.error is not None:
             raise posted.error

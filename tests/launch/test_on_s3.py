@@ -13,7 +13,7 @@ from tests.servers.s3 import S3Server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.s3, pytest.mark.prometheus]
 
-STEPS = 600
+STEPS = 1500
 # What a person wants to know of each worker; the name of a query that gives one series per rank.
 QUERIES = {
     "step": "dcgan_step > 0",
@@ -47,7 +47,12 @@ def test_pack_train_list_and_generate_on_s3(s3_server: S3Server, tmp_path: Path,
     packed = check(["data", "pack", "synthetic:garments:512", data, *endpoint], tmp_path, env)
     assert "512 images 28x28x1, 10 classes, 2 shards, 0.4 MB" in packed
 
-    settings = {"storage__endpoint_url": s3_server.endpoint_url, "data__cache_dir": tmp_path / "cache", "training__steps": STEPS}
+    settings = {
+        "storage__endpoint_url": s3_server.endpoint_url,
+        "data__cache_dir": tmp_path / "cache",
+        "training__steps": STEPS,
+        "checkpoints__lease_seconds": 3,
+    }
     with started(run_command(data, folder, **settings), tmp_path / "train.log", env) as program:
         program.wait_for_text("metrics of worker 0")
         code, told = run(run_command(data, folder, **settings), tmp_path / "second.log", env)
