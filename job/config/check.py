@@ -27,18 +27,6 @@ def check_run(spec: RunSpec) -> None:
         f"data.cache_dir is {spec.data.cache_dir}; expected a folder on the local disk of each worker, as a path",
     )
     _require(
-        spec.data.fetch_patience_seconds < spec.workers.collective_timeout_seconds,
-        f"data.fetch_patience_seconds is {spec.data.fetch_patience_seconds:g} and workers.collective_timeout_seconds is"
-        f" {spec.workers.collective_timeout_seconds:g}; expected less patience than the timeout, because the other workers wait in a collective"
-        " operation meanwhile",
-    )
-    _require(
-        not spec.workers.collective_timeout_seconds <= spec.watchdog.train_seconds,
-        f"watchdog.train_seconds is {spec.watchdog.train_seconds:g} and workers.collective_timeout_seconds is"
-        f" {spec.workers.collective_timeout_seconds:g}; expected less than the timeout, or the workers that wait end before the one that hangs"
-        " says where",
-    )
-    _require(
         not 0 < spec.watchdog.checkpoint_seconds <= spec.checkpoints.fail_after_seconds,
         f"watchdog.checkpoint_seconds is {spec.watchdog.checkpoint_seconds:g} and checkpoints.fail_after_seconds is"
         f" {spec.checkpoints.fail_after_seconds:g}; expected more than that, because waiting for a store is no hang, or 0 for no limit",

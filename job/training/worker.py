@@ -104,11 +104,7 @@ def _train(worker: Worker) -> None:
     started = time.monotonic()
     with ExitStack() as stack:
         checkpoints = Checkpoints(worker.store)
-        saver = (
-            stack.enter_context(Saver(checkpoints, spec.checkpoints, worker.fence, spec.workers.collective_timeout_seconds / 2))
-            if topology.is_chief
-            else None
-        )
+        saver = stack.enter_context(Saver(checkpoints, spec.checkpoints, worker.fence)) if topology.is_chief else None
         saving = Saving(spec, topology, worker.index, worker.observer, saver, noise_stream)
         call = build_call(spec, worker.strategy, networks, noise_stream)
         exporter = snapshot.Exporter(spec)

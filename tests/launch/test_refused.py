@@ -165,7 +165,7 @@ def test_bucket_that_is_not_there(garments: Path, tmp_path: Path, s3_server: S3S
             "data__fetch_patience_seconds",
             "600",
             2,
-            "data.fetch_patience_seconds is 600 and workers.collective_timeout_seconds is 600; expected less",
+            "watchdog.train_seconds is 450 and data.fetch_patience_seconds is 600; expected more than the patience",
         ),
         ("data__fetch_ahead_batches", "-1", 2, "data.fetch_ahead_batches is -1; expected at least 0"),
     ],
