@@ -53,15 +53,16 @@ def acquire(
     store: ObjectStore,
     seconds: float,
     *,
+    wait_seconds: float = 0.0,
     note: Callable[[str], object],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> "Lease":
     """Take the run folder ``store`` for this process; it stays taken until ``close``, and ``seconds`` after this process died.
 
-    ``LeaseHeld`` where its holder lives, ``BadLease`` where ``lease.json`` is none of ours, ``ConfigError`` where the store has no conditional
-    writes. A holder that may be dead is watched for the seconds of its lease; ``note`` gets a line when that begins. A request of this store
-    should end, retries and all, well within ``seconds``.
+    ``LeaseHeld`` where its holder lives and has not ended within ``wait_seconds``, ``BadLease`` where ``lease.json`` is none of ours,
+    ``ConfigError`` where the store has no conditional writes. A holder that may be dead is watched for the seconds of its lease; ``note`` gets
+    a line when that or waiting begins. A request of this store should end, retries and all, well within ``seconds``.
     """
     if not 0 < seconds <= MAX_SECONDS:
         raise ConfigError(
@@ -70,6 +71,8 @@ def acquire(
     mine = new_holder(seconds)
     watched: Holder | None = None
     watched_since = 0.0
+    is_told = False
+    deadline = clock() + wait_seconds
     while True:
         seen, taken = _look(store), None
         if seen is None:
@@ -80,10 +83,15 @@ def acquire(
             watched, watched_since = seen.holder, clock()
             note(f"{_uri(store)}: held by {watched}; waiting up to {watched.seconds:g} s whether its holder still lives")
         elif seen.holder != watched:
-            raise LeaseHeld(
-                f"{store.uri}: another job trains into this run folder: {seen.holder}; expected none. Stop that job, or choose another run"
-                f" folder (uri); it frees itself {seen.holder.seconds:g} s after its holder died"
-            )
+            if clock() >= deadline:
+                raise LeaseHeld(
+                    f"{store.uri}: another job trains into this run folder: {seen.holder}; expected none. Stop that job, or choose another run"
+                    f" folder (uri); it frees itself {seen.holder.seconds:g} s after its holder died"
+                )
+            watched, watched_since = seen.holder, clock()
+            if not is_told:
+                note(f"{_uri(store)}: {watched} trains into this run folder; waiting up to {wait_seconds:g} s for it to end")
+                is_told = True
         if taken is not None:
             if seen is not None:
                 log.info("run folder taken over from a job that ended without a word: %s", seen.holder)

@@ -43,20 +43,29 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
     from job.telemetry.progress import ProgressBar
 
     checked = preflight.check(spec)
-    click.echo(plan_text(checked), err=True)
-    for key, (was, value) in checked.changes.items():
-        click.echo(f"{key} is {value}; the checkpoint was saved with {was}", err=True)
+    _say_plan(checked)
     if not checked.is_finished:
         from job.launch import trainer  # takes a second: Ray
 
         try:
-            with preflight.leased(checked, lambda line: click.echo(line, err=True)) as lease, ProgressBar() as bar:
-                preflight.record(checked)
-                trainer.train(checked.spec, bar, lease, verbose=verbose)
+            with preflight.leased(checked, lambda line: click.echo(line, err=True)) as lease:
+                before, checked = checked, preflight.check(spec)  # again: another job may have trained on till it gave the folder back
+                if checked.resumed != before.resumed:
+                    _say_plan(checked)
+                if not checked.is_finished:
+                    preflight.record(checked)
+                    with ProgressBar() as bar:
+                        trainer.train(checked.spec, bar, lease, verbose=verbose)
         except KeyboardInterrupt:  # Ctrl-C or SIGTERM
             click.echo(f"stopped; {_where_it_stands(checked.spec)}", err=True)
             raise
     _print_results(checked.spec)
+
+
+def _say_plan(checked: "Preflight") -> None:
+    click.echo(plan_text(checked), err=True)
+    for key, (was, value) in checked.changes.items():
+        click.echo(f"{key} is {value}; the checkpoint was saved with {was}", err=True)
 
 
 def plan_text(checked: "Preflight") -> str:

@@ -149,6 +149,11 @@ class CheckpointSpec:
         " conditional writes.",
         minimum=0,
     )
+    lease_wait_seconds: float = key(
+        0.0,
+        "How long a job waits for another one on the run folder to end, before it is refused: as long as that takes to stop.",
+        minimum=0,
+    )
     resume: str = key(
         "auto",
         "`auto`: from the newest checkpoint of the run folder; `never`: refuse where there is one; or the URI of another run folder or"
@@ -177,7 +182,7 @@ class WorkerSpec:
     cpus: float = key(1.0, "CPU cores per worker; rounded, also its number of compute threads.", above=0)
     max_restarts: int = key(3, "Times the group is started again after a crash or a lost node before the run gives up.", minimum=0)
     start_timeout_seconds: float = key(300.0, "Seconds to wait until a joined cluster has room for all workers.", above=0)
-    collective_timeout_seconds: float = key(
+    heartbeat_timeout_seconds: float = key(
         600.0, "Seconds without an answer to its heartbeats before a worker is lost to the others.", above=0
     )
 

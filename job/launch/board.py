@@ -41,6 +41,10 @@ class Board:
         self._starts[rank] = self._starts.get(rank, 0) + 1
         return self._starts[rank] - 1
 
+    def num_restarts(self) -> int:
+        """How often the workers have started again, whoever started them."""
+        return max(self._starts.values(), default=1) - 1
+
     def post_progress(self, progress: Progress) -> None:
         self._progress = progress
 

@@ -127,7 +127,8 @@ def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease 
         connect_timeout_seconds=min(spec.storage.connect_timeout_seconds, soon),
         read_timeout_seconds=min(spec.storage.read_timeout_seconds, soon),
     )
-    with acquire(open_store(spec.uri, storage), spec.checkpoints.lease_seconds, note=note) as lease:
+    seconds, wait_seconds = spec.checkpoints.lease_seconds, spec.checkpoints.lease_wait_seconds
+    with acquire(open_store(spec.uri, storage), seconds, wait_seconds=wait_seconds, note=note) as lease:
         yield lease
 
 

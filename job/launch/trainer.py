@@ -106,17 +106,21 @@ class _Watch:
 
 def _fit(spec: RunSpec, board: Any, ray_storage: str, token: str | None) -> None:
     """The task: make the trainer and wait for it; again where its controller dies, which Ray itself does not start again (2.60)."""
-    for times_left in reversed(range(spec.workers.max_restarts + 1)):
+    num_controllers = 0
+    while True:
+        # Of one count, whoever starts the workers: Ray Train's controllers each count anew.
+        left = spec.workers.max_restarts - max(ray.get(board.num_restarts.remote()), num_controllers)
         try:
-            _trainer(spec, board, ray_storage, token).fit()
+            _trainer(spec, board, ray_storage, token, max(left, 0)).fit()
             return
         except ray.exceptions.ActorDiedError:
-            if not times_left:
+            if left <= 0:
                 raise
+            num_controllers += 1
             ray.get(board.post_note.remote("Ray Train's controller ended: starting it and the workers again"))
 
 
-def _trainer(spec: RunSpec, board: Any, ray_storage: str, token: str | None) -> Any:
+def _trainer(spec: RunSpec, board: Any, ray_storage: str, token: str | None, max_restarts: int) -> Any:
     """A ``TensorflowTrainer``; ``ray_storage`` is a folder for what Ray Train keeps for itself."""
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer  # loads TensorFlow
@@ -137,7 +141,7 @@ def _trainer(spec: RunSpec, board: Any, ray_storage: str, token: str | None) -> 
             name=f"dcgan-{uuid.uuid4().hex[:12]}",
             storage_path=ray_storage,
             failure_config=ray.train.FailureConfig(
-                max_failures=workers.max_restarts, controller_failure_limit=ELASTIC_STARTS if _is_elastic(workers) else 3
+                max_failures=max_restarts, controller_failure_limit=ELASTIC_STARTS if _is_elastic(workers) else 3
             ),
             worker_runtime_env={"env_vars": WORKER_ENV},
         ),

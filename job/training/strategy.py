@@ -39,7 +39,7 @@ def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
         )
     for gpu in gpus if spec.workers.gpus else []:
         tf.config.experimental.set_memory_growth(gpu, True)
-    _be_patient(spec.workers.collective_timeout_seconds)
+    _be_patient(spec.workers.heartbeat_timeout_seconds)
     # Without a timeout in CommunicationOptions: each collective operation would start a thread that sleeps for all of it (tensorflow#62466),
     # and after some minutes of fast steps there is no thread left and the process aborts (seen). A hang is the watchdog's.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()

@@ -34,7 +34,7 @@ SETTINGS = {
     "samples__every_steps": 10_000,
     "workers__max_restarts": 100,
     "data__fetch_ahead_batches": 20,
-    "workers__collective_timeout_seconds": 120,
+    "workers__heartbeat_timeout_seconds": 120,
     "data__fetch_patience_seconds": 60,
     "watchdog__train_seconds": 100,
 }

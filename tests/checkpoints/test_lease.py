@@ -81,8 +81,8 @@ class Waiting:
         self.seconds, self.num_polls = 0.0, 0
         self.notes: list[str] = []
 
-    def acquire(self, store: ObjectStore, seconds: float = LONG) -> Lease:
-        return acquire(store, seconds, note=self.notes.append, clock=lambda: self.seconds, sleep=self.sleep)
+    def acquire(self, store: ObjectStore, seconds: float = LONG, wait_seconds: float = 0.0) -> Lease:
+        return acquire(store, seconds, wait_seconds=wait_seconds, note=self.notes.append, clock=lambda: self.seconds, sleep=self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.seconds, self.num_polls = self.seconds + seconds, self.num_polls + 1
@@ -226,6 +226,28 @@ def test_of_racing_processes_one_wins(store: ObjectStore) -> None:
         assert content(store)["token"] in [token for word, token in said if word == "held"]
         assert [each.end() for each in jobs] == [0, 0, 0, 0]
     assert list(store.list()) == []
+
+
+def test_a_job_may_wait_for_the_other_to_end(store: ObjectStore) -> None:
+    waiting = Frozen()
+    with ThreadPoolExecutor(1) as pool:
+        with at_once(store, BRISK):
+            waits = pool.submit(waiting.acquire, store, BRISK, 1.0)
+            until(lambda: len(waiting.notes) == 2)
+            until_renewed(store, times=3)
+            assert not waits.done()
+        with waits.result(PATIENCE) as lease:
+            assert content(store)["token"] == lease.token
+    assert "waiting up to 0.6 s whether its holder still lives" in waiting.notes[0]
+    assert f"process {os.getpid()} on" in waiting.notes[1]
+    assert waiting.notes[1].endswith("trains into this run folder; waiting up to 1 s for it to end")
+
+
+def test_a_job_waits_no_longer_than_it_was_told(store: ObjectStore) -> None:
+    began = time.monotonic()
+    with at_once(store, BRISK), pytest.raises(LeaseHeld, match="another job trains into this run folder"):
+        acquire(store, BRISK, wait_seconds=1.5, note=lambda text: None)
+    assert time.monotonic() - began >= 1.5
 
 
 def test_the_second_is_told_who_since_when_and_what_to_do(store: ObjectStore) -> None:
