@@ -1,0 +1,134 @@
+"""Builds the image from the Dockerfile, once for what it is made of, and leaves it as an archive.
+
+python -m tests.image.build                                    .tools/image/dcgan-train-cpu-<hash>.tar
+python -m tests.image.build --target gpu --out gpu.tar         the other target; the archive is a hard link where that can be
+ctr -n k8s.io images import FILE                               as docker.io/library/dcgan-train:<version>
+
+The base is DCGAN_PYTHON_IMAGE if that is set, else the Dockerfile's if a registry gives it, else the stand-in of tests/image/base.py.
+Needs root and buildah; the stand-in needs debootstrap. A build takes minutes, an unchanged one a second.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.image import base
+from tests.image.containers import Containers
+from tests.image.instructions import DOCKERFILE, instructions
+from tests.image.pip_settings import pip_secrets
+
+ROOT = DOCKERFILE.parent
+FOLDER = ROOT / ".tools" / "image"
+CONTAINERS = Containers(FOLDER)
+INPUTS = ("Dockerfile", ".dockerignore", "requirements.lock", "requirements-gpu.lock", "pyproject.toml", "README.md", "LICENSE")
+PULL_SECONDS = 300
+
+
+class Image(NamedTuple):
+    """``archive`` is in Docker's format, which docker, podman and containerd load."""
+
+    name: str
+    archive: Path
+
+
+def image_name(target: str) -> str:
+    """What the chart asks for by default, with the registry that containerd puts before a name that has none."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    return f"docker.io/library/dcgan-train:{version}{'' if target == 'cpu' else f'-{target}'}"
+
+
+def build(target: str = "cpu") -> Image:
+    """The image of ``target``, built if nothing of the kind is there. ``RuntimeError`` with the builder's last lines where it fails."""
+    wanted = os.environ.get("DCGAN_PYTHON_IMAGE", "")
+    name, stem = image_name(target), f"dcgan-train-{target}-"
+    archive = FOLDER / f"{stem}{_inputs_hash(wanted)}.tar"
+    if archive.exists():
+        return Image(name, archive)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    python_image = wanted or _base_image()
+    started = time.monotonic()
+    _say(f"building {name} on {python_image}")
+    _build(target, name, python_image)
+    part = archive.with_suffix(".part")
+    CONTAINERS.run("buildah", "push", "--quiet", name, f"docker-archive:{part}:{name}")
+    for old in FOLDER.glob(f"{stem}*.tar"):
+        old.unlink()
+    part.rename(archive)
+    _say(f"built {name} in {time.monotonic() - started:.0f} s; {archive.stat().st_size / 1e6:.0f} MB in {archive.name}")
+    return Image(name, archive)
+
+
+def load(image: Image) -> None:
+    """Have it in the storage that `podman run` of tests/image/run.py looks into; it may have been removed since the build."""
+    if not CONTAINERS.has_image(image.name):
+        CONTAINERS.run("buildah", "pull", "--quiet", f"docker-archive:{image.archive}")
+
+
+def _build(target: str, name: str, python_image: str) -> None:
+    with pip_secrets() as secrets:
+        CONTAINERS.run(
+            *("buildah", "bud", "--layers", "--pull-never", "--network", "host", "--format", "docker"),
+            *("--target", target, "--tag", name, "--build-arg", f"PYTHON_IMAGE={python_image}", "--build-arg", f"REVISION={_revision()}"),
+            *(f"--secret={secret}" for secret in secrets),
+            ".",
+            quiet=False,
+            cwd=ROOT,
+        )
+
+
+def _base_image() -> str:
+    """The Dockerfile's own base where it is here or can be pulled, else the stand-in."""
+    pinned = next(item.arguments for item in instructions(DOCKERFILE.read_text()) if item.name == "ARG").partition("=")[2]
+    if CONTAINERS.has_image(pinned):
+        return pinned
+    pull = ["timeout", str(PULL_SECONDS), "buildah", "pull", "--quiet", pinned]
+    done = subprocess.run(pull, env=os.environ | CONTAINERS.env(), capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return pinned
+    _say(f"{pinned} cannot be pulled ({(done.stderr.strip().splitlines() or ['no answer'])[-1]}); making a stand-in from Debian's packages")
+    return base.stand_in(CONTAINERS)
+
+
+def _inputs_hash(python_image: str) -> str:
+    """Of all that the build reads, names and bytes, and of the base where one was named."""
+    code = (path for path in (ROOT / "job").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    digest = hashlib.sha256(python_image.encode())
+    for path in sorted({*code, *(ROOT / name for name in INPUTS)}):
+        digest.update(f"{path.relative_to(ROOT)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _revision() -> str:
+    """The commit, for the label; a checkout without git has none."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"image: {text}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.image.build", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--target", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--out", type=Path, help="where to put the archive; without it, it stays in .tools/image")
+    options = parser.parse_args()
+    image = build(options.target)
+    if options.out:
+        options.out.unlink(missing_ok=True)
+        try:
+            options.out.hardlink_to(image.archive)
+        except OSError:  # another file system
+            shutil.copyfile(image.archive, options.out)
+    sys.stdout.write(f"{image.name} {options.out or image.archive}\n")
+
+
+if __name__ == "__main__":
+    main()

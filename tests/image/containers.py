@@ -1,0 +1,110 @@
+"""buildah and podman with settings, storage and scratch space of their own below a folder: neither this machine's nor the user's are touched.
+
+tools = Containers(folder)
+tools.run("buildah", "images")
+"""
+
+import os
+import resource
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.servers.tools import require_tool
+
+PROGRAMS = ("buildah", "podman", "runc")  # Debian's packages have the same names
+
+
+def require_builder(*programs: str) -> None:
+    """Skip where images cannot be built and run, or fail where DCGAN_REQUIRE_TOOLS=1 (CI)."""
+    for program in programs or PROGRAMS:
+        require_tool(program)
+    if os.geteuid() != 0:
+        text = "not root; expected root, as which buildah and podman need no user namespace"
+        pytest.fail(text) if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1" else pytest.skip(text)
+
+
+@dataclass(frozen=True)
+class Containers:
+    """``folder`` holds everything and can be removed when nothing runs."""
+
+    folder: Path
+
+    def env(self) -> dict[str, str]:
+        """What the programs read. Written anew each time, so a storage of last week gets today's settings."""
+        for name in ("store", "run", "scratch"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self._write("containers.conf", _containers_conf())
+        self._write("storage.conf", self._storage_conf(self._driver()))
+        return self._variables()
+
+    def run(self, *command: str | Path, quiet: bool = True, cwd: Path | None = None) -> str:
+        """The command's standard output; ``CalledProcessError`` after it failed. ``quiet=False`` shows its progress on standard error."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=os.environ | self.env(),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if quiet else None,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(
+                f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout[-2000:]}{(done.stderr or '')[-4000:]}"
+            )
+        return done.stdout
+
+    def has_image(self, name: str) -> bool:
+        """Whether the storage holds it."""
+        command = ["buildah", "inspect", "--type", "image", name]
+        return subprocess.run(command, env=os.environ | self.env(), capture_output=True, check=False).returncode == 0
+
+    def _variables(self) -> dict[str, str]:
+        return {
+            "CONTAINERS_CONF": str(self.folder / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
+            "TMPDIR": str(self.folder / "scratch"),  # buildah's cache mounts lie there too, so pip's downloads are kept
+            "BUILDAH_ISOLATION": "chroot",
+        }
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+    def _storage_conf(self, driver: str) -> str:
+        return f'[storage]\ndriver = "{driver}"\ngraphroot = "{self.folder / "store"}"\nrunroot = "{self.folder / "run"}"\n'
+
+    def _driver(self) -> str:
+        """What the storage was made with, or overlay where the kernel and the disk can, or else vfs, which copies every layer whole."""
+        made = self.folder / "storage.conf"
+        if made.exists():
+            return made.read_text().split('driver = "')[1].split('"')[0]
+        made.write_text(self._storage_conf("overlay"))
+        probe = subprocess.run(["buildah", "info"], env=os.environ | self._variables(), capture_output=True, check=False)
+        made.unlink()
+        if probe.returncode == 0:
+            return "overlay"
+        shutil.rmtree(self.folder / "store")
+        (self.folder / "store").mkdir()
+        return "vfs"
+
+
+def _containers_conf() -> str:
+    """runc, which also works where cgroups are of the first version, and no limit above this process's own, which nobody could raise."""
+    limits = [
+        f"{name}={_limit(number)}:{_limit(number)}"
+        for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+    ]
+    containers = f'[containers]\ndefault_ulimits = {limits}\ncgroups = "disabled"\n'.replace("'", '"')
+    return containers + '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+
+
+def _limit(number: int, most: int = 65536) -> int:
+    hard = resource.getrlimit(number)[1]
+    return most if hard == resource.RLIM_INFINITY else min(hard, most)

@@ -1,0 +1,35 @@
+"""A command in the built image under the limits that the chart's pods have: *restricted*, read-only, as uid 10001.
+
+run_in(image, "dcgan-train", "--help").stdout
+
+Writable are /tmp and the home folder, both empty, as with the chart's volumes, and what ``writable`` names.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.image.build import CONTAINERS, Image
+
+LIMITS = (
+    *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:rw,mode=1777", "--tmpfs=/home/dcgan:rw,mode=1777"),
+    *("--cap-drop=all", "--security-opt=no-new-privileges", "--shm-size=1g"),
+)
+
+
+def run_in(
+    image: Image, *command: str, network: str = "none", home: bool = True, writable: Path | None = None, timeout: float = 300.0
+) -> subprocess.CompletedProcess[str]:
+    """The finished command, whatever its exit code. ``home=False`` leaves the home folder read-only too; ``writable`` is mounted at /work."""
+    limits = [limit for limit in LIMITS if home or "/home" not in limit]
+    mounts = [f"--volume={writable}:/work:rw"] if writable else []
+    podman = ["podman", "run", "--rm", "--init=false", "--pull=never", f"--network={network}", *limits, *mounts, image.name]
+    return subprocess.run(
+        [*podman, *command],
+        env=os.environ | CONTAINERS.env(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
