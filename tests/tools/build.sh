@@ -4,8 +4,8 @@
 #     tests/tools/build.sh            every folder here
 #     tests/tools/build.sh s3 helm    only these
 #
-# A folder is built again only when its go.mod or go.sum changed or a binary of it is missing. The versions are those of go.mod and go.sum:
-# nothing is looked up or moved forward here. The first build of `s3` downloads its modules and takes one to two minutes on two cores.
+# A folder is built again only when a file of it changed or a binary of it is missing. Its ldflags.sh, if any, prints flags for the linker. The versions are those of go.mod and go.sum:
+# nothing is looked up or moved forward here. The first build of a folder downloads its modules and takes minutes on two cores.
 set -eu
 
 tools=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +18,7 @@ mkdir -p "$bin"
 
 for name in "$@"; do
     cd "$tools/$name"
-    sum=$(cat go.mod go.sum | sha256sum | cut -d' ' -f1)
+    sum=$(cat $(find . -type f | LC_ALL=C sort) | sha256sum | cut -d' ' -f1)
     packages=$(go list -f '{{.ImportPath}}' tool)
     missing=""
     for package in $packages; do
@@ -29,9 +29,11 @@ for name in "$@"; do
         continue
     fi
     started=$(date +%s)
+    ldflags='-s -w'
+    [ ! -f ldflags.sh ] || ldflags="$ldflags $(sh ldflags.sh)"
     for package in $packages; do
         echo "tools: building $(basename "$package") ($name; the first time takes minutes)"
-        go build -trimpath -ldflags '-s -w' -o "$bin/$(basename "$package")" "$package"
+        go build -trimpath -ldflags "$ldflags" -o "$bin/$(basename "$package")" "$package"
     done
     echo "$sum" >"$bin/.$name.sum"
     echo "tools: built $name in $(($(date +%s) - started)) s"

@@ -1,0 +1,68 @@
+"""A Kubernetes cluster with the KubeRay operator: the one that KUBECONFIG names, or one of a single node that is made for the block.
+
+with kubernetes(folder) as cluster:
+    cluster.load_image(archive)                                       # only where ``cluster.is_own``
+    cluster.kubectl("apply", "-f", "-", stdin=manifest)
+    subprocess.run(["helm", "install", ...], env=os.environ | cluster.env())
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.cluster import addons, namespaces
+from tests.e2e.cluster.cluster import Cluster
+from tests.servers.tools import require_tool
+
+# What `make tools` builds, and what Debian packages: containerd (with ctr), runc, iptables, util-linux, iproute2, hostname.
+_BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubeadm", "kubectl")
+_IMAGES = ("pause", "coredns", "ray-operator")
+_DEBIAN = ("containerd", "ctr", "runc", "iptables", "ip", "unshare", "nsenter", "mount", "hostname")
+
+
+@contextmanager
+def kubernetes(folder: Path) -> Iterator[Cluster]:
+    """A cluster with KubeRay. One that is made here keeps all of its files in ``folder``, and is gone after the block, but for its logs."""
+    if named := os.environ.get("KUBECONFIG"):
+        yield _named_cluster(Path(named))
+        return
+    _require_programs()
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    if left := [path.name for path in folder.iterdir() if path.name != "holder.log"]:
+        raise RuntimeError(f"{folder} holds {', '.join(left[:3])}; expected an empty folder: a cluster starts from nothing")
+    try:
+        with namespaces.link() as plan, namespaces.cgroups(plan), namespaces.node(plan, folder) as first_process:
+            cluster = Cluster(folder / "super-admin.conf", first_process)
+            addons.install(cluster, plan, folder)
+            yield cluster
+    finally:
+        for path in folder.iterdir():
+            if path.name != "logs" and not path.name.endswith(".log"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _named_cluster(kubeconfig: Path) -> Cluster:
+    require_tool("kubectl")
+    cluster = Cluster(kubeconfig)
+    try:
+        cluster.kubectl("get", "crd", "rayjobs.ray.io")
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"KUBECONFIG is {kubeconfig}; expected a cluster with KubeRay's operator (`helm install kuberay-operator kuberay/kuberay-operator`)"
+            f" and found: {error}"
+        ) from None
+    return cluster
+
+
+def _require_programs() -> None:
+    """Skip where a cluster cannot be made, or fail where DCGAN_REQUIRE_TOOLS=1 (CI)."""
+    for name in (*_BUILT, *_IMAGES, *_DEBIAN):
+        require_tool(name)
+    if os.geteuid() != 0:
+        text = f"a node needs root, and this is user {os.geteuid()}; name a cluster of your own by KUBECONFIG"
+        pytest.fail(text) if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1" else pytest.skip(text)

@@ -1,0 +1,113 @@
+"""The node, from outside: its namespaces, its link to this machine and its cgroups, and that none of them is left.
+
+Knows nothing of Kubernetes. The kernel ends all processes of the node with the first one, and takes back its mounts, bridges and rules.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.cluster.plan import Plan
+from tests.servers.process import server_process
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_ROOT = Path(__file__).parents[3]
+_START_SECONDS = 600.0
+_GONE_SECONDS = 30.0
+# The shell takes in the orphans of the node, which is what the first process of a machine is for.
+_FIRST = '"$@" & wait $!'
+
+
+@contextmanager
+def link() -> Iterator[Plan]:
+    """A number of its own for a cluster, taken by the name of a link whose other end waits for its node."""
+    plan = _free_plan()
+    try:
+        _ip("address", "add", f"{plan.host_address}/24", "dev", plan.name)
+        _ip("link", "set", plan.name, "up")
+        yield plan
+    finally:
+        with contextlib.suppress(subprocess.CalledProcessError):  # gone with the node
+            _ip("link", "del", plan.name)
+
+
+def _free_plan() -> Plan:
+    for number in range(os.getpid(), os.getpid() + 250):
+        plan = Plan(number % 250 + 1)
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _ip("link", "add", plan.name, "type", "veth", "peer", "name", f"{plan.name}n")
+            return plan
+    raise RuntimeError("250 links named dcgank1 to dcgank250 exist; expected a free one: `ip link del` those of runs that are over")
+
+
+@contextmanager
+def cgroups(plan: Plan) -> Iterator[None]:
+    """A group of the cluster's name in every hierarchy, removed with all below it: by then nothing runs in them."""
+    hierarchies = (
+        [_CGROUPS] if (_CGROUPS / "cgroup.controllers").exists() else [path for path in _CGROUPS.iterdir() if not path.is_symlink()]
+    )
+    groups = [hierarchy / plan.name for hierarchy in hierarchies]
+    try:
+        for group in groups:
+            group.mkdir(exist_ok=True)
+        yield
+    finally:
+        for group in groups:
+            _remove_group(group)
+
+
+def _remove_group(group: Path) -> None:
+    deadline = time.monotonic() + _GONE_SECONDS
+    for folder, _, _ in list(os.walk(group, topdown=False)):
+        while True:  # a process that was just killed may still be counted
+            try:
+                os.rmdir(folder)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+
+@contextmanager
+def node(plan: Plan, folder: Path) -> Iterator[int]:
+    """The node with all of its programs up; the id of its first process, whose namespaces one can enter."""
+    unshare = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    command = [*unshare, "sh", "-c", _FIRST, "sh", sys.executable, "-m", "tests.e2e.cluster.node", str(folder), str(plan.number)]
+    log, ready = folder / "node.log", folder / "ready"
+    with server_process(command, lambda: True, log, env=os.environ | {"PYTHONPATH": str(_ROOT)}) as process:
+        first = _first_process(process.pid)
+        try:
+            _ip("link", "set", f"{plan.name}n", "netns", str(first), "name", "eth0")
+            for network in (plan.pods, plan.services):
+                _ip("route", "add", network, "via", plan.node_address)
+            deadline = time.monotonic() + _START_SECONDS
+            while not ready.exists():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"the node did not come up; {log} ends with:\n{log.read_text(errors='replace')[-3000:]}")
+                time.sleep(0.1)
+            yield first
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(first, signal.SIGKILL)
+
+
+def _first_process(parent: int) -> int:
+    """The child of ``unshare``, as this machine counts."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    deadline = time.monotonic() + _GONE_SECONDS
+    while not (found := children.read_text().split()):
+        if time.monotonic() > deadline:
+            raise RuntimeError("unshare has started nothing")
+        time.sleep(0.02)
+    return int(found[0])
+
+
+def _ip(*command: str) -> str:
+    return subprocess.run(["ip", *command], check=True, capture_output=True, text=True, timeout=10).stdout

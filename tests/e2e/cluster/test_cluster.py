@@ -1,0 +1,171 @@
+"""The cluster does what the tests of the chart take for granted: pods, names, services, jobs, admission, the operator."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.cluster import namespaces
+from tests.e2e.cluster.cluster import Cluster
+from tests.e2e.cluster.images import File, Link, write_image
+from tests.e2e.cluster.plan import Plan
+from tests.servers.prometheus import http, wait_for
+from tests.servers.tools import ROOT, require_tool
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+_IMAGE = "localhost/busybox:1"
+_RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+@pytest.fixture(scope="session")
+def busybox(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Debian's busybox-static as an image."""
+    if not cluster.is_own:
+        return "busybox:1.36"
+    archive = tmp_path_factory.mktemp("busybox") / "busybox.tar"
+    applets = ("sh", "wget", "nslookup", "httpd", "sleep", "cat", "id")
+    links = {f"/bin/{applet}": Link("busybox") for applet in applets}
+    write_image(archive, _IMAGE, {"/bin/busybox": File(require_tool("busybox")), **links}, ["/bin/sh"])
+    cluster.load_image(archive)
+    return _IMAGE
+
+
+def _pod(name: str, image: str, script: str) -> dict:
+    container = {"name": "main", "image": image, "command": ["/bin/sh", "-c", script], "securityContext": _RESTRICTED | {"runAsUser": 65532}}
+    spec = {"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 1}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+
+
+def _apply(cluster: Cluster, namespace: str, *objects: dict) -> None:
+    cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+
+
+def _pinned(module: str) -> str:
+    line = next(line for line in (ROOT / "tests/tools/kubernetes/go.mod").read_text().splitlines() if line.startswith(f"require {module} "))
+    return line.split()[-1]
+
+
+@pytest.fixture
+def service(cluster: Cluster, namespace: str, busybox: str) -> Iterator[str]:
+    """A web server behind a service named ``web``; the service's address."""
+    web = _pod("web", busybox, "echo found > /tmp/index.html && exec httpd -f -p 8080 -h /tmp")
+    ports = [{"port": 80, "targetPort": 8080}]
+    _apply(cluster, namespace, web, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}})
+    cluster.kubectl("-n", namespace, "wait", "pod/web", "--for=condition=Ready", "--timeout=120s", timeout=150)
+    yield cluster.kubectl("-n", namespace, "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+
+
+def test_the_node_is_ready_and_of_the_pinned_version(cluster: Cluster) -> None:
+    if not cluster.is_own:
+        pytest.skip("KUBECONFIG names the cluster")
+    (node,) = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
+    conditions = {condition["type"]: condition["status"] for condition in node["status"]["conditions"]}
+    assert conditions["Ready"] == "True"
+    assert node["status"]["nodeInfo"]["kubeletVersion"] == _pinned("k8s.io/kubernetes")
+    assert json.loads(cluster.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"] == _pinned("k8s.io/kubernetes")
+
+
+def test_a_pod_runs_and_is_looked_into(cluster: Cluster, namespace: str, busybox: str) -> None:
+    _apply(cluster, namespace, _pod("hello", busybox, "echo hello from $(id -u); exec sleep 600"))
+    cluster.kubectl("-n", namespace, "wait", "pod/hello", "--for=condition=Ready", "--timeout=120s", timeout=150)
+    assert cluster.kubectl("-n", namespace, "logs", "hello") == "hello from 65532\n"
+    assert cluster.kubectl("-n", namespace, "exec", "hello", "--", "cat", "/proc/1/comm") == "sleep\n"
+
+
+def test_a_service_is_found_by_name_from_a_pod(cluster: Cluster, namespace: str, busybox: str, service: str) -> None:
+    script = f"nslookup web.{namespace}.svc.cluster.local && wget -qO- http://web/ && wget -qO- http://web.{namespace}.svc.cluster.local/"
+    _apply(cluster, namespace, _pod("client", busybox, script))
+    cluster.kubectl("-n", namespace, "wait", "pod/client", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s", timeout=150)
+    printed = cluster.kubectl("-n", namespace, "logs", "client")
+    assert f"Address: {service}" in printed
+    assert printed.endswith("found\nfound\n")
+
+
+def test_this_machine_reaches_services(cluster: Cluster, service: str) -> None:
+    """So a Prometheus or an S3 client of a test needs no port-forward."""
+    if not cluster.is_own:
+        pytest.skip("KUBECONFIG names the cluster")
+    with http.open(f"http://{service}/", timeout=10) as answer:
+        assert answer.read() == b"found\n"
+
+
+def test_a_job_completes(cluster: Cluster, namespace: str, busybox: str) -> None:
+    template = {"spec": _pod("once", busybox, "echo done")["spec"]}
+    _apply(cluster, namespace, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"template": template}})
+    cluster.kubectl("-n", namespace, "wait", "job/once", "--for=condition=Complete", "--timeout=120s", timeout=150)
+    assert cluster.kubectl("-n", namespace, "logs", "job/once") == "done\n"
+
+
+def test_a_pod_that_is_not_restricted_is_refused(cluster: Cluster, namespace: str, busybox: str) -> None:
+    pod = _pod("root", busybox, "true")
+    del pod["spec"]["containers"][0]["securityContext"]
+    with pytest.raises(RuntimeError, match="violates PodSecurity \"restricted:latest\""):
+        _apply(cluster, namespace, pod)
+
+
+def test_a_service_account_may_do_what_its_role_says_and_no_more(cluster: Cluster, namespace: str) -> None:
+    cluster.kubectl("-n", namespace, "create", "serviceaccount", "reader")
+    cluster.kubectl("-n", namespace, "create", "role", "reader", "--verb=get,list", "--resource=pods")
+    cluster.kubectl("-n", namespace, "create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={namespace}:reader")
+    token = cluster.kubectl("-n", namespace, "create", "token", "reader").strip()
+    server = cluster.kubectl("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}")
+    # An empty kubeconfig: the administrator's certificate would win over the token.
+    as_reader = [f"--kubeconfig={os.devnull}", f"--server={server}", "--insecure-skip-tls-verify", f"--token={token}", "-n", namespace]
+    assert cluster.kubectl(*as_reader, "get", "pods", "-o", "name") == ""
+    with pytest.raises(RuntimeError, match=f"system:serviceaccount:{namespace}:reader\" cannot list resource \"secrets\""):
+        cluster.kubectl(*as_reader, "get", "secrets")
+
+
+def test_the_operator_makes_pods_of_a_ray_job(cluster: Cluster, namespace: str, busybox: str) -> None:
+    """It need not run: Ray is not in this image. The head's container is started and ends, by Kubernetes and not by us."""
+    container = {
+        "name": "ray",
+        "image": busybox,
+        "imagePullPolicy": "IfNotPresent",
+        "resources": {"limits": {"cpu": "100m", "memory": "128Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
+        "securityContext": _RESTRICTED | {"runAsUser": 65532},
+    }
+    pod = {"spec": {"containers": [container]}}
+    workers = {"groupName": "workers", "replicas": 2, "minReplicas": 2, "maxReplicas": 2, "rayStartParams": {}, "template": pod}
+    cluster_spec = {"rayVersion": "2.60.0", "headGroupSpec": {"rayStartParams": {}, "template": pod}, "workerGroupSpecs": [workers]}
+    spec = {"entrypoint": "true", "rayClusterSpec": cluster_spec}
+    _apply(cluster, namespace, {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": "job"}, "spec": spec})
+
+    def pods() -> list[str]:
+        # KubeRay's own init container in the workers asks for no security context unless the main one has it, so all must be admitted.
+        found = json.loads(cluster.kubectl("-n", namespace, "get", "pods", "-l", "ray.io/node-type", "-o", "json"))["items"]
+        return sorted(pod["metadata"]["labels"]["ray.io/node-type"] for pod in found)
+
+    wait_for("a head and two workers", lambda: pods() == ["head", "worker", "worker"], 60)
+    assert cluster.kubectl("-n", namespace, "get", "rayjob", "job", "-o", "jsonpath={.status.jobDeploymentStatus}") == "Initializing"
+
+
+def test_nothing_is_left_of_what_a_cluster_takes_from_the_machine(tmp_path: Path) -> None:
+    """Its link, routes, cgroups and namespaces, also where the node does not come up: here the folder it wants to write to is in its way."""
+    if os.geteuid() != 0:
+        pytest.skip("a node needs root")
+    (tmp_path / "logs").write_text("in the way of a folder")
+    taken: list[Plan] = []
+
+    def come_up() -> None:
+        with namespaces.link() as plan, namespaces.cgroups(plan):
+            taken.append(plan)
+            assert list(Path("/sys/fs/cgroup").glob(f"*/{plan.name}"))
+            with namespaces.node(plan, tmp_path):
+                pass
+
+    with pytest.raises(RuntimeError, match=r"the node did not come up(.|\n)*FileExistsError"):
+        come_up()
+    assert not Path("/sys/class/net", taken[0].name).exists()
+    assert not [*Path("/sys/fs/cgroup").glob(taken[0].name), *Path("/sys/fs/cgroup").glob(f"*/{taken[0].name}")]
+    assert taken[0].pods.split("/")[0] not in Path("/proc/net/route").read_text()
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
