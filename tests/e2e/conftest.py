@@ -10,6 +10,10 @@ from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.kubernetes import kubernetes
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "e2e: needs a Kubernetes cluster, so DCGAN_E2E=1 (`make e2e`)")
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One cluster for the whole run; each test takes a namespace of its own (``namespace``)."""

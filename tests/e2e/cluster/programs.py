@@ -3,6 +3,7 @@
 Pure. Paths are those inside the node.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from tests.e2e.cluster.configs import CONTAINERD_SOCKET, PKI
@@ -109,5 +110,5 @@ def after_api_server(plan: Plan) -> list[Program]:
     ]
 
 
-def _command(program: str, options: dict[str, object]) -> list[str]:
+def _command(program: str, options: Mapping[str, object]) -> list[str]:
     return [program, *(f"--{name}={value}" for name, value in options.items())]

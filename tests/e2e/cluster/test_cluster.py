@@ -2,16 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.e2e.cluster import namespaces
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.images import File, Link, write_image
-from tests.e2e.cluster.plan import Plan
 from tests.servers.prometheus import http, wait_for
 from tests.servers.tools import ROOT, require_tool
 
@@ -40,7 +36,12 @@ def busybox(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def _pod(name: str, image: str, script: str) -> dict:
-    container = {"name": "main", "image": image, "command": ["/bin/sh", "-c", script], "securityContext": _RESTRICTED | {"runAsUser": 65532}}
+    container = {
+        "name": "main",
+        "image": image,
+        "command": ["/bin/sh", "-c", script],
+        "securityContext": _RESTRICTED | {"runAsUser": 65532},
+    }
     spec = {"containers": [container], "restartPolicy": "Never", "terminationGracePeriodSeconds": 1}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
 
@@ -55,13 +56,18 @@ def _pinned(module: str) -> str:
 
 
 @pytest.fixture
-def service(cluster: Cluster, namespace: str, busybox: str) -> Iterator[str]:
+def service(cluster: Cluster, namespace: str, busybox: str) -> str:
     """A web server behind a service named ``web``; the service's address."""
     web = _pod("web", busybox, "echo found > /tmp/index.html && exec httpd -f -p 8080 -h /tmp")
     ports = [{"port": 80, "targetPort": 8080}]
-    _apply(cluster, namespace, web, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}})
+    _apply(
+        cluster,
+        namespace,
+        web,
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}},
+    )
     cluster.kubectl("-n", namespace, "wait", "pod/web", "--for=condition=Ready", "--timeout=120s", timeout=150)
-    yield cluster.kubectl("-n", namespace, "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+    return cluster.kubectl("-n", namespace, "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
 
 
 def test_the_node_is_ready_and_of_the_pinned_version(cluster: Cluster) -> None:
@@ -108,7 +114,7 @@ def test_a_job_completes(cluster: Cluster, namespace: str, busybox: str) -> None
 def test_a_pod_that_is_not_restricted_is_refused(cluster: Cluster, namespace: str, busybox: str) -> None:
     pod = _pod("root", busybox, "true")
     del pod["spec"]["containers"][0]["securityContext"]
-    with pytest.raises(RuntimeError, match="violates PodSecurity \"restricted:latest\""):
+    with pytest.raises(RuntimeError, match='violates PodSecurity "restricted:latest"'):
         _apply(cluster, namespace, pod)
 
 
@@ -121,7 +127,7 @@ def test_a_service_account_may_do_what_its_role_says_and_no_more(cluster: Cluste
     # An empty kubeconfig: the administrator's certificate would win over the token.
     as_reader = [f"--kubeconfig={os.devnull}", f"--server={server}", "--insecure-skip-tls-verify", f"--token={token}", "-n", namespace]
     assert cluster.kubectl(*as_reader, "get", "pods", "-o", "name") == ""
-    with pytest.raises(RuntimeError, match=f"system:serviceaccount:{namespace}:reader\" cannot list resource \"secrets\""):
+    with pytest.raises(RuntimeError, match=f'system:serviceaccount:{namespace}:reader" cannot list resource "secrets"'):
         cluster.kubectl(*as_reader, "get", "secrets")
 
 
@@ -147,25 +153,3 @@ def test_the_operator_makes_pods_of_a_ray_job(cluster: Cluster, namespace: str, 
 
     wait_for("a head and two workers", lambda: pods() == ["head", "worker", "worker"], 60)
     assert cluster.kubectl("-n", namespace, "get", "rayjob", "job", "-o", "jsonpath={.status.jobDeploymentStatus}") == "Initializing"
-
-
-def test_nothing_is_left_of_what_a_cluster_takes_from_the_machine(tmp_path: Path) -> None:
-    """Its link, routes, cgroups and namespaces, also where the node does not come up: here the folder it wants to write to is in its way."""
-    if os.geteuid() != 0:
-        pytest.skip("a node needs root")
-    (tmp_path / "logs").write_text("in the way of a folder")
-    taken: list[Plan] = []
-
-    def come_up() -> None:
-        with namespaces.link() as plan, namespaces.cgroups(plan):
-            taken.append(plan)
-            assert list(Path("/sys/fs/cgroup").glob(f"*/{plan.name}"))
-            with namespaces.node(plan, tmp_path):
-                pass
-
-    with pytest.raises(RuntimeError, match=r"the node did not come up(.|\n)*FileExistsError"):
-        come_up()
-    assert not Path("/sys/class/net", taken[0].name).exists()
-    assert not [*Path("/sys/fs/cgroup").glob(taken[0].name), *Path("/sys/fs/cgroup").glob(f"*/{taken[0].name}")]
-    assert taken[0].pods.split("/")[0] not in Path("/proc/net/route").read_text()
-    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
