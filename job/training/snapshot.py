@@ -75,14 +75,20 @@ def to_parts(snapshot: Snapshot, exporter: Exporter) -> dict[str, bytes]:
 
 
 def put(networks: Networks, parts: Mapping[str, bytes], spec: RunSpec) -> None:
-    """Restore the state on this worker; every worker calls it with the same parts. Learning rates are those of ``spec``."""
+    """Restore the state on this worker, all of it or, where a part does not fit (``StorageError``), nothing.
+
+    Every worker calls it with the same parts. Learning rates are those of ``spec``.
+    """
     groups = _groups(networks)
+    found = {}
     for name, variables in groups.items():
         if name not in parts:
             raise StorageError(f"checkpoint has no {name}; expected {', '.join(groups)}")
         expected = {key: (tuple(variable.shape), variable.dtype.as_numpy_dtype) for key, variable in variables.items()}
-        for key, array in arrays.unpack(parts[name], expected, name).items():
-            variables[key].assign(array)
+        found[name] = arrays.unpack(parts[name], expected, name)
+    for name, values in found.items():
+        for key, array in values.items():
+            groups[name][key].assign(array)
     networks.generator_optimizer.learning_rate = spec.training.generator_optimizer.learning_rate
     networks.discriminator_optimizer.learning_rate = spec.training.discriminator_optimizer.learning_rate
 

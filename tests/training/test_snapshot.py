@@ -131,3 +131,15 @@ def test_a_plain_keras_loads_the_generator(tmp_path: Path, preset: str) -> None:
     for variable, average in zip(exported.trainable_variables, networks.ema, strict=bool(networks.ema)):
         assert np.array_equal(variable, average)  # people see the averaged weights
     np.testing.assert_allclose(np.load(tmp_path / "images.npy"), exported(latents, training=False), atol=1e-6)
+
+
+def test_what_does_not_fit_changes_nothing() -> None:
+    spec = spec_of()
+    networks = scrambled(spec)
+    before = arrays_of(parts_of(networks, spec))
+    others = parts_of(scrambled(spec, seed=6), spec)
+    del others["discriminator_optimizer.npz"]  # after others that fit
+    with pytest.raises(StorageError, match="checkpoint has no discriminator_optimizer.npz"):
+        snapshot.put(networks, others, spec)
+    after = arrays_of(parts_of(networks, spec))
+    assert all(np.array_equal(after[name], value) for name, value in before.items())
