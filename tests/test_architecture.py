@@ -25,6 +25,7 @@ FOLDERS = (
     "sources",
     "packing",
     "quality",
+    "records",
     "training",
     "synthesis",
     "launch",
@@ -221,7 +222,7 @@ BROKEN: list[tuple[Rule, Tree, str]] = [
     (
         folders_share_the_work,
         {f"job/{folder}/a.py": "x = 1\n" * (1000 if folder == "data" else 200) for folder in FOLDERS},
-        "job/data: 1000 of 3600 lines",
+        "job/data: 1000 of 3800 lines",
     ),
     (modules_say_what_they_are, {"job/gan/model.py": "import keras\n"}, "no docstring"),
     (modules_say_what_they_are, {"job/gan/model.py": "# Copyright\nimport keras\n'''Late.'''\n"}, "no docstring"),

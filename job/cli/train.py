@@ -92,8 +92,8 @@ def _where_it_stands(spec: "RunSpec") -> str:
 
 def _print_results(spec: "RunSpec") -> None:
     from job.checkpoints.checkpoints import Checkpoints
+    from job.records.run_folder import GRIDS, PROGRESS, grid_step
     from job.storage.uri import open_store
-    from job.training.run_folder import GRIDS, PROGRESS, grid_step
 
     store = open_store(spec.uri, spec.storage)
     checkpoints = Checkpoints(store)

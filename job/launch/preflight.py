@@ -19,14 +19,14 @@ from job.config.load import to_yaml
 from job.config.spec import RESUME_WORDS, RunSpec
 from job.data.index import Index, read_index
 from job.data.order import Order, worker_slots
+from job.records.run_folder import CONFIGURATION, start_key
+from job.records.summary import finished_step
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.streaming.budget import check_budget
 from job.streaming.cache_folder import CacheFolder
 from job.training.identity import changes, check_identity, check_images
-from job.training.run_folder import CONFIGURATION, start_key
 from job.training.schedule import Schedule, plan
-from job.training.summary import finished_step
 from job.training.versions import versions
 
 

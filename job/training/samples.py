@@ -10,9 +10,9 @@ from job.config.spec import RunSpec
 from job.gan.latents import fixed_latents
 from job.gan.step import encode
 from job.quality.grids import image_grid, png_bytes, progress_gif
+from job.records.run_folder import GRIDS, PROGRESS, grid_key, grid_step
 from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
-from job.training.run_folder import GRIDS, PROGRESS, grid_key, grid_step
 
 PATIENCE_SECONDS = 20.0  # training waits meanwhile
 

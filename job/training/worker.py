@@ -18,6 +18,8 @@ from job.config.spec import RunSpec
 from job.data.index import Index, read_index
 from job.data.order import Order, needs, worker_slots
 from job.gan.networks import build_networks
+from job.records.run_folder import hang_key
+from job.records.summary import Summary, write_summary
 from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
@@ -32,12 +34,10 @@ from job.training.input import Input
 from job.training.loop import NUM_AGREED, Loop, Session
 from job.training.observer import Observer
 from job.training.resume import Restored, Resume
-from job.training.run_folder import hang_key
 from job.training.samples import save_progress
 from job.training.saving import Saving
 from job.training.schedule import Schedule, plan
 from job.training.strategy import Agreement, create_strategy
-from job.training.summary import Summary, write_summary
 from job.training.topology import Listener, Topology, with_workers
 from job.training.versions import versions
 
