@@ -1,0 +1,50 @@
+{{/* Names and labels. */}}
+
+{{/* Like a release, made a name for everything: KubeRay wants a letter first, and 47 characters for a RayJob, of which 9 are the hash's. */}}
+{{- define "dcgan-train.fullname" -}}
+{{- $chart := default .Chart.Name .Values.nameOverride -}}
+{{- $name := .Values.fullnameOverride -}}
+{{- if not $name -}}
+{{- $name = ternary .Release.Name (printf "%s-%s" .Release.Name $chart) (contains $chart .Release.Name) -}}
+{{- end -}}
+{{- $name = lower $name | replace "." "-" -}}
+{{- if not (regexMatch "^[a-z]" $name) -}}{{- $name = printf "run-%s" $name -}}{{- end -}}
+{{- trunc 38 $name | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* A hash of all that a RayJob cannot change while it runs. So a changed run gets a RayJob of its own, and an unchanged one keeps it. */}}
+{{- define "dcgan-train.rayJobName" -}}
+{{- $what := printf "%s\n%s\n%v" (include "dcgan-train.rayClusterSpec" .) (include "dcgan-train.submission" .) .Values.job.generation -}}
+{{- printf "%s-%s" (include "dcgan-train.fullname" .) (sha256sum $what | trunc 8) -}}
+{{- end -}}
+
+{{- define "dcgan-train.configName" -}}
+{{- printf "%s-config-%s" (include "dcgan-train.fullname" .) (include "dcgan-train.configData" . | sha256sum | trunc 8) -}}
+{{- end -}}
+
+{{- define "dcgan-train.serviceAccountName" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "dcgan-train.fullname" .) "" .Values.serviceAccount.create) -}}
+{{- end -}}
+
+{{/* What pods of this release have in common, whatever chart version made them. KubeRay copies the name into the selector of the RayCluster's
+     head Service, but not into that of the RayJob's, NAME-head-svc, which therefore finds no pod: use the RayCluster's. */}}
+{{- define "dcgan-train.selectorLabels" -}}
+app.kubernetes.io/name: dcgan-train
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "dcgan-train.labels" -}}
+{{ include "dcgan-train.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "dcgan-train.image" -}}
+{{- $image := .Values.image -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default (printf "%s%s" .Chart.AppVersion (ternary "-gpu" "" (eq .Values.profile "gpu")))) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,201 @@
+{{/* Parts of pods. Those that differ by pod take (dict "root" $ "component" "head" "of" .Values.head). */}}
+
+{{- define "dcgan-train.podMetadata" -}}
+{{- $values := .root.Values -}}
+labels:
+  {{- include "dcgan-train.selectorLabels" .root | nindent 2 }}
+  app.kubernetes.io/component: {{ .component }}
+  {{- with mergeOverwrite (deepCopy $values.podLabels) (default dict .of.labels) }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with mergeOverwrite (deepCopy $values.podAnnotations) (default dict .of.annotations) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The same for all pods: who they run as, and where. */}}
+{{- define "dcgan-train.podBasics" -}}
+{{- $values := .root.Values -}}
+{{- with include "dcgan-train.serviceAccountName" .root }}
+serviceAccountName: {{ . }}
+{{- end }}
+automountServiceAccountToken: {{ and (eq .component "head") (eq (include "dcgan-train.isAutoscaled" .root) "true") }}
+# Variables for the namespace's services would be read by Ray where a service is called "ray".
+enableServiceLinks: false
+securityContext:
+  runAsNonRoot: true
+  {{- range $name, $value := $values.podSecurityContext }}
+  {{- if not (kindIs "invalid" $value) }}
+  {{ $name }}: {{ toJson $value }}
+  {{- end }}
+  {{- end }}
+  seccompProfile:
+    type: RuntimeDefault
+{{- with $values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- $tolerations := .of.tolerations -}}
+{{- if and (eq .component "worker") (eq $values.profile "gpu") -}}
+{{- $tolerations = append $tolerations (dict "key" .of.gpuResource "operator" "Exists" "effect" "NoSchedule") -}}
+{{- end }}
+{{- with $tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.topologySpreadConstraints }}
+{{- $selector := dict "matchLabels" (include "dcgan-train.selectorLabels" $.root | fromYaml) }}
+{{- $_ := set $selector.matchLabels "app.kubernetes.io/component" $.component }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{- merge (deepCopy .) (dict "labelSelector" $selector) | toYaml | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- with .of.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .of.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "dcgan-train.container" -}}
+image: {{ include "dcgan-train.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  {{- include "dcgan-train.containerSecurityContext" . | nindent 2 }}
+{{- end -}}
+
+{{- define "dcgan-train.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* Requests equal to limits: a worker that is throttled, or evicted as the one who took most, holds up all others. */}}
+{{- define "dcgan-train.resources" -}}
+{{- $both := dict "cpu" (toString .cpus) "memory" .memory "ephemeral-storage" (printf "%dGi" (int .diskGiB)) -}}
+{{- with .gpus }}{{- $_ := set $both $.gpuResource (toString .) }}{{- end -}}
+requests: {{- toYaml $both | nindent 2 }}
+limits: {{- toYaml $both | nindent 2 }}
+{{- end -}}
+
+{{/* Credentials and the user's own variables. */}}
+{{- define "dcgan-train.env" -}}
+{{- with .Values.credentials.existingSecret }}
+{{- range $name := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" "AWS_REGION" }}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $.Values.credentials.existingSecret }}
+      key: {{ $name }}
+      {{- if has $name (list "AWS_SESSION_TOKEN" "AWS_REGION") }}
+      optional: true
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Variables of a Ray node; of a head that is stopping only what preStop has not done is left. */}}
+{{- define "dcgan-train.rayEnv" -}}
+{{- if eq .root.Values.auth.mode "disabled" }}
+- name: RAY_AUTH_MODE
+  value: disabled
+{{- end }}
+- name: RAY_USAGE_STATS_ENABLED
+  value: "0"
+- name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
+  value: {{ ternary 0 (int .root.Values.termination.drainSeconds) (eq .component "head") | quote }}
+{{- if eq .component "head" }}
+# Ray kills a job 3 s after it asked it to stop, if not told otherwise.
+- name: RAY_JOB_STOP_WAIT_TIME_S
+  value: {{ include "dcgan-train.stopSeconds" .root | quote }}
+{{- end }}
+{{- with include "dcgan-train.env" .root | trim }}
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Where a container with a read-only root file system may write, and the run. */}}
+{{- define "dcgan-train.mounts" -}}
+- name: config
+  mountPath: /etc/dcgan-train
+  readOnly: true
+- name: tmp
+  mountPath: /tmp
+- name: home
+  mountPath: /home/dcgan
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "dcgan-train.volumes" -}}
+- name: config
+  configMap:
+    name: {{ include "dcgan-train.configName" .root }}
+- name: tmp
+  emptyDir:
+    sizeLimit: {{ printf "%dGi" (int .diskGiB) }}
+- name: home
+  emptyDir:
+    sizeLimit: 1Gi
+{{- with .root.Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "dcgan-train.shmVolume" -}}
+- name: shm
+  emptyDir:
+    medium: Memory
+    sizeLimit: {{ printf "%dGi" (int .) }}
+{{- end -}}
+
+{{/* Ray's agent answers for the raylet beside it; the same on head and workers. Set here, because KubeRay before 1.7 asks with wget. */}}
+{{- define "dcgan-train.probes" -}}
+startupProbe:
+  httpGet: {path: /api/healthz, port: 52365}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 60
+readinessProbe:
+  httpGet: {path: /api/healthz, port: 52365}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 10
+# Patient: a busy agent is no dead one, and a restart costs the whole group a start.
+livenessProbe:
+  httpGet: {path: /api/healthz, port: 52365}
+  periodSeconds: 10
+  timeoutSeconds: 10
+  failureThreshold: 30
+{{- end -}}
+
+{{/* The command of init container and test, and the address that tells it that the workers will be elsewhere. */}}
+{{- define "dcgan-train.preflight" -}}
+command: [dcgan-train, train, --config, /etc/dcgan-train/run.yaml, --dry-run]
+env:
+  - name: RAY_ADDRESS
+    value: {{ .Release.Name }}.invalid:6379
+  {{- with include "dcgan-train.env" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
+resources:
+  {{- include "dcgan-train.resources" (dict "cpus" .Values.preflight.cpus "memory" .Values.preflight.memory "diskGiB" 1) | nindent 2 }}
+volumeMounts:
+  {{- include "dcgan-train.mounts" . | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,95 @@
+{{/* Combinations that values.schema.json cannot name in words a user would understand, or that KubeRay would refuse only in the cluster. */}}
+
+{{- define "dcgan-train.refuse" -}}
+{{- $values := .Values -}}
+{{- $workers := $values.workers -}}
+{{- $job := $values.job -}}
+{{- $count := int $workers.count -}}
+{{- $least := int (default $count $workers.min) -}}
+{{- $most := int (default $count $workers.max) -}}
+{{- $gpus := int (include "dcgan-train.gpus" .) -}}
+{{- $isAutoscaled := include "dcgan-train.isAutoscaled" . -}}
+
+{{- range $key, $uri := dict "run.uri" $values.run.uri "run.data.uri" $values.run.data.uri -}}
+  {{- if not $uri -}}{{- fail (printf "%s is not set; expected s3://bucket/prefix" $key) -}}{{- end -}}
+  {{- if and (hasPrefix "file://" $uri) (not $values.extraVolumeMounts) -}}
+    {{- fail (printf "%s is %s, and extraVolumeMounts is empty; expected s3://bucket/prefix, or a volume that all pods share" $key $uri) -}}
+  {{- end -}}
+{{- end -}}
+{{- if eq (trimSuffix "/" $values.run.uri) (trimSuffix "/" $values.run.data.uri) -}}
+  {{- fail (printf "run.uri and run.data.uri are both %s; expected a run folder apart from the images" $values.run.uri) -}}
+{{- end -}}
+
+{{- if or (gt $least $count) (lt $most $count) -}}
+  {{- fail (printf "workers.min is %d, workers.count %d, workers.max %d; expected them in this order" $least $count $most) -}}
+{{- end -}}
+{{- if and (eq $values.profile "gpu") (eq $gpus 0) -}}
+  {{- fail "workers.gpus is 0 with profile: gpu; expected 1 or more, or profile: cpu" -}}
+{{- end -}}
+{{- if and (eq $values.profile "cpu") (gt $gpus 0) -}}
+  {{- fail (printf "workers.gpus is %d with profile: cpu; expected profile: gpu, whose image has CUDA" $gpus) -}}
+{{- end -}}
+
+{{- if and $job.suspend (ne $values.cleanup.policy "shutdown") -}}
+  {{- fail (printf "job.suspend is true with cleanup.policy: %s; expected cleanup.policy: shutdown, without which KubeRay suspends nothing" $values.cleanup.policy) -}}
+{{- end -}}
+{{- if and $job.queue (ne $values.cleanup.policy "shutdown") -}}
+  {{- fail (printf "job.queue is %s with cleanup.policy: %s; expected cleanup.policy: shutdown, because Kueue suspends what waits" $job.queue $values.cleanup.policy) -}}
+{{- end -}}
+{{- if and $job.queue $isAutoscaled -}}
+  {{- fail (printf "job.queue is %s with workers.autoscaler: true; expected workers.autoscaler: false, because Kueue admits a fixed number of pods" $job.queue) -}}
+{{- end -}}
+{{- if and (ne $job.submissionMode "K8sJobMode") (not (kindIs "invalid" $job.submitterBackoffLimit)) -}}
+  {{- fail (printf "job.submitterBackoffLimit is set with job.submissionMode: %s; expected none, because only K8sJobMode has a submitter pod" $job.submissionMode) -}}
+{{- end -}}
+{{- if and $job.activeDeadlineSeconds $job.preRunningDeadlineSeconds -}}
+  {{- if le (int $job.activeDeadlineSeconds) (int $job.preRunningDeadlineSeconds) -}}
+    {{- fail (printf "job.activeDeadlineSeconds is %d and job.preRunningDeadlineSeconds %d; expected more for the whole than for its beginning" (int $job.activeDeadlineSeconds) (int $job.preRunningDeadlineSeconds)) -}}
+  {{- end -}}
+{{- end -}}
+
+{{- $needed := int (include "dcgan-train.neededGraceSeconds" .) -}}
+{{- if lt (int (include "dcgan-train.gracePeriodSeconds" .)) $needed -}}
+  {{- fail (printf "termination.gracePeriodSeconds is %d; expected at least %d, for termination.drainSeconds and for run.checkpoints.grace_seconds and 10 more" (int $values.termination.gracePeriodSeconds) $needed) -}}
+{{- end -}}
+
+{{- if and (eq $values.cache.kind "hostPath") (not $values.cache.hostPath) -}}
+  {{- fail "cache.hostPath is not set with cache.kind: hostPath; expected a folder of the node that uid 10001 may write" -}}
+{{- end -}}
+{{- if and (ne $values.cache.kind "hostPath") $values.cache.hostPath -}}
+  {{- fail (printf "cache.hostPath is %s with cache.kind: %s; expected cache.kind: hostPath" $values.cache.hostPath $values.cache.kind) -}}
+{{- end -}}
+{{- if and (ne $values.cache.kind "ephemeralVolume") $values.cache.storageClassName -}}
+  {{- fail (printf "cache.storageClassName is %s with cache.kind: %s; expected cache.kind: ephemeralVolume" $values.cache.storageClassName $values.cache.kind) -}}
+{{- end -}}
+
+{{- if not (or $values.serviceAccount.create $values.serviceAccount.name) -}}
+  {{- fail "serviceAccount.name is not set with serviceAccount.create: false; expected the name of one that is there" -}}
+{{- end -}}
+{{- if and (not $values.serviceAccount.create) $values.serviceAccount.annotations -}}
+  {{- fail "serviceAccount.annotations are set with serviceAccount.create: false; expected none: annotate the account that is there" -}}
+{{- end -}}
+{{- if and $values.credentials.existingSecret (hasKey $values.serviceAccount.annotations "eks.amazonaws.com/role-arn") -}}
+  {{- fail "credentials.existingSecret and serviceAccount.annotations.eks.amazonaws.com/role-arn are both set; expected one: keys would win over the role, silently" -}}
+{{- end -}}
+{{- if and $values.auth.existingSecret (eq $values.auth.mode "disabled") -}}
+  {{- fail "auth.existingSecret is set with auth.mode: disabled; expected auth.mode: token" -}}
+{{- end -}}
+
+{{- range $index, $entry := $values.extraEnv -}}
+  {{- if and (regexMatch "(?i)(SECRET|PASSWORD|TOKEN|ACCESS_KEY)" $entry.name) (hasKey $entry "value") -}}
+    {{- fail (printf "extraEnv[%d] gives %s a value; expected valueFrom.secretKeyRef: values of a chart are no place for secrets" $index $entry.name) -}}
+  {{- end -}}
+  {{- if has $entry.name (list "RAY_ADDRESS" "RAY_AUTH_MODE" "RAY_AUTH_TOKEN" "RAY_JOB_STOP_WAIT_TIME_S" "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S" "RAY_USAGE_STATS_ENABLED") -}}
+    {{- fail (printf "extraEnv[%d] sets %s, which the chart or KubeRay sets; expected another name (see auth and termination)" $index $entry.name) -}}
+  {{- end -}}
+  {{- if and $values.credentials.existingSecret (hasPrefix "AWS_" $entry.name) (has $entry.name (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" "AWS_REGION")) -}}
+    {{- fail (printf "extraEnv[%d] sets %s, and so does credentials.existingSecret; expected one of them" $index $entry.name) -}}
+  {{- end -}}
+{{- end -}}
+{{- range $index, $volume := $values.extraVolumes -}}
+  {{- if has $volume.name (list "config" "tmp" "home" "shm" "cache") -}}
+    {{- fail (printf "extraVolumes[%d] is named %s, which the chart uses; expected another name" $index $volume.name) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}

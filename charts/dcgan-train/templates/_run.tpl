@@ -1,0 +1,54 @@
+{{/* The run: what goes into run.yaml, and numbers that follow from it. */}}
+
+{{- define "dcgan-train.gpus" -}}
+{{- if kindIs "invalid" .Values.workers.gpus -}}{{ ternary 1 0 (eq .Values.profile "gpu") }}{{- else -}}{{ int .Values.workers.gpus }}{{- end -}}
+{{- end -}}
+
+{{/* "true" where the number of workers may change. */}}
+{{- define "dcgan-train.isElastic" -}}
+{{- $workers := .Values.workers -}}
+{{- $count := int $workers.count -}}
+{{- if or (lt (int (default $count $workers.min)) $count) (gt (int (default $count $workers.max)) $count) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "dcgan-train.isAutoscaled" -}}
+{{- if .Values.workers.autoscaler -}}{{ include "dcgan-train.isElastic" . }}{{- end -}}
+{{- end -}}
+
+{{/* Seconds for the driver's last checkpoint and its way out. */}}
+{{- define "dcgan-train.stopSeconds" -}}
+{{- $grace := dig "checkpoints" "grace_seconds" 25 .Values.run -}}
+{{- add (ceil (float64 $grace)) 10 -}}
+{{- end -}}
+
+{{- define "dcgan-train.neededGraceSeconds" -}}
+{{- max (int (include "dcgan-train.stopSeconds" .)) (int .Values.termination.drainSeconds) -}}
+{{- end -}}
+
+{{- define "dcgan-train.gracePeriodSeconds" -}}
+{{- $own := .Values.termination.gracePeriodSeconds -}}
+{{- if kindIs "invalid" $own -}}{{ add (int (include "dcgan-train.neededGraceSeconds" .)) 20 }}{{- else -}}{{ int $own }}{{- end -}}
+{{- end -}}
+
+{{- define "dcgan-train.runYaml" -}}
+{{- $workers := .Values.workers -}}
+{{- $placed := dict "count" (int $workers.count) "cpus" $workers.cpus "gpus" (int (include "dcgan-train.gpus" .)) -}}
+{{- if not (kindIs "invalid" $workers.min) -}}{{- $_ := set $placed "min" (int $workers.min) -}}{{- end -}}
+{{- if not (kindIs "invalid" $workers.max) -}}{{- $_ := set $placed "max" (int $workers.max) -}}{{- end -}}
+{{- $ours := dict
+  "workers" $placed
+  "data" (dict "cache_dir" "/cache" "cache_bytes" (div (mul (int .Values.cache.sizeGiB) 1073741824 9) 10))
+  "metrics" (dict "port" 9090)
+-}}
+{{- /* An upgrade starts the new run while the old one still saves: it waits for the run folder instead of being refused. */ -}}
+{{- $soft := dict "checkpoints" (dict "lease_wait_seconds" (int (include "dcgan-train.gracePeriodSeconds" .))) -}}
+{{- toYaml (mergeOverwrite $soft (deepCopy .Values.run) $ours) -}}
+{{- end -}}
+
+{{/* Everything in the ConfigMap, which has a hash of it in its name. */}}
+{{- define "dcgan-train.configData" -}}
+run.yaml: |
+  {{- include "dcgan-train.runYaml" . | nindent 2 }}
+stop.py: |
+  {{- .Files.Get "files/stop.py" | nindent 2 }}
+{{- end -}}

@@ -1,0 +1,123 @@
+"""Writes what in the chart follows from something else, so that it cannot say anything else.
+
+    python charts/generate.py
+
+The table of values in ``README.md`` is ``values.yaml`` with its ``# --`` comments. The part ``run`` of ``values.schema.json`` is the
+configuration of a run as ``job.config`` declares it, without the keys that the chart sets itself; the rest of the schema is written by hand.
+"""
+
+import dataclasses
+import json
+import re
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from job.config.load import preset_names
+from job.config.spec import RunSpec
+
+CHART = Path(__file__).with_name("dcgan-train")
+SCHEMA = CHART / "values.schema.json"
+README = CHART / "README.md"
+BEGIN, END = "<!-- Values: written by charts/generate.py; do not edit. -->", "<!-- End of values. -->"
+
+# Set by templates/_run.tpl, from other values.
+OF_THE_CHART = frozenset(
+    ("workers.count", "workers.min", "workers.max", "workers.cpus", "workers.gpus", "data.cache_dir", "data.cache_bytes", "metrics.port")
+)
+STORES = r"^((s3|file)://.+)?$"  # paths of a laptop mean nothing in a pod
+
+
+def schema() -> str:
+    """The whole of ``values.schema.json``, with ``properties.run`` as it has to be."""
+    document = json.loads(SCHEMA.read_text())
+    document["properties"]["run"] = {**_section(RunSpec, ""), "required": ["uri", "data"]}
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _section(cls: type, prefix: str) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    properties = {}
+    for field in dataclasses.fields(cls):
+        name, hint = prefix + field.name, hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            properties[field.name] = _section(typing.cast(type, hint), name + ".")
+        elif name not in OF_THE_CHART:
+            properties[field.name] = {"description": field.metadata["doc"], **_key(name, hint, field.metadata)}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _key(name: str, hint: Any, limits: typing.Mapping[str, Any]) -> dict[str, Any]:
+    """What the loader takes for a key; ``float`` also as text, because YAML reads 2e-4 as that."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    wanted = next(option for option in options if option is not type(None))
+    if name in ("uri", "data.uri"):
+        return {"type": "string", "pattern": STORES}
+    if name == "preset":
+        return {"enum": [*sorted(preset_names()), None]}
+    if typing.get_origin(wanted) is tuple:
+        numbers = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1}}
+        if typing.get_args(wanted)[-1] is Ellipsis:
+            return numbers
+        exact = len(typing.get_args(wanted))
+        return {"anyOf": [numbers | {"minItems": exact, "maxItems": exact}, {"type": "integer", "minimum": 1}]}
+    if limits["choices"]:
+        return {"enum": [*limits["choices"]]}
+    kind = {bool: ["boolean"], int: ["integer"], float: ["number", "string"], str: ["string"]}[wanted]
+    if limits["unit"] == "bytes":
+        kind.append("string")
+    if type(None) in options:
+        kind.append("null")
+    limited = {"minimum": limits["minimum"], "maximum": limits["maximum"], "exclusiveMinimum": limits["above"]}
+    number = {"pattern": r"^[0-9.]+[eE][-+]?[0-9]+$"} if wanted is float else {}
+    return {
+        "type": kind if len(kind) > 1 else kind[0],
+        **{key: value for key, value in limited.items() if value is not None},
+        **number,
+    }
+
+
+def readme() -> str:
+    """The whole of ``README.md``, with the table as it has to be."""
+    before, _, rest = README.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return "\n".join([f"{before}{BEGIN}", "", *_table(), "", f"{END}{after}"])
+
+
+def _table() -> Iterator[str]:
+    yield "| key | default | meaning |"
+    yield "| --- | --- | --- |"
+    for key, default, text in documented(CHART.joinpath("values.yaml").read_text()):
+        shown = "unset" if default is None else f"`{json.dumps(default)}`"
+        cell = text.replace("|", "\\|")
+        yield f"| `{key}` | {shown} | {cell} |"
+
+
+def documented(text: str) -> Iterator[tuple[str, Any, str]]:
+    """(key, default, meaning) of every ``# --`` comment of a values.yaml: it is about the key on the next line that is none."""
+    values = yaml.safe_load(text)
+    path: list[tuple[int, str]] = []
+    comment: list[str] = []
+    for line in text.splitlines():
+        if started := re.match(r"\s*# -- (.*)", line):
+            comment = [started[1]]
+        elif comment and (more := re.match(r"\s*# (.*)", line)):
+            comment.append(more[1])
+        elif key := re.match(r"( *)([A-Za-z]\w*):", line):
+            path = [(indent, name) for indent, name in path if indent < len(key[1])] + [(len(key[1]), key[2])]
+            if comment:
+                names = [name for _, name in path]
+                default = values
+                for name in names:
+                    default = default[name]
+                yield ".".join(names), default, " ".join(comment)
+            comment = []
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(schema())
+    README.write_text(readme())

@@ -1,0 +1,36 @@
+"""Folders of Go modules, as pinned in ``tests/tools/*/go.mod``: where other projects keep what we check against, so that we keep no copy."""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.servers.tools import ROOT
+
+
+@functools.cache
+def module_folder(tool: str, module: str) -> Path:
+    """The unpacked ``module`` that ``tests/tools/TOOL/go.mod`` requires; without Go the test skips, or fails where DCGAN_REQUIRE_TOOLS=1 (CI)."""
+    go = shutil.which("go")
+    if go is None:
+        if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":
+            pytest.fail("go: not found on PATH; expected Go 1.25 or newer, whose module cache has the CRDs")
+        pytest.skip("go: not found on PATH")
+    environment = os.environ | {"GOWORK": "off", "GOFLAGS": "-mod=readonly"}
+    command = [go, "mod", "download", "-json", module]
+    done = subprocess.run(command, cwd=ROOT / "tests" / "tools" / tool, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return Path(json.loads(done.stdout)["Dir"])
+
+
+def kuberay_crd() -> Path:
+    return module_folder("rayjob", "github.com/ray-project/kuberay/ray-operator") / "config" / "crd" / "bases" / "ray.io_rayjobs.yaml"
+
+
+def monitoring_crds() -> list[Path]:
+    folder = module_folder("kubeconform", "github.com/prometheus-operator/prometheus-operator") / "example" / "prometheus-operator-crd"
+    return [folder / f"monitoring.coreos.com_{name}.yaml" for name in ("podmonitors", "prometheusrules")]

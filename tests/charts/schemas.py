@@ -1,0 +1,70 @@
+"""A folder of JSON schemas for kubeconform: Kubernetes' own, as PyPI's ``kubernetes-validate`` brings them, and those of CRDs.
+
+Made strict on the way: a key that a schema does not name is a mistake, because the API server would drop it.
+"""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+KUBERNETES = "1.34.0"
+BUILT_IN = ("configmap-v1", "serviceaccount-v1", "pod-v1", "networkpolicy-networking-v1", "poddisruptionbudget-policy-v1")
+LOCATION = "{{ .ResourceKind }}{{ .KindSuffix }}.json"  # kubeconform's own way to name them
+_SHARED = "/api/_definitions.json#/$defs/"
+
+
+def write_schemas(folder: Path, crds: list[Path]) -> None:
+    """One file a kind, each whole in itself."""
+    source = resources.files("kubernetes_validate") / "kubernetes-json-schema" / f"v{KUBERNETES}-local"
+    definitions = json.loads((source / "_definitions.json").read_text())["$defs"]
+    for name in BUILT_IN:
+        schema = json.loads((source / f"{name}.json").read_text())
+        del schema["$id"]  # what references to the shared file start from
+        schema["$defs"] = _reachable(schema, definitions)
+        folder.joinpath(f"{name}.json").write_text(json.dumps(_strict(schema)))
+    for crd in crds:
+        spec = yaml.load(crd.read_text(), Loader=yaml.CSafeLoader)["spec"]
+        group = spec["group"].partition(".")[0]
+        for version in spec["versions"]:
+            schema = _strict(version["schema"]["openAPIV3Schema"])
+            folder.joinpath(f"{spec['names']['kind'].lower()}-{group}-{version['name']}.json").write_text(json.dumps(schema))
+
+
+def _reachable(schema: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The definitions that ``schema`` refers to, and those that these refer to."""
+    found: dict[str, Any] = {}
+    waiting = [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            name = str(part.get("$ref", "")).removeprefix(_SHARED)
+            if name in definitions and name not in found:
+                found[name] = definitions[name]
+                waiting.append(definitions[name])
+            waiting += part.values()
+    return found
+
+
+def _strict(schema: Any) -> Any:
+    """No unknown keys in what lists its keys; and what OpenAPI of Kubernetes says in words of its own, in those of JSON schema."""
+    if isinstance(schema, list):
+        return [_strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _strict(value) for key, value in schema.items()}
+    if isinstance(schema.get("$ref"), str):
+        made["$ref"] = "#/$defs/" + schema["$ref"].removeprefix(_SHARED)
+    if schema.get("x-kubernetes-int-or-string"):
+        made.pop("type", None)
+        made["anyOf"] = [{"type": "integer"}, {"type": "string"}]
+    is_open = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
+    if isinstance(schema.get("properties"), dict) and not is_open and schema.get("type") == "object":
+        made["additionalProperties"] = False
+    if schema.get("nullable") and isinstance(schema.get("type"), str):
+        made["type"] = [schema["type"], "null"]
+    return made

@@ -1,0 +1,164 @@
+"""The templates beside the RayJob: ServiceAccount, NetworkPolicy, budgets, monitoring, test pod, notes."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.charts.helm import CHART, CI, Helm, Object, container, of_kind, only, templates
+
+pytestmark = pytest.mark.helm
+
+Rendered = dict[str, list[Object]]
+KINDS = {"RayJob", "ConfigMap", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget", "Pod"}
+
+
+def test_what_is_installed(rendered: Rendered) -> None:
+    assert {each["kind"] for each in rendered["default"]} == KINDS
+    assert {each["kind"] for each in rendered["open"]} == KINDS - {"NetworkPolicy", "PodDisruptionBudget"}
+    assert {each["kind"] for each in rendered["openshift"]} == KINDS - {"ServiceAccount"}
+    assert {each["kind"] for each in rendered["monitoring"]} == KINDS | {"PodMonitor", "PrometheusRule"}
+
+
+@pytest.mark.parametrize("name", CI)
+def test_everything_is_labelled_and_in_the_namespace(rendered: Rendered, name: str) -> None:
+    for each in rendered[name]:
+        assert each["metadata"]["namespace"] == "training"
+        assert each["metadata"]["labels"]["app.kubernetes.io/name"] == "dcgan-train"
+        assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == "faces"
+        assert len(each["metadata"]["name"]) <= 63
+
+
+@pytest.mark.parametrize("name", CI)
+def test_pods_are_found_by_their_labels(rendered: Rendered, name: str) -> None:
+    pods: dict[str, Any] = templates(only(rendered[name], "RayJob")) | {"test": only(rendered[name], "Pod")}
+    for component, pod in pods.items():
+        assert pod["metadata"]["labels"].items() >= {
+            ("app.kubernetes.io/name", "dcgan-train"),
+            ("app.kubernetes.io/instance", "faces"),
+            ("app.kubernetes.io/component", component),
+        }
+
+
+def test_service_account(rendered: Rendered) -> None:
+    account = only(rendered["eks"], "ServiceAccount")
+    assert account["metadata"]["name"] == "trainer"
+    assert account["metadata"]["annotations"] == {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/trainer"}
+    for objects in rendered.values():
+        assert all(each["automountServiceAccountToken"] is False for each in of_kind(objects, "ServiceAccount"))
+        names = {pod["spec"]["serviceAccountName"] for pod in templates(only(objects, "RayJob")).values()}
+        assert names <= {each["metadata"]["name"] for each in of_kind(objects, "ServiceAccount")} | {"trainer"}
+
+
+def test_no_roles_at_all(rendered: Rendered) -> None:
+    for objects in rendered.values():
+        assert not {each["kind"] for each in objects} & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Secret"}
+
+
+def ports(rule: Object) -> list[int]:
+    return [each["port"] for each in rule["ports"]]
+
+
+def test_network_policy(rendered: Rendered) -> None:
+    policy = only(rendered["default"], "NetworkPolicy")["spec"]
+    ours = {"matchLabels": {"app.kubernetes.io/name": "dcgan-train", "app.kubernetes.io/instance": "faces"}}
+    assert policy["podSelector"] == ours
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    inside, operator, monitoring = policy["ingress"]
+    assert inside == {"from": [{"podSelector": ours}]}
+    assert ports(operator) == [8265]
+    assert operator["from"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "kuberay-operator"}
+    assert ports(monitoring) == [9090, 8080]
+    inside, dns, store = policy["egress"]
+    assert inside == {"to": [{"podSelector": ours}]}
+    assert ports(dns) == [53, 53]
+    assert store == {"ports": [{"protocol": "TCP", "port": 443}]}
+
+
+def test_network_policy_of_others(rendered: Rendered) -> None:
+    (*_, store) = only(rendered["s3-in-cluster"], "NetworkPolicy")["spec"]["egress"]
+    assert ports(store) == [443, 7070]
+    assert store["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "storage"}}}]
+    (*_, api_server) = only(rendered["elastic"], "NetworkPolicy")["spec"]["egress"]
+    assert ports(api_server) == [443, 6443]
+    (*_, metadata_server) = only(rendered["gke"], "NetworkPolicy")["spec"]["egress"]
+    assert ports(metadata_server) == [988]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [("http://s3:7070", 7070), ("http://s3", 80), ("https://s3.example.com/path", 443), ("https://[fd00::1]:9000", 9000)],
+)
+def test_the_port_of_the_store_is_open(chart: Helm, endpoint: str, port: int) -> None:
+    (*_, store) = only(chart.render("--set", f"run.storage.endpoint_url={endpoint}"), "NetworkPolicy")["spec"]["egress"]
+    assert ports(store) == list(dict.fromkeys([443, port]))
+
+
+def test_budgets(rendered: Rendered) -> None:
+    head = only(rendered["default"], "PodDisruptionBudget")
+    assert head["spec"]["minAvailable"] == 1
+    assert head["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] == "head"
+    _, workers = of_kind(rendered["long-name"], "PodDisruptionBudget")
+    assert workers["spec"]["minAvailable"] == 2
+    assert workers["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] == "worker"
+
+
+def test_pod_monitor_finds_the_port_of_the_workers(rendered: Rendered) -> None:
+    monitor = only(rendered["monitoring"], "PodMonitor")
+    worker = templates(only(rendered["monitoring"], "RayJob"))["worker"]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= worker["metadata"]["labels"].items()
+    endpoints = [(each["port"], each["interval"]) for each in monitor["spec"]["podMetricsEndpoints"]]
+    assert endpoints == [("metrics", "30s"), ("ray-metrics", "30s")]
+    assert {port for port, _ in endpoints} <= {port["name"] for port in container(worker)["ports"]}
+
+
+def test_rules_are_the_file(rendered: Rendered) -> None:
+    rule = only(rendered["monitoring"], "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load(CHART.joinpath("files", "alerts.yaml").read_text())
+    assert "{{ $labels.run }}" in json.dumps(rule)
+
+
+def test_dashboards_are_the_files(rendered: Rendered) -> None:
+    (board,) = (each for each in of_kind(rendered["monitoring"], "ConfigMap") if "run.yaml" not in each["data"])
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert board["metadata"]["annotations"] == {"grafana_folder": "Training"}
+    assert {name: json.loads(text) for name, text in board["data"].items()} == {
+        path.name: json.loads(path.read_text()) for path in CHART.joinpath("files", "dashboards").glob("*.json")
+    }
+
+
+def test_the_test_pod_checks_and_goes(rendered: Rendered) -> None:
+    pod = only(rendered["s3-in-cluster"], "Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert container(pod)["command"][-1] == "--dry-run"
+    assert {"AWS_ACCESS_KEY_ID", "RAY_ADDRESS"} <= {each["name"] for each in container(pod)["env"]}
+    assert pod["spec"]["restartPolicy"] == "Never"
+
+
+def test_notes(chart: Helm, rendered: Rendered) -> None:
+    notes = chart.notes(values="default")
+    assert f"kubectl -n training logs -f job/{only(rendered['default'], 'RayJob')['metadata']['name']}" in notes
+    assert "s3://bucket/runs/one" in notes
+    assert "helm test -n training faces --logs" in notes
+    assert "Missing, perhaps: credentials for S3" in notes
+    assert "PodMonitor" in notes
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ("s3-in-cluster", ()),
+        ("sidecar-mode", ("logs -f -c ray-job-submitter", "because of job.submissionMode: SidecarMode.")),
+        ("kueue", ("starts when Kueue's queue gpus admits it",)),
+        ("suspended", ("It is suspended",)),
+        ("limits", ("its pods stay, and cost",)),
+        ("http-mode", (".status.message",)),
+    ],
+)
+def test_notes_say_what_is_special(chart: Helm, values: str, words: tuple[str, ...]) -> None:
+    notes = chart.notes(values=values)
+    for each in words:
+        assert each in notes
+    assert ("Missing, perhaps" in notes) == (values != "s3-in-cluster")

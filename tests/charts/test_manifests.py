@@ -1,0 +1,119 @@
+"""What Helm, Kubernetes' schemas, the API server, KubeRay and the Pod Security Standard say of every values file of ``ci/``."""
+
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.charts.go_modules import kuberay_crd, monitoring_crds
+from tests.charts.helm import CHART, CI, Helm, Object, only
+from tests.charts.schemas import LOCATION, write_schemas
+from tests.servers.tools import require_tool
+
+pytestmark = pytest.mark.helm
+
+# KubeRay gives the sidecar no security context, and hostPath is what the standard is against; NOTES.txt says so.
+NOT_RESTRICTED = {"sidecar-mode", "cache-hostpath"}
+
+
+@pytest.fixture(scope="session")
+def schema_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("schemas")
+    write_schemas(folder, [kuberay_crd(), *monitoring_crds()])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def verdicts(rendered: dict[str, list[Object]]) -> dict[str, dict[str, Any]]:
+    """What ``tests/tools/rayjob`` says of each values file's RayJob."""
+    jobs = [only(objects, "RayJob") for objects in rendered.values()]
+    return dict(zip(rendered, judge(jobs), strict=True))
+
+
+def judge(jobs: list[Object]) -> list[dict[str, Any]]:
+    command = [require_tool("rayjob"), kuberay_crd()]
+    done = subprocess.run(command, input=json.dumps(jobs), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def kubeconform(objects: list[Object], schema_folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [
+        str(require_tool("kubeconform")),
+        "-strict",
+        "-summary",
+        "-output",
+        "text",
+        "-schema-location",
+        f"{schema_folder}/{LOCATION}",
+    ]
+    return subprocess.run(command, input=yaml.safe_dump_all(objects), capture_output=True, text=True, timeout=120)
+
+
+def test_lint(chart: Helm) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for text in pool.map(lambda path: chart.run("lint", str(CHART), "--strict", "--values", str(path)), CI.values()):
+            assert "1 chart(s) linted, 0 chart(s) failed" in text
+
+
+def test_every_object_fits_its_schema(rendered: dict[str, list[Object]], verdicts: dict[str, dict[str, Any]], schema_folder: Path) -> None:
+    objects = [each for rendered_objects in rendered.values() for each in rendered_objects]
+    pods = [_clean(pod) for verdict in verdicts.values() for pod in verdict["pods"]]
+    done = kubeconform(objects + pods, schema_folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Valid: {len(objects) + len(pods)}, Invalid: 0, Errors: 0, Skipped: 0" in done.stdout
+
+
+def _clean(pod: Object) -> Object:
+    """Without what Go writes for times and states that are not set."""
+    return {**pod, "metadata": {k: v for k, v in pod["metadata"].items() if v is not None}, "status": {}}
+
+
+def test_schemas_find_what_is_wrong(rendered: dict[str, list[Object]], schema_folder: Path) -> None:
+    """The check itself: an unknown key deep in a RayJob, a wrong type in a built-in kind, a kind without a schema."""
+    job = json.loads(json.dumps(only(rendered["default"], "RayJob")))
+    job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["hostPid"] = True
+    account = only(rendered["default"], "ServiceAccount") | {"automountServiceAccountToken": "no"}
+    stranger = {"apiVersion": "example.com/v1", "kind": "Stranger", "metadata": {"name": "x"}}
+    for wrong, words in ((job, "hostPid"), (account, "automountServiceAccountToken"), (stranger, "could not find schema for Stranger")):
+        done = kubeconform([wrong], schema_folder)
+        assert done.returncode == 1
+        assert words in done.stdout
+
+
+@pytest.mark.parametrize("name", CI)
+def test_api_server_and_operator_take_the_rayjob(verdicts: dict[str, dict[str, Any]], name: str) -> None:
+    assert verdicts[name]["api"] == []
+    assert verdicts[name]["operator"] == []
+
+
+@pytest.mark.parametrize("name", CI)
+def test_pods_meet_the_restricted_standard(verdicts: dict[str, dict[str, Any]], name: str) -> None:
+    """Of the pods as KubeRay makes them, with what it puts into them."""
+    assert verdicts[name]["pods"]
+    assert bool(verdicts[name]["restricted"]) == (name in NOT_RESTRICTED), verdicts[name]["restricted"]
+
+
+def test_verdicts_find_what_is_wrong(rendered: dict[str, list[Object]]) -> None:
+    """The check itself: a CEL rule, an unknown field, KubeRay's own rules, a privileged pod."""
+
+    def spoiled(**spec: Any) -> Object:
+        job: Object = json.loads(json.dumps(only(rendered["default"], "RayJob")))
+        job["spec"] |= spec
+        return job
+
+    rule = {"policy": "DeleteCluster", "condition": {"jobStatus": "FAILED", "jobDeploymentStatus": "Failed"}}
+    root = spoiled()
+    root["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["hostNetwork"] = True
+    cel, unknown, operator, privileged = judge(
+        [spoiled(deletionStrategy={"deletionRules": [rule]}), spoiled(nonsense=1), spoiled(shutdownAfterJobFinishes=True), root]
+    )
+    assert "JobStatus and JobDeploymentStatus cannot be used together" in " ".join(cel["api"])
+    assert unknown["api"] == ["spec.nonsense: unknown field"]
+    assert "mutually exclusive" in " ".join(operator["operator"])
+    assert "head: host namespaces (hostNetwork=true)" in " ".join(privileged["restricted"])

@@ -1,0 +1,116 @@
+"""Wrong values: each is refused before anything reaches a cluster, and the message names the key."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.charts.helm import Helm, Refused
+
+pytestmark = pytest.mark.helm
+
+DIGEST = "sha256:" + "0" * 64
+# What is set, and what the message has to say. Paths with dots are ours, those with slashes those of values.schema.json.
+WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "no run folder": (("run.uri=",), ("run.uri is not set", "s3://bucket/prefix")),
+    "no images": (("run.data.uri=",), ("run.data.uri is not set",)),
+    "run folder on a laptop": (("run.uri=runs/one",), ("/run/uri",)),
+    "images in a folder that pods have not": (("run.data.uri=file:///data",), ("run.data.uri is file:///data", "extraVolumeMounts")),
+    "one place for both": (("run.uri=s3://bucket/packed/one/",), ("run.uri and run.data.uri are both",)),
+    "unknown key": (("wrokers.count=2",), ("wrokers",)),
+    "unknown key of a section": (("workers.replicas=2",), ("/workers", "replicas")),
+    "unknown key of the run": (("run.training.epoch=2",), ("/run/training", "epoch")),
+    "unknown preset": (("run.preset=dcgan65",), ("/run/preset",)),
+    "a limit of the run": (("run.model.generator.kernel_size=1",), ("/run/model/generator/kernel_size", "minimum")),
+    "an open limit of the run": (("run.training.epochs=0",), ("/run/training/epochs",)),
+    "a choice of the run": (("run.training.updates=both",), ("/run/training/updates",)),
+    "workers by the run": (("run.workers.count=4",), ("/run/workers", "count")),
+    "cache by the run": (("run.data.cache_bytes=5",), ("/run/data", "cache_bytes")),
+    "port by the run": (("run.metrics.port=80",), ("/run/metrics", "port")),
+    "credentials in the run": (("run.storage.secret_access_key=x",), ("/run/storage", "secret_access_key")),
+    "profile": (("profile=tpu",), ("/profile",)),
+    "text for a number": (("workers.count=two",), ("/workers/count", "integer")),
+    "no worker": (("workers.count=0",), ("/workers/count", "minimum")),
+    "half a worker": (("workers.count=1.5",), ("/workers/count",)),
+    "order of workers": (("workers.min=3",), ("workers.min is 3, workers.count 2, workers.max 2",)),
+    "order of workers above": (("workers.max=1",), ("workers.max 1; expected them in this order",)),
+    "no cores": (("workers.cpus=0",), ("/workers/cpus",)),
+    "memory without a unit": (("head.memory=4",), ("/head/memory",)),
+    "memory in powers of ten": (("workers.memory=4G",), ("/workers/memory",)),
+    "gpu profile without": (("profile=gpu", "workers.gpus=0"), ("workers.gpus is 0 with profile: gpu",)),
+    "gpus without the profile": (("workers.gpus=1",), ("workers.gpus is 1 with profile: cpu",)),
+    "image by a short digest": (("image.digest=sha256:0123",), ("/image/digest",)),
+    "pull policy": (("image.pullPolicy=Sometimes",), ("/image/pullPolicy",)),
+    "a Ray without tokens": (("rayVersion=2.51.0",), ("/rayVersion",)),
+    "submission": (("job.submissionMode=InteractiveMode",), ("/job/submissionMode",)),
+    "submitter's limit without one": (
+        ("job.submissionMode=SidecarMode", "job.submitterBackoffLimit=1"),
+        ("job.submitterBackoffLimit is set with job.submissionMode: SidecarMode",),
+    ),
+    "retries below none": (("job.backoffLimit=-1",), ("/job/backoffLimit",)),
+    "deadline of no time": (("job.activeDeadlineSeconds=0",), ("/job/activeDeadlineSeconds",)),
+    "beginning longer than the whole": (
+        ("job.activeDeadlineSeconds=600",),
+        ("job.activeDeadlineSeconds is 600", "job.preRunningDeadlineSeconds 3600"),
+    ),
+    "suspended under rules": (("job.suspend=true",), ("job.suspend is true with cleanup.policy: rules",)),
+    "queue under rules": (("job.queue=gpus",), ("job.queue is gpus with cleanup.policy: rules",)),
+    "queue and autoscaler": (
+        ("job.queue=gpus", "cleanup.policy=shutdown", "workers.min=1"),
+        ("job.queue is gpus with workers.autoscaler: true",),
+    ),
+    "clean-up": (("cleanup.policy=soon",), ("/cleanup/policy",)),
+    "token mode": (("auth.mode=password",), ("/auth/mode",)),
+    "token without tokens": (("auth.mode=disabled", "auth.existingSecret=ray"), ("auth.existingSecret is set with auth.mode: disabled",)),
+    "too little grace": (("termination.gracePeriodSeconds=30",), ("termination.gracePeriodSeconds is 30; expected at least 60",)),
+    "grace below the last checkpoint": (
+        ("run.checkpoints.grace_seconds=300", "termination.gracePeriodSeconds=100"),
+        ("termination.gracePeriodSeconds is 100; expected at least 310",),
+    ),
+    "cache kind": (("cache.kind=tmpfs",), ("/cache/kind",)),
+    "no host path": (("cache.kind=hostPath",), ("cache.hostPath is not set with cache.kind: hostPath",)),
+    "the host's root": (("cache.kind=hostPath", "cache.hostPath=/"), ("/cache/hostPath",)),
+    "a host path for nothing": (("cache.hostPath=/mnt/ssd",), ("cache.hostPath is /mnt/ssd with cache.kind: emptyDir",)),
+    "a storage class for nothing": (("cache.storageClassName=fast",), ("cache.storageClassName is fast with cache.kind: emptyDir",)),
+    "no service account": (("serviceAccount.create=false",), ("serviceAccount.name is not set with serviceAccount.create: false",)),
+    "keys and a role": (
+        ("credentials.existingSecret=keys", r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn"),
+        ("credentials.existingSecret and serviceAccount.annotations",),
+    ),
+    "a secret in the open": (
+        ("extraEnv[0].name=AWS_SECRET_ACCESS_KEY", "extraEnv[0].value=x"),
+        ("extraEnv[0] gives AWS_SECRET_ACCESS_KEY a value",),
+    ),
+    "a variable of the chart's": (("extraEnv[0].name=RAY_AUTH_MODE", "extraEnv[0].value=x"), ("extraEnv[0] sets RAY_AUTH_MODE",)),
+    "a volume of the chart's": (("extraVolumes[0].name=cache",), ("extraVolumes[0] is named cache",)),
+    "a label of the chart's": ((r"podLabels.app\.kubernetes\.io/instance=other",), ("/podLabels",)),
+    "root": (("podSecurityContext.runAsUser=0",), ("/podSecurityContext/runAsUser",)),
+    "root by another name": (("podSecurityContext.runAsNonRoot=false",), ("/podSecurityContext", "runAsNonRoot")),
+    "an address for a peer": (("networkPolicy.s3.to[0]=10.0.0.1",), ("/networkPolicy/s3/to/0",)),
+    "a peer in words of its own": (("networkPolicy.s3.to[0].cidr=10.0.0.0/8",), ("/networkPolicy/s3/to/0", "cidr")),
+    "a port out of range": (("networkPolicy.s3.ports[0]=70000",), ("/networkPolicy/s3/ports/0",)),
+    "scraped how often": (("monitoring.podMonitor.interval=often",), ("/monitoring/podMonitor/interval",)),
+    "a name in capitals": (("fullnameOverride=Faces",), ("/fullnameOverride",)),
+}
+
+
+@pytest.fixture(scope="module")
+def messages(chart: Helm) -> dict[str, str]:
+    """What Helm says to each of them; nothing where it takes them."""
+
+    def message(name: str) -> str:
+        arguments = [word for each in WRONG[name][0] for word in ("--set", each)]
+        try:
+            chart.render(*arguments)
+        except Refused as refused:
+            return str(refused)
+        return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(WRONG, pool.map(message, WRONG), strict=True))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_refused_by_name(messages: dict[str, str], name: str) -> None:
+    assert messages[name], f"{WRONG[name][0]} was taken"
+    for words in WRONG[name][1]:
+        assert words in messages[name].replace("'", "")

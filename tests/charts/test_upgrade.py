@@ -1,0 +1,78 @@
+"""What an upgrade changes: the run gets a new RayJob where it is another run, and keeps its own where it is not."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.charts.helm import Helm, Object, only
+
+pytestmark = pytest.mark.helm
+
+ANOTHER_RUN = (
+    "run.training.epochs=5",
+    "run.uri=s3://bucket/runs/two",
+    "workers.count=4",
+    "workers.memory=8Gi",
+    "head.cpus=2",
+    "image.tag=other",
+    "extraEnv[0].name=NCCL_DEBUG,extraEnv[0].value=INFO",
+    "podLabels.team=vision",
+    "credentials.existingSecret=keys",
+    "cache.sizeGiB=21",
+    "termination.drainSeconds=90",
+    "auth.mode=disabled",
+    "job.submissionMode=HTTPMode",
+    "submitter.memory=1Gi",
+    "job.generation=1",
+)
+# What KubeRay or Kueue takes from a RayJob that runs, and what is not part of it.
+THE_SAME_RUN = (
+    "job.activeDeadlineSeconds=7200",
+    "job.preRunningDeadlineSeconds=60",
+    "job.backoffLimit=5",
+    "cleanup.policy=shutdown",
+    "cleanup.policy=shutdown,job.suspend=true",
+    "cleanup.policy=shutdown,job.queue=gpus",
+    "cleanup.failedMinutes=5",
+    "job.labels.team=vision",
+    "networkPolicy.enabled=false",
+    "podDisruptionBudget.workers=true",
+    "monitoring.podMonitor.enabled=true",
+)
+
+
+@pytest.fixture(scope="module")
+def jobs(chart: Helm) -> dict[str, Object]:
+    changes = ("", *ANOTHER_RUN, *THE_SAME_RUN)
+    with ThreadPoolExecutor(4) as pool:
+        rendered = pool.map(lambda change: only(chart.render(*(("--set", change) if change else ())), "RayJob"), changes)
+        return dict(zip(changes, rendered, strict=True))
+
+
+@pytest.mark.parametrize("change", ANOTHER_RUN)
+def test_another_run_gets_another_name(jobs: dict[str, Object], change: str) -> None:
+    names = [job["metadata"]["name"] for job in jobs.values()]
+    assert names.count(jobs[change]["metadata"]["name"]) == 1
+
+
+@pytest.mark.parametrize("change", THE_SAME_RUN)
+def test_the_same_run_keeps_its_name_and_what_cannot_change(jobs: dict[str, Object], change: str) -> None:
+    before, after = jobs[""], jobs[change]
+    assert after["metadata"]["name"] == before["metadata"]["name"]
+    for field in ("entrypoint", "submissionMode", "rayClusterSpec", "submitterPodTemplate", "submitterConfig"):
+        assert after["spec"].get(field) == before["spec"].get(field)
+
+
+def test_a_new_version_of_the_chart_alone_is_no_new_run(jobs: dict[str, Object]) -> None:
+    """Its labels are on the RayJob, never in the pods that the hash is of."""
+    assert "helm.sh/chart" in jobs[""]["metadata"]["labels"]
+    assert "helm.sh/chart" not in str(jobs[""]["spec"])
+
+
+def test_the_config_is_found_by_its_name(chart: Helm) -> None:
+    """Old pods that start again mount what they were made for."""
+    objects = [chart.render(), chart.render("--set", "run.seed=1")]
+    names = [next(each["metadata"]["name"] for each in rendered if "run.yaml" in each.get("data", {})) for rendered in objects]
+    assert names[0] != names[1]
+    for rendered, name in zip(objects, names, strict=True):
+        assert str(only(rendered, "RayJob")).count(name) == 2
