@@ -1,0 +1,151 @@
+"""Records that are appended to objects. An object can only be written whole, so they go to segments: rewritten while small, left alone when full.
+
+Knows neither what a record is nor where segments lie. Writing is done by one background thread of the process; what appends never waits for the
+store, and an outage costs at most the oldest of what was to be written meanwhile. A process that is killed loses what it appended since the last
+flush, and as a store's writes are whole, a segment never ends in the middle of a record.
+
+    with Writer(store, every_seconds=10) as writer:
+        rows = writer.open(lambda number: f"metrics/{number:06d}.jsonl")
+        rows.append(b'{"step": 20}\n')
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from types import TracebackType
+
+from job.config.errors import StorageError
+from job.storage.store import ObjectStore
+
+SEGMENT_BYTES = 1 << 20
+MOST_WAITING = 16  # full segments that the store has not taken yet
+MOST_SEGMENTS = 1000  # of one series of one process: 1 GB, far above what a run writes, and below what a flood of log lines would
+CLOSE_SECONDS = 10.0
+LONGEST_WAIT_SECONDS = 60.0
+
+log = logging.getLogger("dcgan.records")
+
+
+class Segments:
+    """One series of segments, each beginning with ``head``. ``append`` may be called by any thread."""
+
+    def __init__(self, key: Callable[[int], str], head: bytes, wake: Callable[[], None]):
+        self._key, self._head, self._wake = key, head, wake
+        self._lock = threading.Lock()
+        self._number = 1
+        self._current = bytearray(head)
+        self._waiting: dict[int, bytes] = {}
+        self._written_bytes = len(head)  # of the current segment
+        self.num_lost = 0
+        """Full segments and single records that the store never got."""
+
+    def append(self, record: bytes, soon: bool = False) -> None:
+        """Add ``record``; ``soon``: the writer need not wait for its next turn."""
+        with self._lock:
+            if self._number > MOST_SEGMENTS:
+                self.num_lost += 1
+                return
+            if len(self._current) > len(self._head) and len(self._current) + len(record) > SEGMENT_BYTES:
+                self._waiting[self._number] = bytes(self._current)
+                if len(self._waiting) > MOST_WAITING:
+                    del self._waiting[min(self._waiting)]
+                    self.num_lost += 1
+                self._number += 1
+                self._current = bytearray(self._head)
+                self._written_bytes = len(self._head)
+            self._current += record
+        if soon:
+            self._wake()
+
+    def flush(self, store: ObjectStore) -> None:
+        """Write what the store does not have yet; ``StorageError`` where it does not take it, and then it is kept."""
+        with self._lock:
+            full = dict(self._waiting)
+            number, current = self._number, bytes(self._current)
+            is_new = len(current) > self._written_bytes
+        for full_number, data in full.items():
+            store.write(self._key(full_number), data)
+            with self._lock:
+                self._waiting.pop(full_number, None)
+        if is_new:
+            store.write(self._key(number), current)
+            with self._lock:
+                if number == self._number:
+                    self._written_bytes = len(current)
+
+
+class Writer:
+    """The thread that flushes every ``every_seconds``. A context manager: its end flushes once more, for at most ``close_seconds``."""
+
+    def __init__(self, store: ObjectStore, every_seconds: float, *, close_seconds: float = CLOSE_SECONDS):
+        self._store, self._every_seconds, self._close_seconds = store, max(every_seconds, 0.05), close_seconds
+        self._segments: list[Segments] = []
+        self._replaced: dict[str, Callable[[], bytes | None]] = {}
+        self._written: dict[str, bytes] = {}
+        self._later: SimpleQueue[Callable[[ObjectStore], object]] = SimpleQueue()
+        self._wanted, self._closing = threading.Event(), threading.Event()
+        self._failing_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="records", daemon=True)
+
+    def open(self, key: Callable[[int], str], head: bytes = b"") -> Segments:
+        """A new series; ``key`` gives the key of its segment 1, 2 and so on."""
+        segments = Segments(key, head, self._wanted.set)
+        self._segments.append(segments)
+        return segments
+
+    def replace(self, key: str, content: Callable[[], bytes | None]) -> None:
+        """Write ``content()`` at ``key`` with each flush at which it has changed; it is called by the thread, and None means nothing yet."""
+        self._replaced[key] = content
+
+    def later(self, work: Callable[[ObjectStore], object]) -> None:
+        """Have the thread do ``work`` before its next flush, what was given first first."""
+        self._later.put(work)
+
+    def __enter__(self) -> "Writer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._closing.set()
+        self._wanted.set()
+        self._thread.join(self._close_seconds)
+        if self._thread.is_alive() or self._failing_since is not None:
+            log.warning("%s: the last of the run's records were not written", self._store.uri)
+
+    def _run(self) -> None:
+        wait_seconds = self._every_seconds
+        while not self._closing.is_set():
+            self._wanted.wait(wait_seconds)
+            if self._failing_since is not None and not self._closing.is_set():
+                self._closing.wait(wait_seconds)  # a store that fails is left in peace, however much is logged about it
+            self._wanted.clear()
+            wait_seconds = self._every_seconds if self._flush() else min(2 * wait_seconds, max(LONGEST_WAIT_SECONDS, self._every_seconds))
+
+    def _flush(self) -> bool:
+        try:
+            while not self._later.empty():
+                self._later.get()(self._store)
+            for segments in list(self._segments):
+                segments.flush(self._store)
+            for key, content in list(self._replaced.items()):
+                data = content()
+                if data is not None and data != self._written.get(key):
+                    self._store.write(key, data)
+                    self._written[key] = data
+        except StorageError as error:
+            self._fails(str(error))
+            return False
+        except Exception as error:  # the edge of the thread: records must not end a run
+            self._fails(f"{type(error).__name__}: {error}")
+            return False
+        if self._failing_since is not None:
+            log.info("records are written again, after %.0f s", time.monotonic() - self._failing_since)
+            self._failing_since = None
+        return True
+
+    def _fails(self, text: str) -> None:
+        if self._failing_since is None:
+            self._failing_since = time.monotonic()
+            log.warning("metrics and logs are not written to the run folder, still trying: %s", text)
