@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
 from job.checkpoints.checkpoints import Checkpoints
@@ -30,17 +31,21 @@ log = logging.getLogger("dcgan.checkpoint")
 
 Outcome = Literal["committed", "skipped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+# Of a save that was committed: bytes from arrays; the parts to the store; the manifest.
+Stage = Literal["pack", "upload", "commit"]
+REFUSED = "refused"  # the reason of a failed try whose request was answered, with no
 _OFTEN_SECONDS = 30.0  # a store that stays away is reported this often
 
 
 class Event(NamedTuple):
-    """What became of the save of ``step``, or of one try: ``failed`` tries are repeated."""
+    """What became of the save of ``step``, or of one try: ``failed`` tries are repeated. ``stages`` are the seconds of a committed one."""
 
     step: int
     outcome: Outcome
     seconds: float
     num_bytes: int = 0
     reason: str = ""
+    stages: Mapping[Stage, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -143,10 +148,23 @@ class Saver:
                 self._changed.notify_all()
 
     def _commit(self, work: _Work) -> None:
+        begun_at = self._clock()
         parts = work.parts()
-        committed = self._checkpoints.save(work.facts, parts, lambda request: self._persist(work, request), self._fence)
+        packed_at = fenced_at = self._clock()
+
+        def fence() -> None:
+            nonlocal fenced_at
+            fenced_at = self._clock()  # the last time is just before the manifest
+            self._fence()
+
+        committed = self._checkpoints.save(work.facts, parts, lambda request: self._persist(work, request), fence)
         self._saved_at = self._clock()
-        self._events.put(Event(committed.step, "committed", self._saved_at - work.since, committed.num_bytes))
+        stages: dict[Stage, float] = {
+            "pack": packed_at - begun_at,
+            "upload": fenced_at - packed_at,
+            "commit": self._saved_at - fenced_at,
+        }
+        self._events.put(Event(committed.step, "committed", self._saved_at - work.since, committed.num_bytes, stages=stages))
         try:
             prune(self._checkpoints, self._spec)
         except StorageError as error:  # the next save removes it
@@ -163,7 +181,7 @@ class Saver:
             except StorageError as error:
                 attempt += 1
                 failing_seconds = self._clock() - self._saved_at
-                reason = error.reason if isinstance(error, Interrupted) else "refused"
+                reason = error.reason if isinstance(error, Interrupted) else REFUSED
                 self._events.put(Event(work.facts.step, "failed", self._clock() - work.since, reason=reason))
                 if failing_seconds > self._spec.fail_after_seconds:
                     raise SaveFailed(

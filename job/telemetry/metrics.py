@@ -5,51 +5,71 @@ Every series carries the labels ``run`` and ``rank``. Counters and histograms be
 event; gauges of training appear with the first report, because a loss of 0 that nobody computed would be a lie.
 """
 
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, disable_created_metrics
 
-from job.telemetry.report import Progress
+from job.telemetry.checkpoint_metrics import CheckpointMetrics
+from job.telemetry.report import PHASES, Phase, Progress, seconds_left
 
-Outcome = Literal["committed", "skipped", "failed"]
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 LABELS = ("run", "rank")
 STEP_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-CHECKPOINT_BUCKETS_SECONDS = (0.01, 0.03, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+# Why a run saves before its time: Ray says that a node will go; whoever started the run asks it to stop.
+Preemption = Literal["node", "stop"]
+PREEMPTIONS: tuple[Preemption, ...] = get_args(Preemption)
 
 # A `_created` series beside every counter and histogram would be stored for ever and Prometheus makes no use of it.
 disable_created_metrics()
 
 
 class WorkerMetrics:
-    """What Prometheus can know about one worker of ``run``, in ``registry`` (its own unless given).
+    """What Prometheus can know about one worker of ``run``, in ``registry`` (its own unless given); ``checkpoints`` are those of its saves.
 
-    ``clock`` is in seconds and only has to be monotonic; the age of the last checkpoint is computed with it at each scrape.
+    ``clock`` is in seconds and only has to be monotonic. ``save_reasons`` are those for which a request of a save may fail.
     """
 
     def __init__(
-        self, run: str, rank: int, registry: CollectorRegistry | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        run: str,
+        rank: int,
+        registry: CollectorRegistry | None = None,
+        *,
+        save_reasons: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.registry = registry or CollectorRegistry()
-        self._labels = (run, str(rank))
+        self._labels = {"run": run, "rank": str(rank)}
         self._clock = clock
-        self._saved_at = clock()
-        self._saved_step: int | None = None
+        self._phase: tuple[Phase, float] | None = None
         self._num_reports = 0
-        self._num_restarts = 0
-        self._declare_training()
-        self._declare_checkpoints()
-        self._build = Info(
-            "dcgan_build", "Always 1; what runs: the version of dcgan-train, its preset and its data set.", LABELS, registry=self.registry
-        )
+        self._declare_course()
+        self._declare_health()
+        self._declare_speed()
+        self._declare_life()
+        self.checkpoints = CheckpointMetrics(self._labels, self.registry, save_reasons, clock)
         ProcessCollector(registry=self.registry)
 
     def build_info(self, version: str, preset: str, data_fingerprint: str) -> None:
         """Say what runs: the series ``dcgan_build_info{version, preset, data_fingerprint}``."""
-        self._build.labels(*self._labels).info({"version": version, "preset": preset, "data_fingerprint": data_fingerprint})
+        self._build.labels(**self._labels).info({"version": version, "preset": preset, "data_fingerprint": data_fingerprint})
+
+    def world(self, size: int, target_size: int) -> None:
+        """How many workers there are, and how many are wanted."""
+        self._set(self._world_size, size)
+        self._set(self._target_world_size, target_size)
+
+    def enter(self, phase: Phase) -> None:
+        """From now on this worker is in ``phase``; the time until now was spent in the one before."""
+        now = self._clock()
+        if self._phase is not None:
+            before, since = self._phase
+            self._phase_seconds[before].inc(now - since)
+        if self._phase is None or self._phase[0] != phase:
+            for name, gauge in self._phases.items():
+                gauge.set(name == phase)
+        self._phase = (phase, now)
 
     def observe(self, progress: Progress, num_steps: int) -> None:
         """Take in a report over the ``num_steps`` steps since the one before (0: only the gauges move)."""
@@ -66,66 +86,80 @@ class WorkerMetrics:
             (self._generator_gradient_norm, progress.generator_gradient_norm),
             (self._world_size, progress.world_size),
         ):
-            gauge.labels(*self._labels).set(value)
+            self._set(gauge, value)
+        if (left := seconds_left(progress)) is not None:
+            self._set(self._remaining_seconds, left)
         if num_steps:
             self._count_steps(progress, num_steps)
-        # Absent before the first report: a restarted worker that showed 0 first would make `increase()` count every earlier restart again.
-        self._restarts.labels(*self._labels).inc(max(0, progress.restarts - self._num_restarts))
-        self._num_restarts = max(self._num_restarts, progress.restarts)
-        if progress.checkpoint_step is not None and progress.checkpoint_step != self._saved_step:
-            # A step in the first report is the one this process resumed from: its age counts from the start, not from now.
-            self._set_saved(progress.checkpoint_step, fresh=self._num_reports > 0)
+        self._count_up_to(self._restarts, progress.restarts)
+        if progress.checkpoint_step is not None:
+            self.checkpoints.seen(progress.checkpoint_step, fresh=self._num_reports > 0)
         self._num_reports += 1
 
-    def checkpoint(self, step: int, seconds: float, outcome: Outcome, num_bytes: int = 0) -> None:
-        """Count a checkpoint of ``step`` that took ``seconds``; only one that was committed counts as the last and into the durations.
-
-        Outcome ``failed`` is that of one try to save: it is tried again.
-        """
-        if outcome not in OUTCOMES:
-            raise ValueError(f"outcome is {outcome!r}; expected one of {', '.join(OUTCOMES)}")
-        self._checkpoints.labels(*self._labels, outcome).inc()
-        if outcome == "committed":
-            self._checkpoint_seconds.labels(*self._labels).observe(seconds)
-            self._checkpoint_bytes.labels(*self._labels).inc(num_bytes)
-            self._set_saved(step, fresh=True)
-
-    def checkpoint_held(self, seconds: float) -> None:
-        """How long a checkpoint kept the training thread from training."""
-        self._checkpoint_held.labels(*self._labels).observe(seconds)
+    def not_finite(self) -> None:
+        """A number of the last call was NaN or infinite."""
+        self._non_finite.inc()
 
     def rolled_back(self) -> None:
         """The run went back to a checkpoint, because of numbers that are not finite."""
-        self._rollbacks.labels(*self._labels).inc()
+        self._rollbacks.inc()
+
+    def preempted(self, reason: Preemption) -> None:
+        """The run has to save now and may soon end."""
+        self._preemptions[reason].inc()
+
+    def hung(self, num_hangs: int) -> None:
+        """``num_hangs`` hangs have been written down in the run folder by now."""
+        self._count_up_to(self._hangs, num_hangs)
+
+    def sampled(self, diversity: float) -> None:
+        """How much the images of the newest grid differ (``job.quality.diversity``)."""
+        self._set(self._sample_diversity, diversity)
+
+    def data_diversity(self, diversity: float) -> None:
+        """How much images of the data set differ: what that of the samples is to be compared with."""
+        self._set(self._data_diversity, diversity)
 
     def _count_steps(self, progress: Progress, num_steps: int) -> None:
-        self._steps.labels(*self._labels).inc(num_steps)
-        self._images.labels(*self._labels).inc(num_steps * progress.images / progress.step)
-        self._data_wait_seconds.labels(*self._labels).inc(num_steps * progress.data_wait_seconds)
-        self._compute_seconds.labels(*self._labels).inc(num_steps * progress.compute_seconds)
-        step_seconds = self._step_seconds.labels(*self._labels)
+        self._steps.inc(num_steps)
+        self._images.inc(num_steps * progress.images / progress.step)
+        self._data_wait_seconds.inc(num_steps * progress.data_wait_seconds)
+        self._compute_seconds.inc(num_steps * progress.compute_seconds)
+        self._sync_seconds.inc(num_steps * progress.sync_seconds)
         for _ in range(num_steps):
-            step_seconds.observe(progress.step_seconds)
-        if not (math.isfinite(progress.discriminator_loss) and math.isfinite(progress.generator_loss)):
-            self._non_finite.labels(*self._labels).inc()
+            self._step_seconds.observe(progress.step_seconds)
 
-    def _set_saved(self, step: int, fresh: bool) -> None:
-        self._saved_step = step
-        self._checkpoint_last_step.labels(*self._labels).set(step)
-        if fresh:
-            self._saved_at = self._clock()
+    def _set(self, gauge: Gauge, value: float) -> None:
+        gauge.labels(**self._labels).set(value)
+
+    def _count_up_to(self, counter: Counter, number: int) -> None:
+        """A count of the whole run, not of this process: absent until it is known, for 0 and then 2 would be read as two more events."""
+        series = counter.labels(**self._labels)
+        series.inc(max(0, number - self._counted.get(counter, 0)))
+        self._counted[counter] = max(self._counted.get(counter, 0), number)
 
     def _gauge(self, name: str, meaning: str) -> Gauge:
         return Gauge(name, meaning, LABELS, registry=self.registry)
 
     def _counter(self, name: str, meaning: str) -> Counter:
-        return Counter(name, meaning, LABELS, registry=self.registry)
+        """One that is there from the start, at 0."""
+        return Counter(name, meaning, LABELS, registry=self.registry).labels(**self._labels)
 
-    def _declare_training(self) -> None:
+    def _declare_course(self) -> None:
         self._step = self._gauge("dcgan_step", "Steps done since the run began, over all restarts.")
         self._target_steps = self._gauge("dcgan_target_steps", "Steps after which the run is done.")
         self._epoch = self._gauge("dcgan_epoch", "Passes over the data set done, with the fraction of the current one.")
-        self._images_per_second = self._gauge("dcgan_images_per_second", "Real images per second of all workers together.")
+        self._remaining_seconds = self._gauge("dcgan_remaining_seconds", "Time to the last step at the present speed.")
+        phases = Gauge("dcgan_phase", "1 for what this worker does now, 0 for the others.", (*LABELS, "phase"), registry=self.registry)
+        self._phases = {phase: phases.labels(**self._labels, phase=phase) for phase in PHASES}
+        seconds = Counter(
+            "dcgan_phase_seconds_total", "Time that this process spent in each phase.", (*LABELS, "phase"), registry=self.registry
+        )
+        self._phase_seconds = {phase: seconds.labels(**self._labels, phase=phase) for phase in PHASES}
+        self._steps = self._counter("dcgan_steps_total", "Steps done by this process.")
+        self._images = self._counter("dcgan_images_total", "Real images seen by all workers together while this process ran.")
+
+    def _declare_health(self) -> None:
         self._discriminator_loss = self._gauge("dcgan_discriminator_loss", "Loss of the discriminator, mean since the last report.")
         self._generator_loss = self._gauge("dcgan_generator_loss", "Loss of the generator, mean since the last report.")
         self._real_probability = self._gauge(
@@ -138,66 +172,46 @@ class WorkerMetrics:
         self._generator_gradient_norm = self._gauge(
             "dcgan_generator_gradient_norm", "Norm of the generator's gradient, summed over replicas, mean since the last report."
         )
-        self._world_size = self._gauge("dcgan_world_size", "Workers that train together now.")
-        self._steps = self._counter("dcgan_steps_total", "Steps done by this process.")
-        self._images = self._counter("dcgan_images_total", "Real images seen by all workers together while this process ran.")
+        self._sample_diversity = self._gauge(
+            "dcgan_sample_diversity", "Standard deviation of a pixel over the images of the newest grid, mean over all pixels."
+        )
+        self._data_diversity = self._gauge("dcgan_data_diversity", "The same over real images: those of the first step of this process.")
+        self._non_finite = self._counter("dcgan_non_finite_total", "Calls with a loss or a norm that was NaN or infinite.")
+        self._rollbacks = self._counter(
+            "dcgan_rollbacks_total", "Times this process went back to a checkpoint after a number that was not finite."
+        )
+
+    def _declare_speed(self) -> None:
+        self._images_per_second = self._gauge("dcgan_images_per_second", "Real images per second of all workers together.")
+        self._step_seconds = Histogram(
+            "dcgan_step_seconds",
+            "Time of one step, waiting for images and for other workers included.",
+            LABELS,
+            buckets=STEP_BUCKETS_SECONDS,
+            registry=self.registry,
+        ).labels(**self._labels)
         self._data_wait_seconds = self._counter("dcgan_data_wait_seconds_total", "Time this worker waited for images.")
         self._compute_seconds = self._counter(
             "dcgan_compute_seconds_total", "Time this worker computed gradients; the one with the most keeps the others waiting."
         )
-        self._restarts = self._counter("dcgan_restarts_total", "Times the worker group was started again since the run began.")
-        self._rollbacks = self._counter(
-            "dcgan_rollbacks_total", "Times this process went back to a checkpoint after a number that was not finite."
+        self._sync_seconds = self._counter(
+            "dcgan_sync_seconds_total", "Rest of the time of steps: exchanging gradients, waiting for the slowest worker, applying them."
         )
-        self._non_finite = self._counter("dcgan_non_finite_total", "Reports with a loss that was NaN or infinite.")
-        self._step_seconds = Histogram(
-            "dcgan_step_seconds",
-            "Time of one step, waiting for images included.",
-            LABELS,
-            buckets=STEP_BUCKETS_SECONDS,
-            registry=self.registry,
-        )
-        for instrument in (
-            self._steps,
-            self._images,
-            self._data_wait_seconds,
-            self._compute_seconds,
-            self._rollbacks,
-            self._non_finite,
-            self._step_seconds,
-        ):
-            instrument.labels(*self._labels)
 
-    def _declare_checkpoints(self) -> None:
-        self._checkpoints = Counter(
-            "dcgan_checkpoints_total",
-            "Checkpoints by how they ended; a failed try is repeated. Only the first worker saves.",
-            (*LABELS, "outcome"),
-            registry=self.registry,
+    def _declare_life(self) -> None:
+        self._counted: dict[Counter, int] = {}
+        self._world_size = self._gauge("dcgan_world_size", "Workers that train together now.")
+        self._target_world_size = self._gauge("dcgan_target_world_size", "Workers that the run is configured to use.")
+        self._restarts = Counter(
+            "dcgan_restarts_total", "Times the worker group was started again since the run began.", LABELS, registry=self.registry
         )
-        self._checkpoint_seconds = Histogram(
-            "dcgan_checkpoint_seconds",
-            "Time of a committed checkpoint, from snapshot to manifest.",
-            LABELS,
-            buckets=CHECKPOINT_BUCKETS_SECONDS,
-            registry=self.registry,
+        self._hangs = Counter(
+            "dcgan_hangs_total", "Times the watchdog ended a worker of this run that hung.", LABELS, registry=self.registry
         )
-        self._checkpoint_held = Histogram(
-            "dcgan_checkpoint_held_seconds",
-            "Time for which a checkpoint kept the training thread.",
-            LABELS,
-            buckets=CHECKPOINT_BUCKETS_SECONDS,
-            registry=self.registry,
+        preemptions = Counter(
+            "dcgan_preemptions_total", "Times this process was asked to save before its time.", (*LABELS, "reason"), registry=self.registry
         )
-        self._checkpoint_bytes = self._counter("dcgan_checkpoint_bytes_total", "Bytes of committed checkpoints.")
-        self._checkpoint_last_step = self._gauge(
-            "dcgan_checkpoint_last_step", "Step of the last committed checkpoint: where a restart begins; 0 before the first."
+        self._preemptions = {reason: preemptions.labels(**self._labels, reason=reason) for reason in PREEMPTIONS}
+        self._build = Info(
+            "dcgan_build", "Always 1; what runs: the version of dcgan-train, its preset and its data set.", LABELS, registry=self.registry
         )
-        age = self._gauge(
-            "dcgan_checkpoint_age_seconds", "Time since this worker saw a checkpoint committed; since its start before the first."
-        )
-        age.labels(*self._labels).set_function(lambda: self._clock() - self._saved_at)
-        for outcome in OUTCOMES:
-            self._checkpoints.labels(*self._labels, outcome)
-        for instrument in (self._checkpoint_seconds, self._checkpoint_held, self._checkpoint_bytes, self._checkpoint_last_step):
-            instrument.labels(*self._labels)

@@ -63,6 +63,7 @@ class Loop:
         self._metrics = {name: resumed.metrics.get(name, 0.0) if resumed else 0.0 for name in METRICS}
         self._reported_at = time.monotonic()
         self._rate = 0.0
+        self._agreeing_seconds = 0.0  # since the last call
 
     def run(self, images: Input) -> bool:
         """Train until the schedule's last step, or until asked to stop; whether it came to the end. Returns when the last step is saved.
@@ -79,13 +80,16 @@ class Loop:
             metrics, measures = (values.numpy() for values in session.call(chunk, tf.constant(first_step, tf.int64)))
             self._check_finite(metrics, measures, first_step)
             compute_seconds = float(measures[:, MEASURES.index("compute_seconds")].sum())
-            times = _Times(num_steps, time.monotonic() - waiting_since, called_at - waiting_since, compute_seconds)
+            seconds = time.monotonic() - waiting_since + self._agreeing_seconds
+            times = _Times(num_steps, seconds, called_at - waiting_since, compute_seconds)
+            self._agreeing_seconds = 0.0
             self._step = first_step + num_steps
             self._metrics = dict(zip(METRICS, metrics.mean(axis=0).tolist(), strict=True))
             self._report("train", times)
             if first_step == start:
                 log.info("first call done", extra={"fields": {"step": self._step, "seconds": round(times.seconds, 3)}})
                 session.resume.went_well()
+                session.observer.first_images(chunk[:, 0].numpy().reshape(-1, *chunk.shape[3:]))
             is_asked_to_stop = self._at_a_stop()
             session.observer.enter("train")
             if is_asked_to_stop:
@@ -106,7 +110,9 @@ class Loop:
             reason: SaveReason = "end" if self._step == schedule.total_steps else "schedule"
             session.observer.enter("checkpoint")
             session.saving.save(session.networks, self._step, self._metrics, reason)
+        asked_at = time.monotonic()
         wanted = session.observer.wanted()
+        self._agreeing_seconds += time.monotonic() - asked_at
         if wanted.save:
             session.saving.save_if_idle(session.networks, self._step, self._metrics)
         bad_weights: DivergedError | None = None
@@ -115,7 +121,9 @@ class Loop:
         except DivergedError as error:
             bad_weights = error
         mine = [int(wanted.stop), session.saving.committed_step or 0, int(bad_weights is not None)]
+        asked_at = time.monotonic()
         num_stops, committed, num_bad = session.agree(mine)
+        self._agreeing_seconds += time.monotonic() - asked_at
         if num_bad:
             raise bad_weights or DivergedError(f"step {self._step}: a weight is not finite; expected finite weights")
         if committed and committed != self._committed_step:
@@ -128,6 +136,7 @@ class Loop:
         if row is None:
             return
         # The same numbers on every worker, so all of them are here.
+        self._session.observer.not_finite()
         rank, is_mine = self._session.topology.rank, not np.isfinite(measures[row]).all()
         found, *_ = self._session.agree([1 << rank if is_mine and rank < MOST_RANKS else 0, 0, 0])
         ranks = tuple(rank for rank in range(MOST_RANKS) if found >> rank & 1)
@@ -139,7 +148,8 @@ class Loop:
         session = self._session
         if session.topology.is_chief:
             session.observer.enter("sample")
-            save_grid(session.spec, session.store, session.exporter.load(snapshot.shown_weights(session.networks)), self._step)
+            images = save_grid(session.spec, session.store, session.exporter.load(snapshot.shown_weights(session.networks)), self._step)
+            session.observer.sampled(self._step, images)
 
     def _report(self, phase: Phase, times: "_Times | None" = None) -> None:
         session, batch, now = self._session, self._session.spec.training.global_batch_size, time.monotonic()
@@ -157,6 +167,7 @@ class Loop:
             step_seconds=times.seconds / max(times.num_steps, 1),
             data_wait_seconds=times.wait_seconds / max(times.num_steps, 1),
             compute_seconds=times.compute_seconds / max(times.num_steps, 1),
+            sync_seconds=times.sync_seconds / max(times.num_steps, 1),
             checkpoint_step=self._committed_step,
             phase=phase,
             world_size=session.topology.world_size,
@@ -167,9 +178,17 @@ class Loop:
 
 
 class _Times(NamedTuple):
-    """Of the last call: its steps, its seconds in all, and those of them spent waiting for images and computing gradients."""
+    """Of the last call: its steps, its seconds in all, and those of them spent waiting for images and computing gradients.
+
+    The agreement after the call before counts too: there, as inside a call, a worker waits for the slowest.
+    """
 
     num_steps: int
     seconds: float
     wait_seconds: float
     compute_seconds: float
+
+    @property
+    def sync_seconds(self) -> float:
+        """What is left: gradients exchanged and applied. Two clocks measure, so a few microseconds below 0 are none."""
+        return max(0.0, self.seconds - self.wait_seconds - self.compute_seconds)

@@ -2,40 +2,65 @@
 
 import logging
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 
-from job.checkpoints.saver import Event
+import numpy as np
+
+from job.checkpoints.saver import REFUSED, Event
 from job.config.spec import RunSpec, WatchdogSpec
 from job.data.index import Index
+from job.quality.diversity import diversity
+from job.storage.store import REASONS
 from job.streaming.events import RETRIES
 from job.telemetry.metrics import WorkerMetrics
 from job.telemetry.report import Phase, Progress
 from job.telemetry.server import MetricsServer
 from job.telemetry.stream_metrics import StreamMetrics
-from job.telemetry.watchdog import Watchdog, end_process
+from job.telemetry.watchdog import Hang, Watchdog, end_process
 from job.training.topology import Listener, Topology, Wanted
 from job.training.versions import versions
 
 log = logging.getLogger("dcgan.training")
 
+MOST_COMPARED = 256  # images of the data set, for their diversity
+
 
 class Observer:
-    """A ``Listener`` that keeps this worker's metrics and forwards everything; ``streaming`` is the reader's. A context manager."""
+    """A ``Listener`` that keeps this worker's metrics and forwards everything; ``streaming`` is the reader's. A context manager.
 
-    def __init__(self, spec: RunSpec, topology: Topology, index: Index, listener: Listener, write_hang: Callable[[str], None]):
-        """``write_hang`` puts a text into the run folder before a hung process is ended."""
+    ``spec`` is that of the workers there are; ``target_world_size`` is how many were wanted. ``num_hangs`` are written down in the run folder, and
+    ``write_hang`` puts one more there before a hung process is ended.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        topology: Topology,
+        index: Index,
+        listener: Listener,
+        write_hang: Callable[[str], None],
+        *,
+        target_world_size: int,
+        num_hangs: int,
+    ):
         self._listener = listener
-        self._metrics = WorkerMetrics(run_name(spec), topology.rank)
+        self._linger_seconds = spec.metrics.linger_seconds
+        self._num_hangs = num_hangs
+        self._wanted = Wanted()
+        self._metrics = WorkerMetrics(run_name(spec), topology.rank, save_reasons=(*REASONS, REFUSED))
+        self._metrics.world(topology.world_size, target_world_size)
+        self._metrics.checkpoints.every(spec.checkpoints.every_steps)
+        self._metrics.hung(num_hangs)
         self.streaming = StreamMetrics(run_name(spec), topology.rank, self._metrics.registry, RETRIES)
         self._metrics.build_info(versions()["dcgan-train"], spec.preset or "none", index.fingerprint[:16])
         port = spec.metrics.port + topology.local_rank if spec.metrics.port else 0
         self._server = MetricsServer(self._metrics.registry, port) if spec.metrics.enabled else None
         self._topology = topology
-        self._watchdog = Watchdog(
-            _limits(spec.watchdog), partial(end_process, rank=topology.rank, write=write_hang), name=f"worker {topology.rank}"
-        )
+        end = partial(end_process, rank=topology.rank, write=write_hang)
+        self._watchdog = Watchdog(_limits(spec.watchdog), lambda hang: self._hung(hang, end), name=f"worker {topology.rank}")
 
     def __enter__(self) -> "Observer":
         if self._server:
@@ -59,14 +84,29 @@ class Observer:
     def enter(self, phase: Phase) -> None:
         """Something finished, and what begins now is ``phase``: it must not take longer than the watchdog allows."""
         self._watchdog.beat(phase)
+        self._metrics.enter(phase)
+
+    def first_images(self, images: np.ndarray) -> None:
+        """Real images ``[B, H, W, C]``, uint8: what generated ones are to be compared with."""
+        if len(images) > 1:
+            self._metrics.data_diversity(diversity(images[:MOST_COMPARED]))
+
+    def sampled(self, step: int, images: np.ndarray) -> None:
+        """A grid was made, on the chief; that of step 0 is of an untrained generator and says nothing."""
+        if step and len(images) > 1:
+            self._metrics.sampled(diversity(images))
 
     def saved(self, event: Event) -> None:
         """What became of a save, on the chief."""
-        self._metrics.checkpoint(event.step, event.seconds, event.outcome, event.num_bytes)
+        self._metrics.checkpoints.ended(event.step, event.seconds, event.outcome, event.num_bytes, stages=event.stages, reason=event.reason)
         if event.outcome == "skipped":
             log.warning("checkpoint of step %d skipped: %s", event.step, event.reason)
         elif event.outcome == "committed":
             log.info("checkpoint committed", extra={"fields": {"step": event.step, "seconds": round(event.seconds, 3)}})
+
+    def not_finite(self) -> None:
+        """A loss or a norm of the last call was NaN or infinite."""
+        self._metrics.not_finite()
 
     def rolled_back(self) -> None:
         """The run went back to a checkpoint."""
@@ -74,7 +114,7 @@ class Observer:
 
     def held(self, seconds: float) -> None:
         """How long a save kept the training thread."""
-        self._metrics.checkpoint_held(seconds)
+        self._metrics.checkpoints.held(seconds)
 
     def note(self, text: str) -> None:
         """Passed on."""
@@ -82,7 +122,22 @@ class Observer:
 
     def wanted(self) -> Wanted:
         """What is asked from outside."""
-        return self._listener.wanted()
+        before, self._wanted = self._wanted, self._listener.wanted()
+        if self._wanted.save and not before.save:
+            self._metrics.preempted("node")
+        if self._wanted.stop and not before.stop:
+            self._metrics.preempted("stop")
+        return self._wanted
+
+    def linger(self) -> None:
+        """Serve the last values for ``metrics.linger_seconds``, so that a scrape sees them. For when everything is saved."""
+        if self._server and self._linger_seconds:
+            log.info("metrics stay for a last scrape", extra={"fields": {"seconds": self._linger_seconds}})
+            time.sleep(self._linger_seconds)
+
+    def _hung(self, hang: Hang, end: Callable[[Hang], None]) -> None:
+        self._metrics.hung(self._num_hangs + 1)
+        end(hang)
 
 
 def _limits(spec: WatchdogSpec) -> dict[Phase, float]:

@@ -19,8 +19,11 @@ PATIENCE_SECONDS = 20.0  # training waits meanwhile
 log = logging.getLogger("dcgan.training")
 
 
-def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: int) -> None:
-    """Generate the grid of ``step`` and put it into the run folder. Where the store does not take it, training goes on without."""
+def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: int) -> np.ndarray:
+    """Generate the grid of ``step`` and put it into the run folder; its images ``[B, H, W, C]``, uint8.
+
+    Where the store does not take it, training goes on without.
+    """
     latents = fixed_latents(spec.seed, spec.samples.rows * spec.samples.columns, spec.model.generator.latent_size)
     images = encode(generator(latents, training=False)).numpy().astype(np.uint8)
     png = png_bytes(image_grid(images, spec.samples.rows, spec.samples.columns))
@@ -28,6 +31,7 @@ def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: i
         until_it_works(lambda: store.write(grid_key(step), png), PATIENCE_SECONDS)
     except StorageError as error:
         log.warning("the grid of step %d was not saved: %s", step, error)
+    return images
 
 
 def save_progress(store: ObjectStore) -> None:

@@ -18,7 +18,7 @@ from job.config.spec import RunSpec
 from job.data.index import Index, read_index
 from job.data.order import Order, needs, worker_slots
 from job.gan.networks import build_networks
-from job.records.run_folder import hang_key
+from job.records.run_folder import HANGS, hang_key
 from job.records.summary import Summary, write_summary
 from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
@@ -66,6 +66,7 @@ def run(spec: RunSpec, topology: Topology, listener: Listener, fence: Callable[[
 
     Returns when everything is saved. ``fence`` raises where the run folder is no longer this job's; it is asked before a checkpoint is committed.
     """
+    target_world_size = spec.workers.most
     spec = with_workers(spec, topology.world_size)
     strategy = create_strategy(spec)  # before any other TensorFlow operation
     store, data_store = open_store(spec.uri, spec.storage), open_store(spec.data.uri, spec.storage)
@@ -78,18 +79,21 @@ def run(spec: RunSpec, topology: Topology, listener: Listener, fence: Callable[[
     def write_hang(text: str) -> None:
         store.write(hang_key(datetime.datetime.now(datetime.UTC), topology.rank), text.encode())
 
-    with Observer(spec, topology, index, listener, write_hang) as observer:
+    num_hangs = until_it_works(lambda: sum(1 for _ in store.list(HANGS)), spec.data.fetch_patience_seconds)
+    with Observer(spec, topology, index, listener, write_hang, target_world_size=target_world_size, num_hangs=num_hangs) as observer:
         worker = Worker(spec, topology, observer, store, data_store, index, order, schedule, strategy, agree, fence)
         while True:
             try:
-                _train(worker)
+                if _train(worker):
+                    observer.enter("done")
+                    observer.linger()
                 return
             except Diverged as diverged:
                 _roll_back(worker, diverged)
 
 
-def _train(worker: Worker) -> None:
-    """From the newest good checkpoint to the end, or until asked to stop."""
+def _train(worker: Worker) -> bool:
+    """From the newest good checkpoint to the end, or until asked to stop; whether it came to the end."""
     spec, topology = worker.spec, worker.topology
     worker.observer.enter("start")
     with worker.strategy.scope():
@@ -115,6 +119,7 @@ def _train(worker: Worker) -> None:
         is_done = Loop(session, manifest).run(Input(spec, topology, reader, worker.order, worker.schedule, start))
     if topology.is_chief and is_done:
         _finish(worker, start, time.monotonic() - started)
+    return is_done
 
 
 def _noise_stream(worker: Worker, restored: Restored | None) -> int:
@@ -137,6 +142,7 @@ def _roll_back(worker: Worker, diverged: Diverged) -> None:
     num_divergences = worker.agree([mine, 0, 0])[0]
     kept = "none was saved yet" if diverged.checkpoint_step is None else f"step {diverged.checkpoint_step} in {spec.uri}"
     if num_divergences > spec.training.max_rollbacks:
+        worker.observer.linger()
         raise type(diverged)(
             diverged.divergence,
             diverged.checkpoint_step,

@@ -65,6 +65,26 @@ def test_training_goes_on_while_a_slow_store_is_written_to(store: ObjectStore) -
     assert steps_of(store) == [10]
 
 
+def test_a_commit_says_where_its_time_went(store: ObjectStore) -> None:
+    """Of a clock that goes on by one with each thing that is done: 2 for the arrays, 5 requests, of which the last is the manifest."""
+    now = [0.0]
+
+    def tick(*_: object) -> None:
+        now[0] += 1
+
+    def pack() -> dict[str, bytes]:
+        tick()
+        tick()
+        return parts_of(10)
+
+    with Saver(Checkpoints(Breaking(store, tick)), CheckpointSpec(), clock=lambda: now[0]) as saving:
+        saving.save(facts(10), pack)
+        assert saving.finish(WAIT_SECONDS)
+        (event,) = saving.events()
+    assert event.stages == {"pack": 2, "upload": 4, "commit": 1}
+    assert sum(event.stages.values()) == event.seconds
+
+
 def test_the_parts_are_made_in_the_saving_thread(store: ObjectStore) -> None:
     threads = []
     with saver(store) as saving:

@@ -20,6 +20,7 @@ MIDDLE = Progress(
     step_seconds=0.0176,
     data_wait_seconds=0.0005,
     compute_seconds=0.0101,
+    sync_seconds=0.007,
     world_size=2,
 )
 

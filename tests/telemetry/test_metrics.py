@@ -7,7 +7,9 @@ import pytest
 from prometheus_client import Metric
 
 from job.streaming.events import RETRIES
+from job.telemetry.checkpoint_metrics import STAGES
 from job.telemetry.metrics import WorkerMetrics
+from job.telemetry.report import PHASES
 from job.telemetry.stream_metrics import StreamMetrics
 from tests.telemetry.reports import report
 
@@ -30,7 +32,7 @@ def clock() -> Clock:
 @pytest.fixture
 def metrics(clock: Clock) -> WorkerMetrics:
     """All instruments of a worker, in one registry."""
-    metrics = WorkerMetrics("garments", rank=3, clock=clock)
+    metrics = WorkerMetrics("garments", rank=3, clock=clock, save_reasons=("timeout", "refused"))
     StreamMetrics("garments", 3, metrics.registry, RETRIES)
     return metrics
 
@@ -39,13 +41,23 @@ def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, LABELS | labels)
 
 
+def tell_everything(metrics: WorkerMetrics) -> None:
+    """So that every series is there."""
+    metrics.observe(report(), num_steps=1)
+    metrics.build_info("0.1.0", "fashion", "sha256:1f")
+    metrics.world(2, target_size=2)
+    metrics.checkpoints.every(500)
+    metrics.hung(0)
+    metrics.sampled(0.1)
+    metrics.data_diversity(0.2)
+
+
 def exposed_name(family: Metric) -> str:
     return family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
 
 
 def test_the_documentation_lists_every_metric_and_no_other(metrics: WorkerMetrics) -> None:
-    metrics.observe(report(), num_steps=1)
-    metrics.build_info("0.1.0", "fashion", "sha256:1f")
+    tell_everything(metrics)
     families = [family for family in metrics.registry.collect() if family.name.startswith("dcgan_")]
     known = {}
     for family in families:
@@ -55,11 +67,11 @@ def test_the_documentation_lists_every_metric_and_no_other(metrics: WorkerMetric
     documented = {name: (kind, set(re.findall(r"`(\w+)`", labels)), meaning) for name, kind, labels, _, meaning in rows}
     assert documented == known
     assert {name for name, _, _, unit, _ in rows if unit == "seconds"} == {name for name in known if "_seconds" in name}
+    assert [name for name, *_ in rows if DOCS.read_text().count(f"| `{name}` |") != 1] == []
 
 
 def test_every_series_says_run_and_rank(metrics: WorkerMetrics) -> None:
-    metrics.observe(report(), num_steps=1)
-    metrics.build_info("0.1.0", "fashion", "sha256:1f")
+    tell_everything(metrics)
     samples = [sample for family in metrics.registry.collect() if family.name.startswith("dcgan_") for sample in family.samples]
     assert len(samples) > 20
     assert all(LABELS.items() <= sample.labels.items() for sample in samples)
@@ -113,37 +125,79 @@ def test_restarts_are_absent_until_the_true_number_is_known(metrics: WorkerMetri
     assert value(metrics, "dcgan_restarts_total") == 3
 
 
-@pytest.mark.parametrize("losses", [{"discriminator_loss": float("nan")}, {"generator_loss": float("inf")}])
-def test_a_loss_that_is_not_finite_is_counted(metrics: WorkerMetrics, losses: dict[str, float]) -> None:
-    metrics.observe(report(), num_steps=1)
+def test_what_is_not_finite_is_counted(metrics: WorkerMetrics) -> None:
     assert value(metrics, "dcgan_non_finite_total") == 0
-    metrics.observe(report(**losses), num_steps=1)
+    metrics.not_finite()
     assert value(metrics, "dcgan_non_finite_total") == 1
+
+
+def test_one_phase_at_a_time(metrics: WorkerMetrics, clock: Clock) -> None:
+    def present() -> set[str]:
+        return {phase for phase in PHASES if value(metrics, "dcgan_phase", phase=phase)}
+
+    assert present() == set()
+    for phase, seconds in (("start", 5.0), ("compile", 8.0), ("train", 1.0), ("train", 2.0), ("checkpoint", 0.5), ("train", 1.0)):
+        metrics.enter(phase)  # type: ignore[arg-type]
+        assert present() == {phase}
+        clock.seconds += seconds
+    metrics.enter("done")
+    spent = {phase: value(metrics, "dcgan_phase_seconds_total", phase=phase) for phase in PHASES}
+    assert spent == {"start": 5.0, "compile": 8.0, "train": 4.0, "sample": 0.0, "checkpoint": 0.5, "done": 0.0}
+
+
+def test_the_step_is_split_whole(metrics: WorkerMetrics) -> None:
+    metrics.observe(report(), num_steps=20)
+    split = [value(metrics, f"dcgan_{part}_seconds_total") for part in ("data_wait", "compute", "sync")]
+    assert sum(part or 0 for part in split) == pytest.approx(value(metrics, "dcgan_step_seconds_sum"))
+
+
+def test_the_time_left_is_absent_while_there_is_no_speed(metrics: WorkerMetrics) -> None:
+    metrics.observe(report(images_per_second=0.0), num_steps=1)
+    assert value(metrics, "dcgan_remaining_seconds") is None
+    metrics.observe(report(step=100, total_steps=300, images=3200, images_per_second=64.0), num_steps=1)
+    assert value(metrics, "dcgan_remaining_seconds") == 100.0
+
+
+def test_hangs_and_workers_wanted_are_of_the_whole_run(metrics: WorkerMetrics) -> None:
+    assert value(metrics, "dcgan_hangs_total") is None
+    metrics.hung(2)
+    metrics.hung(3)
+    metrics.world(2, target_size=4)
+    assert [value(metrics, f"dcgan_{name}") for name in ("hangs_total", "world_size", "target_world_size")] == [3, 2, 4]
 
 
 def test_the_age_of_the_checkpoint_is_taken_at_the_scrape(metrics: WorkerMetrics, clock: Clock) -> None:
     clock.seconds = 107.0
     assert value(metrics, "dcgan_checkpoint_age_seconds") == 7.0
-    metrics.checkpoint(1200, 3.2, "committed")
+    metrics.checkpoints.ended(1200, 3.2, "committed")
     assert value(metrics, "dcgan_checkpoint_age_seconds") == 0.0
     clock.seconds = 167.0
-    metrics.checkpoint(1300, 9.0, "failed")
+    metrics.checkpoints.ended(1300, 9.0, "failed")
     assert value(metrics, "dcgan_checkpoint_age_seconds") == 60.0
 
 
 def test_checkpoints_are_counted_by_outcome_and_only_committed_ones_are_timed(metrics: WorkerMetrics) -> None:
-    metrics.checkpoint(1200, 3.2, "committed")
-    metrics.checkpoint(1300, 99.0, "failed")
+    metrics.checkpoints.ended(1200, 3.2, "committed")
+    metrics.checkpoints.ended(1300, 99.0, "failed", reason="timeout")
     assert value(metrics, "dcgan_checkpoints_total", outcome="committed") == 1
     assert value(metrics, "dcgan_checkpoints_total", outcome="failed") == 1
     assert value(metrics, "dcgan_checkpoint_last_step") == 1200
     assert value(metrics, "dcgan_checkpoint_seconds_count") == 1
     assert value(metrics, "dcgan_checkpoint_seconds_sum") == 3.2
+    assert value(metrics, "dcgan_checkpoint_failures_total", reason="timeout") == 1
+    assert value(metrics, "dcgan_checkpoint_failures_total", reason="refused") == 0
+
+
+def test_a_committed_checkpoint_says_where_its_time_went(metrics: WorkerMetrics) -> None:
+    metrics.checkpoints.ended(1200, 3.2, "committed", stages={"pack": 0.2, "upload": 2.5, "commit": 0.5})
+    metrics.checkpoints.ended(1300, 1.3, "committed", stages={"pack": 0.3, "upload": 0.5, "commit": 0.5})
+    seconds = {stage: value(metrics, "dcgan_checkpoint_stage_seconds_total", stage=stage) for stage in STAGES}
+    assert seconds == {"pack": 0.5, "upload": 3.0, "commit": 1.0}
 
 
 def test_an_unknown_outcome_is_refused(metrics: WorkerMetrics) -> None:
     with pytest.raises(ValueError, match="outcome is 'lost'; expected one of committed, skipped, failed"):
-        metrics.checkpoint(1, 1.0, "lost")  # type: ignore[arg-type]
+        metrics.checkpoints.ended(1, 1.0, "lost")  # type: ignore[arg-type]
 
 
 def test_a_worker_that_does_not_save_learns_of_checkpoints_from_reports(metrics: WorkerMetrics, clock: Clock) -> None:

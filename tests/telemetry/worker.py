@@ -18,19 +18,29 @@ def say(number: int) -> None:
 
 
 def main() -> None:
-    metrics = WorkerMetrics("garments", rank=1)
+    metrics = WorkerMetrics("garments", rank=1, save_reasons=("timeout", "refused"))
+    metrics.world(2, target_size=4)
+    metrics.hung(1)
+    metrics.checkpoints.every(500)
+    metrics.data_diversity(0.2)
+    metrics.enter("start")
     metrics.build_info("0.1.0", "fashion", "sha256:1f")
     streaming = StreamMetrics("garments", 1, metrics.registry, RETRIES)
     with MetricsServer(metrics.registry, int(sys.argv[1]), host="127.0.0.1") as server:
         say(server.port)
         for number, line in enumerate(sys.stdin, start=1):
             step = 20 * number
+            metrics.enter("train")
             metrics.observe(report(step=step, images=32 * step, restarts=1), num_steps=20)
             if line.strip() in ("committed", "failed"):
-                metrics.checkpoint(step, 3.0, line.strip(), 5000)
+                stages = {"pack": 0.5, "upload": 2.0, "commit": 0.25}
+                metrics.checkpoints.ended(step, 3.0, line.strip(), 5000, stages=stages, reason="timeout")
             if line.strip() == "committed":
-                metrics.checkpoint_held(0.02)
+                metrics.checkpoints.held(0.02)
+                metrics.not_finite()
                 metrics.rolled_back()
+                metrics.preempted("node")
+                metrics.sampled(0.15)
             streaming.requested()
             streaming.received(1000)
             streaming.retried("throttled")
