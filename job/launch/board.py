@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import ray
 import ray.train
+from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from job.config.errors import DcganError
@@ -34,12 +35,20 @@ class Board:
         self._notes: list[str] = []
         self._error: DcganError | None = None
         self._starts: dict[int, int] = {}
+        self._rooms: set[PlacementGroup] = set()
         self._stop = False
 
-    def begin(self, rank: int) -> int:
-        """A worker starts: how often its rank has started before."""
+    def begin(self, rank: int, room: PlacementGroup | None = None) -> int:
+        """A worker starts in its ``room``: how often its rank has started before."""
         self._starts[rank] = self._starts.get(rank, 0) + 1
+        if room is not None:
+            self._rooms.add(room)
         return self._starts[rank] - 1
+
+    def leave_rooms(self) -> list[PlacementGroup]:
+        """What workers have started in so far; from now on it is not theirs any more."""
+        left, self._rooms = list(self._rooms), set()
+        return left
 
     def num_restarts(self) -> int:
         """How often the workers have started again, whoever started them."""

@@ -19,8 +19,8 @@ LEAST_LOCAL_CORES = 4  # a small machine may run a few workers on fewer cores: s
 
 
 @contextlib.contextmanager
-def cluster(workers: WorkerSpec, *, verbose: bool = False) -> Iterator[None]:
-    """Connect, wait for room, and leave again; a cluster started here ends here, on every way out."""
+def cluster(workers: WorkerSpec, *, verbose: bool = False) -> Iterator[bool]:
+    """Connect, wait for room, and leave again; a cluster started here ends here, on every way out. Gives whether this run is alone in it."""
     own = not os.environ.get("RAY_ADDRESS")
     options = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
     on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -33,7 +33,7 @@ def cluster(workers: WorkerSpec, *, verbose: bool = False) -> Iterator[None]:
             raise
         signal.signal(signal.SIGTERM, on_sigterm)
         wait_for_room(workers, timeout_seconds=0.0 if own else workers.start_timeout_seconds)
-        yield
+        yield own
     finally:
         ray.shutdown()
 
