@@ -12,6 +12,8 @@ from job.cli.checkpoints import checkpoints
 from job.cli.data import data
 from job.cli.demo import demo
 from job.cli.generate import generate
+from job.cli.report import report
+from job.cli.status import status
 from job.cli.train import train
 from job.config.errors import DcganError, StorageError
 
@@ -30,7 +32,7 @@ def main() -> None:
     """
 
 
-for command in (data, train, checkpoints, generate, demo):
+for command in (data, train, status, report, checkpoints, generate, demo):
     main.add_command(command)
 
 

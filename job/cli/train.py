@@ -46,6 +46,9 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
     _say_plan(checked)
     if not checked.is_finished:
         from job.launch import trainer  # takes a second: Ray
+        from job.records.ending import told_ending
+        from job.records.records import kept_records, open_records
+        from job.telemetry import logs
 
         try:
             with preflight.leased(checked, lambda line: click.echo(line, err=True)) as lease:
@@ -53,9 +56,11 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
                 if checked.resumed != before.resumed:
                     _say_plan(checked)
                 if not checked.is_finished:
-                    preflight.record(checked)
-                    with ProgressBar() as bar:
-                        trainer.train(checked.spec, bar, lease, verbose=verbose)
+                    start = preflight.record(checked)
+                    logs.configure("info" if verbose else "warning")
+                    ending = told_ending(open_records(checked.spec), start)
+                    with kept_records(checked.spec, start.stamp, "driver"), ending, ProgressBar() as bar:
+                        trainer.train(checked.spec, bar, lease, stamp=start.stamp, verbose=verbose)
         except KeyboardInterrupt:  # Ctrl-C or SIGTERM
             click.echo(f"stopped; {_where_it_stands(checked.spec)}", err=True)
             raise

@@ -212,6 +212,17 @@ class MetricsSpec:
 
 
 @dataclass(frozen=True)
+class HistorySpec:
+    """What is kept of metrics and logs in the run folder."""
+
+    every_seconds: float = key(
+        10.0,
+        "Seconds between rows of `metrics.jsonl`, and between writes of rows and log lines; what a killed worker had since then is lost.",
+        minimum=1,
+    )
+
+
+@dataclass(frozen=True)
 class WatchdogSpec:
     """A worker in which nothing finishes for too long writes down its stacks and ends, so that the group starts again. 0: no limit."""
 
@@ -242,6 +253,7 @@ class RunSpec:
     workers: WorkerSpec = section(WorkerSpec, "Workers.")
     watchdog: WatchdogSpec = section(WatchdogSpec, "Watchdog.")
     metrics: MetricsSpec = section(MetricsSpec, "Metrics.")
+    history: HistorySpec = section(HistorySpec, "History.")
     storage: StorageSpec = section(StorageSpec, "Object store.")
 
     @property

@@ -1,9 +1,8 @@
 """What can be found wrong before any process starts: stores, images, the run folder. Knows no Ray and no TensorFlow."""
 
 import dataclasses
-import datetime
-import json
 import os
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from job.config.load import to_yaml
 from job.config.spec import RESUME_WORDS, RunSpec
 from job.data.index import Index, read_index
 from job.data.order import Order, worker_slots
-from job.records.run_folder import CONFIGURATION, start_key
+from job.records import journal
+from job.records.run_folder import CONFIGURATION
 from job.records.summary import finished_step
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
@@ -132,23 +132,33 @@ def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease 
         yield lease
 
 
-def record(preflight: Preflight) -> None:
+def record(preflight: Preflight) -> journal.Start:
     """Write ``run.yaml`` into the run folder: the resolved configuration, which ``--config`` reads back, under a head of what it ran on.
 
-    And ``starts/TIME.json``: that the run was started, from which step, and which settings are others than those of the checkpoint.
+    And ``starts/TIME.json``: that the run was started, from which step, on what, and which settings are others than those of the checkpoint.
     """
     head = [f"# {name}: {version}" for name, version in versions().items()]
     head += [f"# data fingerprint: {preflight.index.fingerprint}", f"# images: {preflight.index.num_rows}"]
     store: ObjectStore = open_store(preflight.spec.uri, preflight.spec.storage)
     store.write(CONFIGURATION, ("\n".join(head) + "\n" + to_yaml(preflight.spec)).encode())
-    now = datetime.datetime.now(datetime.UTC)
-    told = {
-        "time": now.isoformat(timespec="seconds"),
-        "step": preflight.resumed.step if preflight.resumed else 0,
-        "changed": {key: {"was": was, "is": value} for key, (was, value) in preflight.changes.items()},
-        "versions": versions(),
-    }
-    store.write(start_key(now), json.dumps(told, indent=2).encode())
+    spec, index = preflight.spec, preflight.index
+    return journal.begin(
+        store,
+        {
+            "step": preflight.resumed.step if preflight.resumed else 0,
+            "target_steps": preflight.schedule.total_steps,
+            "preset": spec.preset,
+            "data": {
+                "uri": spec.data.uri,
+                "fingerprint": index.fingerprint,
+                "num_images": index.num_rows,
+                "image_shape": list(index.image_shape),
+            },
+            "changed": {key: {"was": was, "is": value} for key, (was, value) in preflight.changes.items()},
+            "versions": versions(),
+            "machine": {"platform": platform.platform(), "cores": os.cpu_count()},
+        },
+    )
 
 
 def with_absolute_paths(spec: RunSpec) -> RunSpec:

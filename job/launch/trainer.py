@@ -5,9 +5,11 @@ thread. At Ctrl-C and SIGTERM the workers save once more, and the same command s
 thread of this process ``fit`` would still wait in Ray's C++ code when Ray is shut down, which ends the process before it can say why.)
 """
 
+import datetime
 import logging
 import math
 import os
+import socket
 import tempfile
 import time
 import uuid
@@ -15,6 +17,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import ray
+from ray.util.placement_group import PlacementGroup
 
 from job.checkpoints.lease import Lease, check_holder
 from job.config.errors import DcganError
@@ -48,14 +51,14 @@ class TrainingCrashed(DcganError):
     """The worker group died more often than ``workers.max_restarts`` allows."""
 
 
-def train(spec: RunSpec, view: View, lease: Lease | None = None, *, verbose: bool = False) -> None:
-    """Train ``spec`` on its workers to the last step; raises the ``DcganError`` that ended the run before.
+def train(spec: RunSpec, view: View, lease: Lease | None = None, *, stamp: str = "", verbose: bool = False) -> None:
+    """Train ``spec`` on its workers to the last step; raises the ``DcganError`` that ended the run before. ``stamp`` names this start of the program.
 
     ``KeyboardInterrupt`` (Ctrl-C, SIGTERM) lets the workers save a last checkpoint first, for ``checkpoints.grace_seconds``; a second one does not.
     """
     with (
         tempfile.TemporaryDirectory(prefix="dcgan-train-ray-", ignore_cleanup_errors=True) as ray_storage,
-        cluster(spec.workers, verbose=verbose),
+        cluster(spec.workers, verbose=verbose) as is_alone,
     ):
         board = start_board()
         fit = ray.remote(
@@ -64,7 +67,7 @@ def train(spec: RunSpec, view: View, lease: Lease | None = None, *, verbose: boo
             runtime_env={"env_vars": FIT_ENV | {START_TIMEOUT: f"{_start_seconds(spec.workers):g}"}},
             scheduling_strategy=on_this_node(),
         )(_fit)
-        fitting = fit.remote(spec, board, ray_storage, lease.token if lease else None)
+        fitting = fit.remote(spec, board, ray_storage, {"token": lease.token if lease else None, "stamp": stamp}, is_alone)
         watch = _Watch(board, view, lease, fitting)
         try:
             watch.until_done()
@@ -104,23 +107,41 @@ class _Watch:
             raise posted.error
 
 
-def _fit(spec: RunSpec, board: Any, ray_storage: str, token: str | None) -> None:
-    """The task: make the trainer and wait for it; again where its controller dies, which Ray itself does not start again (2.60)."""
+def _fit(spec: RunSpec, board: Any, ray_storage: str, job: dict[str, Any], is_alone: bool) -> None:
+    """The task: make the trainer and wait for it; again where its controller dies, which Ray itself does not start again (2.60).
+
+    ``job`` is what each worker is given beside ``spec`` and ``board``: the token of the lease, the name of this start.
+    """
     num_controllers = 0
     while True:
         # Of one count, whoever starts the workers: Ray Train's controllers each count anew.
         left = spec.workers.max_restarts - max(ray.get(board.num_restarts.remote()), num_controllers)
         try:
-            _trainer(spec, board, ray_storage, token, max(left, 0)).fit()
+            _trainer(spec, board, ray_storage, job, max(left, 0)).fit()
             return
         except ray.exceptions.ActorDiedError:
             if left <= 0:
                 raise
             num_controllers += 1
+            _free_rooms(board, is_alone)
             ray.get(board.post_note.remote("Ray Train's controller ended: starting it and the workers again"))
 
 
-def _trainer(spec: RunSpec, board: Any, ray_storage: str, token: str | None, max_restarts: int) -> Any:
+def _free_rooms(board: Any, is_alone: bool) -> None:
+    """Give back the CPUs and GPUs that a dead controller reserved, or the next one waits for them for ever.
+
+    Ray's own cleaner (2.60) asks the dashboard, which a cluster of our own lacks, and knows no workers that were about to start. In such a
+    cluster every reservation is this run's; elsewhere it is those that workers told of.
+    """
+    rooms = ray.get(board.leave_rooms.remote())
+    if is_alone:
+        table = ray.util.placement_group_table()
+        rooms = [PlacementGroup(ray.PlacementGroupID.from_hex(key)) for key, row in table.items() if row["state"] != "REMOVED"]
+    for room in rooms:
+        ray.util.remove_placement_group(room)
+
+
+def _trainer(spec: RunSpec, board: Any, ray_storage: str, job: dict[str, Any], max_restarts: int) -> Any:
     """A ``TensorflowTrainer``; ``ray_storage`` is a folder for what Ray Train keeps for itself."""
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer  # loads TensorFlow
@@ -129,7 +150,7 @@ def _trainer(spec: RunSpec, board: Any, ray_storage: str, token: str | None, max
     resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
     return TensorflowTrainer(
         _worker,
-        train_loop_config={"spec": spec, "board": board, "token": token},
+        train_loop_config={"spec": spec, "board": board, **job},
         scaling_config=ray.train.ScalingConfig(
             num_workers=(workers.fewest, workers.most) if _is_elastic(workers) else workers.count,
             use_gpu=workers.gpus > 0,
@@ -162,27 +183,29 @@ def _worker(config: dict[str, Any]) -> None:
     import ray.train
 
     begun = time.time()
+    from job.records.records import kept_records
+    from job.records.run_folder import STAMP, run_name, start_name
     from job.telemetry import logs
     from job.training import worker
-    from job.training.observer import run_name
     from job.training.topology import Topology
 
     spec, board, token = config["spec"], config["board"], config["token"]
     context = ray.train.get_context()
     rank = context.get_world_rank()
-    logs.configure(rank=rank, run=run_name(spec), as_json=True)
-    log.info("worker started", extra={"fields": {"pid": os.getpid(), "begun": begun}})
+    logs.configure(rank=rank, run=run_name(spec.uri), as_json=True)
     handler = BoardHandler(board, rank)
     logging.getLogger("dcgan").addHandler(handler)
-    restarts = ray.get(board.begin.remote(rank))
+    restarts = ray.get(board.begin.remote(rank, ray.util.get_current_placement_group()))
     topology = Topology(rank, context.get_world_size(), context.get_local_rank(), restarts, context.get_local_world_size())
     store = open_store(spec.uri, spec.storage)
     fence = partial(check_holder, store, token) if token else lambda: None
+    start = start_name(config["stamp"] or f"{datetime.datetime.now(datetime.UTC):{STAMP}}", restarts)
     try:
-        with BoardListener(board, rank) as listener:
+        with kept_records(spec, start, f"rank{rank:03d}", rank) as records, BoardListener(board, rank) as listener:
+            log.info("worker started", extra={"fields": {"pid": os.getpid(), "begun": begun, "host": socket.gethostname()}})
             if topology.is_chief and restarts:
                 listener.note(f"start {restarts + 1} of the workers, {topology.world_size} of them, from the last checkpoint")
-            worker.run(spec, topology, listener, fence)
+            worker.run(spec, topology, listener, fence, records)
     except DcganError as error:
         ray.get(board.post_error.remote(error))
         raise

@@ -65,10 +65,10 @@ class History:
         if is_due:
             self._row(progress, now)
 
-    def grid(self, step: int, png: bytes) -> None:
-        """The grid of ``step`` was made."""
+    def grid(self, step: int, make_png: Callable[[], bytes]) -> None:
+        """The grid of ``step`` was made; the writer's thread asks for it."""
         self._status.grid(grid_key(step))
-        self._event(partial(_picture_event, self._clock(), step, png))
+        self._event(partial(_picture_event, self._clock(), step, make_png))
 
     def rolled_back(self) -> None:
         """The run went back to a checkpoint."""
@@ -100,7 +100,8 @@ class History:
         self._writer.later(lambda store: self._events.append(encode()))
 
 
-def _picture_event(now: float, step: int, png: bytes) -> bytes:
+def _picture_event(now: float, step: int, make_png: Callable[[], bytes]) -> bytes:
+    png = make_png()
     with Image.open(io.BytesIO(png)) as picture:
         width, height = picture.size
     return tensorboard.picture_event(now, step, "samples", png, height, width)

@@ -45,6 +45,11 @@ class StoreHandler(logging.Handler):
         except Exception:  # the contract of logging: a broken log line must not break the program
             self.handleError(record)
 
+    def last_words(self, level: int, text: str, fields: dict[str, object], error: BaseException | None = None) -> None:
+        """A line for the store alone: whoever watches is told of the end in other ways."""
+        trace = (type(error), error, error.__traceback__) if error else None
+        self.handle(log.makeRecord(log.name, level, __file__, 0, "%s", (text,), trace, extra={"fields": fields}))
+
 
 @contextmanager
 def kept_log(writer: Writer, start: str, who: str, run: str, rank: int | None = None) -> Iterator[None]:
@@ -60,13 +65,13 @@ def kept_log(writer: Writer, start: str, who: str, run: str, rank: int | None = 
     try:
         yield
     except DcganError as error:
-        log.error("%s", error, extra={"fields": {"exit_code": error.exit_code}})
+        handler.last_words(logging.ERROR, str(error), {"exit_code": error.exit_code})
         raise
     except KeyboardInterrupt:
-        log.info("stopped by a signal")
+        handler.last_words(logging.INFO, "stopped by a signal", {})
         raise
     except BaseException as error:
-        log.critical("ended by %s", type(error).__name__, exc_info=True)
+        handler.last_words(logging.CRITICAL, f"ended by {type(error).__name__}", {}, error)
         raise
     finally:
         logging.captureWarnings(False)

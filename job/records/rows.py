@@ -96,8 +96,8 @@ def parse_row(line: bytes, names: Sequence[str] | None = None) -> Row | None:
         return None
     if not isinstance(told, dict):
         return None
-    start, number, step = told.get("start"), told.get("row"), told.get("step")
-    if not isinstance(start, str) or not 0 < len(start) <= MOST_START or not _is_count(number) or not _is_count(step) or not number:
+    start, number, step = told.get("start"), _count(told.get("row")), _count(told.get("step"))
+    if not isinstance(start, str) or not 0 < len(start) <= MOST_START or number is None or step is None:
         return None
     shown = told if names is None else {name: told[name] for name in names if name in told}
     values = {name: float(value) for name, value in shown.items() if name not in ("row", "step") and _is_number(value)}
@@ -124,8 +124,8 @@ def _lines(store: ObjectStore, entry: ObjectInfo) -> Iterator[bytes]:
         yield rest
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_STEP
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_STEP else None
 
 
 def _is_number(value: Any) -> bool:

@@ -22,6 +22,11 @@ LOGS = "logs/"
 STAMP = "%Y%m%dT%H%M%SZ"
 
 
+def run_name(uri: str) -> str:
+    """The run folder's own name: the label ``run`` of every metric and log line."""
+    return uri.rstrip("/").rpartition("/")[2] or "run"
+
+
 def start_key(time: datetime.datetime) -> str:
     """What is known of one start of the program: ``starts/20260102T030405Z.json``."""
     return f"{STARTS}{time:{STAMP}}.json"

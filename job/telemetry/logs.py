@@ -119,6 +119,7 @@ def configure(level: str = "info", rank: int | None = None, run: str | None = No
     Raises ``ValueError`` for a level that logging does not know.
     """
     handler = StandardErrorHandler()
+    handler.setLevel(level.upper())  # also where another handler wants more of the logger
     handler.setFormatter(JsonFormatter(rank, run) if as_json else TerminalFormatter(rank, _color_system()))
     logger = logging.getLogger("dcgan")
     logger.setLevel(level.upper())

@@ -13,10 +13,15 @@ from job.checkpoints.saver import REFUSED, Event
 from job.config.spec import RunSpec, WatchdogSpec
 from job.data.index import Index
 from job.quality.diversity import diversity
+from job.quality.grids import image_grid, png_bytes
+from job.records.history import History
+from job.records.records import Records
+from job.records.run_folder import run_name
 from job.storage.store import REASONS
 from job.streaming.events import RETRIES
 from job.telemetry.metrics import WorkerMetrics
 from job.telemetry.report import Phase, Progress
+from job.telemetry.series import current_values
 from job.telemetry.server import MetricsServer
 from job.telemetry.stream_metrics import StreamMetrics
 from job.telemetry.watchdog import Hang, Watchdog, end_process
@@ -45,20 +50,23 @@ class Observer:
         *,
         target_world_size: int,
         num_hangs: int,
+        records: Records | None = None,
     ):
         self._listener = listener
         self._linger_seconds = spec.metrics.linger_seconds
         self._num_hangs = num_hangs
         self._wanted = Wanted()
-        self._metrics = WorkerMetrics(run_name(spec), topology.rank, save_reasons=(*REASONS, REFUSED))
+        self._metrics = WorkerMetrics(run_name(spec.uri), topology.rank, save_reasons=(*REASONS, REFUSED))
         self._metrics.world(topology.world_size, target_world_size)
         self._metrics.checkpoints.every(spec.checkpoints.every_steps)
         self._metrics.hung(num_hangs)
-        self.streaming = StreamMetrics(run_name(spec), topology.rank, self._metrics.registry, RETRIES)
+        self.streaming = StreamMetrics(run_name(spec.uri), topology.rank, self._metrics.registry, RETRIES)
         self._metrics.build_info(versions()["dcgan-train"], spec.preset or "none", index.fingerprint[:16])
         port = spec.metrics.port + topology.local_rank if spec.metrics.port else 0
         self._server = MetricsServer(self._metrics.registry, port) if spec.metrics.enabled else None
         self._topology = topology
+        self._grid_size = spec.samples.rows, spec.samples.columns
+        self._history = self._new_history(records, spec.history.every_seconds) if records and topology.is_chief else None
         end = partial(end_process, rank=topology.rank, write=write_hang)
         self._watchdog = Watchdog(_limits(spec.watchdog), lambda hang: self._hung(hang, end), name=f"worker {topology.rank}")
 
@@ -71,6 +79,8 @@ class Observer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._watchdog.__exit__(kind, error, trace)
+        if self._history:
+            self._history.close()
         if self._server:
             self._server.close()
 
@@ -79,6 +89,8 @@ class Observer:
         if num_steps:
             self._metrics.observe(progress, num_steps)
         self.enter("train" if num_steps else progress.phase)
+        if self._history:
+            self._history.observe(progress, num_steps)
         self._listener.progress(progress, num_steps)
 
     def enter(self, phase: Phase) -> None:
@@ -95,6 +107,8 @@ class Observer:
         """A grid was made, on the chief; that of step 0 is of an untrained generator and says nothing."""
         if step and len(images) > 1:
             self._metrics.sampled(diversity(images))
+        if self._history:
+            self._history.grid(step, lambda: png_bytes(image_grid(images, *self._grid_size)))
 
     def saved(self, event: Event) -> None:
         """What became of a save, on the chief."""
@@ -111,6 +125,8 @@ class Observer:
     def rolled_back(self) -> None:
         """The run went back to a checkpoint."""
         self._metrics.rolled_back()
+        if self._history:
+            self._history.rolled_back()
 
     def held(self, seconds: float) -> None:
         """How long a save kept the training thread."""
@@ -135,6 +151,9 @@ class Observer:
             log.info("metrics stay for a last scrape", extra={"fields": {"seconds": self._linger_seconds}})
             time.sleep(self._linger_seconds)
 
+    def _new_history(self, records: Records, every_seconds: float) -> History:
+        return History(records.writer, records.start, partial(current_values, self._metrics.registry), every_seconds)
+
     def _hung(self, hang: Hang, end: Callable[[Hang], None]) -> None:
         self._metrics.hung(self._num_hangs + 1)
         end(hang)
@@ -149,11 +168,6 @@ def _limits(spec: WatchdogSpec) -> dict[Phase, float]:
         "sample": spec.train_seconds,
         "checkpoint": spec.checkpoint_seconds,
     }
-
-
-def run_name(spec: RunSpec) -> str:
-    """The run folder's own name: the label ``run`` of every metric."""
-    return spec.uri.rstrip("/").rpartition("/")[2] or "run"
 
 
 def _host_address() -> str:

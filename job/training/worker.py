@@ -18,6 +18,7 @@ from job.config.spec import RunSpec
 from job.data.index import Index, read_index
 from job.data.order import Order, needs, worker_slots
 from job.gan.networks import build_networks
+from job.records.records import Records
 from job.records.run_folder import HANGS, hang_key
 from job.records.summary import Summary, write_summary
 from job.storage.retry import until_it_works
@@ -61,10 +62,17 @@ class Worker:
     fence: Callable[[], None]
 
 
-def run(spec: RunSpec, topology: Topology, listener: Listener, fence: Callable[[], None] = lambda: None) -> None:
+def run(
+    spec: RunSpec,
+    topology: Topology,
+    listener: Listener,
+    fence: Callable[[], None] = lambda: None,
+    records: Records | None = None,
+) -> None:
     """Train until the last step of ``spec``, or until asked to stop, from the newest good checkpoint of its run folder on.
 
     Returns when everything is saved. ``fence`` raises where the run folder is no longer this job's; it is asked before a checkpoint is committed.
+    The first worker keeps the run's history in ``records``, where there are any.
     """
     target_world_size = spec.workers.most
     spec = with_workers(spec, topology.world_size)
@@ -80,7 +88,9 @@ def run(spec: RunSpec, topology: Topology, listener: Listener, fence: Callable[[
         store.write(hang_key(datetime.datetime.now(datetime.UTC), topology.rank), text.encode())
 
     num_hangs = until_it_works(lambda: sum(1 for _ in store.list(HANGS)), spec.data.fetch_patience_seconds)
-    with Observer(spec, topology, index, listener, write_hang, target_world_size=target_world_size, num_hangs=num_hangs) as observer:
+    with Observer(
+        spec, topology, index, listener, write_hang, target_world_size=target_world_size, num_hangs=num_hangs, records=records
+    ) as observer:
         worker = Worker(spec, topology, observer, store, data_store, index, order, schedule, strategy, agree, fence)
         while True:
             try:

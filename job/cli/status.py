@@ -1,0 +1,197 @@
+"""``dcgan-train status``."""
+
+import dataclasses
+import json
+import shlex
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import click
+
+from job.cli.options import option_text, storage_options, storage_spec
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.text import Text
+
+    from job.config.storage import StorageSpec
+    from job.records.look import Look
+
+STATE_STYLES = {"running": "bold green", "starting": "bold green", "done": "bold cyan", "failed": "bold red", "stale": "bold yellow"}
+LABEL_COLUMNS = 13
+BAR_COLUMNS = 24
+SPARK_LEVELS = "▁▂▃▄▅▆▇█"
+
+
+@click.command()
+@click.argument("run")
+@click.option("--watch", is_flag=True, help="Look again and again, until the run has ended.")
+@click.option("--every", "every_seconds", type=click.FloatRange(min=0.5), default=5.0, show_default=True, help="Seconds between looks.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON a look, for machines.")
+@storage_options
+def status(
+    run: str,
+    watch: bool,
+    every_seconds: float,
+    as_json: bool,
+    endpoint_url: str | None,
+    region: str | None,
+    path_style: bool | None,
+) -> None:
+    """How the run in the folder RUN stands, from what lies there alone: no cluster is asked.
+
+    The exit code says whether that could be read, not how the run stands; scripts take `state` of --json.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from job.records.look import look
+    from job.storage.uri import open_store
+
+    storage = storage_spec(endpoint_url, region, path_style)
+    store = open_store(run, storage)
+    found = look(store)
+    console = Console()
+    if as_json:
+        _say(found)
+        while watch and not found.is_over:
+            time.sleep(every_seconds)
+            found = look(store, found)
+            _say(found)
+        return
+    if not watch or not console.is_terminal:
+        for line in lines(found, run, storage, console.width):
+            console.print(line, soft_wrap=True)
+    if not watch:
+        return
+    if not console.is_terminal:
+        while not found.is_over:
+            time.sleep(every_seconds)
+            found = look(store, found)
+            click.echo(f"{found.state}: {_course(found)}")
+        return
+    with Live(_group(found, run, storage, console.width), console=console, auto_refresh=False) as live:
+        while not found.is_over:
+            time.sleep(every_seconds)
+            found = look(store, found)
+            live.update(_group(found, run, storage, console.width), refresh=True)
+
+
+def _say(found: "Look") -> None:
+    click.echo(json.dumps(dataclasses.asdict(found)))
+
+
+def _group(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "Group":
+    from rich.console import Group
+
+    return Group(*lines(found, run, storage, columns))
+
+
+def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "list[Text]":
+    """What a terminal of ``columns`` shows: each line a label and what it stands for."""
+    from rich.text import Text
+
+    from job.telemetry.progress import duration_text
+
+    shown = [Text(found.state, style=STATE_STYLES.get(found.state, "bold")).append(f"  {run}", style="not bold default")]
+    if found.why:
+        shown.append(_line("why", found.why))
+    shown.append(_line("step", _course(found)))
+    if found.step is not None and found.total_steps:
+        shown[-1].append("  ").append(_bar(found.step / found.total_steps), style="cyan")
+    if found.images_per_second is not None and found.step:
+        parts = [f"{found.images_per_second:,.0f} images/s"]
+        if found.step_seconds:
+            share = (found.data_wait_seconds or 0.0) / found.step_seconds
+            parts.append(f"a step takes {duration_text(found.step_seconds)}, {share:.0%} of it waiting for images")
+        shown.append(_line("speed" if not found.is_over else "last speed", ", ".join(parts)))
+    room = max(8, min(60, columns - LABEL_COLUMNS - 12))
+    for label, value, name in (
+        ("D loss", found.discriminator_loss, "discriminator_loss"),
+        ("G loss", found.generator_loss, "generator_loss"),
+    ):
+        if value is not None and found.step:
+            shown.append(_line(label, f"{value:<8.4g}  ").append(sparkline(found.curves.get(name, []), room), style="magenta"))
+    if found.real_probability is not None and found.fake_probability is not None and found.step:
+        shown.append(_line("D(x), D(G(z))", f"{found.real_probability:.2f}, {found.fake_probability:.2f}"))
+    shown += [_line("checkpoint", _checkpoint(found)), _line("faults", _faults(found))]
+    if found.grid:
+        shown.append(_line("newest grid", found.grid))
+    shown.append(_line("next", _next(found, run, storage)))
+    return shown
+
+
+def sparkline(values: list[float], columns: int) -> str:
+    """``values`` as at most ``columns`` bars, each the mean of its share of them."""
+    if not values:
+        return ""
+    count = min(columns, len(values))
+    edges = [round(number * len(values) / count) for number in range(count + 1)]
+    means = [sum(values[start:end]) / (end - start) for start, end in pairwise(edges)]
+    low, high = min(means), max(means)
+    steps = [(mean - low) / (high - low) if high > low else 0.0 for mean in means]
+    return "".join(SPARK_LEVELS[min(len(SPARK_LEVELS) - 1, int(step * len(SPARK_LEVELS)))] for step in steps)
+
+
+def _line(label: str, text: str) -> "Text":
+    from rich.text import Text
+
+    return Text(f"{label:<{LABEL_COLUMNS}}  ", style="dim", overflow="fold").append(text, style="not dim")
+
+
+def _course(found: "Look") -> str:
+    from job.telemetry.progress import clock_text
+
+    if found.step is None:
+        return "no step was told of yet"
+    of = f" of {found.total_steps:,}" if found.total_steps else ""
+    share = f", {int(100 * min(1.0, found.step / found.total_steps))}%" if found.total_steps else ""
+    left = f", left {clock_text(found.seconds_left)}" if found.seconds_left else ""
+    phase = f", {found.phase}" if found.phase not in ("", "train") else ""
+    return f"{found.step:,}{of}{share}{left}{phase}"
+
+
+def _bar(share: float) -> str:
+    full = int(min(1.0, share) * BAR_COLUMNS)
+    return "━" * full + "╌" * (BAR_COLUMNS - full)
+
+
+def _checkpoint(found: "Look") -> str:
+    if found.checkpoint_step is None:
+        return "none yet"
+    ago = f", {_ago(found.checkpoint_seconds_ago)} ago" if found.checkpoint_seconds_ago is not None else ""
+    return f"step {found.checkpoint_step:,}{ago}"
+
+
+def _ago(seconds: float) -> str:
+    for name, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def _faults(found: "Look") -> str:
+    def counted(number: int, word: str) -> str:
+        return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
+
+    parts = [
+        counted(found.restarts or 0, "restart") + " of the workers",
+        counted(found.rollbacks, "roll-back"),
+        counted(found.hangs, "hang"),
+    ]
+    starts = f"; the program was started {found.num_starts} times" if found.num_starts > 1 else ""
+    workers = f"; {counted(found.world_size, 'worker')}" if found.world_size else ""
+    return ", ".join(parts) + starts + workers
+
+
+def _next(found: "Look", run: str, storage: "StorageSpec") -> str:
+    folder, options = shlex.quote(run), option_text(storage)
+    if found.state == "done":
+        return f"dcgan-train generate {folder} --num 100 --format grid --out images.png{options}"
+    if found.state in ("running", "starting"):
+        return f"dcgan-train status {folder} --watch{options}"
+    again = "start the same command again: it goes on from the last checkpoint"
+    if found.state == "failed":
+        return f"mend what is said above, then {again}; more: dcgan-train report {folder} --out report.html{options}"
+    return again

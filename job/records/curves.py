@@ -1,0 +1,113 @@
+"""The report's curves: from the rows of a run to charts, with starts and faults marked."""
+
+import datetime
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from job.records.charts import Line, Mark, chart
+from job.records.faults import Fault
+from job.records.page import chart_card
+from job.records.rows import Course, Row
+
+Points = list[tuple[float, float]]
+
+
+def curves(course: Course, faults: Sequence[Fault]) -> str:
+    """All charts that have a line, as HTML."""
+    marks = _marks(course, faults)
+    rows = course.rows
+
+    def card(title: str, lines: Sequence[Line], unit: str = "", limits: tuple[float, float] | None = None) -> str:
+        drawn = [line for line in lines if line.points]
+        return chart_card(title, [(line.name, line.colour) for line in drawn], chart(drawn, marks, unit=unit, limits=limits, about=title))
+
+    cards = [
+        card(
+            "Losses",
+            [Line("discriminator", of(rows, "dcgan_discriminator_loss"), 1), Line("generator", of(rows, "dcgan_generator_loss"), 2)],
+        ),
+        card(
+            "Probability of being real, as D sees it",
+            [
+                Line("real images: D(x)", of(rows, "dcgan_real_probability"), 1),
+                Line("generated ones: D(G(z))", of(rows, "dcgan_fake_probability"), 2),
+            ],
+            limits=(0.0, 1.0),
+        ),
+        card(
+            "Gradient norms",
+            [
+                Line("discriminator", of(rows, "dcgan_discriminator_gradient_norm"), 1),
+                Line("generator", of(rows, "dcgan_generator_gradient_norm"), 2),
+            ],
+        ),
+        card("Images per second, all workers", [Line("images/s", of(rows, "dcgan_images_per_second"), 1)], "images/s"),
+        card(
+            "Time of a step, first worker",
+            [
+                Line("whole step", per_step(rows, "dcgan_step_seconds_sum"), 1),
+                Line("computing gradients", per_step(rows, "dcgan_compute_seconds_total"), 3),
+                Line("waiting for images", per_step(rows, "dcgan_data_wait_seconds_total"), 2),
+            ],
+            "ms",
+        ),
+        card(
+            "Diversity of images (deviation of a pixel)",
+            [
+                Line("generated", of(rows, "dcgan_sample_diversity"), 2),
+                Line("data set", of(rows, "dcgan_data_diversity"), 1),
+            ],
+        ),
+    ]
+    shown = "".join(cards)
+    return f'<div class="charts">{shown}</div>{_key_of(marks)}' if shown else ""
+
+
+def of(rows: Sequence[Row], name: str) -> Points:
+    """One series over steps; rows without it are left out, and so are those of no step."""
+    return [(float(row.step), row.values[name]) for row in rows if name in row.values and row.step > 0]
+
+
+def per_step(rows: Sequence[Row], name: str) -> Points:
+    """A counter of seconds as milliseconds for each step between two rows of one start."""
+    points = []
+    for before, row in pairwise(rows):
+        num_steps = row.step - before.step
+        if before.start == row.start and num_steps > 0 and name in row.values:
+            seconds = row.values[name] - before.values.get(name, 0.0)
+            if seconds >= 0:
+                points.append((float(row.step), seconds / num_steps * 1000))
+    return points
+
+
+def seconds_of(course: Course) -> float:
+    """Time from each start's first to its last row, together: that of steps which were trained again included."""
+    firsts: dict[str, str] = {}
+    for row in course.rows:
+        firsts.setdefault(row.start, row.time)
+    return sum(max(0.0, _between(firsts[start], row.time)) for start, row in course.last_rows.items() if start in firsts)
+
+
+def _between(first: str, last: str) -> float:
+    read: Callable[[str], datetime.datetime] = datetime.datetime.fromisoformat
+    try:
+        return (read(last) - read(first)).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _marks(course: Course, faults: Sequence[Fault]) -> list[Mark]:
+    starts = list(course.first_steps.items())[1:]
+    marks = [Mark(float(step), "start", f"started again from step {step:,}") for _, step in starts if step > 0]
+    marks += [Mark(float(fault.step), "fault", f"{fault.kind}: {fault.words}") for fault in faults if fault.step and "finite" in fault.kind]
+    return marks
+
+
+def _key_of(marks: Sequence[Mark]) -> str:
+    kinds = {mark.kind for mark in marks}
+    words = [
+        words
+        for kind, words in (("start", "dashed: the workers started again"), ("fault", "red: a number was not finite"))
+        if kind in kinds
+    ]
+    return f'<p class="soft">{"; ".join(words)}.</p>' if words else ""

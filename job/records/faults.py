@@ -1,0 +1,109 @@
+"""What a run survived, as its folder tells: starts, roll-backs, hangs, damaged checkpoints, repeated requests."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from typing import Any, NamedTuple
+
+from job.checkpoints.checkpoints import Checkpoints
+from job.records import journal
+from job.records.journal import Told
+from job.records.rows import Course
+from job.records.run_folder import DIVERGENCES, HANGS
+from job.storage.store import ObjectMissing, ObjectStore
+
+MOST_OF_A_KIND = 200
+MOST_BYTES = 1 << 18
+COUNTED = {
+    "dcgan_fetch_retries_total": "images fetched again",
+    "dcgan_checkpoint_failures_total": "tries to save that failed",
+    "dcgan_preemptions_total": "asked to stop or to save early",
+}
+_REASON = re.compile(r'="([^"]*)"')
+
+
+class Fault(NamedTuple):
+    """``step`` is None where it is not known; ``kind`` and ``words`` are for people."""
+
+    kind: str
+    time: str
+    step: int | None
+    words: str
+
+
+def read_starts(store: ObjectStore) -> list[Told]:
+    """Of the program, in order; of very many the last ones."""
+    return [journal.read(store, stamp) for stamp in journal.stamps(store)[-MOST_OF_A_KIND:]]
+
+
+def read_faults(store: ObjectStore, starts: list[Told], course: Course) -> list[Fault]:
+    """All that is told of, by kind."""
+    return [*_restarts(starts, course), *_divergences(store), *_hangs(store), *_quarantined(store), *_counted(course)]
+
+
+def _restarts(starts: list[Told], course: Course) -> Iterator[Fault]:
+    """A start of the program after one that did not end by itself, and each further start of the workers."""
+    for before, start in pairwise(starts):
+        if not before.end:
+            step = start.facts.get("step")
+            yield Fault("the program was killed", start.stamp, step if isinstance(step, int) else None, "started again from there")
+    last_step = 0
+    for name, first_step in course.first_steps.items():
+        number = name.rpartition("-")[2]
+        if number.isdigit() and int(number) > 0:
+            lost = max(0, last_step - first_step)
+            yield Fault(
+                "the workers started again", name.rpartition("-")[0], first_step, f"start {int(number) + 1}; {lost} steps trained again"
+            )
+        last_step = course.last_rows[name].step
+
+
+def _divergences(store: ObjectStore) -> Iterator[Fault]:
+    for entry in islice(store.list(DIVERGENCES), MOST_OF_A_KIND):
+        told = _read(store, entry.key)
+        step, workers = told.get("step"), told.get("workers")
+        of = f" in the share of worker {', '.join(map(str, workers))}" if isinstance(workers, list) and workers else ""
+        good = told.get("last_good_checkpoint")
+        yield Fault(
+            "a number was not finite",
+            str(told.get("time", ""))[:40],
+            step if isinstance(step, int) else None,
+            f"back to step {good}{of}"[:200],
+        )
+
+
+def _hangs(store: ObjectStore) -> Iterator[Fault]:
+    for entry in islice(store.list(HANGS), MOST_OF_A_KIND):
+        try:
+            words = store.read_range(entry.key, 0, 300).decode(errors="replace").partition("\n")[0]
+        except ObjectMissing:
+            continue
+        yield Fault("a worker hung", entry.key.removeprefix(HANGS).partition("-")[0], None, f"{words}; stacks: {entry.key}")
+
+
+def _quarantined(store: ObjectStore) -> Iterator[Fault]:
+    checkpoints = Checkpoints(store)
+    for folder in checkpoints.folders():
+        if folder.is_quarantined:
+            yield Fault("a checkpoint was damaged", "", folder.step, checkpoints.why_quarantined(folder))
+
+
+def _counted(course: Course) -> Iterator[Fault]:
+    """Counters of all starts together: each begins at 0 with its process."""
+    sums: dict[str, float] = {}
+    for row in course.last_rows.values():
+        for name, value in row.values.items():
+            if value > 0 and name.partition("{")[0] in COUNTED:
+                sums[name] = sums.get(name, 0.0) + value
+    for name, value in sorted(sums.items()):
+        reason = " ".join(_REASON.findall(name))
+        yield Fault(COUNTED[name.partition("{")[0]], "", None, f"{value:,.0f} times" + (f" ({reason})" if reason else ""))
+
+
+def _read(store: ObjectStore, key: str) -> dict[str, Any]:
+    try:
+        told = json.loads(store.read_range(key, 0, MOST_BYTES))
+    except (ObjectMissing, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}

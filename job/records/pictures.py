@@ -1,0 +1,82 @@
+"""The pictures of a run's folder as ``data:`` URIs for one file: decoded first, so that only a picture gets into it, small and of bounded number."""
+
+import base64
+import io
+from typing import NamedTuple
+
+from PIL import Image
+
+from job.quality.grids import evenly_chosen
+from job.records.run_folder import GRIDS, PROGRESS, grid_key, grid_step
+from job.storage.store import ObjectMissing, ObjectStore
+
+MOST_GRIDS = 12
+MOST_SIDE = 4096
+SHOWN_SIDE = 480
+MOST_BYTES = 8 << 20
+
+
+class Picture(NamedTuple):
+    """``uri`` is ready for ``src``."""
+
+    caption: str
+    uri: str
+    width: int
+    height: int
+
+
+def read_grids(store: ObjectStore) -> list[Picture]:
+    """Some, evenly chosen, the first and the last among them; one that cannot be decoded is left out."""
+    steps = sorted(step for entry in store.list(GRIDS) if (step := grid_step(entry.key)) is not None)
+    chosen = [steps[index] for index in evenly_chosen(len(steps), MOST_GRIDS)] if steps else []
+    found = ((step, _decoded(store, grid_key(step))) for step in chosen)
+    return [_png(f"step {step:,}", image) for step, image in found if image is not None]
+
+
+def read_gif(store: ObjectStore) -> Picture | None:
+    """The GIF of all grids, as it is; None where there is none, or none that is a GIF of a bearable size."""
+    data = _small(store, PROGRESS)
+    if data is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(data), formats=["GIF"]) as image:
+            image.load()
+            width, height = image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    return Picture("all grids", _uri("gif", data), width, height) if max(width, height) <= MOST_SIDE else None
+
+
+def _decoded(store: ObjectStore, key: str) -> Image.Image | None:
+    data = _small(store, key)
+    if data is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if max(image.size) > MOST_SIDE:
+                return None
+            return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _small(store: ObjectStore, key: str) -> bytes | None:
+    entry = store.stat(key)
+    if entry is None or entry.num_bytes > MOST_BYTES:
+        return None
+    try:
+        return store.read(key)
+    except ObjectMissing:
+        return None
+
+
+def _png(caption: str, image: Image.Image) -> Picture:
+    if max(image.size) > SHOWN_SIDE:
+        image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return Picture(caption, _uri("png", buffer.getvalue()), *image.size)
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
