@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,13 +81,13 @@ class Chaos:
     run_folder: Path
     cache: Path
     proxy: FaultProxy
-    random: random.Random
+    random: random.Random  # for the moments that are not held
     kills: list[Kill] = field(default_factory=list)
     num_starts: int = 0
 
-    def run(self, num_kills: int, say: Callable[[str], object] = lambda line: None) -> str:
-        """To the end, with ``num_kills`` kills on the way; what the last start printed."""
-        plan = self._plan(num_kills)
+    def run(self, plan: Sequence[tuple[Victim, Moment]], say: Callable[[str], object] = lambda line: None) -> str:
+        """To the end, with these kills on the way; what the last start printed."""
+        plan = list(plan)
         while True:
             self.num_starts += 1
             log = self.folder / f"start-{self.num_starts}.log"
@@ -111,14 +111,6 @@ class Chaos:
                 assert program.exit_code(60) == -signal.SIGKILL
                 # What Ray started for that driver must not write any more when the next one starts; it ends with its driver.
                 program.nothing_left(but=("ray::DashboardA", "ray::RuntimeEnv"))
-
-    def _plan(self, num_kills: int) -> list[tuple[Victim, Moment]]:
-        """Each victim and each moment about equally often, in random order."""
-        victims = [list(Victim)[i % len(Victim)] for i in range(num_kills)]
-        moments = [list(Moment)[i % len(Moment)] for i in range(num_kills)]
-        self.random.shuffle(victims)
-        self.random.shuffle(moments)
-        return list(zip(victims, moments, strict=True))
 
     def _is_over(self, program: Program) -> bool:
         return (self.run_folder / "summary.json").exists()
@@ -167,6 +159,16 @@ def worker_pid(program: Program, rank: int) -> int | None:
     return int(next(filter(None, holder.groups()))) if holder else None
 
 
+def random_plan(num_kills: int, seed: int) -> list[tuple[Victim, Moment]]:
+    """Each victim and each moment about equally often, in random order."""
+    chance = random.Random(seed)
+    victims = [list(Victim)[i % len(Victim)] for i in range(num_kills)]
+    moments = [list(Moment)[i % len(Moment)] for i in range(num_kills)]
+    chance.shuffle(victims)
+    chance.shuffle(moments)
+    return list(zip(victims, moments, strict=True))
+
+
 @contextmanager
 def chaos(server: S3Server, folder: Path, ray_folder: Path, data: Path, seed: int, **settings: object) -> Iterator[Chaos]:
     """A run on images copied to ``server``, not started yet."""
@@ -204,7 +206,15 @@ def main() -> None:
         code, output = run(plain, folder / "plain.log", environment(folder), seconds=1200)
         assert code == 0, output
         with chaos(server, folder, folder, folder / "data", arguments.seed, training__steps=arguments.steps) as running:
-            running.run(arguments.kills, say)
+            try:
+                running.run(random_plan(arguments.kills, arguments.seed), say)
+            except BaseException:
+                kept = Path(tempfile.mkdtemp(prefix="dcgan-kills-", dir="/tmp"))
+                shutil.copytree(folder / "ray" / "session_latest" / "logs", kept / "ray", symlinks=True, ignore_dangling_symlinks=True)
+                for log in folder.glob("start-*.log"):
+                    shutil.copy(log, kept)
+                say(f"what the program and Ray wrote is kept in {kept}")
+                raise
             different = differences(folder / "plain", running.run_folder, arguments.steps)
         say(f"{len(running.kills)} kills, {running.num_starts} starts: {different or 'the same bits'}")
     sys.exit(bool(different))
