@@ -101,7 +101,8 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "lis
     if found.step is not None and found.total_steps:
         shown[-1].append("  ").append(_bar(found.step / found.total_steps), style="cyan")
     if found.images_per_second is not None and found.step:
-        parts = [f"{found.images_per_second:,.0f} images/s"]
+        by = f" by {found.world_size} worker{'' if found.world_size == 1 else 's'}" if found.world_size else ""
+        parts = [f"{found.images_per_second:,.0f} images/s{by}"]
         if found.step_seconds:
             share = (found.data_wait_seconds or 0.0) / found.step_seconds
             parts.append(f"a step takes {duration_text(found.step_seconds)}, {share:.0%} of it waiting for images")
@@ -181,8 +182,7 @@ def _faults(found: "Look") -> str:
         counted(found.hangs, "hang"),
     ]
     starts = f"; the program was started {found.num_starts} times" if found.num_starts > 1 else ""
-    workers = f"; {counted(found.world_size, 'worker')}" if found.world_size else ""
-    return ", ".join(parts) + starts + workers
+    return ", ".join(parts) + starts
 
 
 def _next(found: "Look", run: str, storage: "StorageSpec") -> str:

@@ -97,7 +97,7 @@ def _where_it_stands(spec: "RunSpec") -> str:
 
 def _print_results(spec: "RunSpec") -> None:
     from job.checkpoints.checkpoints import Checkpoints
-    from job.records.run_folder import GRIDS, PROGRESS, grid_step
+    from job.records.run_folder import GRIDS, PROGRESS, REPORT, grid_step
     from job.storage.uri import open_store
 
     store = open_store(spec.uri, spec.storage)
@@ -109,6 +109,8 @@ def _print_results(spec: "RunSpec") -> None:
         click.echo(f"{'sample grid:':<14}{folder}/{grids[-1]}")
     if store.stat(PROGRESS):
         click.echo(f"{'progress GIF:':<14}{folder}/{PROGRESS}")
+    if store.stat(REPORT):
+        click.echo(f"{'report:':<14}{folder}/{REPORT}")
     click.echo(f"{'checkpoint:':<14}{checkpoints.uri(newest.step)}")
     options = option_text(spec.storage)
     click.echo(

@@ -9,7 +9,6 @@ import datetime
 import logging
 import math
 import os
-import socket
 import tempfile
 import time
 import uuid
@@ -202,7 +201,7 @@ def _worker(config: dict[str, Any]) -> None:
     start = start_name(config["stamp"] or f"{datetime.datetime.now(datetime.UTC):{STAMP}}", restarts)
     try:
         with kept_records(spec, start, f"rank{rank:03d}", rank) as records, BoardListener(board, rank) as listener:
-            log.info("worker started", extra={"fields": {"pid": os.getpid(), "begun": begun, "host": socket.gethostname()}})
+            log.info("worker started", extra={"fields": {"pid": os.getpid(), "begun": begun}})
             if topology.is_chief and restarts:
                 listener.note(f"start {restarts + 1} of the workers, {topology.world_size} of them, from the last checkpoint")
             worker.run(spec, topology, listener, fence, records)

@@ -5,6 +5,8 @@ What our loggers say from info up, and warnings of Ray, TensorFlow and Python. S
 
 import copy
 import logging
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -45,8 +47,8 @@ class StoreHandler(logging.Handler):
         except Exception:  # the contract of logging: a broken log line must not break the program
             self.handleError(record)
 
-    def last_words(self, level: int, text: str, fields: dict[str, object], error: BaseException | None = None) -> None:
-        """A line for the store alone: whoever watches is told of the end in other ways."""
+    def say(self, level: int, text: str, fields: dict[str, object], error: BaseException | None = None) -> None:
+        """A line for the store alone: a terminal shows starts and ends in other ways."""
         trace = (type(error), error, error.__traceback__) if error else None
         self.handle(log.makeRecord(log.name, level, __file__, 0, "%s", (text,), trace, extra={"fields": fields}))
 
@@ -62,16 +64,18 @@ def kept_log(writer: Writer, start: str, who: str, run: str, rank: int | None = 
     for logger in loggers:
         logger.addHandler(handler)
     logging.captureWarnings(True)
+    handler.say(logging.INFO, "process started", {"pid": os.getpid(), "host": socket.gethostname()})
     try:
         yield
+        handler.say(logging.INFO, "process ended", {})
     except DcganError as error:
-        handler.last_words(logging.ERROR, str(error), {"exit_code": error.exit_code})
+        handler.say(logging.ERROR, str(error), {"exit_code": error.exit_code})
         raise
     except KeyboardInterrupt:
-        handler.last_words(logging.INFO, "stopped by a signal", {})
+        handler.say(logging.INFO, "stopped by a signal", {})
         raise
     except BaseException as error:
-        handler.last_words(logging.CRITICAL, f"ended by {type(error).__name__}", {}, error)
+        handler.say(logging.CRITICAL, f"ended by {type(error).__name__}", {}, error)
         raise
     finally:
         logging.captureWarnings(False)

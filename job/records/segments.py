@@ -115,12 +115,13 @@ class Writer:
             log.warning("%s: the last of the run's records were not written", self._store.uri)
 
     def _run(self) -> None:
-        wait_seconds = self._every_seconds
-        while not self._closing.is_set():
+        wait_seconds, is_last = self._every_seconds, False
+        while not is_last:
             self._wanted.wait(wait_seconds)
-            if self._failing_since is not None and not self._closing.is_set():
+            if self._failing_since is not None:
                 self._closing.wait(wait_seconds)  # a store that fails is left in peace, however much is logged about it
             self._wanted.clear()
+            is_last = self._closing.is_set()  # asked for before the flush: what was appended before the end is in the last one
             wait_seconds = self._every_seconds if self._flush() else min(2 * wait_seconds, max(LONGEST_WAIT_SECONDS, self._every_seconds))
 
     def _flush(self) -> bool:

@@ -1,6 +1,7 @@
 """The present values of a registry by the names that Prometheus has for them: what a run keeps when nobody scraped it.
 
-Without the labels every series of the worker has, without the buckets of histograms, and of the process only its memory.
+Without the labels every series of the worker has, without the buckets of histograms, and of the process only its memory. Of the series that differ
+by a further label (a reason, a phase) those that are not 0: most stay there.
 """
 
 from prometheus_client import CollectorRegistry
@@ -19,5 +20,6 @@ def current_values(registry: CollectorRegistry) -> dict[str, float]:
             if sample.name.endswith("_bucket"):
                 continue
             labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items() if name not in LABELS_OF_ALL)
-            values[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+            if sample.value or not labels:
+                values[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
     return values
