@@ -1,0 +1,95 @@
+"""What an observer tells its worker's metrics: wishes from outside, diversity, and a last scrape after the end."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from job.config.load import load_run
+from job.telemetry.report import Progress
+from job.training.observer import Observer
+from job.training.topology import Topology, Wanted
+from tests.servers.prometheus import http
+from tests.streaming.sets import pack_numbered
+
+
+class Scripted:
+    """A listener that is asked for what the script says, and keeps what it is told."""
+
+    def __init__(self, *wishes: Wanted) -> None:
+        self._wishes = iter(wishes)
+        self.notes: list[str] = []
+
+    def progress(self, progress: Progress, num_steps: int) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def wanted(self) -> Wanted:
+        return next(self._wishes)
+
+
+@contextmanager
+def observing(folder: Path, listener: Scripted, *settings: str) -> Iterator[Observer]:
+    spec = load_run("notebook", overrides=[f"uri={folder}/one", f"data.uri={folder}", "metrics.port=0", *settings])
+    index = pack_numbered(folder, num_images=24)
+    with Observer(spec, Topology(0, 2), index, listener, lambda text: None, target_world_size=4, num_hangs=3) as observer:
+        yield observer
+
+
+def scrape(listener: Scripted) -> dict[str, float]:
+    """The series of the observer's own server, without ``run`` and ``rank``."""
+    address = next(re.findall(r"http://\S+:(\d+)/metrics", note)[0] for note in listener.notes if "/metrics" in note)
+    with http.open(f"http://127.0.0.1:{address}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    lines = re.findall(r"^(dcgan_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE)
+    return {f"{name} {re.sub(r'(rank|run)=[^,]*,?', '', labels)}".rstrip(", "): float(value) for name, labels, value in lines}
+
+
+def test_a_wish_counts_once_however_long_it_lasts(tmp_path: Path) -> None:
+    going, stop = Wanted(save=True), Wanted(save=True, stop=True)
+    listener = Scripted(Wanted(), going, going, stop, stop)
+    with observing(tmp_path, listener) as observer:
+        assert [observer.wanted() for _ in range(5)] == [Wanted(), going, going, stop, stop]
+        told = scrape(listener)
+    assert told['dcgan_preemptions_total reason="node"'] == 1
+    assert told['dcgan_preemptions_total reason="stop"'] == 1
+
+
+def test_what_the_run_is_configured_for_is_there_from_the_start(tmp_path: Path) -> None:
+    listener = Scripted()
+    with observing(tmp_path, listener, "checkpoints.every_steps=70"):
+        told = scrape(listener)
+    names = ("world_size", "target_world_size", "checkpoint_every_steps", "hangs_total")
+    assert [told[f"dcgan_{name}"] for name in names] == [2, 4, 70, 3]
+
+
+def test_diversity_is_of_a_grid_beside_the_data(tmp_path: Path) -> None:
+    listener, random = Scripted(), np.random.default_rng(0)
+    varied = random.integers(0, 256, (25, 8, 8, 1), np.uint8)
+    with observing(tmp_path, listener) as observer:
+        observer.first_images(varied)
+        observer.sampled(0, varied)
+        assert "dcgan_sample_diversity" not in scrape(listener)  # an untrained generator says nothing
+        observer.sampled(100, varied[:1].repeat(25, axis=0))
+        told = scrape(listener)
+    assert told["dcgan_sample_diversity"] == 0
+    assert told["dcgan_data_diversity"] > 0.2
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_the_last_values_stay_for_a_while(seconds: int, tmp_path: Path) -> None:
+    listener = Scripted()
+    with observing(tmp_path, listener, f"metrics.linger_seconds={seconds}") as observer:
+        observer.enter("done")
+        lingering = threading.Thread(target=observer.linger)
+        lingering.start()
+        lingering.join(0.5)
+        assert lingering.is_alive() == (seconds > 0)
+        assert scrape(listener)['dcgan_phase phase="done"'] == 1
+        lingering.join(10)
+        assert not lingering.is_alive()
