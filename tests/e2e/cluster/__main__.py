@@ -11,7 +11,7 @@ from threading import Event
 
 import click
 
-from tests.e2e.cluster.kubernetes import kubernetes
+from tests.e2e.cluster.kubernetes import kubernetes, sweep
 from tests.servers.tools import BIN, ROOT
 
 _FOLDER = ROOT / "build" / "cluster"
@@ -60,10 +60,12 @@ def _down(folder: Path) -> None:
     holder = _holder(folder)
     if not holder:
         click.echo("None is up.")
+        if folder.exists():
+            sweep(folder)  # of one whose holder was killed
         return
     os.kill(holder, signal.SIGTERM)
     deadline = time.monotonic() + _DOWN_SECONDS
-    while _holder(folder):
+    while _is_holder(holder, folder):
         if time.monotonic() > deadline:
             raise SystemExit(f"process {holder} has not ended in {_DOWN_SECONDS} s; {folder / 'holder.log'} may say why")
         time.sleep(0.1)
@@ -77,13 +79,20 @@ def _env(folder: Path) -> None:
 
 
 def _holder(folder: Path) -> int | None:
-    """The process that holds the cluster of this folder up, if it is still that one."""
+    """The process that holds the cluster of this folder up."""
     try:
         pid = int((folder / "up").read_text())
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
     except (OSError, ValueError):
         return None
-    return pid if str(folder) in words else None
+    return pid if _is_holder(pid, folder) else None
+
+
+def _is_holder(pid: int, folder: Path) -> bool:
+    """Process ids are used again: it is still that one where its command names the folder."""
+    try:
+        return str(folder) in Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except OSError:
+        return False
 
 
 def _how(folder: Path) -> str:

@@ -16,6 +16,8 @@ from tests.servers.tools import BIN, ROOT
 
 OPERATOR_NAMESPACE = "kuberay-system"
 _COREDNS_IMAGE = "localhost/coredns:1"
+_OPERATOR_IMAGE = "localhost/kuberay-operator:1"
+_NO_CPU_LIMIT = {"op": "remove", "path": "/spec/template/spec/containers/0/resources/limits/cpu"}  # a tenth: it would start for a minute
 _OPERATOR_MODULE = "github.com/ray-project/kuberay/ray-operator"
 _SECONDS = "240s"
 
@@ -27,31 +29,33 @@ def install(cluster: Cluster, plan: Plan, folder: Path) -> None:
     manifest = Path(__file__).with_name("coredns.yaml").read_text()
     cluster.kubectl("apply", "-f", "-", stdin=manifest.replace("${DNS_ADDRESS}", plan.dns_address).replace("${IMAGE}", _COREDNS_IMAGE))
     _install_operator(cluster, folder)
-    for namespace, name in (("kube-system", "coredns"), (OPERATOR_NAMESPACE, "kuberay-operator")):
-        cluster.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", f"--timeout={_SECONDS}", timeout=300)
+    try:
+        for namespace, name in (("kube-system", "coredns"), (OPERATOR_NAMESPACE, "kuberay-operator")):
+            cluster.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", f"--timeout={_SECONDS}", timeout=300)
+    except RuntimeError as error:
+        events = cluster.kubectl("get", "events", "-A", "--field-selector=type=Warning")
+        raise RuntimeError(f"{error}\n{events[-2000:]}") from None
 
 
 def _install_operator(cluster: Cluster, folder: Path) -> None:
+    """In a namespace for restricted pods, as the whole project wants its own to be."""
     overlay = folder / "operator"
     overlay.mkdir()
-    base = os.path.relpath(operator_module() / "config" / "default", overlay.resolve())
-    (overlay / "kustomization.yaml").write_text(yaml.safe_dump({"namespace": OPERATOR_NAMESPACE, "resources": [base]}))
-    objects = list(yaml.safe_load_all(cluster.kubectl("kustomize", overlay)))
-    (image,) = {container["image"] for container in _containers(objects)}
-    for container in _containers(objects):
-        # A tenth of a processor lets it start for a minute.
-        container["resources"]["limits"].pop("cpu")
-    _load(cluster, folder, image, {"/manager": File(BIN / "ray-operator")}, "/manager")
-    # Restricted, as the whole project wants its pods.
-    cluster.kubectl("create", "namespace", OPERATOR_NAMESPACE)
-    cluster.kubectl("label", "namespace", OPERATOR_NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE, "labels": labels}}
+    (overlay / "namespace.yaml").write_text(yaml.safe_dump(namespace))
+    image, tag = _OPERATOR_IMAGE.split(":")
+    kustomization = {
+        "namespace": OPERATOR_NAMESPACE,
+        "resources": [os.path.relpath(operator_module() / "config" / "default", overlay.resolve()), "namespace.yaml"],
+        "images": [{"name": "quay.io/kuberay/operator", "newName": image, "newTag": tag}],
+        "patches": [{"target": {"kind": "Deployment"}, "patch": yaml.safe_dump([_NO_CPU_LIMIT])}],
+    }
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    _load(cluster, folder, _OPERATOR_IMAGE, {"/manager": File(BIN / "ray-operator")}, "/manager")
     # On the server's side: the CRDs are too long for the annotation that the other way keeps.
-    cluster.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(objects))
+    cluster.kubectl("apply", "--server-side", "-k", overlay)
     cluster.kubectl("wait", "--for=condition=Established", "crd/rayjobs.ray.io", "--timeout=60s")
-
-
-def _containers(objects: list[dict]) -> list[dict]:
-    return [container for each in objects if each["kind"] == "Deployment" for container in each["spec"]["template"]["spec"]["containers"]]
 
 
 def operator_module() -> Path:

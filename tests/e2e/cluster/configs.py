@@ -74,7 +74,7 @@ def network(plan: Plan) -> str:
     bridge = {
         "type": "bridge",
         "bridge": "pods",
-        "isDefaultGateway": True,
+        "isGateway": True,
         "ipMasq": True,
         "hairpinMode": True,
         "ipam": {"type": "host-local", "dataDir": "/run/cni", "ranges": [[{"subnet": plan.pods}]], "routes": [{"dst": "0.0.0.0/0"}]},

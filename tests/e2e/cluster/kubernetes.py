@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e.cluster import addons, namespaces
 from tests.e2e.cluster.cluster import Cluster
+from tests.e2e.cluster.plan import Plan
 from tests.servers.tools import require_tool
 
 # What `make tools` builds, and what Debian packages: containerd (with ctr), runc, iptables, util-linux, iproute2, hostname.
@@ -33,17 +34,35 @@ def kubernetes(folder: Path) -> Iterator[Cluster]:
     _require_programs()
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    if left := [path.name for path in folder.iterdir() if path.name != "holder.log"]:
-        raise RuntimeError(f"{folder} holds {', '.join(left[:3])}; expected an empty folder: a cluster starts from nothing")
+    if left := sorted(path.name for path in folder.iterdir() if not _is_log(path)):
+        raise RuntimeError(
+            f"{folder} holds {', '.join(left[:3])}; expected no cluster there: `python -m tests.e2e.cluster down` ends what is left"
+        )
+    shutil.rmtree(folder / "logs", ignore_errors=True)
+    (folder / "node.log").unlink(missing_ok=True)
     try:
-        with namespaces.link() as plan, namespaces.cgroups(plan), namespaces.node(plan, folder) as first_process:
-            cluster = Cluster(folder / "super-admin.conf", first_process)
-            addons.install(cluster, plan, folder)
-            yield cluster
+        with namespaces.link() as plan, namespaces.cgroups(plan):
+            (folder / "number").write_text(str(plan.number))
+            with namespaces.node(plan, folder) as first_process:
+                cluster = Cluster(folder / "super-admin.conf", first_process)
+                addons.install(cluster, plan, folder)
+                yield cluster
     finally:
-        for path in folder.iterdir():
-            if path.name != "logs" and not path.name.endswith(".log"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a cluster without processes has left: its cgroups, and its files but for the logs."""
+    number = folder / "number"
+    if number.exists():
+        namespaces.remove_cgroups(Plan(int(number.read_text())))
+    for path in folder.iterdir():
+        if not _is_log(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_log(path: Path) -> bool:
+    return path.name == "logs" or path.suffix == ".log"
 
 
 def _named_cluster(kubeconfig: Path) -> Cluster:

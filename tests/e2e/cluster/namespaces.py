@@ -49,17 +49,25 @@ def _free_plan() -> Plan:
 @contextmanager
 def cgroups(plan: Plan) -> Iterator[None]:
     """A group of the cluster's name in every hierarchy, removed with all below it: by then nothing runs in them."""
-    hierarchies = (
-        [_CGROUPS] if (_CGROUPS / "cgroup.controllers").exists() else [path for path in _CGROUPS.iterdir() if not path.is_symlink()]
-    )
-    groups = [hierarchy / plan.name for hierarchy in hierarchies]
     try:
-        for group in groups:
-            group.mkdir(exist_ok=True)
+        for group in _groups(plan):
+            group.mkdir()
         yield
     finally:
-        for group in groups:
-            _remove_group(group)
+        remove_cgroups(plan)
+
+
+def remove_cgroups(plan: Plan) -> None:
+    """Those that there are."""
+    for group in _groups(plan):
+        _remove_group(group)
+
+
+def _groups(plan: Plan) -> list[Path]:
+    """One where there is only version 2; where there is version 1, one in each hierarchy, links to which are passed over."""
+    if (_CGROUPS / "cgroup.controllers").exists():
+        return [_CGROUPS / plan.name]
+    return [hierarchy / plan.name for hierarchy in _CGROUPS.iterdir() if not hierarchy.is_symlink()]
 
 
 def _remove_group(group: Path) -> None:

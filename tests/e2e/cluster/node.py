@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _own_files(folder: Path) -> None:
-    """Nothing that the programs leave under /run and /var/log is seen outside, or stays."""
+    """What the programs leave under /run, /var/log and /var/lib, which some of them insist on, is not seen outside and does not stay."""
     for name in ("logs", "cni", "kernel", "var-log", "run"):
         (folder / name).mkdir()
     for name, value in _KERNEL.items():
@@ -69,6 +69,11 @@ def _own_files(folder: Path) -> None:
     (run / NODE_FOLDER.name).mkdir()
     _run("mount", "--bind", folder, run / NODE_FOLDER.name)
     _run("mount", "--no-mtab", "--move", run, "/run")  # its table of mounts is under /run
+    upper, work = Path("/run/var-lib/upper"), Path("/run/var-lib/work")
+    for layer in (upper, work):
+        layer.mkdir(parents=True)
+    # Not an empty folder: this checkout may be below it.
+    _run("mount", "-t", "overlay", "-o", f"lowerdir=/var/lib,upperdir={upper},workdir={work}", "overlay", "/var/lib")
     _run("hostname", NODE_NAME)
 
 
