@@ -55,10 +55,11 @@ class WorkerMetrics:
         """Say what runs: the series ``dcgan_build_info{version, preset, data_fingerprint}``."""
         self._build.labels(**self._labels).info({"version": version, "preset": preset, "data_fingerprint": data_fingerprint})
 
-    def world(self, size: int, target_size: int) -> None:
-        """How many workers there are, and how many are wanted."""
+    def world(self, size: int, target_size: int, restarts: int) -> None:
+        """How many workers there are, how many are wanted, and how often they were started again. Told at the start: one may never report."""
         self._set(self._world_size, size)
         self._set(self._target_world_size, target_size)
+        self._count_up_to(self._restarts, restarts)
 
     def enter(self, phase: Phase) -> None:
         """From now on this worker is in ``phase``; the time until now was spent in the one before."""

@@ -57,7 +57,7 @@ class Observer:
         self._num_hangs = num_hangs
         self._wanted = Wanted()
         self._metrics = WorkerMetrics(run_name(spec.uri), topology.rank, save_reasons=(*REASONS, REFUSED))
-        self._metrics.world(topology.world_size, target_world_size)
+        self._metrics.world(topology.world_size, target_world_size, topology.restarts)
         self._metrics.checkpoints.every(spec.checkpoints.every_steps)
         self._metrics.hung(num_hangs)
         self.streaming = StreamMetrics(run_name(spec.uri), topology.rank, self._metrics.registry, RETRIES)

@@ -45,7 +45,7 @@ def tell_everything(metrics: WorkerMetrics) -> None:
     """So that every series is there."""
     metrics.observe(report(), num_steps=1)
     metrics.build_info("0.1.0", "fashion", "sha256:1f")
-    metrics.world(2, target_size=2)
+    metrics.world(2, target_size=2, restarts=0)
     metrics.checkpoints.every(500)
     metrics.hung(0)
     metrics.sampled(0.1)
@@ -162,8 +162,9 @@ def test_hangs_and_workers_wanted_are_of_the_whole_run(metrics: WorkerMetrics) -
     assert value(metrics, "dcgan_hangs_total") is None
     metrics.hung(2)
     metrics.hung(3)
-    metrics.world(2, target_size=4)
-    assert [value(metrics, f"dcgan_{name}") for name in ("hangs_total", "world_size", "target_world_size")] == [3, 2, 4]
+    metrics.world(2, target_size=4, restarts=1)
+    names = ("hangs_total", "world_size", "target_world_size", "restarts_total")
+    assert [value(metrics, f"dcgan_{name}") for name in names] == [3, 2, 4, 1]
 
 
 def test_the_age_of_the_checkpoint_is_taken_at_the_scrape(metrics: WorkerMetrics, clock: Clock) -> None:

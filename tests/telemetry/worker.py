@@ -19,7 +19,7 @@ def say(number: int) -> None:
 
 def main() -> None:
     metrics = WorkerMetrics("garments", rank=1, save_reasons=("timeout", "refused"))
-    metrics.world(2, target_size=4)
+    metrics.world(2, target_size=4, restarts=1)
     metrics.hung(1)
     metrics.checkpoints.every(500)
     metrics.data_diversity(0.2)

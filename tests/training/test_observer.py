@@ -37,7 +37,7 @@ class Scripted:
 def observing(folder: Path, listener: Scripted, *settings: str) -> Iterator[Observer]:
     spec = load_run("notebook", overrides=[f"uri={folder}/one", f"data.uri={folder}", "metrics.port=0", *settings])
     index = pack_numbered(folder, num_images=24)
-    with Observer(spec, Topology(0, 2), index, listener, lambda text: None, target_world_size=4, num_hangs=3) as observer:
+    with Observer(spec, Topology(0, 2, restarts=5), index, listener, lambda text: None, target_world_size=4, num_hangs=3) as observer:
         yield observer
 
 
@@ -64,8 +64,8 @@ def test_what_the_run_is_configured_for_is_there_from_the_start(tmp_path: Path) 
     listener = Scripted()
     with observing(tmp_path, listener, "checkpoints.every_steps=70"):
         told = scrape(listener)
-    names = ("world_size", "target_world_size", "checkpoint_every_steps", "hangs_total")
-    assert [told[f"dcgan_{name}"] for name in names] == [2, 4, 70, 3]
+    names = ("world_size", "target_world_size", "checkpoint_every_steps", "hangs_total", "restarts_total")
+    assert [told[f"dcgan_{name}"] for name in names] == [2, 4, 70, 3, 5]
 
 
 def test_diversity_is_of_a_grid_beside_the_data(tmp_path: Path) -> None:
