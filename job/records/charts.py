@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
-WIDTH, HEIGHT = 480, 232
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 34
+WIDTH, HEIGHT = 480, 220
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 10, 26
 BUCKETS = (WIDTH - LEFT - RIGHT) // 2
 MOST_MARKS = 100
 LOGARITHMIC_FROM = 50.0
@@ -52,21 +52,19 @@ class _Scale(NamedTuple):
         return (value - self.low) / (self.high - self.low)
 
 
-def chart(
-    lines: Sequence[Line], marks: Sequence[Mark] = (), *, unit: str = "", limits: tuple[float, float] | None = None, about: str = ""
-) -> str:
+def chart(lines: Sequence[Line], marks: Sequence[Mark] = (), *, limits: tuple[float, float] | None = None, about: str = "") -> str:
     """An ``<svg>`` of ``lines`` over steps; empty where they have no point. ``about`` is read to those who do not see it."""
     shown = [(line, _buckets([point for point in line.points if all(map(math.isfinite, point))])) for line in lines]
     shown = [(line, buckets) for line, buckets in shown if buckets]
     if not shown:
         return ""
-    xs = [bucket.x for _, buckets in shown for bucket in buckets]
+    xs = [x for line, _ in shown for x, y in line.points if math.isfinite(x) and math.isfinite(y)]
     across = _Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, False)
     up = _scale([bucket.low for _, all_of in shown for bucket in all_of], [bucket.high for _, all_of in shown for bucket in all_of], limits)
-    words = f"{about}: " + "; ".join(_words(line, unit) for line, _ in shown)
+    words = f"{about}: " + "; ".join(_words(line) for line, _ in shown)
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">',
-        *_axes(across, up, unit),
+        *_axes(across, up),
         *(_mark(mark, across) for mark in list(marks)[:MOST_MARKS] if across.low <= mark.x <= across.high),
         *(_band(line, buckets, across, up) for line, buckets in shown if any(bucket.high > bucket.low for bucket in buckets)),
         *(_line(line, buckets, across, up) for line, buckets in shown),
@@ -129,7 +127,7 @@ def _y(value: float, up: _Scale) -> str:
     return f"{HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM):.1f}"
 
 
-def _axes(across: _Scale, up: _Scale, unit: str) -> list[str]:
+def _axes(across: _Scale, up: _Scale) -> list[str]:
     if up.is_log:
         first, last = round(math.log10(up.low)), round(math.log10(up.high))
         heights = [10.0**power for power in range(first, last + 1, max(1, (last - first) // 5))]
@@ -144,10 +142,7 @@ def _axes(across: _Scale, up: _Scale, unit: str) -> list[str]:
         f'<text class="tick" x="{_x(value, across)}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{number_text(value)}</text>'
         for value in ticks(across.low, across.high)
     ]
-    parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end">step</text>')
-    if unit:
-        parts.append(f'<text class="tick" x="4" y="{HEIGHT - 2}">{escape(unit)}</text>')
-    return parts
+    return [*parts, f'<text class="tick" x="{LEFT - 6}" y="{HEIGHT - BOTTOM + 18}" text-anchor="end">step</text>']
 
 
 def _mark(mark: Mark, across: _Scale) -> str:
@@ -168,7 +163,6 @@ def _band(line: Line, buckets: Sequence[_Bucket], across: _Scale, up: _Scale) ->
     return f'<polygon class="band{line.colour}" points="{" ".join(there + back)}"/>'
 
 
-def _words(line: Line, unit: str) -> str:
+def _words(line: Line) -> str:
     ys = [y for _, y in line.points if math.isfinite(y)]
-    of = f" {unit}" if unit else ""
-    return f"{line.name} from {number_text(ys[0])} to {number_text(ys[-1])}{of}, between {number_text(min(ys))} and {number_text(max(ys))}"
+    return f"{line.name} from {number_text(ys[0])} to {number_text(ys[-1])}, between {number_text(min(ys))} and {number_text(max(ys))}"

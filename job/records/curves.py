@@ -17,9 +17,9 @@ def curves(course: Course, faults: Sequence[Fault]) -> str:
     marks = _marks(course, faults)
     rows = course.rows
 
-    def card(title: str, lines: Sequence[Line], unit: str = "", limits: tuple[float, float] | None = None) -> str:
+    def card(title: str, lines: Sequence[Line], limits: tuple[float, float] | None = None) -> str:
         drawn = [line for line in lines if line.points]
-        return chart_card(title, [(line.name, line.colour) for line in drawn], chart(drawn, marks, unit=unit, limits=limits, about=title))
+        return chart_card(title, [(line.name, line.colour) for line in drawn], chart(drawn, marks, limits=limits, about=title))
 
     cards = [
         card(
@@ -41,18 +41,17 @@ def curves(course: Course, faults: Sequence[Fault]) -> str:
                 Line("generator", of(rows, "dcgan_generator_gradient_norm"), 2),
             ],
         ),
-        card("Images per second, all workers", [Line("images/s", of(rows, "dcgan_images_per_second"), 1)], "images/s"),
+        card("Images per second, all workers", [Line("images/s", of(rows, "dcgan_images_per_second"), 1)]),
         card(
-            "Time of a step, first worker",
+            "Milliseconds of a step, first worker",
             [
                 Line("whole step", per_step(rows, "dcgan_step_seconds_sum"), 1),
                 Line("computing gradients", per_step(rows, "dcgan_compute_seconds_total"), 3),
                 Line("waiting for images", per_step(rows, "dcgan_data_wait_seconds_total"), 2),
             ],
-            "ms",
         ),
         card(
-            "Diversity of images (deviation of a pixel)",
+            "Diversity of images: deviation of a pixel",
             [
                 Line("generated", of(rows, "dcgan_sample_diversity"), 2),
                 Line("data set", of(rows, "dcgan_data_diversity"), 1),
@@ -82,10 +81,7 @@ def per_step(rows: Sequence[Row], name: str) -> Points:
 
 def seconds_of(course: Course) -> float:
     """Time from each start's first to its last row, together: that of steps which were trained again included."""
-    firsts: dict[str, str] = {}
-    for row in course.rows:
-        firsts.setdefault(row.start, row.time)
-    return sum(max(0.0, _between(firsts[start], row.time)) for start, row in course.last_rows.items() if start in firsts)
+    return sum(max(0.0, _between(course.first_rows[start].time, row.time)) for start, row in course.last_rows.items())
 
 
 def _between(first: str, last: str) -> float:
@@ -97,8 +93,8 @@ def _between(first: str, last: str) -> float:
 
 
 def _marks(course: Course, faults: Sequence[Fault]) -> list[Mark]:
-    starts = list(course.first_steps.items())[1:]
-    marks = [Mark(float(step), "start", f"started again from step {step:,}") for _, step in starts if step > 0]
+    starts = list(course.first_rows.values())[1:]
+    marks = [Mark(float(row.step), "start", f"started again from step {row.step:,}") for row in starts if row.step > 0]
     marks += [Mark(float(fault.step), "fault", f"{fault.kind}: {fault.words}") for fault in faults if fault.step and "finite" in fault.kind]
     return marks
 

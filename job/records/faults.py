@@ -38,8 +38,9 @@ def read_starts(store: ObjectStore) -> list[Told]:
 
 
 def read_faults(store: ObjectStore, starts: list[Told], course: Course) -> list[Fault]:
-    """All that is told of, by kind."""
-    return [*_restarts(starts, course), *_divergences(store), *_hangs(store), *_quarantined(store), *_counted(course)]
+    """All that is told of, in the order of time where that is known."""
+    found = [*_restarts(starts, course), *_divergences(store), *_hangs(store), *_quarantined(store), *_counted(course)]
+    return sorted(found, key=lambda fault: (not fault.time, "".join(letter for letter in fault.time[:19] if letter.isdigit())))
 
 
 def _restarts(starts: list[Told], course: Course) -> Iterator[Fault]:
@@ -49,13 +50,11 @@ def _restarts(starts: list[Told], course: Course) -> Iterator[Fault]:
             step = start.facts.get("step")
             yield Fault("the program was killed", start.stamp, step if isinstance(step, int) else None, "started again from there")
     last_step = 0
-    for name, first_step in course.first_steps.items():
+    for name, first in course.first_rows.items():
         number = name.rpartition("-")[2]
         if number.isdigit() and int(number) > 0:
-            lost = max(0, last_step - first_step)
-            yield Fault(
-                "the workers started again", name.rpartition("-")[0], first_step, f"start {int(number) + 1}; {lost} steps trained again"
-            )
+            lost = max(0, last_step - first.step)
+            yield Fault("the workers started again", first.time, first.step, f"start {int(number) + 1}; {lost:,} steps trained again")
         last_step = course.last_rows[name].step
 
 

@@ -46,22 +46,28 @@ line.fault{stroke:var(--bad);stroke-width:1.5}
 figure{margin:0}
 figcaption{font-size:13px;color:var(--soft)}
 figure img{display:block;width:100%;height:auto;border:1px solid var(--rule);border-radius:6px;background:#fff;image-rendering:pixelated}
-.gif{max-width:340px}
+.gif{grid-column:span 2;grid-row:span 2}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:14px}
 th,td{text-align:left;padding:5px 12px 5px 0;border-bottom:1px solid var(--rule);vertical-align:top;overflow-wrap:anywhere}
 th{color:var(--soft);font-weight:500;white-space:nowrap}
 tr:last-child>*{border-bottom:0}
 .facts th{width:1%;padding-right:20px}
+.short{white-space:nowrap}
 pre{margin:8px 0 0;overflow-x:auto;font:13px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 summary{cursor:pointer}
 footer{margin-top:32px;font-size:13px;color:var(--soft)}
 @media (max-width:480px){main{padding:14px 12px 40px}.tile b{font-size:18px}.pictures{grid-template-columns:repeat(2,1fr)}
-.tiles{grid-template-columns:repeat(2,1fr)}.tile,.card{padding:8px 10px}.tick{font-size:14px}}
+.tiles{grid-template-columns:repeat(2,1fr)}.tick{font-size:14px}}
+@media (max-width:640px){.tile,.card{padding:8px 10px}.rows,.rows tbody,.rows tr,.rows td{display:block}.rows thead{display:none}
+.rows tr{padding:6px 0;border-bottom:1px solid var(--rule)}.rows tr:last-child{border-bottom:0}.rows td{border:0;padding:1px 0 1px 112px;min-height:0}
+.rows td:empty{display:none}.rows td::before{content:attr(data-head);float:left;margin-left:-112px;width:104px;color:var(--soft)}
+.short{white-space:normal}}
 @media print{body{background:#fff}.card,.tile{break-inside:avoid}}
 """
 
 MOST_TEXT = 4000
+SHORT = 28  # stays on one line
 
 
 def text(value: object, most: int = MOST_TEXT) -> str:
@@ -104,9 +110,14 @@ def facts(rows: Iterable[tuple[str, object]]) -> str:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table with a head; nothing where it has no rows."""
-    shown = "".join("<tr>" + "".join(f"<td>{text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+
+    def cell(head: str, value: object) -> str:
+        said = text(value)
+        return f'<td data-head="{text(head)}"{" class=short" if len(said) <= SHORT else ""}>{said}</td>' if said else "<td></td>"
+
+    shown = "".join("<tr>" + "".join(cell(head, value) for head, value in zip(heads, row, strict=True)) + "</tr>" for row in rows)
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in heads)
-    return f'<div class="card wide"><table><thead><tr>{head}</tr></thead><tbody>{shown}</tbody></table></div>' if shown else ""
+    return f'<div class="card wide"><table class="rows"><thead><tr>{head}</tr></thead><tbody>{shown}</tbody></table></div>' if shown else ""
 
 
 def chart_card(title: str, names: Sequence[tuple[str, int]], svg: str) -> str:
@@ -115,6 +126,8 @@ def chart_card(title: str, names: Sequence[tuple[str, int]], svg: str) -> str:
     return f'<div class="card"><h3>{text(title)}</h3><div class="key">{key}</div>{svg}</div>' if svg else ""
 
 
-def picture(uri: str, caption: str, alt: str, width: int, height: int) -> str:
+def picture(uri: str, caption: str, alt: str, size: tuple[int, int], kind: str = "") -> str:
     """``uri`` is a ``data:`` URI of ours."""
-    return f'<figure><img src="{escape(uri)}" alt="{text(alt)}" width="{width}" height="{height}"><figcaption>{text(caption)}</figcaption></figure>'
+    width, height = size
+    shown = f'<img src="{escape(uri)}" alt="{text(alt)}" width="{width}" height="{height}">'
+    return f'<figure class="{text(kind)}">{shown}<figcaption>{text(caption)}</figcaption></figure>'

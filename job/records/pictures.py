@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from typing import NamedTuple
 
 from PIL import Image
@@ -21,42 +22,36 @@ class Picture(NamedTuple):
 
     caption: str
     uri: str
-    width: int
-    height: int
+    size: tuple[int, int]
 
 
 def read_grids(store: ObjectStore) -> list[Picture]:
     """Some, evenly chosen, the first and the last among them; one that cannot be decoded is left out."""
     steps = sorted(step for entry in store.list(GRIDS) if (step := grid_step(entry.key)) is not None)
     chosen = [steps[index] for index in evenly_chosen(len(steps), MOST_GRIDS)] if steps else []
-    found = ((step, _decoded(store, grid_key(step))) for step in chosen)
+    found = ((step, _decoded(_small(store, grid_key(step)), "PNG")) for step in chosen)
     return [_png(f"step {step:,}", image) for step, image in found if image is not None]
 
 
 def read_gif(store: ObjectStore) -> Picture | None:
     """The GIF of all grids, as it is; None where there is none, or none that is a GIF of a bearable size."""
     data = _small(store, PROGRESS)
+    image = _decoded(data, "GIF")
+    return Picture("all grids", _uri("gif", data), image.size) if data and image else None
+
+
+def _decoded(data: bytes | None, form: str) -> Image.Image | None:
+    """The first frame; None for what is no picture of that form, or too large a one."""
     if data is None:
         return None
     try:
-        with Image.open(io.BytesIO(data), formats=["GIF"]) as image:
-            image.load()
-            width, height = image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return Picture("all grids", _uri("gif", data), width, height) if max(width, height) <= MOST_SIDE else None
-
-
-def _decoded(store: ObjectStore, key: str) -> Image.Image | None:
-    data = _small(store, key)
-    if data is None:
-        return None
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            if max(image.size) > MOST_SIDE:
-                return None
-            return image.convert("L" if image.mode in ("1", "L") else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=[form]) as image:
+                if max(image.size) > MOST_SIDE:
+                    return None
+                return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         return None
 
 
@@ -75,7 +70,7 @@ def _png(caption: str, image: Image.Image) -> Picture:
         image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BOX)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
-    return Picture(caption, _uri("png", buffer.getvalue()), *image.size)
+    return Picture(caption, _uri("png", buffer.getvalue()), image.size)
 
 
 def _uri(kind: str, data: bytes) -> str:

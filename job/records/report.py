@@ -56,16 +56,16 @@ def build_report(store: ObjectStore) -> bytes:
 
 def _head(name: str, found: Look, course: Course) -> str:
     seconds = seconds_of(course)
-    of = f" of {found.total_steps:,}" if found.total_steps else ""
-    shown = [("steps", f"{found.step:,}{of}" if found.step is not None else "none")]
+    of = f", of {found.total_steps:,}" if found.total_steps else ""
+    shown = [(f"step{of}", f"{found.step:,}" if found.step is not None else "none")]
     if seconds:
         shown.append(("time training", clock_text(seconds)))
     if found.images_per_second:
-        shown.append(("images per second, last", f"{found.images_per_second:,.0f}"))
+        shown.append(("images/s at last", f"{found.images_per_second:,.0f}"))
     if found.world_size:
         shown.append(("workers", f"{found.world_size}"))
     if found.checkpoint_step is not None:
-        shown.append(("last checkpoint", f"step {found.checkpoint_step:,}"))
+        shown.append(("checkpoint of step", f"{found.checkpoint_step:,}"))
     if found.generator_loss is not None and found.discriminator_loss is not None and found.step:
         shown.append(("loss of D, of G", f"{found.discriminator_loss:.3g}, {found.generator_loss:.3g}"))
     why = f'<p class="why">{text(found.why)}</p>' if found.why else ""
@@ -85,17 +85,10 @@ def _unread(course: Course) -> str:
 
 
 def _grids(store: ObjectStore, name: str) -> str:
-    grids = "".join(
-        picture(grid.uri, grid.caption, f"Generated images of run {name} at {grid.caption}", grid.width, grid.height)
-        for grid in read_grids(store)
-    )
-    gif = read_gif(store)
-    moving = (
-        f'<div class="gif">{picture(gif.uri, "all grids, one after the other", f"Grids of run {name}, animated", gif.width, gif.height)}</div>'
-        if gif
-        else ""
-    )
-    return (f'<div class="pictures">{grids}</div>' if grids else "") + moving
+    shown = [picture(grid.uri, grid.caption, f"Generated images of run {name} at {grid.caption}", grid.size) for grid in read_grids(store)]
+    if gif := read_gif(store):
+        shown.insert(0, picture(gif.uri, "all grids, one after the other", f"Grids of run {name}, animated", gif.size, "gif"))
+    return f'<div class="pictures">{"".join(shown)}</div>' if shown else ""
 
 
 def _starts(starts: list[Told]) -> str:

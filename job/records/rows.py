@@ -33,11 +33,12 @@ class Row(NamedTuple):
 
 @dataclass
 class Course:
-    """``rows`` lead from the first to the last step, none superseded; ``last_rows`` is each start's last one, in order."""
+    """``rows`` lead from the first to the last step, none superseded; ``first_rows`` and ``last_rows`` are each
+    start's, in order, also where they are superseded."""
 
     rows: list[Row] = field(default_factory=list)
     last_rows: dict[str, Row] = field(default_factory=dict)
-    first_steps: dict[str, int] = field(default_factory=dict)
+    first_rows: dict[str, Row] = field(default_factory=dict)
     num_bad: int = 0
 
     def add(self, row: Row) -> None:
@@ -49,7 +50,7 @@ class Course:
             self.rows.pop()
         self.rows.append(row)
         self.last_rows[row.start] = row
-        self.first_steps.setdefault(row.start, row.step)
+        self.first_rows.setdefault(row.start, row)
 
 
 def read_course(store: ObjectStore, names: Sequence[str] | None = None) -> Course:

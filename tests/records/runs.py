@@ -56,7 +56,6 @@ class Course:
         self.streaming = StreamMetrics("garments", 0, self.metrics.registry, ("throttled", "timeout"))
         self.history = History(writer, start, partial(current_values, self.metrics.registry), every_seconds, clock=clock)
         self._step, self._saved = first_step, first_step or None
-        self._random = random.Random(first_step + restarts)
         self.report("compile", 0)
 
     def report(self, phase: str, num_steps: int) -> None:
@@ -91,7 +90,7 @@ class Course:
         self.report("compile", 0)
 
     def _progress(self, phase: str) -> Progress:
-        share, noise = self._step / TOTAL, self._random.gauss
+        share, noise = self._step / TOTAL, random.Random(self._step).gauss  # a step has one set of losses
         wait = 0.004 + (0.02 if 0.6 < share < 0.65 else 0.0)
         return Progress(
             step=self._step,
@@ -163,17 +162,17 @@ def done_run(store: ObjectStore) -> None:
     finish(store, start)
 
 
-def troubled_run(store: ObjectStore, end: Callable[[journal.Start], None] | None = None) -> None:
+def troubled_run(store: ObjectStore, end: Callable[[journal.Start], None] | None = None, every_seconds: float = 10.0) -> None:
     """With a killed program, a restart of the workers, a roll-back, a hang, a damaged checkpoint and a store that throttles."""
     clock = Clock()
     store.write(CONFIGURATION, configuration())
     killed = journal.begin(store, facts())
-    with started(store, killed.stamp, 0, clock) as course:
+    with started(store, killed.stamp, 0, clock, every_seconds=every_seconds) as course:
         course.sample()
         course.train(1500)
     clock.now += 90
     start = journal.begin(store, facts(1000))
-    with started(store, start.stamp, 1000, clock) as course:
+    with started(store, start.stamp, 1000, clock, every_seconds=every_seconds) as course:
         course.train(2700)
         course.streaming.retried("throttled")
         course.streaming.retried("throttled")
@@ -182,13 +181,13 @@ def troubled_run(store: ObjectStore, end: Callable[[journal.Start], None] | None
     store.write(
         "hangs/20260102T030405Z-worker-1.txt", b"rank 1 hangs: nothing has finished for 450 s in phase train (limit 450 s)\n\nThread"
     )
+    clock.now += 60
+    with started(store, start.stamp, 2000, clock, restarts=1, every_seconds=every_seconds) as course:
+        course.train(TOTAL)
     checkpoints = Checkpoints(store)
     checkpoints.quarantine(
-        checkpoints.committed()[0], "s3://runs/garments/checkpoints/step-000003000/generator.npz: missing; expected 9 bytes"
+        checkpoints.committed()[-1], "s3://runs/garments/checkpoints/step-000001000/generator.npz: missing; expected 9 bytes"
     )
-    clock.now += 60
-    with started(store, start.stamp, 2000, clock, restarts=1) as course:
-        course.train(TOTAL)
     if end is None:
         finish(store, start)
     else:
@@ -203,4 +202,4 @@ def finish(store: ObjectStore, start: journal.Start) -> None:
 
 
 if __name__ == "__main__":
-    troubled_run(open_store(str(Path(sys.argv[1]))))
+    troubled_run(open_store(str(Path(sys.argv[1]))), every_seconds=1.0)

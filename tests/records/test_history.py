@@ -96,8 +96,8 @@ def test_rows_of_steps_that_were_trained_again_are_superseded(store: ObjectStore
     assert steps[0] == 0
     assert steps[-1] == TOTAL
     assert len(course.last_rows) == 3
-    assert list(course.first_steps.values()) == [0, 1000, 2000]
-    by_start = {start: [row.step for row in course.rows if row.start == start] for start in course.first_steps}
+    assert [row.step for row in course.first_rows.values()] == [0, 1000, 2000]
+    by_start = {start: [row.step for row in course.rows if row.start == start] for start in course.first_rows}
     first, second, third = by_start.values()
     assert max(first) <= 1000 <= min(second)
     assert max(second) <= 2000 <= min(third)
