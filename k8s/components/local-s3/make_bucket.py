@@ -1,0 +1,34 @@
+"""Make a bucket in the store of AWS_ENDPOINT_URL, once it answers; nothing where it is there.
+
+python make_bucket.py BUCKET
+"""
+
+import os
+import sys
+import time
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import HTTPClientError
+
+SECONDS = 120
+
+
+def main() -> None:
+    # The path, because the server's own name has no name below it for each bucket.
+    client = boto3.client("s3", region_name=os.environ["AWS_REGION"], config=Config(s3={"addressing_style": "path"}))
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            client.create_bucket(Bucket=sys.argv[1])
+            return
+        except (client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+            return
+        except HTTPClientError:  # the server is starting
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+if __name__ == "__main__":
+    main()
