@@ -101,11 +101,12 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "lis
     if found.step is not None and found.total_steps:
         shown[-1].append("  ").append(_bar(found.step / found.total_steps), style="cyan")
     if found.images_per_second is not None and found.step:
-        by = f" by {found.world_size} worker{'' if found.world_size == 1 else 's'}" if found.world_size else ""
-        parts = [f"{found.images_per_second:,.0f} images/s{by}"]
+        parts = [f"{found.images_per_second:,.0f} images/s"]
+        if found.world_size:
+            parts.append(f"{found.world_size} worker{'' if found.world_size == 1 else 's'}")
         if found.step_seconds:
             share = (found.data_wait_seconds or 0.0) / found.step_seconds
-            parts.append(f"a step takes {duration_text(found.step_seconds)}, {share:.0%} of it waiting for images")
+            parts.append(f"{duration_text(found.step_seconds)} a step, {share:.0%} of it waiting for images")
         shown.append(_line("speed" if not found.is_over else "last speed", ", ".join(parts)))
     room = max(8, min(60, columns - LABEL_COLUMNS - 12))
     for label, value, name in (
@@ -177,11 +178,11 @@ def _faults(found: "Look") -> str:
         return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
 
     parts = [
-        counted(found.restarts or 0, "restart") + " of the workers",
+        counted(found.restarts or 0, "restart"),
         counted(found.rollbacks, "roll-back"),
         counted(found.hangs, "hang"),
     ]
-    starts = f"; the program was started {found.num_starts} times" if found.num_starts > 1 else ""
+    starts = f"; started {found.num_starts} times" if found.num_starts > 1 else ""
     return ", ".join(parts) + starts
 
 

@@ -1,0 +1,200 @@
+"""``dcgan-train status`` and ``report``: what a person at a terminal and a script see."""
+
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from datetime import UTC, datetime
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+
+from job.checkpoints import lease
+from job.cli.main import run_command
+from job.cli.status import sparkline
+from job.records import journal
+from job.records.run_folder import CONFIGURATION, REPORT
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
+from tests.records.runs import TOTAL, Clock, configuration, facts, started, troubled_run
+from tests.servers.s3 import S3Server
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "garments"
+    troubled_run(open_store(str(folder)))
+    return folder
+
+
+def half(store: ObjectStore) -> journal.Start:
+    start = journal.begin(store, facts())
+    store.write(CONFIGURATION, configuration())
+    with started(store, start.stamp, 0, Clock(datetime.now(UTC).timestamp() - 120)) as course:
+        course.sample()
+        course.train(2400)
+    return start
+
+
+def on_a_terminal(arguments: list[str], columns: int, seconds: float = 60.0) -> str:
+    """What the program writes on a terminal of so many columns, without its colours."""
+    parent, child = pty.openpty()
+    ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")} | {"TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "job", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=child, stderr=child, env=env) as process:
+        os.close(child)
+        output, deadline = b"", time.monotonic() + seconds
+        try:
+            while time.monotonic() < deadline and select.select([parent], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                try:
+                    output += os.read(parent, 65536)
+                except OSError:  # EIO: nobody writes any more
+                    break
+            assert process.wait(10) == 0, output.decode()
+        finally:
+            process.kill()
+            os.close(parent)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode()).replace("\r", "")
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_a_person_sees_where_the_run_stands(done: Path, columns: int) -> None:
+    lines = on_a_terminal(["status", str(done)], columns).splitlines()
+    assert lines[0] == f"done  {done}"
+    told = {line[:13].strip(): line[15:] for line in lines[1:] if line[:1].strip()}
+    assert list(told) == [
+        "step",
+        "last speed",
+        "D loss",
+        "G loss",
+        "D(x), D(G(z))",
+        "checkpoint",
+        "faults",
+        "newest grid",
+        "next",
+    ]
+    assert told["step"].startswith("6,000 of 6,000, 100%  ━━━")
+    assert re.fullmatch(r"1,\d{3} images/s, 2 workers, 54 ms a step, 7% of it waiting for images", told["last speed"])
+    assert re.fullmatch(r"0\.\d+ +[▁▂▃▄▅▆▇█]{40,60}", told["D loss"])
+    assert told["checkpoint"].startswith("step 6,000, ")
+    assert told["faults"] == "1 restart, 1 roll-back, 1 hang; started 2 times"
+    for label in ("step", "last speed", "D loss", "G loss", "checkpoint", "faults"):
+        assert len(told[label]) + 15 <= columns, label
+
+
+def test_a_pipe_gets_lines_whole(done: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "job", "status", str(done)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"COLUMNS": "40"},
+    )
+    assert "\x1b" not in result.stdout
+    assert f"newest grid    file://{done}/samples/step-000006000.png\n" in result.stdout
+    assert f"next           dcgan-train generate {done} --num 100 --format grid --out images.png\n" in result.stdout
+
+
+def test_watching_follows_the_run_to_its_end(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    start = half(store)
+    held = lease.acquire(store, 30.0, note=print)
+    command = [sys.executable, "-m", "job", "status", str(tmp_path / "run"), "--watch", "--json", "--every", "0.5"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+            assert [look["state"] for look in looks] == ["running", "running"]
+            start.end("failed", "step 740: generator_loss is nan", 4)
+            held.close()
+            rest, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    last = json.loads(rest.splitlines()[-1])
+    assert (last["state"], last["why"], last["checkpoint_step"]) == ("failed", "step 740: generator_loss is nan", 2000)
+    assert process.returncode == 0
+
+
+def test_watching_on_a_terminal_ends_with_the_run(done: Path) -> None:
+    assert "done" in on_a_terminal(["status", str(done), "--watch"], 100)
+
+
+def test_a_script_gets_json(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["status", str(done), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["step"], told["total_steps"], told["seconds_left"]) == ("done", TOTAL, TOTAL, None)
+    assert told["values"]["dcgan_restarts_total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        ("stopped", "start the same command again: it goes on from the last checkpoint"),
+        ("failed", "mend what is said above, then start the same command again"),
+    ],
+)
+def test_what_to_do_next(tmp_path: Path, outcome: journal.Outcome, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    half(open_store(str(tmp_path / "run"))).end(outcome, "the disk is full")
+    assert run_command(["status", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert f"next           {words}" in out
+    assert ("why            the disk is full" in out) == (outcome == "failed")
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_where_no_run_is_the_exit_code_is_3(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command([command, str(tmp_path / "none")]) == 3
+    assert "none: no run there; expected a run folder" in capsys.readouterr().err
+    assert run_command([command, ""]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.s3
+def test_a_run_on_s3(s3_env: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run = f"s3://{s3_env.new_bucket()}/runs/one"
+    troubled_run(open_store(run))
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    endpoint = ["--endpoint-url", s3_env.endpoint_url]
+    assert run_command(["status", run, *endpoint]) == 0
+    out = capsys.readouterr().out
+    assert f"newest grid    {run}/samples/step-000006000.png" in out
+    assert f"--out images.png --endpoint-url {s3_env.endpoint_url}" in out
+    assert run_command(["report", run, *endpoint]) == 0
+    assert capsys.readouterr().out == f"{run}/{REPORT}\n"
+    assert run_command(["report", run, "--out", str(tmp_path / "here.html"), *endpoint]) == 0
+    assert (tmp_path / "here.html").read_bytes().startswith(b"<!doctype html>")
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_no_framework_is_loaded(done: Path, command: str) -> None:
+    code = (
+        "import sys; from job.cli.main import run_command; assert run_command(sys.argv[1:]) == 0;"
+        "print('loaded:', *({'tensorflow', 'keras', 'ray', 'boto3', 'scipy'} & sys.modules.keys()))"
+    )
+    result = subprocess.run([sys.executable, "-c", code, command, str(done)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1].split() == ["loaded:"]
+
+
+@pytest.mark.parametrize(
+    ("values", "columns", "bars"),
+    [
+        ([], 5, ""),
+        ([1.0], 5, "▁"),
+        ([2.0, 2.0], 5, "▁▁"),
+        ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 8, "▁▂▃▄▅▆▇█"),
+        ([0.0, 0.0, 10.0, 10.0], 2, "▁█"),
+    ],
+)
+def test_a_sparkline_has_the_shape_of_its_numbers(values: list[float], columns: int, bars: str) -> None:
+    assert sparkline(values, columns) == bars
