@@ -1,0 +1,161 @@
+"""What metrics cost: images per second without instruments, with them, and with them read once a second, in one process.
+
+    python bench/scrape.py
+    python bench/scrape.py --preset notebook --batch 32 --rounds 9 --seconds 10
+
+All three train the same networks on the same images in the same process; rounds of them take turns, so that a machine whose speed drifts drifts for
+all of them. The scrapes come over HTTP from a process of its own, which takes its time from the same cores, as Prometheus would not. Prints the
+median of the rounds with the ratio to the first, and the time that one report and one scrape take.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+VARIANTS = ("no instruments", "instruments", "instruments, a scrape each second")
+SCRAPE = """
+import sys, time, urllib.request
+http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+print("ready", flush=True)
+while True:
+    time.sleep(1)
+    http.open(sys.argv[1], timeout=10).read()
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="fashion")
+    parser.add_argument("--batch", type=int, default=64, help="global batch size")
+    parser.add_argument("--steps", type=int, default=20, help="steps per call")
+    parser.add_argument("--rounds", type=int, default=7, help="of each variant")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of a round")
+    measure(parser.parse_args())
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Build once, then time the rounds."""
+    import numpy as np
+    import tensorflow as tf
+
+    from job.config.load import load_run
+    from job.gan.networks import build_networks
+    from job.gan.step import METRICS
+    from job.streaming.events import RETRIES
+    from job.telemetry.metrics import WorkerMetrics
+    from job.telemetry.report import Progress
+    from job.telemetry.server import MetricsServer
+    from job.telemetry.stream_metrics import StreamMetrics
+    from job.training.call import build_call
+    from job.training.strategy import create_strategy
+
+    batch, steps = arguments.batch, arguments.steps
+    shared = ["uri=a", "data.uri=b", "workers.count=1", f"workers.cpus={os.cpu_count()}", f"training.global_batch_size={batch}"]
+    spec = load_run(arguments.preset, overrides=shared)
+    strategy = create_strategy(spec)
+    with strategy.scope():
+        networks = build_networks(spec)
+    call = build_call(spec, strategy, networks)
+    shape = (1, steps, batch, *spec.model.image_size, spec.model.channels)
+    chunk = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    metrics = WorkerMetrics("bench", 0)
+    StreamMetrics("bench", 0, metrics.registry, RETRIES)
+    report_seconds: list[float] = []
+    done = 0
+
+    def train(*, instruments: bool) -> None:
+        nonlocal done
+        started = time.perf_counter()
+        values = call(chunk, tf.constant(done, tf.int64))[0].numpy().mean(axis=0).tolist()
+        done += steps
+        if not instruments:
+            return
+        told = time.perf_counter()
+        each = (told - started) / steps
+        progress = Progress(
+            step=done,
+            total_steps=10**6,
+            epoch=done / 1000,
+            images=done * batch,
+            images_per_second=batch / each,
+            **dict(zip(METRICS, values, strict=True)),
+            step_seconds=each,
+            data_wait_seconds=0.0,
+            compute_seconds=each,
+        )
+        metrics.observe(progress, steps)
+        metrics.enter("train")
+        report_seconds.append(time.perf_counter() - told)
+
+    rates: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    train(instruments=True)  # tracing
+    with MetricsServer(metrics.registry, 0, host="127.0.0.1") as server:
+        url = f"http://127.0.0.1:{server.port}/metrics"
+        for number in range(arguments.rounds):
+            for turn in range(len(VARIANTS)):
+                variant = VARIANTS[(number + turn) % len(VARIANTS)]  # none is always first
+                scraper = start_scraper(url) if variant is VARIANTS[2] else None
+                try:
+                    rates[variant].append(
+                        batch * steps * per_second(lambda v=variant: train(instruments=v is not VARIANTS[0]), arguments.seconds)
+                    )
+                finally:
+                    if scraper:
+                        assert scraper.poll() is None, "the scraper ended"
+                        scraper.kill()
+                        scraper.wait()
+        scrape_seconds = statistics.median(timed(lambda: fetch(url)) for _ in range(50))
+    processor = platform.processor() or platform.machine()
+    print(f"{arguments.preset}, batch {batch}, {steps} steps per call, {os.cpu_count()} cores, {processor}")
+    print(f"{arguments.rounds} rounds of {arguments.seconds:g} s each")
+    print("| variant | images/s | min | max | ratio to the first |\n| --- | --- | --- | --- | --- |")
+    first = statistics.median(rates[VARIANTS[0]])
+    for variant, found in rates.items():
+        median = statistics.median(found)
+        print(f"| {variant} | {median:.1f} | {min(found):.1f} | {max(found):.1f} | {median / first:.4f} |")
+    call_seconds = batch * steps / first
+    report = statistics.median(report_seconds)
+    print(
+        f"a report of {steps} steps takes {report * 1e6:.0f} us, {report / call_seconds:.4%} of the call; a scrape {scrape_seconds * 1e3:.1f} ms"
+    )
+
+
+def start_scraper(url: str) -> subprocess.Popen[str]:
+    """A process that scrapes each second; what it takes to start is over when this returns."""
+    scraper = subprocess.Popen([sys.executable, "-c", SCRAPE, url], stdout=subprocess.PIPE, text=True)
+    assert scraper.stdout
+    assert scraper.stdout.readline() == "ready\n"
+    return scraper
+
+
+def per_second(work: Callable[[], None], seconds: float) -> float:
+    """How often ``work`` is done in a second, over ``seconds``."""
+    started, number = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds or not number:
+        work()
+        number += 1
+    return number / (time.perf_counter() - started)
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def fetch(url: str) -> bytes:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as answer:
+        return bytes(answer.read())
+
+
+if __name__ == "__main__":
+    main()
