@@ -68,6 +68,13 @@ def test_panels_have_ids_and_places_of_their_own(name: str) -> None:
             taken[cell] = panel["title"]
 
 
+@pytest.mark.parametrize(("board", "panel"), PANELS, ids=IDS)
+def test_what_shows_a_state_asks_for_now(board: str, panel: dict[str, Any]) -> None:
+    """A filter over a span of time gives every state of that span: a phase long past would be shown beside the present one."""
+    without_past = panel["type"] in ("gauge", "table") or panel["options"].get("graphMode") == "none"
+    assert all(target.get("instant", False) == without_past for target in panel["targets"])
+
+
 @pytest.mark.parametrize("name", BOARDS)
 def test_no_two_panels_share_title_and_kind(name: str) -> None:
     kinds = [(panel["title"], panel["type"]) for panel in panels.panels(BOARDS[name])]
