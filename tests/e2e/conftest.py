@@ -25,9 +25,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
-    """A namespace that takes only *restricted* pods, deleted with all in it."""
+    """A namespace that takes only *restricted* pods, deleted with all in it; that takes seconds, for which nobody waits."""
     name = f"test-{secrets.token_hex(4)}"
     cluster.kubectl("create", "namespace", name)
     cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
-    cluster.kubectl("delete", "namespace", name, "--timeout=120s", timeout=150)
+    cluster.kubectl("delete", "namespace", name, "--wait=false")

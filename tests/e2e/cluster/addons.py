@@ -15,6 +15,7 @@ from tests.e2e.cluster.plan import NODE_NAME, Plan
 from tests.servers.tools import BIN, ROOT
 
 OPERATOR_NAMESPACE = "kuberay-system"
+_ADMINS = "kubeadm:cluster-admins"
 _COREDNS_IMAGE = "localhost/coredns:1"
 _OPERATOR_IMAGE = "localhost/kuberay-operator:1"
 _NO_CPU_LIMIT = {"op": "remove", "path": "/spec/template/spec/containers/0/resources/limits/cpu"}  # a tenth: it would start for a minute
@@ -23,8 +24,10 @@ _SECONDS = "240s"
 
 
 def install(cluster: Cluster, plan: Plan, folder: Path) -> None:
-    """DNS and operator, both answering."""
+    """The node ready; DNS and operator, both answering."""
     cluster.kubectl("wait", f"node/{NODE_NAME}", "--for=condition=Ready", f"--timeout={_SECONDS}", timeout=300)
+    # The group of the certificate with which the API server asks kubelet for logs; `kubeadm init` binds it last of all.
+    cluster.kubectl("create", "clusterrolebinding", _ADMINS, "--clusterrole=cluster-admin", f"--group={_ADMINS}")
     _load(cluster, folder, _COREDNS_IMAGE, {"/coredns": File(BIN / "coredns")}, "/coredns", user="0:0")
     manifest = Path(__file__).with_name("coredns.yaml").read_text()
     cluster.kubectl("apply", "-f", "-", stdin=manifest.replace("${DNS_ADDRESS}", plan.dns_address).replace("${IMAGE}", _COREDNS_IMAGE))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 import yaml
@@ -28,7 +29,7 @@ def busybox(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     if not cluster.is_own:
         return "busybox:1.36"
     archive = tmp_path_factory.mktemp("busybox") / "busybox.tar"
-    applets = ("sh", "wget", "nslookup", "httpd", "sleep", "cat", "id")
+    applets = ("sh", "wget", "nslookup", "httpd", "sleep", "cat", "id", "tail")
     links = {f"/bin/{applet}": Link("busybox") for applet in applets}
     write_image(archive, _IMAGE, {"/bin/busybox": File(require_tool("busybox")), **links}, ["/bin/sh"])
     cluster.load_image(archive)
@@ -51,8 +52,9 @@ def _apply(cluster: Cluster, namespace: str, *objects: dict) -> None:
 
 
 def _pinned(module: str) -> str:
-    line = next(line for line in (ROOT / "tests/tools/kubernetes/go.mod").read_text().splitlines() if line.startswith(f"require {module} "))
-    return line.split()[-1]
+    found = re.search(rf"^\s*{re.escape(module)} (v\S+)", (ROOT / "tests/tools/kubernetes/go.mod").read_text(), re.MULTILINE)
+    assert found
+    return found[1]
 
 
 @pytest.fixture
@@ -100,8 +102,15 @@ def test_this_machine_reaches_services(cluster: Cluster, service: str) -> None:
     """So a Prometheus or an S3 client of a test needs no port-forward."""
     if not cluster.is_own:
         pytest.skip("KUBECONFIG names the cluster")
-    with http.open(f"http://{service}/", timeout=10) as answer:
-        assert answer.read() == b"found\n"
+
+    def page() -> bytes:
+        try:
+            with http.open(f"http://{service}/", timeout=10) as answer:
+                return answer.read()
+        except OSError:  # kube-proxy has not heard of the pod yet
+            return b""
+
+    assert wait_for("the service", page) == b"found\n"
 
 
 def test_a_job_completes(cluster: Cluster, namespace: str, busybox: str) -> None:
@@ -109,6 +118,15 @@ def test_a_job_completes(cluster: Cluster, namespace: str, busybox: str) -> None
     _apply(cluster, namespace, {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"template": template}})
     cluster.kubectl("-n", namespace, "wait", "job/once", "--for=condition=Complete", "--timeout=120s", timeout=150)
     assert cluster.kubectl("-n", namespace, "logs", "job/once") == "done\n"
+
+
+def test_a_pod_gets_no_more_memory_than_its_limit(cluster: Cluster, namespace: str, busybox: str) -> None:
+    pod = _pod("greedy", busybox, "tail /dev/zero")
+    pod["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "500m", "memory": "32Mi"}}
+    _apply(cluster, namespace, pod)
+    cluster.kubectl("-n", namespace, "wait", "pod/greedy", "--for=jsonpath={.status.phase}=Failed", "--timeout=120s", timeout=150)
+    reason = "jsonpath={.status.containerStatuses[0].state.terminated.reason}"
+    assert cluster.kubectl("-n", namespace, "get", "pod", "greedy", "-o", reason) == "OOMKilled"
 
 
 def test_a_pod_that_is_not_restricted_is_refused(cluster: Cluster, namespace: str, busybox: str) -> None:
