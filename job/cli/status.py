@@ -106,7 +106,7 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "lis
             parts.append(f"{found.world_size} worker{'' if found.world_size == 1 else 's'}")
         if found.step_seconds:
             share = (found.data_wait_seconds or 0.0) / found.step_seconds
-            parts.append(f"{duration_text(found.step_seconds)} a step, {share:.0%} of it waiting for images")
+            parts.append(f"{duration_text(found.step_seconds)} a step, {share:.0%} waiting for images")
         shown.append(_line("speed" if not found.is_over else "last speed", ", ".join(parts)))
     room = max(8, min(60, columns - LABEL_COLUMNS - 12))
     for label, value, name in (

@@ -84,7 +84,7 @@ def test_a_person_sees_where_the_run_stands(done: Path, columns: int) -> None:
         "next",
     ]
     assert told["step"].startswith("6,000 of 6,000, 100%  ━━━")
-    assert re.fullmatch(r"1,\d{3} images/s, 2 workers, 54 ms a step, 7% of it waiting for images", told["last speed"])
+    assert re.fullmatch(r"1,\d{3} images/s, 2 workers, 54 ms a step, 7% waiting for images", told["last speed"])
     assert re.fullmatch(r"0\.\d+ +[▁▂▃▄▅▆▇█]{40,60}", told["D loss"])
     assert told["checkpoint"].startswith("step 6,000, ")
     assert told["faults"] == "1 restart, 1 roll-back, 1 hang; started 2 times"

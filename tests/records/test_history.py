@@ -1,6 +1,7 @@
 """The rows of a run: which there are, what they say, and which of them count after starts and roll-backs."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.records.runs import CALL, TOTAL, Clock, started, troubled_run
 from tests.servers.s3 import S3Server
 from tests.telemetry.reports import report
 
+ROOT = Path(__file__).parents[2]
 FIRST = "20260102T030000Z"
 
 
@@ -172,6 +174,15 @@ def test_a_huge_file_is_read_in_parts_evenly(folder: ObjectStore, monkeypatch: p
     gaps = {later.step - row.step for row, later in zip(found.rows, found.rows[1:], strict=False)}
     assert len(gaps) == 1
     assert found.rows[-1].step > 9980
+
+
+def test_the_line_of_the_documents_finds_the_rows_that_count(folder: ObjectStore) -> None:
+    pandas = pytest.importorskip("pandas")  # Ray brings it
+    troubled_run(folder)
+    [rule] = re.findall(r"^rows = rows\[.*$", (ROOT / "docs/records.md").read_text(), re.MULTILINE)
+    names = {"rows": pandas.read_json(folder.local_path(METRICS), lines=True)}
+    exec(rule, names)
+    assert list(names["rows"]["step"]) == [row.step for row in read_course(folder).rows]
 
 
 def test_segments_follow_each_other(folder: ObjectStore) -> None:
