@@ -12,7 +12,8 @@ from typing import Literal, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, disable_created_metrics
 
 from job.telemetry.checkpoint_metrics import CheckpointMetrics
-from job.telemetry.report import PHASES, Phase, Progress, seconds_left
+from job.telemetry.phase_metrics import PhaseMetrics
+from job.telemetry.report import Phase, Progress, seconds_left
 
 LABELS = ("run", "rank")
 STEP_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -41,13 +42,12 @@ class WorkerMetrics:
     ) -> None:
         self.registry = registry or CollectorRegistry()
         self._labels = {"run": run, "rank": str(rank)}
-        self._clock = clock
-        self._phase: tuple[Phase, float] | None = None
         self._num_reports = 0
         self._declare_course()
         self._declare_health()
         self._declare_speed()
         self._declare_life()
+        self._phases = PhaseMetrics(self._labels, self.registry, clock)
         self.checkpoints = CheckpointMetrics(self._labels, self.registry, save_reasons, clock)
         ProcessCollector(registry=self.registry)
 
@@ -62,15 +62,8 @@ class WorkerMetrics:
         self._count_up_to(self._restarts, restarts)
 
     def enter(self, phase: Phase) -> None:
-        """From now on this worker is in ``phase``; the time until now was spent in the one before."""
-        now = self._clock()
-        if self._phase is not None:
-            before, since = self._phase
-            self._phase_seconds[before].inc(now - since)
-        if self._phase is None or self._phase[0] != phase:
-            for name, gauge in self._phases.items():
-                gauge.set(name == phase)
-        self._phase = (phase, now)
+        """From now on this worker is in ``phase``."""
+        self._phases.enter(phase)
 
     def observe(self, progress: Progress, num_steps: int) -> None:
         """Take in a report over the ``num_steps`` steps since the one before (0: only the gauges move)."""
@@ -151,12 +144,6 @@ class WorkerMetrics:
         self._target_steps = self._gauge("dcgan_target_steps", "Steps after which the run is done.")
         self._epoch = self._gauge("dcgan_epoch", "Passes over the data set done, with the fraction of the current one.")
         self._remaining_seconds = self._gauge("dcgan_remaining_seconds", "Time to the last step at the present speed.")
-        phases = Gauge("dcgan_phase", "1 for what this worker does now, 0 for the others.", (*LABELS, "phase"), registry=self.registry)
-        self._phases = {phase: phases.labels(**self._labels, phase=phase) for phase in PHASES}
-        seconds = Counter(
-            "dcgan_phase_seconds_total", "Time that this process spent in each phase.", (*LABELS, "phase"), registry=self.registry
-        )
-        self._phase_seconds = {phase: seconds.labels(**self._labels, phase=phase) for phase in PHASES}
         self._steps = self._counter("dcgan_steps_total", "Steps done by this process.")
         self._images = self._counter("dcgan_images_total", "Real images seen by all workers together while this process ran.")
 
