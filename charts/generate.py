@@ -11,7 +11,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ def _section(cls: type, prefix: str) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-def _key(name: str, hint: Any, limits: typing.Mapping[str, Any]) -> dict[str, Any]:
-    """What the loader takes for a key; ``float`` also as text, because YAML reads 2e-4 as that."""
+def _key(name: str, hint: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """What the loader takes for a key; ``float`` also as text, which YAML makes of 2e-4, and Helm's `--set` of 0.5."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     wanted = next(option for option in options if option is not type(None))
     if name in ("uri", "data.uri"):
@@ -73,7 +73,7 @@ def _key(name: str, hint: Any, limits: typing.Mapping[str, Any]) -> dict[str, An
     if type(None) in options:
         kind.append("null")
     limited = {"minimum": limits["minimum"], "maximum": limits["maximum"], "exclusiveMinimum": limits["above"]}
-    number = {"pattern": r"^[0-9.]+[eE][-+]?[0-9]+$"} if wanted is float else {}
+    number = {"pattern": r"^[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$"} if wanted is float else {}
     return {
         "type": kind if len(kind) > 1 else kind[0],
         **{key: value for key, value in limited.items() if value is not None},

@@ -4,7 +4,7 @@ Made strict on the way: a key that a schema does not name is a mistake, because 
 """
 
 import json
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ import yaml
 KUBERNETES = "1.34.0"
 BUILT_IN = ("configmap-v1", "serviceaccount-v1", "pod-v1", "networkpolicy-networking-v1", "poddisruptionbudget-policy-v1")
 LOCATION = "{{ .ResourceKind }}{{ .KindSuffix }}.json"  # kubeconform's own way to name them
-_SHARED = "/api/_definitions.json#/$defs/"
 
 
 def write_schemas(folder: Path, crds: list[Path]) -> None:
     """One file a kind, each whole in itself."""
-    source = resources.files("kubernetes_validate") / "kubernetes-json-schema" / f"v{KUBERNETES}-local"
+    package = find_spec("kubernetes_validate")  # looked up, not imported: only its data are wanted
+    assert package is not None, "kubernetes-validate is not installed; run `make venv`"
+    (root,) = package.submodule_search_locations or ()
+    source = Path(root) / "kubernetes-json-schema" / f"v{KUBERNETES}-local"
     definitions = json.loads((source / "_definitions.json").read_text())["$defs"]
     for name in BUILT_IN:
         schema = json.loads((source / f"{name}.json").read_text())
@@ -42,12 +44,17 @@ def _reachable(schema: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         if isinstance(part, list):
             waiting += part
         elif isinstance(part, dict):
-            name = str(part.get("$ref", "")).removeprefix(_SHARED)
+            name = _name(part.get("$ref"))
             if name in definitions and name not in found:
                 found[name] = definitions[name]
                 waiting.append(definitions[name])
             waiting += part.values()
     return found
+
+
+def _name(reference: Any) -> str:
+    """Of a definition, in this file (``#/$defs/NAME``) or in the shared one."""
+    return str(reference or "").rpartition("/")[2]
 
 
 def _strict(schema: Any) -> Any:
@@ -58,7 +65,7 @@ def _strict(schema: Any) -> Any:
         return schema
     made = {key: _strict(value) for key, value in schema.items()}
     if isinstance(schema.get("$ref"), str):
-        made["$ref"] = "#/$defs/" + schema["$ref"].removeprefix(_SHARED)
+        made["$ref"] = f"#/$defs/{_name(schema['$ref'])}"
     if schema.get("x-kubernetes-int-or-string"):
         made.pop("type", None)
         made["anyOf"] = [{"type": "integer"}, {"type": "string"}]

@@ -75,12 +75,19 @@ def _clean(pod: Object) -> Object:
 
 
 def test_schemas_find_what_is_wrong(rendered: dict[str, list[Object]], schema_folder: Path) -> None:
-    """The check itself: an unknown key deep in a RayJob, a wrong type in a built-in kind, a kind without a schema."""
+    """The check itself: unknown keys deep in a RayJob and in a built-in kind, a wrong type, a kind without a schema."""
     job = json.loads(json.dumps(only(rendered["default"], "RayJob")))
     job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["hostPid"] = True
     account = only(rendered["default"], "ServiceAccount") | {"automountServiceAccountToken": "no"}
+    policy = json.loads(json.dumps(only(rendered["default"], "NetworkPolicy")))
+    policy["spec"]["egress"][0]["where"] = []
     stranger = {"apiVersion": "example.com/v1", "kind": "Stranger", "metadata": {"name": "x"}}
-    for wrong, words in ((job, "hostPid"), (account, "automountServiceAccountToken"), (stranger, "could not find schema for Stranger")):
+    for wrong, words in (
+        (job, "hostPid"),
+        (policy, "where"),
+        (account, "automountServiceAccountToken"),
+        (stranger, "could not find schema for Stranger"),
+    ):
         done = kubeconform([wrong], schema_folder)
         assert done.returncode == 1
         assert words in done.stdout

@@ -1,6 +1,7 @@
 {{/* Names and labels. */}}
 
-{{/* Like a release, made a name for everything: KubeRay wants a letter first, and 47 characters for a RayJob, of which 9 are the hash's. */}}
+{{/* Of release and chart. KubeRay wants a letter first and at most 47 characters for a RayJob, of which 9 are the hash's; from 45 on it cuts
+     the beginning off the names of what it makes for the cluster. */}}
 {{- define "dcgan-train.fullname" -}}
 {{- $chart := default .Chart.Name .Values.nameOverride -}}
 {{- $name := .Values.fullnameOverride -}}
@@ -9,7 +10,7 @@
 {{- end -}}
 {{- $name = lower $name | replace "." "-" -}}
 {{- if not (regexMatch "^[a-z]" $name) -}}{{- $name = printf "run-%s" $name -}}{{- end -}}
-{{- trunc 38 $name | trimSuffix "-" -}}
+{{- trunc 35 $name | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* A hash of all that a RayJob cannot change while it runs. So a changed run gets a RayJob of its own, and an unchanged one keeps it. */}}

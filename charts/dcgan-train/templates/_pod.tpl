@@ -82,7 +82,8 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* Requests equal to limits: a worker that is throttled, or evicted as the one who took most, holds up all others. */}}
+{{/* Requests equal to limits: a worker that is throttled, or evicted as the one who took most, holds up all others. Disk is for the volumes of
+     a pod that lie on the node's (home has 1 GiB), and another GiB for the log. */}}
 {{- define "dcgan-train.resources" -}}
 {{- $both := dict "cpu" (toString .cpus) "memory" .memory "ephemeral-storage" (printf "%dGi" (int .diskGiB)) -}}
 {{- with .gpus }}{{- $_ := set $both $.gpuResource (toString .) }}{{- end -}}
@@ -165,7 +166,8 @@ limits: {{- toYaml $both | nindent 2 }}
     sizeLimit: {{ printf "%dGi" (int .) }}
 {{- end -}}
 
-{{/* Ray's agent answers for the raylet beside it; the same on head and workers. Set here, because KubeRay before 1.7 asks with wget. */}}
+{{/* Ray's agent answers for the raylet beside it. The head is ready when its dashboard answers for the cluster's state: then a job can be
+     submitted. Set here, because KubeRay before 1.7 asks with wget. */}}
 {{- define "dcgan-train.probes" -}}
 startupProbe:
   httpGet: {path: /api/healthz, port: 52365}
@@ -173,7 +175,7 @@ startupProbe:
   timeoutSeconds: 5
   failureThreshold: 60
 readinessProbe:
-  httpGet: {path: /api/healthz, port: 52365}
+  httpGet: {{ ternary "{path: /api/gcs_healthz, port: 8265}" "{path: /api/healthz, port: 52365}" (eq .component "head") }}
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 10
@@ -195,7 +197,7 @@ env:
   {{- . | nindent 2 }}
   {{- end }}
 resources:
-  {{- include "dcgan-train.resources" (dict "cpus" .Values.preflight.cpus "memory" .Values.preflight.memory "diskGiB" 1) | nindent 2 }}
+  {{- include "dcgan-train.resources" (dict "cpus" .Values.preflight.cpus "memory" .Values.preflight.memory "diskGiB" 2) | nindent 2 }}
 volumeMounts:
   {{- include "dcgan-train.mounts" . | nindent 2 }}
 {{- end -}}

@@ -13,9 +13,9 @@ autoscalerOptions:
   version: v2
   # A worker that waits for the others while Ray starts them again is no idle one.
   idleTimeoutSeconds: 300
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
   resources:
-    requests: {cpu: 500m, memory: 1Gi}
-    limits: {cpu: 500m, memory: 1Gi}
+    {{- include "dcgan-train.resources" (dict "cpus" 0.5 "memory" "1Gi" "diskGiB" 1) | nindent 4 }}
   securityContext:
     {{- include "dcgan-train.containerSecurityContext" . | nindent 4 }}
   volumeMounts:
@@ -27,7 +27,7 @@ autoscalerOptions:
 headGroupSpec:
   {{- include "dcgan-train.headGroup" . | nindent 2 }}
 workerGroupSpecs:
-  - {{- include "dcgan-train.workerGroup" . | nindent 4 }}
+  - {{ include "dcgan-train.workerGroup" . | indent 4 | trim }}
 {{- end -}}
 
 {{- define "dcgan-train.headGroup" -}}
@@ -56,12 +56,11 @@ template:
         ports:
           - {name: gcs-server, containerPort: 6379}
           - {name: dashboard, containerPort: 8265}
-          - {name: client, containerPort: 10001}
         env:
           {{- include "dcgan-train.rayEnv" $pod | trim | nindent 10 }}
         resources:
-          {{- include "dcgan-train.resources" (dict "cpus" $head.cpus "memory" $head.memory "diskGiB" (add (int $head.scratchGiB) 1)) | nindent 10 }}
-        {{- include "dcgan-train.probes" . | nindent 8 }}
+          {{- include "dcgan-train.resources" (dict "cpus" $head.cpus "memory" $head.memory "diskGiB" (add (int $head.scratchGiB) 2)) | nindent 10 }}
+        {{- include "dcgan-train.probes" $pod | nindent 8 }}
         lifecycle:
           preStop:
             exec:
@@ -102,10 +101,10 @@ template:
         env:
           {{- include "dcgan-train.rayEnv" $pod | trim | nindent 10 }}
         resources:
-          {{- $disk := add (int $workers.scratchGiB) $cacheOnDisk 1 }}
+          {{- $disk := add (int $workers.scratchGiB) $cacheOnDisk 2 }}
           {{- $gpus := int (include "dcgan-train.gpus" .) }}
           {{- include "dcgan-train.resources" (dict "cpus" $workers.cpus "memory" $workers.memory "diskGiB" $disk "gpus" $gpus "gpuResource" $workers.gpuResource) | nindent 10 }}
-        {{- include "dcgan-train.probes" . | nindent 8 }}
+        {{- include "dcgan-train.probes" $pod | nindent 8 }}
         volumeMounts:
           {{- include "dcgan-train.mounts" . | nindent 10 }}
           - name: shm

@@ -47,6 +47,8 @@ func main() {
 	if len(os.Args) != 2 {
 		fail(fmt.Errorf("usage: rayjob CRD.yaml < rayjobs.json"))
 	}
+	out := os.Stdout
+	os.Stdout = os.Stderr // KubeRay prints remarks on long names
 	structural, validator, err := loadCRD(os.Args[1])
 	fail(err)
 	checks, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
@@ -75,7 +77,7 @@ func main() {
 		}
 		verdicts = append(verdicts, verdict)
 	}
-	encoder := json.NewEncoder(os.Stdout)
+	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", " ")
 	fail(encoder.Encode(verdicts))
 }
@@ -115,7 +117,7 @@ func loadCRD(path string) (*structuralschema.Structural, validation.SchemaValida
 	return nil, nil, fmt.Errorf("%s: no version v1", path)
 }
 
-// checkAPI leaves the defaults in “object“ that the API server would have set.
+// checkAPI leaves in the object the defaults that the API server would have set.
 func checkAPI(object map[string]any, structural *structuralschema.Structural, validator validation.SchemaValidator) []string {
 	errors := []string{}
 	for _, path := range pruning.PruneWithOptions(object, structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}) {
@@ -136,7 +138,7 @@ func checkAPI(object map[string]any, structural *structuralschema.Structural, va
 // pods are what the operator's controllers would create. Names are ours, so that messages can tell them apart.
 func pods(job *rayv1.RayJob) []corev1.Pod {
 	ctx := context.Background()
-	cluster := rayv1.RayCluster{ObjectMeta: metav1.ObjectMeta{Name: utils.GenerateRayClusterName(job.Name), Namespace: "default"}, Spec: *job.Spec.RayClusterSpec.DeepCopy()}
+	cluster := rayv1.RayCluster{ObjectMeta: metav1.ObjectMeta{Name: utils.GenerateRayClusterName(job.Name), Namespace: job.Namespace}, Spec: *job.Spec.RayClusterSpec.DeepCopy()}
 	head := &cluster.Spec.HeadGroupSpec
 	if job.Spec.SubmissionMode == rayv1.SidecarMode {
 		head.Template.Spec.Containers = append(head.Template.Spec.Containers, common.GetDefaultSubmitterContainer(&cluster.Spec))
@@ -157,7 +159,7 @@ func pods(job *rayv1.RayJob) []corev1.Pod {
 	if job.Spec.SubmissionMode == rayv1.K8sJobMode {
 		template := common.GetSubmitterTemplate(&job.Spec, &cluster.Spec)
 		pod := corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: template.ObjectMeta, Spec: template.Spec}
-		pod.Name = "submitter"
+		pod.Name, pod.Namespace = "submitter", job.Namespace
 		all = append(all, pod)
 	}
 	return all
