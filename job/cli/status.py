@@ -191,8 +191,8 @@ def _next(found: "Look", run: str, storage: "StorageSpec") -> str:
     if found.state == "done":
         return f"dcgan-train generate {folder} --num 100 --format grid --out images.png{options}"
     if found.state in ("running", "starting"):
-        return f"dcgan-train status {folder} --watch{options}"
+        return f"dcgan-train report {folder} --out report.html{options}"
     again = "start the same command again: it goes on from the last checkpoint"
     if found.state == "failed":
-        return f"mend what is said above, then {again}; more: dcgan-train report {folder} --out report.html{options}"
+        return f"mend what is said above, then {again}; {found.uri.rstrip('/')}/report.html tells more"
     return again

@@ -30,7 +30,11 @@ class StoreHandler(logging.Handler):
     def __init__(self, segments: Segments, run: str, rank: int | None):
         super().__init__(logging.INFO)
         self._segments = segments
-        self.setFormatter(JsonFormatter(rank, run))
+        self._json = JsonFormatter(rank, run)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Always JSON: ``ray.init`` puts a formatter of its own into the handlers that it finds (2.60, seen)."""
+        return self._json.format(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, _KEPT, False):  # it comes to a logger and to the root

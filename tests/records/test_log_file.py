@@ -110,6 +110,16 @@ def test_secrets_are_masked(store: ObjectStore, monkeypatch: pytest.MonkeyPatch)
     assert data.count(b"***") >= 3
 
 
+def test_a_formatter_that_others_put_into_it_changes_nothing(store: ObjectStore) -> None:
+    with Writer(store, 3600.0) as writer, kept_log(writer, START, "driver", "garments"):
+        for handler in logging.getLogger().handlers:
+            before = handler.formatter
+            handler.setFormatter(logging.Formatter("%(message)s"))  # as ray.init does
+            logging.getLogger("dcgan.x").warning("told")
+            handler.setFormatter(before)
+    assert kept(store) == {"told": "warning"}
+
+
 def test_nothing_stays_attached(store: ObjectStore) -> None:
     loggers = [logging.getLogger(name) for name in (None, "dcgan", "ray", "tensorflow", "absl")]
     before = [(list(logger.handlers), logger.level) for logger in loggers]
