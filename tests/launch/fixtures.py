@@ -9,7 +9,8 @@ import pytest
 
 from tests.launch.program import environment, run, train_command
 
-STEPS = 1800
+STEPS = 1200
+GRIDS_EVERY = 400
 CHECKPOINT_EVERY = 50
 
 
@@ -53,5 +54,10 @@ def undisturbed(garments: Path, tmp_path_factory: pytest.TempPathFactory, ray_fo
 
 def run_command(data: Path, folder: Path, **settings: object) -> list[str]:
     """The command that makes ``undisturbed``, into another folder or with other settings."""
-    plan = {"training__steps": STEPS, "checkpoints__every_steps": CHECKPOINT_EVERY, "checkpoints__keep": 2, "samples__every_steps": 600}
+    plan = {
+        "training__steps": STEPS,
+        "checkpoints__every_steps": CHECKPOINT_EVERY,
+        "checkpoints__keep": 2,
+        "samples__every_steps": GRIDS_EVERY,
+    }
     return train_command(data, folder, **(plan | settings))

@@ -1,7 +1,6 @@
-"""A run that is killed, again and again, in every way, ends with the very bits of one that nobody touched (on CPU)."""
+"""A run that is stopped or killed, again and again, ends with the very bits of one that nobody touched (on CPU)."""
 
 import json
-import os
 import re
 import signal
 from pathlib import Path
@@ -11,8 +10,7 @@ import pytest
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.storage.uri import open_store
-from job.telemetry.ports import port_holder
-from tests.launch.fixtures import CHECKPOINT_EVERY, STEPS, Finished, run_command
+from tests.launch.fixtures import CHECKPOINT_EVERY, GRIDS_EVERY, STEPS, Finished, run_command
 from tests.launch.program import RAY_AGENTS, Program, environment, newest_step, started, state, whole_checkpoints
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900)]
@@ -22,7 +20,7 @@ def test_an_undisturbed_run_leaves_what_it_promises(undisturbed: Finished) -> No
     assert whole_checkpoints(undisturbed.folder) == [STEPS, STEPS - 50]
     assert json.loads((undisturbed.folder / "summary.json").read_text())["restarts"] == 0
     assert {path.name for path in (undisturbed.folder / "samples").iterdir()} == {
-        *(f"step-{step:09d}.png" for step in (0, 600, 1200, 1800)),
+        *(f"step-{step:09d}.png" for step in range(0, STEPS + 1, GRIDS_EVERY)),
         "progress.gif",
     }
     for name in ("sample grid", "progress GIF", "checkpoint"):
@@ -31,7 +29,7 @@ def test_an_undisturbed_run_leaves_what_it_promises(undisturbed: Finished) -> No
         assert Path(printed[1]).exists()
 
 
-def test_killed_in_four_ways_and_started_again_it_ends_with_the_same_bits(undisturbed: Finished, tmp_path: Path, ray_folder: Path) -> None:
+def test_stopped_and_killed_and_started_again_it_ends_with_the_same_bits(undisturbed: Finished, tmp_path: Path, ray_folder: Path) -> None:
     folder, env = tmp_path / "run", environment(ray_folder)
     command = run_command(undisturbed.data, folder)
 
@@ -52,17 +50,11 @@ def test_killed_in_four_ways_and_started_again_it_ends_with_the_same_bits(undist
         program.nothing_left(but=RAY_AGENTS)
         check_unfinished(folder)
 
-    with started(command, tmp_path / "worker.log", env) as program:
-        resumed = check_goes_on(program, folder)
-        chief = chief_pid(program)
-        program.wait_for_checkpoint(folder, after=resumed)
-        os.kill(chief, signal.SIGKILL)
-        assert newest_step(folder) < STEPS, "the kill came too late to show anything"
+    with started(command, tmp_path / "last.log", env) as program:
+        check_goes_on(program, folder)
         assert program.exit_code(300) == 0, program.output
         program.nothing_left()
-        assert "start 2 of the workers, 2 of them, from the last checkpoint" in program.output
 
-    assert json.loads((folder / "summary.json").read_text())["restarts"] == 1
     check_same_bits(undisturbed.folder, folder)
 
 
@@ -90,14 +82,6 @@ def check_unfinished(folder: Path) -> None:
     assert 0 < whole_checkpoints(folder)[0] < STEPS
 
 
-def chief_pid(program: Program) -> int:
-    """The process that serves the metrics of worker 0: the one that writes checkpoints."""
-    port = int(program.wait_for_text(r"metrics of worker 0: http://[^/]+:(\d+)/")[1])
-    holder = re.fullmatch(r"ray::.* \(pid (\d+)\)", port_holder(port) or "")
-    assert holder, port_holder(port)
-    return int(holder[1])
-
-
 def check_same_bits(expected: Path, found: Path) -> None:
     ours, theirs = state(found, STEPS), state(expected, STEPS)
     assert {name.partition(":")[0] for name in theirs} == {
@@ -110,6 +94,6 @@ def check_same_bits(expected: Path, found: Path) -> None:
     different = [name for name in theirs if theirs[name].tobytes() != ours[name].tobytes()]
     assert not different, f"{len(different)} of {len(theirs)} arrays differ, first {different[0]}"
     assert any(np.ptp(array) for array in theirs.values())
-    for step in (0, 600, 1200, 1800):
+    for step in range(0, STEPS + 1, GRIDS_EVERY):
         name = f"samples/step-{step:09d}.png"
         assert (found / name).read_bytes() == (expected / name).read_bytes()
