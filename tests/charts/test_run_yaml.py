@@ -61,6 +61,17 @@ def test_a_new_run_waits_for_the_old_one(rendered: dict[str, list[Object]], load
     assert load(chart.render("--set", "run.checkpoints.lease_wait_seconds=5")).checkpoints.lease_wait_seconds == 5
 
 
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [((), 30), (("--set", "monitoring.podMonitor.interval=20s"), 40), (("--set", "monitoring.podMonitor.interval=1m"), 120)],
+)
+def test_the_last_values_stay_for_two_scrapes(
+    chart: Helm, load: functools.partial[RunSpec], settings: tuple[str, ...], seconds: int
+) -> None:
+    assert load(chart.render(*settings)).metrics.linger_seconds == seconds
+    assert load(chart.render(*settings, "--set", "run.metrics.linger_seconds=3")).metrics.linger_seconds == 3
+
+
 def test_it_holds_no_secret_and_is_immutable(rendered: dict[str, list[Object]]) -> None:
     for objects in rendered.values():
         assert config(objects)["immutable"] is True

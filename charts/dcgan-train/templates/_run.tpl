@@ -30,6 +30,14 @@
 {{- if kindIs "invalid" $own -}}{{ add (int (include "dcgan-train.neededGraceSeconds" .)) 20 }}{{- else -}}{{ int $own }}{{- end -}}
 {{- end -}}
 
+{{/* Seconds of two scrapes, so that the last values are seen; of an interval in other units, those of the default. */}}
+{{- define "dcgan-train.lingerSeconds" -}}
+{{- $interval := .Values.monitoring.podMonitor.interval -}}
+{{- if regexMatch "^[0-9]+s$" $interval -}}{{ min 300 (mul 2 (int (trimSuffix "s" $interval))) }}
+{{- else if regexMatch "^[0-9]+m$" $interval -}}{{ min 300 (mul 120 (int (trimSuffix "m" $interval))) }}
+{{- else -}}30{{- end -}}
+{{- end -}}
+
 {{- define "dcgan-train.runYaml" -}}
 {{- $workers := .Values.workers -}}
 {{- $placed := dict "count" (int $workers.count) "cpus" $workers.cpus "gpus" (int (include "dcgan-train.gpus" .)) -}}
@@ -41,7 +49,10 @@
   "metrics" (dict "port" 9090)
 -}}
 {{- /* An upgrade starts the new run while the old one still saves: it waits for the run folder instead of being refused. */ -}}
-{{- $soft := dict "checkpoints" (dict "lease_wait_seconds" (int (include "dcgan-train.gracePeriodSeconds" .))) -}}
+{{- $soft := dict
+  "checkpoints" (dict "lease_wait_seconds" (int (include "dcgan-train.gracePeriodSeconds" .)))
+  "metrics" (dict "linger_seconds" (int (include "dcgan-train.lingerSeconds" .)))
+-}}
 {{- toYaml (mergeOverwrite $soft (deepCopy .Values.run) $ours) -}}
 {{- end -}}
 
