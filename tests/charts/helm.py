@@ -31,15 +31,16 @@ class Helm:
     """The chart as a user meets it; ``program`` is the path of Helm."""
 
     program: Path
+    chart: Path = CHART
 
     def render(self, *arguments: str, values: str | None = None, release: str = RELEASE) -> list[Object]:
         """Every object that would be installed, `helm test`'s too; ``values`` names a file of ``ci/``. ``Refused`` where there is none."""
-        text = self.run("template", release, str(CHART), "--namespace", NAMESPACE, *_given(values), *arguments)
+        text = self.run("template", release, str(self.chart), "--namespace", NAMESPACE, *_given(values), *arguments)
         return [document for document in yaml.safe_load_all(text) if document]
 
     def notes(self, *arguments: str, values: str | None = None) -> str:
         """What `helm install` prints at its end."""
-        text = self.run("install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--dry-run=client", *_given(values), *arguments)
+        text = self.run("install", RELEASE, str(self.chart), "--namespace", NAMESPACE, "--dry-run=client", *_given(values), *arguments)
         return text.partition("\nNOTES:\n")[2]
 
     def run(self, *arguments: str) -> str:

@@ -70,7 +70,7 @@ def _strict(schema: Any) -> Any:
         made.pop("type", None)
         made["anyOf"] = [{"type": "integer"}, {"type": "string"}]
     is_open = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
-    if isinstance(schema.get("properties"), dict) and not is_open and schema.get("type") == "object":
+    if isinstance(schema.get("properties"), dict) and not is_open and "object" in schema.get("type", ()):
         made["additionalProperties"] = False
     if schema.get("nullable") and isinstance(schema.get("type"), str):
         made["type"] = [schema["type"], "null"]

@@ -1,10 +1,12 @@
 """What an upgrade changes: the run gets a new RayJob where it is another run, and keeps its own where it is not."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.charts.helm import Helm, Object, only
+from tests.charts.helm import CHART, Helm, Object, only
 
 pytestmark = pytest.mark.helm
 
@@ -63,10 +65,17 @@ def test_the_same_run_keeps_its_name_and_what_cannot_change(jobs: dict[str, Obje
         assert after["spec"].get(field) == before["spec"].get(field)
 
 
-def test_a_new_version_of_the_chart_alone_is_no_new_run(jobs: dict[str, Object]) -> None:
-    """Its labels are on the RayJob, never in the pods that the hash is of."""
-    assert "helm.sh/chart" in jobs[""]["metadata"]["labels"]
-    assert "helm.sh/chart" not in str(jobs[""]["spec"])
+def test_a_new_version_of_the_chart_alone_is_no_new_run(jobs: dict[str, Object], chart: Helm, tmp_path: Path) -> None:
+    """Nor is a comment: the hash is of values."""
+    newer = tmp_path / "dcgan-train"
+    shutil.copytree(CHART, newer)
+    newer.joinpath("Chart.yaml").write_text(CHART.joinpath("Chart.yaml").read_text().replace("version: 0.1.0", "version: 0.1.1"))
+    template = newer / "templates" / "_raycluster.tpl"
+    template.write_text(template.read_text().replace("rayStartParams:\n", "rayStartParams:\n  # Said in other words.\n"))
+    job = only(Helm(chart.program, newer).render(), "RayJob")
+    assert job["metadata"]["labels"]["helm.sh/chart"] == "dcgan-train-0.1.1"
+    assert job["metadata"]["name"] == jobs[""]["metadata"]["name"]
+    assert job["spec"] == jobs[""]["spec"]
 
 
 def test_the_config_is_found_by_its_name(chart: Helm) -> None:

@@ -13,14 +13,15 @@
 {{- trunc 35 $name | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* A hash of all that a RayJob cannot change while it runs. So a changed run gets a RayJob of its own, and an unchanged one keeps it. */}}
+{{/* A hash of all that a RayJob cannot change while it runs. So a changed run gets a RayJob of its own, and an unchanged one keeps it. Of the
+     values, not of the text: a comment in a template is no change. */}}
 {{- define "dcgan-train.rayJobName" -}}
-{{- $what := printf "%s\n%s\n%v" (include "dcgan-train.rayClusterSpec" .) (include "dcgan-train.submission" .) .Values.job.generation -}}
-{{- printf "%s-%s" (include "dcgan-train.fullname" .) (sha256sum $what | trunc 8) -}}
+{{- $what := list (include "dcgan-train.rayClusterSpec" . | fromYaml) (include "dcgan-train.submission" . | fromYaml) (int .Values.job.generation) -}}
+{{- printf "%s-%s" (include "dcgan-train.fullname" .) (toJson $what | sha256sum | trunc 8) -}}
 {{- end -}}
 
 {{- define "dcgan-train.configName" -}}
-{{- printf "%s-config-%s" (include "dcgan-train.fullname" .) (include "dcgan-train.configData" . | sha256sum | trunc 8) -}}
+{{- printf "%s-config-%s" (include "dcgan-train.fullname" .) (include "dcgan-train.configData" . | fromYaml | toJson | sha256sum | trunc 8) -}}
 {{- end -}}
 
 {{- define "dcgan-train.serviceAccountName" -}}

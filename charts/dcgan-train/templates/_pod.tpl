@@ -57,7 +57,7 @@ affinity:
 {{- $_ := set $selector.matchLabels "app.kubernetes.io/component" $.component }}
 topologySpreadConstraints:
   {{- range . }}
-  - {{- merge (deepCopy .) (dict "labelSelector" $selector) | toYaml | nindent 4 }}
+  - {{ merge (deepCopy .) (dict "labelSelector" $selector) | toYaml | indent 4 | trim }}
   {{- end }}
 {{- end }}
 {{- with .of.priorityClassName }}
