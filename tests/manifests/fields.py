@@ -12,7 +12,7 @@ import yaml
 
 from tests.charts.helm import Object
 
-_HASHED = {"RayJob": r"-[0-9a-f]{8}$", "ConfigMap": r"-([0-9a-f]{8}|[a-z0-9]{10})$"}
+_HASHED = {"RayJob": r"-[0-9a-f]{8}$", "ConfigMap": r"(?<=-config)-([0-9a-f]{8}|[a-z0-9]{10})$"}
 _ABSENT = "(absent)"
 
 
