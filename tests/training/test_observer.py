@@ -1,7 +1,13 @@
-"""What an observer tells its worker's metrics: wishes from outside, diversity, and a last scrape after the end."""
+"""What an observer tells its worker's metrics: wishes from outside, diversity, a hang, and a last scrape after the end.
+
+As a program, ``python -m tests.training.test_observer FOLDER``, it is a worker that hangs.
+"""
 
 import re
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +17,10 @@ import pytest
 
 from job.config.load import load_run
 from job.telemetry.report import Progress
+from job.telemetry.watchdog import EXIT_CODE
 from job.training.observer import Observer
 from job.training.topology import Topology, Wanted
-from tests.servers.prometheus import http
+from tests.servers.prometheus import http, wait_for
 from tests.streaming.sets import pack_numbered
 
 
@@ -43,8 +50,15 @@ def observing(folder: Path, listener: Scripted, *settings: str) -> Iterator[Obse
 
 def scrape(listener: Scripted) -> dict[str, float]:
     """The series of the observer's own server, without ``run`` and ``rank``."""
-    address = next(re.findall(r"http://\S+:(\d+)/metrics", note)[0] for note in listener.notes if "/metrics" in note)
-    with http.open(f"http://127.0.0.1:{address}/metrics", timeout=5) as answer:
+    return scrape_port(next(port_in(note) for note in listener.notes if "/metrics" in note))
+
+
+def port_in(note: str) -> int:
+    return int(re.findall(r"http://\S+:(\d+)/metrics", note)[0])
+
+
+def scrape_port(port: int) -> dict[str, float]:
+    with http.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
     lines = re.findall(r"^(dcgan_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE)
     return {f"{name} {re.sub(r'(rank|run)=[^,]*,?', '', labels)}".rstrip(", "): float(value) for name, labels, value in lines}
@@ -93,3 +107,28 @@ def test_the_last_values_stay_for_a_while(seconds: int, tmp_path: Path) -> None:
         assert scrape(listener)['dcgan_phase phase="done"'] == 1
         lingering.join(10)
         assert not lingering.is_alive()
+
+
+def test_a_hang_is_counted_while_its_process_still_answers(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.training.test_observer", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout
+            port = port_in(process.stdout.readline())
+            wait_for("the hang to be counted", lambda: scrape_port(port)["dcgan_hangs_total"] == 4)
+            assert process.wait(30) == EXIT_CODE
+        finally:
+            process.kill()
+
+
+def hang(folder: Path) -> None:
+    listener = Scripted()
+    with observing(folder, listener, "watchdog.train_seconds=1", "data.fetch_patience_seconds=0.5") as observer:
+        sys.stdout.write(listener.notes[0] + "\n")
+        sys.stdout.flush()
+        observer.enter("train")
+        time.sleep(60)
+
+
+if __name__ == "__main__":
+    hang(Path(sys.argv[1]))
