@@ -44,10 +44,11 @@ class Segments:
     def append(self, record: bytes, soon: bool = False) -> None:
         """Add ``record``; ``soon``: the writer need not wait for its next turn."""
         with self._lock:
-            if self._number > MOST_SEGMENTS:
+            is_full = len(self._current) > len(self._head) and len(self._current) + len(record) > SEGMENT_BYTES
+            if is_full and self._number >= MOST_SEGMENTS:
                 self.num_lost += 1
                 return
-            if len(self._current) > len(self._head) and len(self._current) + len(record) > SEGMENT_BYTES:
+            if is_full:
                 self._waiting[self._number] = bytes(self._current)
                 if len(self._waiting) > MOST_WAITING:
                     del self._waiting[min(self._waiting)]
@@ -113,6 +114,10 @@ class Writer:
         self._thread.join(self._close_seconds)
         if self._thread.is_alive() or self._failing_since is not None:
             log.warning("%s: the last of the run's records were not written", self._store.uri)
+        if num_lost := sum(segments.num_lost for segments in self._segments):
+            log.warning(
+                "%s: %d segments or records were given up, because the store took none or they were too many", self._store.uri, num_lost
+            )
 
     def _run(self) -> None:
         wait_seconds, is_last = self._every_seconds, False

@@ -102,6 +102,17 @@ def test_a_store_that_is_gone_takes_neither_memory_nor_time(store: ObjectStore, 
     assert segments.num_lost == 10
     assert time.monotonic() - started < 20
     assert "the last of the run's records were not written" in caplog.text
+    assert "10 segments or records were given up" in caplog.text
+
+
+def test_a_flood_has_an_end(store: ObjectStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("job.records.segments.MOST_SEGMENTS", 3)
+    with Writer(store, 3600.0) as writer:
+        segments = writer.open(key)
+        for _ in range(10):
+            segments.append(b"x" * SEGMENT_BYTES)
+    assert len(list(store.list("rows/"))) == 3
+    assert "7 segments or records were given up" in caplog.text
 
 
 def test_a_store_that_hangs_holds_up_nobody(store: ObjectStore) -> None:
