@@ -4,8 +4,9 @@
 #     tests/tools/build.sh            every folder here
 #     tests/tools/build.sh s3 helm    only these
 #
-# A folder is built again only when a file of it changed or a binary of it is missing. Its ldflags.sh, if any, prints flags for the linker. The versions are those of go.mod and go.sum:
-# nothing is looked up or moved forward here. The first build of a folder downloads its modules and takes minutes on two cores.
+# A folder is built again only when a file of it changed or a binary of it is missing. The versions are those of go.mod and go.sum:
+# nothing is looked up or moved forward here. A folder's ldflags.sh, where there is one, prints more flags for the linker.
+# The first build downloads modules and takes minutes on two cores: s3 one to two, kubernetes ten.
 set -eu
 
 tools=$(cd "$(dirname "$0")" && pwd)

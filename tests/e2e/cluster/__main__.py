@@ -11,7 +11,7 @@ from threading import Event
 
 import click
 
-from tests.e2e.cluster.kubernetes import kubernetes, sweep
+from tests.e2e.cluster.kubernetes import KUBECONFIG_NAME, kubernetes, sweep
 from tests.servers.tools import BIN, ROOT
 
 _FOLDER = ROOT / "build" / "cluster"
@@ -24,10 +24,12 @@ def main() -> None:
     parser.add_argument("command", choices=["up", "down", "env", "hold"], help="`hold` is what `up` leaves running")
     parser.add_argument("--folder", type=Path, default=_FOLDER, help="where it keeps its files (default: %(default)s)")
     arguments = parser.parse_args()
-    if arguments.command != "hold" and os.environ.get("KUBECONFIG"):
-        click.echo(f"KUBECONFIG is {os.environ['KUBECONFIG']}: that cluster is used, none is made or ended here", err=True)
+    folder = arguments.folder.resolve()
+    named = os.environ.get("KUBECONFIG")
+    if named and Path(named) != folder / KUBECONFIG_NAME and arguments.command != "hold":
+        click.echo(f"KUBECONFIG is {named}: that cluster is used, none is made or ended here", err=True)
         return
-    {"up": _up, "down": _down, "env": _env, "hold": _hold}[arguments.command](arguments.folder.resolve())
+    {"up": _up, "down": _down, "env": _env, "hold": _hold}[arguments.command](folder)
 
 
 def _up(folder: Path) -> None:
@@ -35,10 +37,14 @@ def _up(folder: Path) -> None:
         click.echo(f"It is up. {_how(folder)}")
         return
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     started = time.monotonic()
     command = [sys.executable, "-m", "tests.e2e.cluster", "hold", "--folder", str(folder)]
+    environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}  # of the one before, where it is set
     with (folder / "holder.log").open("wb") as log:
-        holder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        holder = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
     while not (folder / "up").exists():
         if holder.poll() is not None or time.monotonic() - started > _UP_SECONDS:
             holder.terminate()
@@ -48,12 +54,14 @@ def _up(folder: Path) -> None:
 
 
 def _hold(folder: Path) -> None:
-    """Until SIGTERM."""
+    """Until SIGTERM, or until the node ends by itself."""
     told = Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
-    with kubernetes(folder):
+    with kubernetes(folder) as cluster:
         (folder / "up").write_text(str(os.getpid()))
-        told.wait()
+        while not told.wait(1.0):
+            if not Path(f"/proc/{cluster.first_process}").exists():
+                raise SystemExit(f"the node has ended; {folder / 'node.log'} ends with the reason")
 
 
 def _down(folder: Path) -> None:
@@ -61,7 +69,7 @@ def _down(folder: Path) -> None:
     if not holder:
         click.echo("None is up.")
         if folder.exists():
-            sweep(folder)  # of one whose holder was killed
+            sweep(folder)
         return
     os.kill(holder, signal.SIGTERM)
     deadline = time.monotonic() + _DOWN_SECONDS
@@ -75,7 +83,7 @@ def _env(folder: Path) -> None:
     """For `eval` in a shell."""
     if not _holder(folder):
         raise SystemExit("none is up: python -m tests.e2e.cluster up")
-    click.echo(f'export KUBECONFIG="{folder / "super-admin.conf"}" PATH="{BIN}:$PATH"')
+    click.echo(f'export KUBECONFIG="{folder / KUBECONFIG_NAME}" PATH="{BIN}:$PATH"')
 
 
 def _holder(folder: Path) -> int | None:

@@ -19,10 +19,11 @@ from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.plan import Plan
 from tests.servers.tools import require_tool
 
+KUBECONFIG_NAME = "super-admin.conf"
 # What `make tools` builds, and what Debian packages: containerd (with ctr), runc, iptables, util-linux, iproute2, hostname.
 _BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubeadm", "kubectl")
 _IMAGES = ("pause", "coredns", "ray-operator")
-_DEBIAN = ("containerd", "ctr", "runc", "iptables", "ip", "unshare", "nsenter", "mount", "hostname")
+_DEBIAN = ("containerd", "ctr", "runc", "iptables", "ip", "unshare", "setpriv", "nsenter", "mount", "hostname")
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def kubernetes(folder: Path) -> Iterator[Cluster]:
         with namespaces.link() as plan, namespaces.cgroups(plan):
             (folder / "number").write_text(str(plan.number))
             with namespaces.node(plan, folder) as first_process:
-                cluster = Cluster(folder / "super-admin.conf", first_process)
+                cluster = Cluster(folder / KUBECONFIG_NAME, first_process)
                 addons.install(cluster, plan, folder)
                 yield cluster
     finally:
@@ -52,10 +53,10 @@ def kubernetes(folder: Path) -> Iterator[Cluster]:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what a cluster without processes has left: its cgroups, and its files but for the logs."""
+    """Removes what a cluster without processes has left: its link, its cgroups, and its files but for the logs."""
     number = folder / "number"
     if number.exists():
-        namespaces.remove_cgroups(Plan(int(number.read_text())))
+        namespaces.remove_traces(Plan(int(number.read_text())))
     for path in folder.iterdir():
         if not _is_log(path):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -33,8 +33,19 @@ def link() -> Iterator[Plan]:
         _ip("link", "set", plan.name, "up")
         yield plan
     finally:
-        with contextlib.suppress(subprocess.CalledProcessError):  # gone with the node
-            _ip("link", "del", plan.name)
+        _remove_link(plan)
+
+
+def _remove_link(plan: Plan) -> None:
+    """With its routes. Connections that were open may keep the other end for minutes after the last process of the node."""
+    with contextlib.suppress(subprocess.CalledProcessError):  # gone
+        _ip("link", "del", plan.name)
+
+
+def remove_traces(plan: Plan) -> None:
+    """What stays of a cluster whose process could not clean up."""
+    _remove_link(plan)
+    _remove_groups(plan)
 
 
 def _free_plan() -> Plan:
@@ -54,11 +65,10 @@ def cgroups(plan: Plan) -> Iterator[None]:
             group.mkdir()
         yield
     finally:
-        remove_cgroups(plan)
+        _remove_groups(plan)
 
 
-def remove_cgroups(plan: Plan) -> None:
-    """Those that there are."""
+def _remove_groups(plan: Plan) -> None:
     for group in _groups(plan):
         _remove_group(group)
 
@@ -86,7 +96,21 @@ def _remove_group(group: Path) -> None:
 @contextmanager
 def node(plan: Plan, folder: Path) -> Iterator[int]:
     """The node with all of its programs up; the id of its first process, whose namespaces one can enter."""
-    unshare = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    # Killed with this process, where that is killed: what `unshare` is told otherwise it does not listen to while its child runs.
+    unshare = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--mount",
+        "--uts",
+        "--ipc",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]
     command = [*unshare, "sh", "-c", _FIRST, "sh", sys.executable, "-m", "tests.e2e.cluster.node", str(folder), str(plan.number)]
     log, ready = folder / "node.log", folder / "ready"
     with server_process(command, lambda: True, log, env=os.environ | {"PYTHONPATH": str(_ROOT)}) as process:
