@@ -4,6 +4,7 @@ Plays the scripted run of ``scenario`` (minutes, two cores), asks its Prometheus
 matplotlib, because Grafana itself is not there. What was done to the run stands as a dashed line, the alerts that fired as a red bar.
 """
 
+import math
 import sys
 import tempfile
 import time
@@ -23,7 +24,8 @@ from matplotlib.ticker import FuncFormatter
 from tests.dashboards.curves import Curve, curves
 from tests.dashboards.panels import find, variables
 from tests.dashboards.rules_files import ROOT
-from tests.dashboards.scenario import Moment, Scenario, scripted_run
+from tests.dashboards.scenario import Moment, scripted_run
+from tests.servers.prometheus import Prometheus
 
 PICTURES = {
     "run-well": ("run", ["Where the time goes", "Steps", "Losses", "D(x) and D(G(z))", "Diversity of the samples", "NaN and going back"]),
@@ -59,24 +61,24 @@ def main() -> None:
             for moment in scenario.moments:
                 sys.stdout.write(f"{moment.time - start:6.0f} s  {moment.what}\n")
             for name, (board, titles) in PICTURES.items():
-                draw(scenario, board, titles, start, time.time()).savefig(folder / f"{name}.png", dpi=80)
+                draw(scenario.server, scenario.moments, board, titles, start, time.time()).savefig(folder / f"{name}.png", dpi=80)
                 sys.stdout.write(f"{folder / name}.png\n")
 
 
-def draw(scenario: Scenario, board: str, titles: list[str], start: float, end: float) -> Any:
+def draw(server: Prometheus, moments: list[Moment], board: str, titles: list[str], start: float, end: float) -> Any:
     """Panels in two columns, from the first scrape on; time in seconds since then."""
-    begun = min(curve.times[0] for curve in curves(scenario.server, "dcgan_phase", start, end))
-    figure, places = plt.subplots((len(titles) + 1) // 2, 2, figsize=(13, 2.7 * ((len(titles) + 1) // 2)), layout="constrained")
-    alerts = curves(scenario.server, 'ALERTS{alertstate="firing", alertname=~"Dcgan.+"}', start, end)
+    begun = min(curve.times[0] for curve in curves(server, "dcgan_phase", start, end))
+    figure, places = plt.subplots((len(titles) + 1) // 2, 2, figsize=(14, 2.6 * ((len(titles) + 1) // 2)), layout="constrained")
+    alerts = curves(server, 'ALERTS{alertstate="firing", alertname=~"Dcgan.+"}', start, end)
     for title, axes in zip(titles, places.flat, strict=True):
         panel = find(board, title)
         found = [
             (_named(target["legendFormat"], curve), curve)
             for target in panel["targets"]
-            for curve in curves(scenario.server, _filled(target["expr"]), start, end)
+            for curve in curves(server, _filled(target["expr"]), start, end)
         ]
         _lines(axes, panel, found, begun)
-        _events(axes, scenario.moments, alerts, begun, end)
+        _events(axes, moments, alerts, begun, end)
     return figure
 
 
@@ -97,9 +99,13 @@ def _lines(axes: Axes, panel: dict[str, Any], found: list[tuple[str, Curve]], be
     defaults = panel["fieldConfig"]["defaults"]
     custom = defaults.get("custom", {})
     found = [(name, curve) for name, curve in found if any(curve.values)] or found  # as Grafana's legend would be read
-    if custom.get("stacking"):
+    if stacking := custom.get("stacking"):
         times = sorted({time for _, curve in found for time in curve.times})
         rows = [[dict(zip(curve.times, curve.values, strict=True)).get(time, 0.0) for time in times] for _, curve in found]
+        if stacking["mode"] == "percent":
+            sums = [sum(column) or math.inf for column in zip(*rows, strict=True)]
+            rows = [[value / total for value, total in zip(row, sums, strict=True)] for row in rows]
+            axes.set_ylim(0, 1)
         axes.stackplot([time - begun for time in times], rows, labels=[name for name, _ in found], alpha=0.75, linewidth=0)
     else:
         for name, curve in found:
@@ -115,12 +121,12 @@ def _lines(axes: Axes, panel: dict[str, Any], found: list[tuple[str, Curve]], be
     elif "min" in defaults:
         axes.set_ylim(bottom=defaults["min"])
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(handles.values(), handles.keys(), fontsize=8, loc="upper left", ncols=2 if len(handles) > 3 else 1, framealpha=0.8)
+    axes.legend(handles.values(), handles.keys(), fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0.2)
 
 
-def _color(axes: Axes, name: str) -> str | None:
-    """The pieces of one series have one colour."""
-    return next((str(line.get_color()) for line in axes.get_lines() if line.get_label() == name), None)
+def _color(axes: Axes, name: str) -> Any:
+    """The pieces of one series have one colour; None is the next one."""
+    return next((line.get_color() for line in axes.get_lines() if line.get_label() == name), None)
 
 
 def _pieces(curve: Curve) -> list[tuple[list[float], list[float]]]:
@@ -133,8 +139,8 @@ def _events(axes: Axes, moments: list[Moment], alerts: list[Curve], begun: float
     for moment in moments:
         if moment.what in FAULTS:
             axes.axvline(moment.time - begun, color="black", linewidth=0.9, linestyle="--", alpha=0.6)
-            place = (moment.time - begun + 0.6, 0.97)
-            axes.text(*place, moment.what, transform=axes.get_xaxis_transform(), rotation=90, fontsize=6.5, va="top", alpha=0.7)
+            place = (moment.time - begun + 0.6, 0.06)
+            axes.text(*place, moment.what, transform=axes.get_xaxis_transform(), rotation=90, fontsize=6.5, va="bottom", alpha=0.8)
     for curve in alerts:
         axes.fill_between(
             [time - begun for time in curve.times], 0, 0.03, transform=axes.get_xaxis_transform(), color="tab:red", linewidth=0, alpha=0.8

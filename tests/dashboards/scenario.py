@@ -37,7 +37,8 @@ from tests.servers.ports import free_port
 from tests.servers.prometheus import Prometheus, prometheus, wait_for
 from tests.servers.s3 import S3Server, s3_server
 
-SHORTER = 1 / 60  # a minute of the rules is a second here
+# 10 minutes of the rules are 15 s here: a save that fails is tried again after 10 s at most, and a window must not fall between two tries.
+SHORTER = 1 / 40
 LEAST_RANGE_SECONDS = 8  # two scrapes must lie in it, also on a busy machine
 HEALTHY_STEPS, EVERY_STEPS, GRID_STEPS = 400, 50, 100
 LINGER_SECONDS = 5
