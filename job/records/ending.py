@@ -26,7 +26,7 @@ def told_ending(store: ObjectStore, start: Start) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _quietly(lambda: start.end("stopped", "by Ctrl-C or a signal"), "how the run ended")
+        _quietly(lambda: start.end("stopped", "by Ctrl-C or a signal", None), "how the run ended")
         raise
     except LeaseLost as lost:  # another job's folder by now
         why, exit_code = str(lost), lost.exit_code

@@ -26,8 +26,8 @@ class Start:
         self._store, self._key, self._told = store, start_key(time), dict(told)
         self.stamp = f"{time:{STAMP}}"
 
-    def end(self, outcome: Outcome, why: str = "", exit_code: int = 0) -> None:
-        """Write down how it ended."""
+    def end(self, outcome: Outcome, why: str = "", exit_code: int | None = 0) -> None:
+        """Write down how it ended; the exit code is None where this is told before it is known."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._told["end"] = {"time": now, "outcome": outcome, "why": why[:MOST_WHY], "exit_code": exit_code}
         self.write()

@@ -48,6 +48,8 @@ class StatusFile:
         """The latest report."""
         report = {**dataclasses.asdict(progress), "seconds_left": seconds_left(progress)}
         with self._lock:
+            if not num_steps and (before := self._told.get("progress")):  # it has no times of its own
+                report |= {name: value for name, value in before.items() if name.endswith("_seconds") and name in report}
             self._first_step = min(self._first_step, progress.step + 1)
             if self._has_report and progress.checkpoint_step not in (None, self._checkpoint_step):
                 self._told["checkpoint_time"] = _text(now)

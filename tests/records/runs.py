@@ -3,6 +3,7 @@
 python -m tests.records.runs FOLDER    # one with every kind of fault, to look at
 """
 
+import dataclasses
 import json
 import math
 import random
@@ -60,6 +61,8 @@ class Course:
 
     def report(self, phase: str, num_steps: int) -> None:
         progress = self._progress(phase)
+        if not num_steps:
+            progress = dataclasses.replace(progress, step_seconds=0.0, data_wait_seconds=0.0, compute_seconds=0.0, sync_seconds=0.0)
         self.metrics.observe(progress, num_steps)
         self.history.observe(progress, num_steps)
 
