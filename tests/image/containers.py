@@ -105,6 +105,7 @@ def _containers_conf() -> str:
     return containers + '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
 
 
-def _limit(number: int, most: int = 65536) -> int:
+def _limit(number: int, most: int = 4096) -> int:
+    """Far below what is usual, as buildah (1.28) first lowers its own hard limits and then cannot raise those of what it runs."""
     hard = resource.getrlimit(number)[1]
     return most if hard == resource.RLIM_INFINITY else min(hard, most)
