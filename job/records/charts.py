@@ -52,15 +52,26 @@ class _Scale(NamedTuple):
         return (value - self.low) / (self.high - self.low)
 
 
-def chart(lines: Sequence[Line], marks: Sequence[Mark] = (), *, limits: tuple[float, float] | None = None, about: str = "") -> str:
-    """An ``<svg>`` of ``lines`` over steps; empty where they have no point. ``about`` is read to those who do not see it."""
+def chart(
+    lines: Sequence[Line],
+    marks: Sequence[Mark] = (),
+    *,
+    limits: tuple[float, float] | None = None,
+    may_be_log: bool = False,
+    about: str = "",
+) -> str:
+    """An ``<svg>`` of ``lines`` over steps; empty where they have no point. ``about`` is read to those who do not see it.
+
+    ``may_be_log``: a range of more than ``LOGARITHMIC_FROM`` to 1 gets a logarithmic axis.
+    """
     shown = [(line, _buckets([point for point in line.points if all(map(math.isfinite, point))])) for line in lines]
     shown = [(line, buckets) for line, buckets in shown if buckets]
     if not shown:
         return ""
     xs = [x for line, _ in shown for x, y in line.points if math.isfinite(x) and math.isfinite(y)]
     across = _Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, False)
-    up = _scale([bucket.low for _, all_of in shown for bucket in all_of], [bucket.high for _, all_of in shown for bucket in all_of], limits)
+    lows, highs = ([getattr(bucket, side) for _, buckets in shown for bucket in buckets] for side in ("low", "high"))
+    up = _scale(lows, highs, limits, may_be_log)
     words = f"{about}: " + "; ".join(_words(line) for line, _ in shown)
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">',
@@ -105,11 +116,11 @@ def _buckets(points: Sequence[tuple[float, float]]) -> list[_Bucket]:
     ]
 
 
-def _scale(lows: Sequence[float], highs: Sequence[float], limits: tuple[float, float] | None) -> _Scale:
+def _scale(lows: Sequence[float], highs: Sequence[float], limits: tuple[float, float] | None, may_be_log: bool) -> _Scale:
     if limits:
         return _Scale(*limits, False)
     low, high = min(lows), max(highs)
-    if low > 0 and high / low > LOGARITHMIC_FROM:
+    if may_be_log and low > 0 and high / low > LOGARITHMIC_FROM:
         return _Scale(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)), True)
     if low >= 0 and low < high / 2:
         low = 0.0  # a share of the whole is what a rate or a time is read as

@@ -9,6 +9,8 @@ from job.records.faults import Fault
 from job.records.page import chart_card
 from job.records.rows import Course, Row
 
+BEGINNINGS = ("start", "compile")
+
 Points = list[tuple[float, float]]
 
 
@@ -17,9 +19,10 @@ def curves(course: Course, faults: Sequence[Fault]) -> str:
     marks = _marks(course, faults)
     rows = course.rows
 
-    def card(title: str, lines: Sequence[Line], limits: tuple[float, float] | None = None) -> str:
+    def card(title: str, lines: Sequence[Line], limits: tuple[float, float] | None = None, may_be_log: bool = False) -> str:
         drawn = [line for line in lines if line.points]
-        return chart_card(title, [(line.name, line.colour) for line in drawn], chart(drawn, marks, limits=limits, about=title))
+        svg = chart(drawn, marks, limits=limits, may_be_log=may_be_log, about=title)
+        return chart_card(title, [(line.name, line.colour) for line in drawn], svg)
 
     cards = [
         card(
@@ -40,8 +43,9 @@ def curves(course: Course, faults: Sequence[Fault]) -> str:
                 Line("discriminator", of(rows, "dcgan_discriminator_gradient_norm"), 1),
                 Line("generator", of(rows, "dcgan_generator_gradient_norm"), 2),
             ],
+            may_be_log=True,
         ),
-        card("Images per second, all workers", [Line("images/s", of(rows, "dcgan_images_per_second"), 1)]),
+        card("Images per second, all workers", [Line("images/s", of(steady(rows), "dcgan_images_per_second"), 1)]),
         card(
             "Milliseconds of a step, first worker",
             [
@@ -67,12 +71,17 @@ def of(rows: Sequence[Row], name: str) -> Points:
     return [(float(row.step), row.values[name]) for row in rows if name in row.values and row.step > 0]
 
 
+def steady(rows: Sequence[Row]) -> list[Row]:
+    """Without the first row after each start, whose steps were compiled: beside that time no other could be seen."""
+    return [row for before, row in pairwise(rows) if before.phase not in BEGINNINGS]
+
+
 def per_step(rows: Sequence[Row], name: str) -> Points:
-    """A counter of seconds as milliseconds for each step between two rows of one start."""
+    """A counter of seconds as milliseconds for each step between two rows of one start, but not while the first call was compiled."""
     points = []
     for before, row in pairwise(rows):
         num_steps = row.step - before.step
-        if before.start == row.start and num_steps > 0 and name in row.values:
+        if before.start == row.start and before.phase not in BEGINNINGS and num_steps > 0 and name in row.values:
             seconds = row.values[name] - before.values.get(name, 0.0)
             if seconds >= 0:
                 points.append((float(row.step), seconds / num_steps * 1000))

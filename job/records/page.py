@@ -26,9 +26,9 @@ p{margin:6px 0}
 vertical-align:3px;margin-left:10px;color:var(--soft)}
 .badge.done{color:var(--good)}.badge.failed{color:var(--bad)}.badge.stale{color:var(--warn)}.badge.running{color:var(--c1)}
 .why{border-left:3px solid var(--bad);padding:4px 12px;background:var(--card);overflow-wrap:anywhere}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(148px,1fr));gap:10px;margin:16px 0 0}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin:16px 0 0}
 .tile,.card{background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:10px 14px;min-width:0}
-.tile b{display:block;font-size:21px;font-weight:600;line-height:1.3;font-variant-numeric:tabular-nums}
+.tile b{display:block;font-size:19px;white-space:nowrap;font-weight:600;line-height:1.3;font-variant-numeric:tabular-nums}
 .tile span{color:var(--soft);font-size:13px}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:12px}
 svg{display:block;width:100%;height:auto;overflow:visible}

@@ -60,8 +60,8 @@ def test_of_very_many_points_no_peak_is_lost() -> None:
     assert len(svg) < 20_000
 
 
-def test_a_wide_range_is_logarithmic() -> None:
-    svg = chart([Line("norm", [(1, 0.01), (2, 1.0), (3, 100.0)], 1)])
+def test_a_wide_range_is_logarithmic_where_that_is_allowed() -> None:
+    svg = chart([Line("norm", [(1, 0.01), (2, 1.0), (3, 100.0)], 1)], may_be_log=True)
     (_, low), (_, middle), (_, high) = points(svg, "polyline")
     assert middle == pytest.approx((low + high) / 2, abs=0.2)
     assert {">0.01<", ">1<", ">100<"} <= set(re.findall(r">[\d.]+<", svg))
@@ -92,8 +92,9 @@ def test_marks_stand_at_their_steps_and_say_why() -> None:
     ],
     ids=["none", "nan", "inf", "one", "one step", "zeros", "both signs", "all magnitudes", "constant"],
 )
-def test_no_numbers_break_a_chart(values: list[tuple[float, float]]) -> None:
-    svg = chart([Line("<b>&", values, 1)])
+@pytest.mark.parametrize("may_be_log", [False, True])
+def test_no_numbers_break_a_chart(values: list[tuple[float, float]], may_be_log: bool) -> None:
+    svg = chart([Line("<b>&", values, 1)], may_be_log=may_be_log)
     assert "nan" not in svg
     assert "inf" not in svg
     if svg:
