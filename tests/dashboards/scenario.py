@@ -77,6 +77,7 @@ class Scenario:
 
     def play(self) -> None:
         """Everything, one after the other; each goes on when the alert it is for has fired."""
+        self.program.wait_for_text("metrics of worker 1")
         self.program.wait_until(lambda: (self.server.value("max(dcgan_step)") or 0) >= HEALTHY_STEPS)
         self._say("store refuses")
         self.proxy.fault(Fault.ERROR_503, methods=("PUT", "DELETE"), match="/checkpoints/step-")
