@@ -20,6 +20,8 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _ROOT = Path(__file__).parents[3]
 _START_SECONDS = 600.0
 _GONE_SECONDS = 30.0
+# Killed with this process, where that is killed: `unshare` does not listen to SIGTERM while its child runs.
+_UNSHARE = "setpriv --pdeathsig KILL unshare --mount --uts --ipc --net --pid --fork --kill-child --mount-proc".split()  # noqa: SIM905
 # The shell takes in the orphans of the node, which is what the first process of a machine is for.
 _FIRST = '"$@" & wait $!'
 
@@ -96,49 +98,46 @@ def _remove_group(group: Path) -> None:
 @contextmanager
 def node(plan: Plan, folder: Path) -> Iterator[int]:
     """The node with all of its programs up; the id of its first process, whose namespaces one can enter."""
-    # Killed with this process, where that is killed: what `unshare` is told otherwise it does not listen to while its child runs.
-    unshare = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "unshare",
-        "--mount",
-        "--uts",
-        "--ipc",
-        "--net",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-    ]
-    command = [*unshare, "sh", "-c", _FIRST, "sh", sys.executable, "-m", "tests.e2e.cluster.node", str(folder), str(plan.number)]
+    command = [*_UNSHARE, "sh", "-c", _FIRST, "sh", sys.executable, "-m", "tests.e2e.cluster.node", str(folder), str(plan.number)]
     log, ready = folder / "node.log", folder / "ready"
     with server_process(command, lambda: True, log, env=os.environ | {"PYTHONPATH": str(_ROOT)}) as process:
-        first = _first_process(process.pid)
+        deadline = time.monotonic() + _START_SECONDS
+        first = None
         try:
-            _ip("link", "set", f"{plan.name}n", "netns", str(first), "name", "eth0")
-            for network in (plan.pods, plan.services):
-                _ip("route", "add", network, "via", plan.node_address)
-            deadline = time.monotonic() + _START_SECONDS
             while not ready.exists():
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"the node did not come up; {log} ends with:\n{log.read_text(errors='replace')[-3000:]}")
-                time.sleep(0.1)
+                if first is None and (first := _first_process(process.pid)):
+                    _connect(plan, first, process)
+                time.sleep(0.05)
+            assert first is not None, "a node without its end of the link is not ready"
             yield first
         finally:
-            with contextlib.suppress(ProcessLookupError):
+            if first is not None and process.poll() is None:  # else its number may be another's by now
                 os.kill(first, signal.SIGKILL)
 
 
-def _first_process(parent: int) -> int:
-    """The child of ``unshare``, as this machine counts."""
-    children = Path(f"/proc/{parent}/task/{parent}/children")
-    deadline = time.monotonic() + _GONE_SECONDS
-    while not (found := children.read_text().split()):
-        if time.monotonic() > deadline:
-            raise RuntimeError("unshare has started nothing")
-        time.sleep(0.02)
-    return int(found[0])
+def _first_process(parent: int) -> int | None:
+    """The child of ``unshare``, as this machine counts, once there is one."""
+    try:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        in_own_network = children and os.readlink(f"/proc/{children[0]}/ns/net") != os.readlink("/proc/self/ns/net")
+    except OSError:  # ended
+        return None
+    return int(children[0]) if in_own_network else None
+
+
+def _connect(plan: Plan, first: int, process: subprocess.Popen[bytes]) -> None:
+    """Where that fails because the node has just ended, its log says why, and who waits for it finds out."""
+    try:
+        _ip("link", "set", f"{plan.name}n", "netns", str(first), "name", "eth0")
+        for network in (plan.pods, plan.services):
+            _ip("route", "add", network, "via", plan.node_address)
+    except subprocess.CalledProcessError as error:
+        try:
+            process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"the node has no link: {' '.join(error.cmd)}: {error.stderr.strip()}") from None
 
 
 def _ip(*command: str) -> str:
