@@ -16,6 +16,9 @@ PYTEST_ARGS ?=
 BIN := .venv/bin
 TOOLS := $(CURDIR)/.tools/bin
 UV_VERSION := 0.13.9
+# Folders of tests/tools: what `make test` needs, and what a Kubernetes of its own takes besides.
+TEST_TOOLS := s3 helm kubeconform kubescore kustomize rayjob
+CLUSTER_TOOLS := etcd coredns kubernetes kuberay
 
 # Finds the built tools first; BIN is in it for the programs that tests start by name (`ray`, `dcgan-train`).
 export PATH := $(TOOLS):$(CURDIR)/$(BIN):$(PATH)
@@ -55,9 +58,9 @@ $(BIN)/pip:
 venv: .venv/.dev ## Make .venv with everything, from the hashed lock
 
 .PHONY: tools
-tools: ## Build the servers that tests talk to into .tools/bin (needs Go)
+tools: ## Build the servers and checkers of the tests into .tools/bin (needs Go)
 	$(say) "Building the tests' tools into .tools/bin"
-	@bash tests/tools/build.sh
+	@bash tests/tools/build.sh $(TEST_TOOLS)
 	@command -v prometheus >/dev/null || { echo "prometheus: not found; install Debian's: apt-get install --no-install-recommends prometheus" >&2; exit 1; }
 
 # --- use ------------------------------------------------------------------------------------------------------------------------------
@@ -71,13 +74,21 @@ demo: .venv/.runtime ## Train for a few minutes on two workers; DATA=<folder, ar
 .PHONY: test
 test: .venv/.dev lint ## Lint, types, then all tests; PYTEST_ARGS="-k word" for some of them
 	@$(MAKE) tools || { test "$${DCGAN_REQUIRE_TOOLS:-}" != 1 && echo "The tests of missing tools are skipped, each by name." >&2; }
-	$(say) "All tests"
-	@$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
+	$(say) "Tests without training, two at a time"
+	@$(BIN)/python -m pytest -q --durations=5 -n 2 --dist loadgroup -m "not cluster and not training" $(PYTEST_ARGS) || test $$? = 5
+	$(say) "Tests that train"
+	@$(BIN)/python -m pytest -q --durations=10 -m "cluster or training" $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: .venv/.dev ## Only the tests that start no server, no Ray and no training: seconds
 	$(say) "Unit tests"
-	@$(BIN)/python -m pytest -q -m "not s3 and not prometheus and not cluster and not training" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 -m "not s3 and not prometheus and not cluster and not training and not helm" $(PYTEST_ARGS)
+
+.PHONY: e2e
+e2e: .venv/.dev ## Install the chart on a real Kubernetes: that of KUBECONFIG, or one started here (root; builds the image, half an hour the first time)
+	@bash tests/tools/build.sh $(TEST_TOOLS) $(if $(KUBECONFIG),,$(CLUSTER_TOOLS))
+	$(say) "The image, and the chart on a cluster"
+	@DCGAN_E2E=1 $(BIN)/python -m pytest -q --durations=10 tests/image tests/e2e $(PYTEST_ARGS)
 
 .PHONY: chaos
 chaos: .venv/.dev ## What takes too long for every test: 20 random kills, 100,000 hostile files, all faults of several hosts (root)
@@ -119,6 +130,12 @@ lock: .tools/uv-$(UV_VERSION)/bin/uv ## Write the lock files from pyproject.toml
 	@$(compile) --output-file requirements.lock
 	@$(compile) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
 	@$(compile) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock
+
+.PHONY: generate
+generate: .venv/.dev ## Write what is made from something else: docs/configuration.md, the chart's README and schema, files in k8s/
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/python charts/generate.py
+	@$(BIN)/python k8s/generate.py
 
 .PHONY: clean
 clean: ## Remove .venv, .tools, .demo and caches

@@ -4,6 +4,7 @@ Made strict on the way: a key that a schema does not name is a mistake, because 
 """
 
 import json
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ BUILT_IN = ("configmap-v1", "serviceaccount-v1", "pod-v1", "networkpolicy-networ
 LOCATION = "{{ .ResourceKind }}{{ .KindSuffix }}.json"  # kubeconform's own way to name them
 
 
-def write_schemas(folder: Path, crds: list[Path]) -> None:
+def write_schemas(folder: Path, crds: list[Path], built_in: Sequence[str] = BUILT_IN) -> None:
     """One file a kind, each whole in itself."""
     package = find_spec("kubernetes_validate")  # looked up, not imported: only its data are wanted
     assert package is not None, "kubernetes-validate is not installed; run `make venv`"
     (root,) = package.submodule_search_locations or ()
     source = Path(root) / "kubernetes-json-schema" / f"v{KUBERNETES}-local"
     definitions = json.loads((source / "_definitions.json").read_text())["$defs"]
-    for name in BUILT_IN:
+    for name in built_in:
         schema = json.loads((source / f"{name}.json").read_text())
         del schema["$id"]  # what references to the shared file start from
         schema["$defs"] = _reachable(schema, definitions)

@@ -28,9 +28,7 @@ Built = dict[str, list[Object]]
 @pytest.fixture(scope="module")
 def schema_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("schemas")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schemas, "BUILT_IN", (*schemas.BUILT_IN, *KINDS_OF_LOCAL_S3))
-        schemas.write_schemas(folder, [kuberay_crd(), *monitoring_crds()])
+    schemas.write_schemas(folder, [kuberay_crd(), *monitoring_crds()], (*schemas.BUILT_IN, *KINDS_OF_LOCAL_S3))
     return folder
 
 

@@ -77,7 +77,8 @@
 {{- end -}}
 
 {{- range $index, $entry := $values.extraEnv -}}
-  {{- if and (regexMatch "(?i)(SECRET|PASSWORD|TOKEN|ACCESS_KEY)" $entry.name) (hasKey $entry "value") -}}
+  {{- /* The path of a file with a secret is none: AWS_WEB_IDENTITY_TOKEN_FILE. */}}
+  {{- if and (regexMatch "(?i)(SECRET|PASSWORD|TOKEN|ACCESS_KEY)" $entry.name) (not (hasSuffix "_FILE" $entry.name)) (hasKey $entry "value") -}}
     {{- fail (printf "extraEnv[%d] gives %s a value; expected valueFrom.secretKeyRef: values of a chart are no place for secrets" $index $entry.name) -}}
   {{- end -}}
   {{- if has $entry.name (list "RAY_ADDRESS" "RAY_AUTH_MODE" "RAY_AUTH_TOKEN" "RAY_JOB_STOP_WAIT_TIME_S" "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S" "RAY_USAGE_STATS_ENABLED") -}}
