@@ -4,6 +4,7 @@ tools = Containers(folder)
 tools.run("buildah", "images")
 """
 
+import json
 import os
 import resource
 import shutil
@@ -101,7 +102,7 @@ def _containers_conf() -> str:
         f"{name}={_limit(number)}:{_limit(number)}"
         for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
     ]
-    containers = f'[containers]\ndefault_ulimits = {limits}\ncgroups = "disabled"\n'.replace("'", '"')
+    containers = f"[containers]\ndefault_ulimits = {json.dumps(limits)}\n"
     return containers + '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
 
 

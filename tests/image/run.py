@@ -23,7 +23,7 @@ def run_in(
     """The finished command, whatever its exit code. ``home=False`` leaves the home folder read-only too; ``writable`` is mounted at /work."""
     limits = [limit for limit in LIMITS if home or "/home" not in limit]
     mounts = [f"--volume={writable}:/work:rw"] if writable else []
-    podman = ["podman", "run", "--rm", "--init=false", "--pull=never", f"--network={network}", *limits, *mounts, image.name]
+    podman = ["podman", "run", "--rm", "--pull=never", "--no-healthcheck", f"--network={network}", *limits, *mounts, image.name]
     return subprocess.run(
         [*podman, *command],
         env=os.environ | CONTAINERS.env(),
