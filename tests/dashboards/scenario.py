@@ -42,7 +42,7 @@ SHORTER = 1 / 40
 LEAST_RANGE_SECONDS = 8  # two scrapes must lie in it, also on a busy machine
 HEALTHY_STEPS, EVERY_STEPS, GRID_STEPS = 400, 50, 100
 LINGER_SECONDS = 5
-ALERT_SECONDS = 90.0
+ALERT_SECONDS = 240.0  # a start of the workers is among what is waited for
 SETTINGS = {
     "training__steps": 1_000_000,
     "training__max_rollbacks": 1,
