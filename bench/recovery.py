@@ -3,8 +3,8 @@
     python -m bench.recovery --kills 5                two workers under Ray, the second is killed each time
     python -m bench.recovery --only stall --rounds 5  images/s with a checkpoint every 50 steps and without, in turns
 
-The times of a start are those of its log lines: when the process began (from /proc), when our function was entered, when TensorFlow was imported,
-when the checkpoint was restored, when the first call of K steps was done.
+The times of a start are those of its log lines: when the process began (from /proc), when our function was entered (Ray's own backend has loaded
+TensorFlow by then), when our modules were, when the checkpoint was restored, when the first call of K steps was done.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from typing import Any
 from tests.chaos.kills import worker_pid
 from tests.launch.program import Program, environment, newest_step, run, started, train_command
 
-PARTS = ("detection and new process", "Ray in the process", "imports", "networks and restore", "compile and first call")
+PARTS = ("detection and new process", "Ray and TensorFlow loaded", "our imports", "networks and restore", "compile and first call")
 
 
 def main() -> None:
