@@ -18,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def process_start(pid: int) -> float:
 
 def stall(arguments: argparse.Namespace, folder: Path) -> None:
     """Pairs of runs that differ in how often they save; the rate is that of the steps between two scrapes, after compilation."""
-    steps, rates, held = 400, {"every 50 steps": [], "at the end": []}, []
+    steps, rates, held = 330, {"every 50 steps": [], "at the end": []}, []
     for number in range(arguments.rounds):
         for name, every in (("every 50 steps", 50), ("at the end", 10**6)):
             run_folder = folder / f"stall-{number}-{every}"
@@ -152,8 +153,11 @@ def wait_for_steps(program: Program, url: str, step: int) -> dict[str, float]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while True:
         program.wait_until(lambda: True)
-        with opener.open(url, timeout=10) as answer:
-            text, at = answer.read().decode(), time.monotonic()
+        try:
+            with opener.open(url, timeout=10) as answer:
+                text, at = answer.read().decode(), time.monotonic()
+        except urllib.error.URLError as error:
+            raise SystemExit(f"{url}: {error}; the run's own words:\n{program.output[-5000:]}") from error
         numbers = {name: float(value) for name, value in re.findall(r"^(\w+)\{[^}]*\} (\S+)$", text, re.MULTILINE)}
         if numbers.get("dcgan_step", 0) >= step:
             return {
