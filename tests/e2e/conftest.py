@@ -2,12 +2,18 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.kubernetes import kubernetes
+from tests.e2e.release import Release
+from tests.e2e.run import Run
+from tests.e2e.store import Store, in_cluster_store
+from tests.image import build
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,3 +37,56 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def image(cluster: Cluster) -> dict[str, str]:
+    """The program's image as a value of the chart, on the node. A cluster of KUBECONFIG has it, under the name in DCGAN_IMAGE."""
+    if cluster.is_own:
+        name, archive = build.build()
+        cluster.load_image(archive)
+        name = name.removeprefix("docker.io/library/")
+    else:
+        name = os.environ.get("DCGAN_IMAGE", build.image_name("cpu").rpartition("/")[2])
+    repository, _, tag = name.rpartition(":")
+    return {"repository": repository, "tag": tag}
+
+
+@pytest.fixture(scope="session")
+def store(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One store for the whole run."""
+    with in_cluster_store(cluster, tmp_path_factory.mktemp("store")) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def store_env(store: Store) -> Iterator[dict[str, str]]:
+    """This process's AWS variables are those of the store, and no others."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in store.server.env().items():
+            patch.setenv(name, value)
+        yield store.server.env()
+
+
+@pytest.fixture(scope="session")
+def images(store: Store, store_env: dict[str, str], shared_data: Path | None) -> str:
+    """6,000 packed images on the store: MNIST where it is beside the checkout, else garments that the program draws."""
+    source = str(shared_data / "mnist") if shared_data else "synthetic:garments:6000"
+    uri = f"s3://{store.server.new_bucket('images')}/packed"
+    subprocess.run(["dcgan-train", "data", "pack", source, uri, "--limit", "6000"], check=True, capture_output=True, timeout=300)
+    return uri
+
+
+@pytest.fixture
+def run(store: Store, store_env: dict[str, str], namespace: str) -> Run:
+    """A run folder of its own for one test, and the keys to it in the test's namespace."""
+    store.keys(namespace, "s3-keys")
+    return Run(f"s3://{store.server.new_bucket('runs')}/one", store)
+
+
+@pytest.fixture
+def release(cluster: Cluster, namespace: str) -> Callable[[str], Release]:
+    """A release by its name; whatever is still there goes with the namespace."""
+    return lambda name: Release(cluster, namespace, name)

@@ -1,0 +1,59 @@
+"""A run as a test of the cluster asks for it, and what it leaves on the store, as our own program reads it."""
+
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.manifest import Manifest
+from job.config.storage import StorageSpec
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
+from tests.e2e.store import Store
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run folder ``uri``; this process's AWS variables reach it."""
+
+    uri: str
+    store: Store
+
+    def values(self, images: str, image: dict[str, str], *, steps: int, every_steps: int, **run: Any) -> dict[str, Any]:
+        """Values of the chart: two workers of half a core, because the node may have two cores in all. ``run`` is added to the run's."""
+        return {
+            "image": image,
+            "run": {
+                "uri": self.uri,
+                "data": {"uri": images},
+                "training": {"steps": steps, "steps_per_call": 5},
+                "checkpoints": {"every_steps": every_steps, "keep": 1000},
+                "samples": {"every_steps": 100},
+                "storage": {"endpoint_url": self.store.pods_url},
+            }
+            | run,
+            "credentials": {"existingSecret": "s3-keys"},
+            "workers": {"count": 2, "cpus": 0.5, "memory": "3Gi", "scratchGiB": 1},
+            "head": {"cpus": 0.5, "memory": "4Gi", "scratchGiB": 1},
+            "submitter": {"cpus": 0.25},
+            "cache": {"sizeGiB": 1},
+            "job": {"backoffLimit": 0},
+        }
+
+    @property
+    def objects(self) -> ObjectStore:
+        return open_store(self.uri, StorageSpec(endpoint_url=self.store.server.endpoint_url))
+
+    def committed(self) -> list[Manifest]:
+        """Newest first."""
+        return Checkpoints(self.objects).committed()
+
+    def step(self) -> int:
+        """Of the newest checkpoint; 0 where there is none."""
+        committed = self.committed()
+        return committed[0].step if committed else 0
+
+    def verify(self) -> str:
+        """What `dcgan-train checkpoints verify` prints, which reads every byte."""
+        command = ["dcgan-train", "checkpoints", "verify", self.uri]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout

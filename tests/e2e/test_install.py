@@ -1,0 +1,144 @@
+"""A real install: the chart, the image, KubeRay's operator, two workers, a store in the cluster. From what is cheapest to what takes longest.
+
+Every pod below was admitted by a namespace that enforces the *restricted* standard.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.cluster.cluster import Cluster
+from tests.e2e.release import Release
+from tests.e2e.run import Run
+from tests.e2e.scraping import monitored, reaches_pods
+from tests.servers.prometheus import Prometheus
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+log = logging.getLogger("e2e")
+
+START_SECONDS = 900.0  # for pods, Ray, and a first checkpoint, where every process has half a busy core
+END_SECONDS = 1200.0
+GONE_SECONDS = 300.0
+
+Releases = Callable[[str], Release]
+
+
+def test_an_install_trains_to_its_end(cluster: Cluster, release: Releases, run: Run, image: dict, images: str, tmp_path: Path) -> None:
+    """And is tested, scraped, and leaves nothing when it is uninstalled."""
+    steps = 300
+    first = release("dcgan-train")
+    before = _everything(first)
+    values = run.values(images, image, steps=steps, every_steps=100)
+    first.install(values)
+    first.wait_for("RUNNING", START_SECONDS)
+    workers = first.pods("worker")
+    assert len(workers) == 2
+    if not cluster.is_own and not reaches_pods(first.address(workers[0])):
+        pytest.skip("this machine has no way to the pods of the cluster that KUBECONFIG names, so nothing here can scrape them")
+    with monitored(_pod_monitor(first, values), cluster.kubeconfig, tmp_path) as prometheus:
+        first.until("the metrics of both workers", lambda: _is_scraped(first, prometheus, workers), START_SECONDS)
+        first.wait_for("SUCCEEDED", END_SECONDS)
+        last = {series.labels["pod"]: series.value for series in prometheus.query("max_over_time(dcgan_step[1h])")}
+        assert last == dict.fromkeys(workers, steps)
+        assert {series.labels["app_kubernetes_io_instance"] for series in prometheus.query("max_over_time(up[1h])")} == {"dcgan-train"}
+    assert [(manifest.step, manifest.reason) for manifest in run.committed()] == [(300, "end"), (200, "schedule"), (100, "schedule")]
+    assert run.verify() == "step 300: ok\nstep 200: ok\nstep 100: ok\n"
+    grids = [entry.key for entry in run.objects.list("samples/step-")]
+    assert grids == [f"samples/step-{step:09d}.png" for step in (100, 200, 300)]
+    (tmp_path / "grid.png").write_bytes(run.objects.read(grids[-1]))
+    log.info("the last grid: %s", tmp_path / "grid.png")
+    assert f"already done (step {steps})" in first.test()
+    first.uninstall()
+    first.until("nothing to be left", lambda: _everything(first) == before, GONE_SECONDS)
+
+
+def test_workers_that_die_or_are_evicted_are_replaced(release: Releases, run: Run, image: dict, images: str) -> None:
+    first = release("dcgan-train")
+    first.install(run.values(images, image, steps=800, every_steps=50))
+    first.until("a checkpoint", lambda: run.step() >= 50, START_SECONDS)
+    first.kubectl("delete", "pod", first.pods("worker")[0], "--grace-period=0", "--force")
+    died_at = run.step()
+    first.until("two workers", lambda: len(first.pods("worker")) == 2, START_SECONDS)
+    first.until("a checkpoint after the death", lambda: run.step() > died_at, START_SECONDS)
+    _evict(first, first.pods("worker")[1])
+    first.until("a checkpoint because of the eviction", lambda: "preemption" in [manifest.reason for manifest in run.committed()], 180)
+    first.wait_for("SUCCEEDED", END_SECONDS)
+    assert run.step() == 800
+    assert set(run.verify().replace(": ok", "").split("step ")[1:]) == {f"{manifest.step}\n" for manifest in run.committed()}
+
+
+def test_what_cannot_run_says_why_and_ends(release: Releases, run: Run, image: dict, images: str, namespace: str) -> None:
+    """No bucket, and a key that may not read: both at once, one worker each, small, because they get no further than the check."""
+    run.store.keys(namespace, "stranger", run.store.server.new_user())
+    values = run.values(images, image, steps=100, every_steps=50) | _SMALL
+    nowhere, denied = release("nowhere"), release("denied")
+    nowhere.install(values | {"run": values["run"] | {"uri": "s3://no-such-bucket/one"}})
+    denied.install(values | {"credentials": {"existingSecret": "stranger"}})
+    _ends_with(nowhere, "there is no bucket 'no-such-bucket'")
+    _ends_with(denied, "access denied")
+
+
+def test_a_second_install_is_refused_and_an_upgrade_goes_on(release: Releases, run: Run, image: dict, images: str) -> None:
+    first, second = release("first"), release("second")
+    before = _everything(first)
+    values = run.values(images, image, steps=5000, every_steps=1000) | _SMALL
+    values["workers"] = _SMALL["workers"] | {"count": 2}
+    first.install(values)
+    first.wait_for("RUNNING", START_SECONDS)
+    first.until("a run that trains", lambda: run.objects.stat("status.json"), START_SECONDS)
+    second.install(values | _SMALL | {"run": values["run"] | {"checkpoints": {"lease_wait_seconds": 5}}})
+    _ends_with(second, "another job trains into this run folder")
+    second.uninstall()
+    old = first.rayjob()["metadata"]["name"]
+    assert first.rayjob()["status"]["jobStatus"] == "RUNNING"
+    first.upgrade(values | {"run": values["run"] | {"samples": {"every_steps": 500}}})
+    first.until("the old RayJob to be gone", lambda: old not in [job["metadata"]["name"] for job in first.rayjobs()], GONE_SECONDS)
+    stopped = run.committed()[0]
+    assert stopped.reason == "preemption"
+    first.until("the new one to train", lambda: f"going on from step {stopped.step:,}" in first.logs("submitter"), START_SECONDS)
+    first.uninstall()
+    first.until("nothing to be left", lambda: _everything(first) == before, GONE_SECONDS)
+
+
+# Two of them fit on two cores, beside the store and the operator, where one has two workers.
+_SMALL: dict[str, Any] = {
+    "workers": {"count": 1, "cpus": 0.25, "memory": "2Gi", "scratchGiB": 1},
+    "head": {"cpus": 0.35, "memory": "3Gi", "scratchGiB": 1},
+    "submitter": {"cpus": 0.15},
+}
+
+
+def _ends_with(release: Release, message: str) -> None:
+    """The RayJob fails, in minutes, and both its description and the log of its submitter say ``message``."""
+    job = release.wait_for("FAILED", START_SECONDS)
+    assert message in release.kubectl("describe", "rayjob", job["metadata"]["name"])
+    assert message in release.logs("submitter")
+
+
+def _evict(release: Release, pod: str) -> None:
+    """What a node drain asks for: SIGTERM, and the seconds of the pod's own grace."""
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": release.namespace}}
+    release.kubectl("create", "--raw", f"/api/v1/namespaces/{release.namespace}/pods/{pod}/eviction", "-f", "-", stdin=json.dumps(eviction))
+
+
+def _pod_monitor(release: Release, values: dict) -> dict[str, Any]:
+    """As the chart makes it for this release; the kind need not be known to the cluster."""
+    text = release.render(values | {"monitoring": {"podMonitor": {"enabled": True}}}, "templates/podmonitor.yaml")
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def _is_scraped(release: Release, prometheus: Prometheus, pods: list[str]) -> bool:
+    return sorted(series.labels["pod"] for series in prometheus.query("dcgan_step > 0")) == pods
+
+
+def _everything(release: Release) -> set[str]:
+    """Every object in the namespace, of whatever kind, but for events, which stay for an hour."""
+    kinds = release.kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
+    wanted = ",".join(kind for kind in kinds if not kind.startswith("events"))
+    return set(release.kubectl("get", wanted, "-o", "name").split())
