@@ -124,7 +124,9 @@ def stall(arguments: argparse.Namespace, folder: Path) -> None:
                 "samples__every_steps": 10**6,
                 "training__steps_per_call": 10,
             }
-            with started(command(arguments, folder, run_folder, **settings), folder / "stall.log", environment(folder)) as program:
+            with started(
+                command(arguments, folder, run_folder, **settings), folder / f"{run_folder.name}.log", environment(folder)
+            ) as program:
                 url = program.wait_for_text(r"metrics of worker 0: (http://\S+)")[1]
                 first = wait_for_steps(program, url, 50)
                 last = wait_for_steps(program, url, steps - 30)

@@ -3,6 +3,7 @@
 ``run`` is the same under Ray, under a test that starts two processes by hand, or alone; ``TF_CONFIG`` must name the workers before it is called.
 """
 
+import dataclasses
 import datetime
 import logging
 import time
@@ -117,7 +118,8 @@ def _train(worker: Worker) -> bool:
     start = manifest.step if manifest else 0
     started = time.monotonic()
     with ExitStack() as stack:
-        checkpoints = Checkpoints(worker.store)
+        # Its thread tries again by itself; and while it knows that the store fails, training does not wait for it.
+        checkpoints = Checkpoints(open_store(spec.uri, dataclasses.replace(spec.storage, max_attempts=2)))
         saver = stack.enter_context(Saver(checkpoints, spec.checkpoints, worker.fence)) if topology.is_chief else None
         saving = Saving(spec, topology, worker.index, worker.observer, saver, noise_stream)
         call = build_call(spec, worker.strategy, networks, noise_stream)

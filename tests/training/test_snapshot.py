@@ -139,7 +139,7 @@ def test_what_does_not_fit_changes_nothing() -> None:
     before = arrays_of(parts_of(networks, spec))
     others = parts_of(scrambled(spec, seed=6), spec)
     del others["discriminator_optimizer.npz"]  # after others that fit
-    with pytest.raises(StorageError, match="checkpoint has no discriminator_optimizer.npz"):
+    with pytest.raises(StorageError, match=r"checkpoint has no discriminator_optimizer\.npz"):
         snapshot.put(networks, others, spec)
     after = arrays_of(parts_of(networks, spec))
     assert all(np.array_equal(after[name], value) for name, value in before.items())
