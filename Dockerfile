@@ -21,15 +21,16 @@ RUN ["python3", "-m", "venv", "--without-pip", "/opt/venv"]
 
 FROM builder AS dependencies
 COPY requirements.lock ./
+# One layer: what is removed is not even in the build's own storage. Removed is what nothing loads at run time: headers for C++ extensions, libclang
+# (a dependency of TensorFlow that it never imports), tests of others, Ray's Java. Without -f, so that a path that is gone after an update ends the
+# build instead of being left out of this list in silence.
+# Then bytecode: on a read-only file system Python cannot keep it, and would compile at every start of every process. It holds no time stamp,
+# so it stays valid whatever a copy does to the files.
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt \
-    python3 -m pip --python /opt/venv/bin/python install --require-hashes --only-binary :all: --no-compile --requirement requirements.lock
-# What nothing loads at run time: headers for C++ extensions, libclang (a dependency of TensorFlow that it never imports), tests of others, Ray's Java.
-# Without -f, so that a path that is gone after an update ends the build instead of being left out of this list in silence.
-# Then bytecode: on a read-only file system Python cannot keep it, and would compile at every start of every process. It names no time stamp,
-# so it stays valid whatever a copy does to the files.
-RUN cd /opt/venv/lib/python3*/site-packages \
+    python3 -m pip --python /opt/venv/bin/python install --require-hashes --only-binary :all: --no-compile --requirement requirements.lock \
+    && cd /opt/venv/lib/python3*/site-packages \
     && rm -r clang tensorflow/include pyarrow/include pyarrow/tests pandas/tests ray/jars \
     && find numpy scipy -type d -name tests -prune -exec rm -r {} + \
     && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
@@ -41,8 +42,8 @@ COPY requirements-gpu.lock ./
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca.crt \
-    python3 -m pip --python /opt/venv/bin/python install --require-hashes --only-binary :all: --no-compile --requirement requirements-gpu.lock
-RUN cd /opt/venv/lib/python3*/site-packages \
+    python3 -m pip --python /opt/venv/bin/python install --require-hashes --only-binary :all: --no-compile --requirement requirements-gpu.lock \
+    && cd /opt/venv/lib/python3*/site-packages \
     && find nvidia -type d -name include -prune -exec rm -r {} + \
     && mkdir -p /cuda"$PWD" \
     && mv nvidia nvidia_*.dist-info /cuda"$PWD"

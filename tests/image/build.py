@@ -9,6 +9,7 @@ Needs root and buildah; the stand-in needs debootstrap. A build takes minutes, a
 """
 
 import argparse
+import fcntl
 import hashlib
 import os
 import shutil
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,17 +48,25 @@ def image_name(target: str) -> str:
 
 def build(target: str = "cpu") -> Image:
     """The image of ``target``, built if nothing of the kind is there. ``RuntimeError`` with the builder's last lines where it fails."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the tests would build the same twice
+        return _build_once(target)
+
+
+def _build_once(target: str) -> Image:
     wanted = os.environ.get("DCGAN_PYTHON_IMAGE", "")
     name, stem = image_name(target), f"dcgan-train-{target}-"
-    archive = FOLDER / f"{stem}{_inputs_hash(wanted)}.tar"
+    archive = FOLDER / f"{stem}{_inputs_hash(wanted, _files())}.tar"
     if archive.exists():
         return Image(name, archive)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    python_image = wanted or _base_image()
     started = time.monotonic()
+    _forget_other_layers(_layers_key(wanted))
+    python_image = wanted or _base_image()
     _say(f"building {name} on {python_image}")
     _build(target, name, python_image)
     part = archive.with_suffix(".part")
+    part.unlink(missing_ok=True)
     CONTAINERS.run("buildah", "push", "--quiet", name, f"docker-archive:{part}:{name}")
     for old in FOLDER.glob(f"{stem}*.tar"):
         old.unlink()
@@ -96,11 +106,31 @@ def _base_image() -> str:
     return base.stand_in(CONTAINERS)
 
 
-def _inputs_hash(python_image: str) -> str:
-    """Of all that the build reads, names and bytes, and of the base where one was named."""
-    code = (path for path in (ROOT / "job").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    digest = hashlib.sha256(python_image.encode())
-    for path in sorted({*code, *(ROOT / name for name in INPUTS)}):
+def _forget_other_layers(key: str) -> None:
+    """Gigabytes that no build takes up again, once the large layers are to be made of something else. Those of the same ``key`` are kept."""
+    made = FOLDER / "layers"
+    if made.exists() and made.read_text() != key:
+        CONTAINERS.run("buildah", "rm", "--all")
+        CONTAINERS.run("buildah", "rmi", "--all", "--force")
+    made.write_text(key)
+
+
+def _layers_key(python_image: str) -> str:
+    """Of what the layers of gigabytes are made of. Comments of the Dockerfile are not."""
+    locks = [ROOT / "requirements.lock", ROOT / "requirements-gpu.lock"]
+    return _inputs_hash(repr((python_image, instructions(DOCKERFILE.read_text()))), locks)
+
+
+def _files() -> list[Path]:
+    """All that a build reads."""
+    code = [path for path in (ROOT / "job").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return [*code, *(ROOT / name for name in INPUTS)]
+
+
+def _inputs_hash(text: str, files: Iterable[Path]) -> str:
+    """Of ``text`` and of the files' names and bytes."""
+    digest = hashlib.sha256(text.encode())
+    for path in sorted(files):
         digest.update(f"{path.relative_to(ROOT)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
 

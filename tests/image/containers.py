@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,22 +44,21 @@ class Containers:
         return self._variables()
 
     def run(self, *command: str | Path, quiet: bool = True, cwd: Path | None = None) -> str:
-        """The command's standard output; ``CalledProcessError`` after it failed. ``quiet=False`` shows its progress on standard error."""
+        """The command's standard output; ``RuntimeError`` with its last lines where it failed. ``quiet=False`` shows all of it on standard error."""
         done = subprocess.run(
             [str(part) for part in command],
             env=os.environ | self.env(),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if quiet else sys.stderr,
             stderr=subprocess.PIPE if quiet else None,
             text=True,
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(
-                f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stdout[-2000:]}{(done.stderr or '')[-4000:]}"
-            )
-        return done.stdout
+            said = (done.stdout or "")[-2000:] + (done.stderr or "")[-4000:]
+            raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{said}")
+        return done.stdout or ""
 
     def has_image(self, name: str) -> bool:
         """Whether the storage holds it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.image.build import CONTAINERS, Image
 
 LIMITS = (
-    *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:rw,mode=1777", "--tmpfs=/home/dcgan:rw,mode=1777"),
+    *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:rw,mode=1777", "--tmpfs=/home/dcgan:rw,mode=1777,notmpcopyup"),
     *("--cap-drop=all", "--security-opt=no-new-privileges", "--shm-size=1g"),
 )
 

@@ -12,7 +12,7 @@ from tests.image.run import run_in
 
 pytestmark = pytest.mark.timeout(1800)
 
-MOST_BYTES = 2.4e9  # of files in the image; tells when an update brings something large
+MOST_BYTES = 2.6e9  # of all layers, unpacked; the Dockerfile says what they are. Tells when an update brings something large
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +68,9 @@ def test_the_programs_are_found_also_by_kuberays_login_shell(image, shell):
 
 def test_nothing_in_it_can_be_written_or_gains_rights(image):
     """Files of the image that uid 10001 could change, or that change who runs them, outside of its own home."""
-    places = "-not -path /home/dcgan* -not -path /tmp -not -path /var/tmp -not -path /run/lock"
-    find = f"find / -xdev ( -user 10001 -o -perm -0002 ) -not -type l {places}".split()
-    assert checked(image, *find).split() == []
+    places = "-not -path '/home/dcgan*' -not -path /tmp -not -path /var/tmp -not -path /run/lock"
+    command = f"find / -xdev \\( -user 10001 -o -perm -0002 \\) -not -type l {places} 2>/dev/null; echo looked through"
+    assert checked(image, "bash", "-c", command).splitlines() == ["looked through"]
 
 
 def test_help(image):
@@ -96,9 +96,8 @@ def test_every_module_has_bytecode(image):
     assert checked(image, "python", "-c", script).strip().splitlines()[-1] == "[]"
 
 
-def test_size(metadata, image):
-    size = int(checked(image, "du", "-sxb", "/", "--exclude=/proc").split()[0])
-    assert size < MOST_BYTES
+def test_size(image):
+    assert int(CONTAINERS.run("podman", "image", "inspect", "--format", "{{.Size}}", image.name)) < MOST_BYTES
 
 
 def test_it_trains(image, tmp_path: Path):
