@@ -94,6 +94,17 @@ class Release:
 
         return self.until(f"{self.name} to be {status}", found, seconds)
 
+    def while_it_runs(self, what: str, ready: Callable[[], T | None], seconds: float) -> T:
+        """``until``, which gives up once the RayJob has failed."""
+
+        def still() -> T | None:
+            for job in self.rayjobs():
+                state = job.get("status", {})
+                assert state.get("jobStatus") != "FAILED", f"{job['metadata']['name']} has failed: {state.get('message')}"
+            return ready()
+
+        return self.until(what, still, seconds)
+
     def until(self, what: str, ready: Callable[[], T | None], seconds: float) -> T:
         """The first answer of ``ready`` that is neither None nor False nor empty. A failure shows what the cluster knows of this release."""
         started = time.monotonic()

@@ -1,8 +1,10 @@
 """A Prometheus that scrapes the pods which a PodMonitor selects, without the operator that would read the PodMonitor.
 
-Runs on this machine, finds pods by the API server, and asks them at their own addresses, which therefore have to be reachable from here.
+Runs on this machine and asks pods at their own addresses, which therefore have to be reachable from here. Pods are looked up here, with the
+selector as it stands, and given to it in a file: Debian's Prometheus is built without Kubernetes discovery.
 """
 
+import json
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from tests.e2e.cluster.cluster import Cluster
 from tests.servers.ports import free_port
 from tests.servers.process import server_process
 from tests.servers.prometheus import Prometheus, http
@@ -18,18 +21,13 @@ from tests.servers.tools import require_tool
 
 
 @contextmanager
-def monitored(monitor: Mapping[str, Any], kubeconfig: Path, folder: Path) -> Iterator[Prometheus]:
-    """``monitor`` is the PodMonitor as helm renders it."""
+def monitored(cluster: Cluster, monitor: Mapping[str, Any], folder: Path) -> Iterator[Prometheus]:
+    """``monitor`` is the PodMonitor as helm renders it; scraped are the pods that it selects now."""
     program = require_tool("prometheus")
     config = folder / "prometheus.yml"
-    config.write_text(yaml.safe_dump({"scrape_configs": scrape_configs(monitor, kubeconfig)}))
+    config.write_text(yaml.safe_dump({"scrape_configs": scrape_configs(cluster, monitor)}))
     url = f"http://127.0.0.1:{free_port()}"
-    command: list[str | Path] = [
-        program,
-        f"--config.file={config}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address={url[7:]}",
-    ]
+    command = [str(program), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={url[7:]}"]
 
     def ready() -> bool:
         try:
@@ -38,8 +36,25 @@ def monitored(monitor: Mapping[str, Any], kubeconfig: Path, folder: Path) -> Ite
         except OSError:
             return False
 
-    with server_process(command, ready, folder / "prometheus.log", ready_seconds=60):
+    with server_process(command, ready, folder / "prometheus.log", ready_seconds=120):
         yield Prometheus(url)
+
+
+def scrape_configs(cluster: Cluster, monitor: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the Prometheus operator makes of it, as far as ours goes: labels to match, a port's name, labels to take along."""
+    spec, namespace = monitor["spec"], monitor["metadata"]["namespace"]
+    assert set(spec) == {"selector", "podTargetLabels", "podMetricsEndpoints"}
+    assert set(spec["selector"]) == {"matchLabels"}
+    selector = ",".join(f"{name}={value}" for name, value in spec["selector"]["matchLabels"].items())
+    pods = json.loads(cluster.kubectl("-n", namespace, "get", "pods", "-l", selector, "-o", "json"))["items"]
+    return [
+        {
+            "job_name": f"{monitor['metadata']['name']}/{endpoint['port']}",
+            "scrape_interval": endpoint["interval"],
+            "static_configs": [target for pod in pods for target in _targets(pod, endpoint["port"], spec["podTargetLabels"])],
+        }
+        for endpoint in spec["podMetricsEndpoints"]
+    ]
 
 
 def reaches_pods(address: str) -> bool:
@@ -53,38 +68,14 @@ def reaches_pods(address: str) -> bool:
         return False
 
 
-def scrape_configs(monitor: Mapping[str, Any], kubeconfig: Path) -> list[dict[str, Any]]:
-    """What the Prometheus operator makes of it, as far as ours goes: labels to match, a port's name, labels to take along."""
-    spec = monitor["spec"]
-    assert set(spec) == {"selector", "podTargetLabels", "podMetricsEndpoints"}
-    assert set(spec["selector"]) == {"matchLabels"}
-    chosen = [_keep(_label(name), value) for name, value in spec["selector"]["matchLabels"].items()]
-    taken = [_copy(_label(name), _cleaned(name)) for name in spec["podTargetLabels"]]
-    taken += [_copy("__meta_kubernetes_pod_name", "pod"), _copy("__meta_kubernetes_namespace", "namespace")]
-    discovery = {"role": "pod", "kubeconfig_file": str(kubeconfig), "namespaces": {"names": [monitor["metadata"]["namespace"]]}}
-    return [
-        {
-            "job_name": f"{monitor['metadata']['name']}/{endpoint['port']}",
-            "scrape_interval": endpoint["interval"],
-            "kubernetes_sd_configs": [discovery],
-            "relabel_configs": [*chosen, _keep("__meta_kubernetes_pod_container_port_name", endpoint["port"]), *taken],
-        }
-        for endpoint in spec["podMetricsEndpoints"]
-    ]
-
-
-def _keep(label: str, value: str) -> dict[str, Any]:
-    return {"action": "keep", "source_labels": [label], "regex": value.replace(".", r"\.")}
-
-
-def _copy(label: str, to: str) -> dict[str, Any]:
-    return {"source_labels": [label], "target_label": to}
+def _targets(pod: Mapping[str, Any], port_name: str, taken: list[str]) -> list[dict[str, Any]]:
+    """The ports of this name, with the labels that they get."""
+    meta = pod["metadata"]
+    labels = {_label(name): meta["labels"][name] for name in taken} | {"pod": meta["name"], "namespace": meta["namespace"]}
+    ports = [port for container in pod["spec"]["containers"] for port in container.get("ports", []) if port.get("name") == port_name]
+    return [{"targets": [f"{pod['status']['podIP']}:{port['containerPort']}"], "labels": labels} for port in ports]
 
 
 def _label(name: str) -> str:
-    return f"__meta_kubernetes_pod_label_{_cleaned(name)}"
-
-
-def _cleaned(name: str) -> str:
     """As Prometheus writes a name of Kubernetes."""
     return "".join(letter if letter.isalnum() else "_" for letter in name)

@@ -19,11 +19,10 @@ import yaml
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.images import File, write_image
 from tests.servers.process import server_process
-from tests.servers.s3 import S3Server, S3User
+from tests.servers.s3 import REGION, S3Server, S3User
 from tests.servers.tools import ROOT, require_tool
 
 _SERVER = ROOT / "k8s" / "components" / "local-s3" / "server.yaml"
-_REGION = "us-east-1"  # that of server.yaml
 _PORT = 7070
 
 
@@ -38,7 +37,7 @@ class Store:
     def keys(self, namespace: str, name: str, user: S3User | None = None) -> None:
         """A Secret as the chart takes it, of ``user`` or of the one who may do everything."""
         who = user or S3User(self.server.access_key, self.server.secret_key)
-        text = {"AWS_ACCESS_KEY_ID": who.access_key, "AWS_SECRET_ACCESS_KEY": who.secret_key, "AWS_REGION": _REGION}
+        text = {"AWS_ACCESS_KEY_ID": who.access_key, "AWS_SECRET_ACCESS_KEY": who.secret_key, "AWS_REGION": REGION}
         _apply(self.cluster, namespace, _secret(name, text))
 
 
@@ -58,16 +57,17 @@ def in_cluster_store(cluster: Cluster, folder: Path) -> Iterator[Store]:
         _apply(cluster, namespace, *objects)
         cluster.kubectl("-n", namespace, "rollout", "status", "deployment/s3", "--timeout=300s", timeout=330)
         with _forwarded(cluster, namespace, folder / "port-forward.log") as url:
-            server = S3Server(url, user.access_key, user.secret_key, _REGION, folder, program)
+            server = S3Server(url, user.access_key, user.secret_key, REGION, folder, program)
             yield Store(cluster, server, f"http://s3.{namespace}.svc:{_PORT}")
     finally:
         cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 def _objects() -> list[dict[str, Any]]:
-    """Those of the component, and a place for further users, whom it does not have."""
+    """Those of the component, with a region that only the Secret tells, and a place for further users, whom it does not have."""
     objects = list(yaml.safe_load_all(_SERVER.read_text()))
     args = _container(objects)["args"]
+    args[args.index("--region") + 1] = REGION
     args[args.index("posix") : args.index("posix")] = ["--iam-cache-disable", "--iam-dir", "/data/attributes"]
     return objects
 

@@ -40,8 +40,8 @@ def test_an_install_trains_to_its_end(cluster: Cluster, release: Releases, run: 
     assert len(workers) == 2
     if not cluster.is_own and not reaches_pods(first.address(workers[0])):
         pytest.skip("this machine has no way to the pods of the cluster that KUBECONFIG names, so nothing here can scrape them")
-    with monitored(_pod_monitor(first, values), cluster.kubeconfig, tmp_path) as prometheus:
-        first.until("the metrics of both workers", lambda: _is_scraped(first, prometheus, workers), START_SECONDS)
+    with monitored(cluster, _pod_monitor(first, values), tmp_path) as prometheus:
+        first.while_it_runs("the metrics of both workers", lambda: _is_scraped(first, prometheus, workers), START_SECONDS)
         first.wait_for("SUCCEEDED", END_SECONDS)
         last = {series.labels["pod"]: series.value for series in prometheus.query("max_over_time(dcgan_step[1h])")}
         assert last == dict.fromkeys(workers, steps)
@@ -60,13 +60,15 @@ def test_an_install_trains_to_its_end(cluster: Cluster, release: Releases, run: 
 def test_workers_that_die_or_are_evicted_are_replaced(release: Releases, run: Run, image: dict, images: str) -> None:
     first = release("dcgan-train")
     first.install(run.values(images, image, steps=800, every_steps=50))
-    first.until("a checkpoint", lambda: run.step() >= 50, START_SECONDS)
+    first.while_it_runs("a checkpoint", lambda: run.step() >= 50, START_SECONDS)
     first.kubectl("delete", "pod", first.pods("worker")[0], "--grace-period=0", "--force")
     died_at = run.step()
-    first.until("two workers", lambda: len(first.pods("worker")) == 2, START_SECONDS)
-    first.until("a checkpoint after the death", lambda: run.step() > died_at, START_SECONDS)
+    first.while_it_runs("two workers", lambda: len(first.pods("worker")) == 2, START_SECONDS)
+    first.while_it_runs("a checkpoint after the death", lambda: run.step() > died_at, START_SECONDS)
     _evict(first, first.pods("worker")[1])
-    first.until("a checkpoint because of the eviction", lambda: "preemption" in [manifest.reason for manifest in run.committed()], 180)
+    first.while_it_runs(
+        "a checkpoint because of the eviction", lambda: "preemption" in [manifest.reason for manifest in run.committed()], 180
+    )
     first.wait_for("SUCCEEDED", END_SECONDS)
     assert run.step() == 800
     assert set(run.verify().replace(": ok", "").split("step ")[1:]) == {f"{manifest.step}\n" for manifest in run.committed()}
@@ -90,7 +92,7 @@ def test_a_second_install_is_refused_and_an_upgrade_goes_on(release: Releases, r
     values["workers"] = _SMALL["workers"] | {"count": 2}
     first.install(values)
     first.wait_for("RUNNING", START_SECONDS)
-    first.until("a run that trains", lambda: run.objects.stat("status.json"), START_SECONDS)
+    first.while_it_runs("a run that trains", lambda: run.objects.stat("status.json"), START_SECONDS)
     second.install(values | _SMALL | {"run": values["run"] | {"checkpoints": {"lease_wait_seconds": 5}}})
     _ends_with(second, "another job trains into this run folder")
     second.uninstall()
@@ -100,7 +102,7 @@ def test_a_second_install_is_refused_and_an_upgrade_goes_on(release: Releases, r
     first.until("the old RayJob to be gone", lambda: old not in [job["metadata"]["name"] for job in first.rayjobs()], GONE_SECONDS)
     stopped = run.committed()[0]
     assert stopped.reason == "preemption"
-    first.until("the new one to train", lambda: f"going on from step {stopped.step:,}" in first.logs("submitter"), START_SECONDS)
+    first.while_it_runs("the new one to train", lambda: f"going on from step {stopped.step:,}" in first.logs("submitter"), START_SECONDS)
     first.uninstall()
     first.until("nothing to be left", lambda: _everything(first) == before, GONE_SECONDS)
 
