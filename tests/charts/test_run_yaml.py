@@ -46,12 +46,19 @@ def test_values_of_the_user_go_through(chart: Helm, load: functools.partial[RunS
             *("--set", "run.checkpoints.every_steps=12000000,run.training.generator_optimizer.learning_rate=0.0000002"),
             *("--set", "run.training.epochs=null,run.training.steps=30000000,run.seed=2147483647"),
             *("--set-string", "run.training.discriminator_optimizer.learning_rate=2e-4"),
-            *("--set", "workers.cpus=0.5,cache.sizeGiB=100"),
+            *("--set", "workers.cpus=1.5,cache.sizeGiB=100"),
         )
     )
     assert (spec.checkpoints.every_steps, spec.training.steps, spec.seed) == (12_000_000, 30_000_000, 2_147_483_647)
     assert (spec.training.generator_optimizer.learning_rate, spec.training.discriminator_optimizer.learning_rate) == (2e-7, 2e-4)
-    assert (spec.workers.cpus, spec.data.cache_bytes) == (0.5, 90 * 2**30)
+    assert (spec.workers.cpus, spec.data.cache_bytes) == (1.5, 90 * 2**30)
+
+
+def test_a_pod_has_room_for_one_worker(chart: Helm, load: functools.partial[RunSpec]) -> None:
+    """Ray counts whole cores, so that a pod of half a one had room for two workers, the second of which nobody scraped (seen in a cluster)."""
+    objects = chart.render("--set", "workers.cpus=0.5")
+    assert container(templates(only(objects, "RayJob"))["worker"])["resources"]["limits"]["cpu"] == "0.5"
+    assert load(objects).workers.cpus == 1
 
 
 def test_a_new_run_waits_for_the_old_one(rendered: dict[str, list[Object]], load: functools.partial[RunSpec], chart: Helm) -> None:

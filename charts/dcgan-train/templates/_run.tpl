@@ -40,7 +40,9 @@
 
 {{- define "dcgan-train.runYaml" -}}
 {{- $workers := .Values.workers -}}
-{{- $placed := dict "count" (int $workers.count) "cpus" $workers.cpus "gpus" (int (include "dcgan-train.gpus" .)) -}}
+{{- /* A pod of less than a core is one core to Ray, in which two workers of half a core would be put, and none in the other pod. */}}
+{{- $cpus := ternary 1 $workers.cpus (lt (float64 $workers.cpus) 1.0) -}}
+{{- $placed := dict "count" (int $workers.count) "cpus" $cpus "gpus" (int (include "dcgan-train.gpus" .)) -}}
 {{- if not (kindIs "invalid" $workers.min) -}}{{- $_ := set $placed "min" (int $workers.min) -}}{{- end -}}
 {{- if not (kindIs "invalid" $workers.max) -}}{{- $_ := set $placed "max" (int $workers.max) -}}{{- end -}}
 {{- $ours := dict
