@@ -74,15 +74,13 @@ demo: .venv/.runtime ## Train for a few minutes on two workers; DATA=<folder, ar
 .PHONY: test
 test: .venv/.dev lint ## Lint, types, then all tests; PYTEST_ARGS="-k word" for some of them
 	@$(MAKE) tools || { test "$${DCGAN_REQUIRE_TOOLS:-}" != 1 && echo "The tests of missing tools are skipped, each by name." >&2; }
-	$(say) "Tests without training, two at a time"
-	@$(BIN)/python -m pytest -q --durations=5 -n 2 --dist loadgroup -m "not cluster and not training" $(PYTEST_ARGS) || test $$? = 5
-	$(say) "Tests that train"
-	@$(BIN)/python -m pytest -q --durations=10 -m "cluster or training" $(PYTEST_ARGS)
+	$(say) "All tests"
+	@$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: .venv/.dev ## Only the tests that start no server, no Ray and no training: seconds
 	$(say) "Unit tests"
-	@$(BIN)/python -m pytest -q -n 2 -m "not s3 and not prometheus and not cluster and not training and not helm" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -m "not s3 and not prometheus and not cluster and not training and not helm" $(PYTEST_ARGS)
 
 .PHONY: e2e
 e2e: .venv/.dev ## Install the chart on a real Kubernetes: that of KUBECONFIG, or one started here (root; builds the image, half an hour the first time)
