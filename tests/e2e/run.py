@@ -53,6 +53,11 @@ class Run:
         committed = self.committed()
         return committed[0].step if committed else 0
 
+    def starts(self) -> list[str]:
+        """Names of the starts of the workers, the first one first, as far as their logs have come."""
+        logs = [entry.key for entry in self.objects.list("logs/") if "-rank" in entry.key]
+        return sorted({key.partition("-rank")[0] for key in logs})
+
     def verify(self) -> str:
         """What `dcgan-train checkpoints verify` prints, which reads every byte."""
         command = ["dcgan-train", "checkpoints", "verify", self.uri]
