@@ -71,8 +71,7 @@ def acquire(
     mine = new_holder(seconds)
     watched: Holder | None = None
     watched_since = 0.0
-    is_told = False
-    deadline = clock() + wait_seconds
+    deadline: float | None = None
     while True:
         seen, taken = _look(store), None
         if seen is None:
@@ -83,15 +82,16 @@ def acquire(
             watched, watched_since = seen.holder, clock()
             note(f"{_uri(store)}: held by {watched}; waiting up to {watched.seconds:g} s whether its holder still lives")
         elif seen.holder != watched:
+            if deadline is None:
+                deadline = clock() + wait_seconds
+                if wait_seconds:
+                    note(f"{_uri(store)}: {seen.holder} trains into this run folder; waiting up to {wait_seconds:g} s for it to end")
             if clock() >= deadline:
                 raise LeaseHeld(
                     f"{store.uri}: another job trains into this run folder: {seen.holder}; expected none. Stop that job, or choose another run"
                     f" folder (uri); it frees itself {seen.holder.seconds:g} s after its holder died"
                 )
             watched, watched_since = seen.holder, clock()
-            if not is_told:
-                note(f"{_uri(store)}: {watched} trains into this run folder; waiting up to {wait_seconds:g} s for it to end")
-                is_told = True
         if taken is not None:
             if seen is not None:
                 log.info("run folder taken over from a job that ended without a word: %s", seen.holder)
