@@ -92,29 +92,37 @@ def test_what_cannot_run_says_why_and_ends(release: Releases, run: Run, image: d
     _ends_with(denied, "access denied")
 
 
-def test_a_second_install_is_refused_and_an_upgrade_goes_on(release: Releases, run: Run, image: dict, images: str) -> None:
-    first, second = release("first"), release("second")
+def test_an_upgrade_goes_on_from_where_the_old_run_stopped(release: Releases, run: Run, image: dict, images: str) -> None:
+    """And uninstalling a run that trains leaves nothing in the cluster."""
+    first = release("first")
     before = _everything(first)
-    values = run.values(images, image, steps=5000, every_steps=1000) | _SMALL
-    values["workers"] = _SMALL["workers"] | {"count": 2}
+    values = run.values(images, image, steps=5000, every_steps=50)
     first.install(values)
-    first.wait_for("RUNNING", START_SECONDS)
-    first.while_it_runs("a run that trains", lambda: run.objects.stat("status.json"), START_SECONDS)
-    second.install(values | _SMALL | {"run": values["run"] | {"checkpoints": {"lease_wait_seconds": 5}}})
-    _ends_with(second, "another job trains into this run folder")
-    second.uninstall()
+    first.while_it_runs("a checkpoint", lambda: run.step() >= 50, START_SECONDS)
     old = first.rayjob()["metadata"]["name"]
-    assert first.rayjob()["status"]["jobStatus"] == "RUNNING"
     first.upgrade(values | {"run": values["run"] | {"samples": {"every_steps": 500}}})
-    first.until("the old RayJob to be gone", lambda: old not in [job["metadata"]["name"] for job in first.rayjobs()], GONE_SECONDS)
-    stopped = run.committed()[0]
-    assert stopped.reason == "preemption"
-    first.while_it_runs("the new one to train", lambda: f"going on from step {stopped.step:,}" in first.logs("submitter"), START_SECONDS)
+    # The old object goes at once, its pods after the stop.
+    first.until("the old run's last checkpoint", lambda: "preemption" in _reasons(run), GONE_SECONDS)
+    stopped = run.step()
+    assert first.rayjob()["metadata"]["name"] != old
+    first.while_it_runs("the new run to go on", lambda: f"going on from step {stopped:,}" in first.logs("submitter"), START_SECONDS)
     first.uninstall()
     first.until("nothing to be left", lambda: _everything(first) == before, GONE_SECONDS)
+    run.verify()
 
 
-# Two of them fit on two cores, beside the store and the operator, where one has two workers.
+def test_a_second_install_on_the_run_folder_is_refused(release: Releases, run: Run, image: dict, images: str) -> None:
+    """Small, so that both find room; the first one goes on."""
+    first, second = release("first"), release("second")
+    values = run.values(images, image, steps=5000, every_steps=1000) | _SMALL
+    first.install(values)
+    first.while_it_runs("a run that holds its folder", lambda: run.objects.stat("lease.json"), START_SECONDS)
+    second.install(values | {"run": values["run"] | {"checkpoints": {"lease_wait_seconds": 5}}})
+    _ends_with(second, "another job trains into this run folder")
+    assert first.rayjob()["status"]["jobStatus"] == "RUNNING"
+
+
+# Two of them fit on two cores, beside the store and the operator.
 _SMALL: dict[str, Any] = {
     "workers": {"count": 1, "cpus": 0.25, "memory": "2Gi", "scratchGiB": 1},
     "head": {"cpus": 0.35, "memory": "3Gi", "scratchGiB": 1},
