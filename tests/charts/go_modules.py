@@ -18,7 +18,7 @@ def module_folder(tool: str, module: str) -> Path:
     go = shutil.which("go")
     if go is None:
         if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":
-            pytest.fail("go: not found on PATH; expected Go 1.25 or newer, whose module cache has the CRDs")
+            pytest.fail("go: not found on PATH; expected Go 1.26 or newer, whose module cache has the CRDs")
         pytest.skip("go: not found on PATH")
     environment = os.environ | {"GOWORK": "off", "GOFLAGS": "-mod=readonly"}
     command = [go, "mod", "download", "-json", module]

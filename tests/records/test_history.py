@@ -11,28 +11,13 @@ from job.records.rows import read_course
 from job.records.run_folder import METRICS, METRICS_SEGMENTS
 from job.records.segments import SEGMENT_BYTES
 from job.storage.store import ObjectStore
-from job.storage.uri import open_store
 from job.telemetry.series import current_values
 from tests.checkpoints.saves import Breaking
 from tests.records.runs import CALL, TOTAL, Clock, started, troubled_run
-from tests.servers.s3 import S3Server
 from tests.telemetry.reports import report
 
 ROOT = Path(__file__).parents[2]
 FIRST = "20260102T030000Z"
-
-
-@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.s3)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    if request.param == "file":
-        return open_store(str(tmp_path / "run"))
-    server: S3Server = request.getfixturevalue("s3_env")
-    return open_store(f"s3://{server.new_bucket()}/run")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> ObjectStore:
-    return open_store(str(tmp_path / "run"))
 
 
 def told(store: ObjectStore) -> list[dict[str, object]]:

@@ -21,22 +21,8 @@ from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.checkpoints.saves import Breaking, save
 from tests.records.runs import TOTAL, Clock, configuration, done_run, facts, started, troubled_run
-from tests.servers.s3 import S3Server
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.s3)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    if request.param == "file":
-        return open_store(str(tmp_path / "run"))
-    server: S3Server = request.getfixturevalue("s3_env")
-    return open_store(f"s3://{server.new_bucket()}/run")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> ObjectStore:
-    return open_store(str(tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")

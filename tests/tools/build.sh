@@ -13,7 +13,7 @@ tools=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "$tools/../.." && pwd)/.tools/bin
 export GOFLAGS="-mod=readonly ${GOFLAGS:-}" GOWORK=off CGO_ENABLED=0
 
-command -v go >/dev/null || { echo "tests/tools/build.sh: found no 'go'; expected Go 1.25 or newer on PATH (https://go.dev/dl)" >&2; exit 1; }
+command -v go >/dev/null || { echo "tests/tools/build.sh: found no 'go'; expected Go 1.26 or newer on PATH (https://go.dev/dl)" >&2; exit 1; }
 mkdir -p "$bin"
 [ $# -gt 0 ] || set -- $(cd "$tools" && for mod in */go.mod; do dirname "$mod"; done)
 
