@@ -322,7 +322,7 @@ def test_unfinished_files_of_a_killed_packing_are_removed(images_file: Path, tmp
     out = tmp_path / "out"
     killed = subprocess.run([sys.executable, "-c", program, images_file, out, tmp_path], cwd=ROOT, check=False, timeout=60)
     assert killed.returncode == -signal.SIGKILL
-    assert len(list(out.glob(".~*"))) == 1
+    assert any(out.glob(".~*"))  # one, or two: shard and labels are written by threads of their own
     packed_index(images_file, out)
     assert sorted(path.name for path in out.iterdir()) == ["index.json", "shard-00000.labels.i32", "shard-00000.u8"]
 
