@@ -29,6 +29,7 @@ ROOT = "checkpoints/"
 QUARANTINED, PINNED = "quarantined.json", "pinned.json"
 _OBJECT = re.compile(rf"{ROOT}step-(\d{{9,12}})/([^/]+)", re.ASCII)
 _MARK_BYTES = 4096
+_PIECE_BYTES = 1 << 26
 
 Persist = Callable[[Callable[[], object]], object]
 Fence = Callable[[], None]
@@ -84,7 +85,7 @@ class Checkpoints:
         """Commit ``parts`` as the checkpoint of ``facts.step`` (whose own ``parts`` are not looked at); gives the manifest as written.
 
         ``persist`` makes each request, and may repeat it: any of them can be made twice. ``fence`` raises where another job has taken the run
-        folder meanwhile; it is asked before what is committed changes.
+        folder meanwhile; it is asked before each change, also before one that is made again after an outage.
         """
         folder = facts.folder
 
@@ -98,16 +99,21 @@ class Checkpoints:
         fenced(lambda: self._store.delete(folder + manifests.NAME))  # a re-made step is uncommitted until its new manifest stands
         listed = []
         for name, data in parts.items():
-            persist(lambda name=name, data=data: self._store.write(folder + name, data))  # type: ignore[misc]
+            fenced(lambda name=name, data=data: self._store.write(folder + name, data))  # type: ignore[misc]
             listed.append(Part(name, len(data), hashlib.sha256(data).hexdigest()))
         committed = dataclasses.replace(facts, parts=tuple(listed))
-        persist(lambda: self._store.delete(folder + QUARANTINED))
+        fenced(lambda: self._store.delete(folder + QUARANTINED))
         fenced(lambda: self._store.write(folder + manifests.NAME, committed.to_json()))
         return committed
 
     def folders(self) -> list[Folder]:
         """Every checkpoint's folder, newest first, committed or not; other objects are not ours and not shown."""
-        found = ((match[1], match[2], entry) for entry in self._store.list(ROOT) if (match := _OBJECT.fullmatch(entry.key)))
+        found = (
+            (match[1], match[2], entry)
+            for entry in self._store.list(ROOT)
+            # A step has one folder: with other leading zeros it is somebody else's.
+            if (match := _OBJECT.fullmatch(entry.key)) and entry.key == folder_of(int(match[1])) + match[2]
+        )
         folders = [
             Folder(int(digits), {name: entry for _, name, entry in entries}) for digits, entries in groupby(found, key=lambda item: item[0])
         ]
@@ -167,7 +173,9 @@ class Checkpoints:
         if not folder.is_committed:
             return None
         try:
-            self.read(self.manifest(folder))
+            manifest = self.manifest(folder)
+            for part in manifest.parts:
+                self._check_part(manifest, part, self._sha256_in_pieces)
         except (BadManifest, DamagedPart) as error:
             return str(error)
         return None
@@ -195,14 +203,16 @@ class Checkpoints:
         self._mark(step, PINNED, "by hand")
 
     def unpin(self, step: int) -> None:
-        """Leave it to the configuration again."""
+        """Leave it to the configuration again; ``StorageError`` where no such checkpoint is pinned."""
+        if step not in (folder.step for folder in self.folders() if folder.is_pinned):
+            raise StorageError(f"{self._store.uri}: step {step} is not pinned; expected one that `checkpoints list` shows as pinned")
         self._store.delete(folder_of(step) + PINNED)
 
     def why_quarantined(self, folder: Folder) -> str:
         """What was found damaged, as it was written down then."""
         try:
             told = json.loads(self._store.read_range(folder_of(folder.step) + QUARANTINED, 0, _MARK_BYTES))
-            return str(told["reason"])
+            return "".join(letter if letter.isprintable() else "?" for letter in str(told["reason"]))
         except (ValueError, KeyError, TypeError, RecursionError, ObjectMissing):
             return "no reason was written down"
 
@@ -219,7 +229,25 @@ class Checkpoints:
         since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._store.write(folder_of(step) + name, json.dumps({"since": since, "reason": reason[:1000]}, indent=2).encode())
 
+    def _sha256_in_pieces(self, key: str, num_bytes: int) -> str:
+        """However large the object is, it is never in memory whole."""
+        sha256 = hashlib.sha256()
+        for start in range(0, num_bytes, _PIECE_BYTES):
+            sha256.update(self._store.read_range(key, start, min(_PIECE_BYTES, num_bytes - start)))
+        return sha256.hexdigest()
+
     def _read_part(self, manifest: Manifest, part: Part) -> bytes:
+        read: dict[str, bytes] = {}
+
+        def sha256(key: str, num_bytes: int) -> str:
+            read[key] = self._store.read(key)
+            return hashlib.sha256(read[key]).hexdigest()
+
+        self._check_part(manifest, part, sha256)
+        return read[manifest.folder + part.name]
+
+    def _check_part(self, manifest: Manifest, part: Part, sha256_of: Callable[[str, int], str]) -> None:
+        """``DamagedPart`` where it is not what the manifest says; nothing is read of a part that has another size."""
         uri = f"{self.uri(manifest.step)}/{part.name}"
         found = self._store.stat(manifest.folder + part.name)
         if found is None:
@@ -227,10 +255,8 @@ class Checkpoints:
         if found.num_bytes != part.num_bytes:
             raise DamagedPart(f"{uri}: {found.num_bytes} bytes; expected {part.num_bytes}")
         try:
-            data = self._store.read(manifest.folder + part.name)
+            sha256 = sha256_of(manifest.folder + part.name, part.num_bytes)
         except ObjectMissing:
             raise DamagedPart(f"{uri}: missing; expected {part.num_bytes} bytes") from None
-        sha256 = hashlib.sha256(data).hexdigest()
         if sha256 != part.sha256:
             raise DamagedPart(f"{uri}: SHA-256 {sha256}; expected {part.sha256}")
-        return data

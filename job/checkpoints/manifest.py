@@ -17,7 +17,7 @@ FORMAT_VERSION = 1
 MAX_BYTES = 1 << 20  # of the manifest; ours have some 5,000
 MAX_STEP = 10**12 - 1
 MAX_PARTS = 64
-MAX_PARTS_BYTES = 1 << 40  # of one part, and of all together
+MAX_PARTS_BYTES = 1 << 34  # of one part, and of all together; it has to fit into memory
 PART_NAME = re.compile(r"[A-Za-z0-9_]{1,64}\.(npz|keras)")
 CREATED = re.compile(r"[\x20-\x7e]{1,64}")
 

@@ -1,11 +1,11 @@
 """Which checkpoints stay: the newest, those at round steps, pinned ones and the best. Removes the rest, and what killed saves left.
 
-Only a checkpoint that is whole by the listing counts among those kept, so the last good one is never removed. What cannot be parsed, and what is
-quarantined, is not touched.
+Only a checkpoint that is whole by the listing counts among those kept, so the last good one is never removed. What cannot be parsed, what is
+quarantined and what is pinned is not touched.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from job.checkpoints.checkpoints import Checkpoints, Folder
 from job.checkpoints.manifest import Manifest
@@ -26,15 +26,21 @@ def kept_steps(found: Sequence[tuple[Folder, Manifest]], spec: CheckpointSpec) -
     }
 
 
-def prune(checkpoints: Checkpoints, spec: CheckpointSpec, in_flight: int | None = None) -> None:
-    """Remove what is not kept, and folders without a manifest, save that of the step ``in_flight``. Only the lease's holder may call it."""
+def prune(checkpoints: Checkpoints, spec: CheckpointSpec, committed: int | None = None, fence: Callable[[], None] = lambda: None) -> None:
+    """Remove what is not kept, and folders without a manifest.
+
+    The step that was just ``committed`` stays, also where it is older than those kept: a run that went back is there now. Only the lease's holder may
+    call it; ``fence`` raises where that is another job by now, and is asked before each removal.
+    """
     whole = [(folder, manifest) for folder, manifest in checkpoints.readable() if folder.damage(manifest) is None]
     kept = kept_steps(whole, spec)
     for folder, _ in whole:
-        if folder.step not in kept:
+        if folder.step not in kept and folder.step != committed:
+            fence()
             checkpoints.delete(folder)
     if not whole:  # nothing good stands yet: leave what there is to whoever wants to look at it
         return
     for folder in checkpoints.folders():
-        if not folder.is_committed and folder.step != in_flight:
+        if not folder.is_committed and not folder.is_pinned:
+            fence()
             checkpoints.delete(folder)

@@ -166,9 +166,14 @@ class Saver:
         }
         self._events.put(Event(committed.step, "committed", self._saved_at - work.since, committed.num_bytes, stages=stages))
         try:
-            prune(self._checkpoints, self._spec)
+            prune(self._checkpoints, self._spec, committed.step, self._still_ours)
         except StorageError as error:  # the next save removes it
             log.warning("old checkpoints were not removed: %s", error)
+
+    def _still_ours(self) -> None:
+        if self._closing.is_set():
+            raise _Closed
+        self._fence()
 
     def _persist(self, work: _Work, request: Callable[[], object]) -> object:
         """Repeat ``request`` until it works; also what is refused, because keys and permissions are mended while a run trains on."""
@@ -180,7 +185,7 @@ class Saver:
                 result = request()
             except StorageError as error:
                 attempt += 1
-                failing_seconds = self._clock() - self._saved_at
+                failing_seconds = self._clock() - max(self._saved_at, work.since)
                 reason = error.reason if isinstance(error, Interrupted) else REFUSED
                 self._events.put(Event(work.facts.step, "failed", self._clock() - work.since, reason=reason))
                 if failing_seconds > self._spec.fail_after_seconds:

@@ -33,9 +33,14 @@ class Starts:
         self._write()
 
     def went_well(self) -> None:
-        """Steps were trained: the count of this checkpoint begins anew."""
+        """Steps were trained, or the end had a reason of its own: the count of this checkpoint begins anew."""
         if self._times.pop(self._begun or "", None):
             self._write()
+
+    def forget(self) -> None:
+        """No checkpoint was the cause: all counts begin anew."""
+        self._times = {}
+        self._write()
 
     def _write(self) -> None:
         self._store.write(KEY, json.dumps(self._times, indent=2).encode())

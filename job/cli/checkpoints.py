@@ -41,7 +41,7 @@ def verify(run: str, release: bool, endpoint_url: str | None, region: str | None
     folders = found.folders()
     if not any(folder.is_committed for folder in folders):
         raise _none(run)
-    num_damaged = 0
+    num_damaged = num_whole = 0
     for folder in folders:
         damage = found.damage(folder)
         told = (
@@ -56,10 +56,12 @@ def verify(run: str, release: bool, endpoint_url: str | None, region: str | None
             else:
                 told += f"; quarantined ({found.why_quarantined(folder)})" + ("" if damage else "; --release takes it again")
         num_damaged += damage is not None
+        num_whole += damage is None and folder.is_committed
         click.echo(f"step {folder.step}: {told}")
     if num_damaged:
         raise StorageError(
-            f"{run}: {num_damaged} of {len(folders)} checkpoints are damaged; the newest whole one is used. Restore their files"
+            f"{run}: {num_damaged} of {len(folders)} checkpoints are damaged; "
+            + ("the newest whole one is used. Restore their files" if num_whole else "none is whole. Restore the files of one")
         )
 
 

@@ -1,5 +1,6 @@
 """``dcgan-train train``."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from job.cli.options import option_text
+from job.config.errors import ConfigError
 from job.config.load import load_run, preset_names, to_yaml
 
 if TYPE_CHECKING:
@@ -26,7 +28,12 @@ def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], res
 
     Starts a Ray cluster on this machine, or joins the one that RAY_ADDRESS names.
     """
-    spec = load_run(preset, path, (*overrides, f"checkpoints.resume={resume}") if resume else overrides)
+    spec = load_run(preset, path, overrides)
+    if resume is not None:
+        if not resume:
+            raise ConfigError("--resume is empty; expected auto, never, or the URI of a run folder or a checkpoint")
+        # As it is: a path may look like YAML.
+        spec = dataclasses.replace(spec, checkpoints=dataclasses.replace(spec.checkpoints, resume=resume))
     if dry_run:
         from job.launch import preflight
 
@@ -68,9 +75,11 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
 
 
 def _say_plan(checked: "Preflight") -> None:
+    from job.data.json_fields import shown
+
     click.echo(plan_text(checked), err=True)
     for key, (was, value) in checked.changes.items():
-        click.echo(f"{key} is {value}; the checkpoint was saved with {was}", err=True)
+        click.echo(f"{key} is {value}; the checkpoint was saved with {shown(was)}", err=True)
 
 
 def plan_text(checked: "Preflight") -> str:

@@ -56,7 +56,8 @@ def check(spec: RunSpec) -> Preflight:
     if data_store.local_path(index.shards[0].name) is None:
         _check_cache(spec, index)
     store = open_store(spec.uri, spec.storage)
-    resumed = next(iter(Checkpoints(store).committed()), None)
+    resumed = _newest(Checkpoints(store))
+    is_own = resumed is not None
     if resumed:
         if spec.checkpoints.resume == "never":
             raise ConfigError(
@@ -68,8 +69,23 @@ def check(spec: RunSpec) -> Preflight:
         resumed = _origin(spec, index)
     schedule = plan(spec, index.num_rows)
     is_past = resumed is not None and resumed.step > schedule.total_steps
+    if resumed and is_past and not is_own:
+        raise ConfigError(
+            f"{spec.checkpoints.resume}: stands at step {resumed.step:,}; expected one before the run's last step, {schedule.total_steps:,}"
+            " (training.steps or training.epochs): raise that, or name an earlier checkpoint"
+        )
     is_finished = is_past or (resumed is not None and resumed.step == schedule.total_steps == finished_step(store))
     return Preflight(spec, index, schedule, resumed, is_finished)
+
+
+def _newest(checkpoints: Checkpoints) -> Manifest | None:
+    """The newest one that the listing shows to be whole; where none is, the newest."""
+    newest: Manifest | None = None
+    for folder, manifest in checkpoints.readable():
+        if folder.damage(manifest) is None:
+            return manifest
+        newest = newest or manifest
+    return newest
 
 
 def _origin(spec: RunSpec, index: Index) -> Manifest | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -21,14 +22,16 @@ from job.training.topology import Topology
 log = logging.getLogger("dcgan.training")
 
 T = TypeVar("T")
-_TRIES = 3  # a worker that finds damaged what the chief found whole reads again
+_TRIES = 3  # what is found damaged is read again: a store may lag, and a byte may flip on the way
+_PAUSE_SECONDS = 1.0
 
 
 class Restored(NamedTuple):
-    """A checkpoint with its parts, every one of them verified."""
+    """A checkpoint with its parts, every one of them verified; ``is_own`` where it stands in this run's folder."""
 
     manifest: Manifest
     parts: dict[str, bytes]
+    is_own: bool = True
 
 
 class Resume:
@@ -41,8 +44,8 @@ class Resume:
 
     def restore(self) -> Restored | None:
         """The same checkpoint on every worker, or None for a fresh run. A collective operation of three values."""
-        chosen, is_other = self._patiently(self._choose) if self._topology.is_chief else (None, False)
-        mine = [chosen.manifest.step + 1, int(is_other), _digest(chosen.manifest)] if chosen else [0, 0, 0]
+        chosen = self._patiently(self._choose) if self._topology.is_chief else None
+        mine = [chosen.manifest.step + 1, int(not chosen.is_own), _digest(chosen.manifest)] if chosen else [0, 0, 0]
         step, other, digest = self._agree(mine)
         if step == 0:
             return None
@@ -67,30 +70,37 @@ class Resume:
             except StorageError as error:
                 log.warning("the count of starts was not cleared: %s", error)
 
-    def _choose(self) -> tuple[Restored | None, bool]:
-        """The chief's choice, and whether it is from another run folder."""
+    def _choose(self) -> Restored | None:
+        """The chief's choice."""
         if found := self._newest_whole():
-            return found, False
+            return found
         if self._spec.checkpoints.resume in RESUME_WORDS:
-            return None, False
+            return None
         origin = open_origin(self._spec.checkpoints.resume, self._spec.storage)
         restored = origin.checkpoints.restore(origin.step)
         if restored is None:
             raise StorageError(f"{self._spec.checkpoints.resume}: no committed checkpoint there; expected one (checkpoints.resume)")
-        return Restored(*restored), True
+        return Restored(*restored, is_own=False)
 
     def _newest_whole(self) -> Restored | None:
-        """The newest whose every part verifies and that did not crash the run twice; a damaged one is quarantined on the way."""
+        """The newest whose every part verifies and that did not crash the run twice; a damaged one is quarantined on the way.
+
+        Where the run ended right after an older one, too, the cause is not the checkpoint, and it is the newest again.
+        """
         checkpoints, damage = Checkpoints(self._store), "no manifest can be read"
         crashed: Restored | None = None
         for manifest in checkpoints.committed():
             try:
-                found = Restored(manifest, checkpoints.read(manifest))
+                found = Restored(manifest, _read_again(checkpoints, manifest))
             except DamagedPart as error:
                 damage = str(error)
                 checkpoints.quarantine(manifest, damage)
                 continue
             if self._starts and self._starts.are_too_many(manifest):
+                if crashed:
+                    log.warning("the run ended right after step %d, too: from step %d again", manifest.step, crashed.manifest.step)
+                    self._starts.forget()
+                    return crashed
                 log.warning("checkpoint of step %d passed over: the run ended %d times right after it", manifest.step, TOO_OFTEN)
                 crashed = found
                 continue
@@ -105,19 +115,27 @@ class Resume:
         checkpoints = other or Checkpoints(self._store)
         for attempt in range(1, _TRIES + 1):
             for manifest in checkpoints.committed():
-                if manifest.step != step:
-                    continue
-                try:
-                    return Restored(manifest, checkpoints.read(manifest))
-                except DamagedPart:
-                    if attempt == _TRIES:
-                        raise
+                if manifest.step == step:
+                    return Restored(manifest, _read_again(checkpoints, manifest), is_own=not is_other)
+            if attempt < _TRIES:
+                time.sleep(attempt * _PAUSE_SECONDS)
         raise StorageError(
             f"{self._spec.uri}: worker {self._topology.rank} cannot read the checkpoint of step {step}; expected the one the chief read"
         )
 
     def _patiently(self, operation: Callable[[], T]) -> T:
         return until_it_works(operation, self._spec.data.fetch_patience_seconds)
+
+
+def _read_again(checkpoints: Checkpoints, manifest: Manifest) -> dict[str, bytes]:
+    """Every part, verified; ``DamagedPart`` where one is found damaged again and again."""
+    for attempt in range(1, _TRIES):
+        try:
+            return checkpoints.read(manifest)
+        except DamagedPart as error:
+            log.warning("reading it again: %s", error)
+            time.sleep(attempt * _PAUSE_SECONDS)
+    return checkpoints.read(manifest)
 
 
 def _digest(manifest: Manifest) -> int:

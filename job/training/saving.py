@@ -16,14 +16,22 @@ from job.training.versions import versions
 
 
 class Saving:
-    """The saves of one start; ``saver`` is None on all workers but the chief."""
+    """The saves of one start; ``saver`` is None on all workers but the chief. ``committed_step`` already stands in the run folder."""
 
-    def __init__(self, spec: RunSpec, topology: Topology, index: Index, observer: Observer, saver: Saver | None, noise_stream: int):
+    def __init__(
+        self,
+        spec: RunSpec,
+        topology: Topology,
+        index: Index,
+        observer: Observer,
+        saver: Saver | None,
+        noise_stream: int,
+        committed_step: int | None = None,
+    ):
         self._spec, self._topology, self._index, self._observer = spec, topology, index, observer
         self._saver, self._noise_stream = saver, noise_stream
         self._exporter = snapshot.Exporter(spec) if saver else None
-        self._asked_step: int | None = None
-        self.committed_step: int | None = None
+        self._asked_step = self.committed_step = committed_step  # to save it again would uncommit it first
 
     def save(self, networks: Networks, step: int, metrics: dict[str, float], reason: SaveReason) -> None:
         """Begin to save this step, unless that was done already."""
@@ -60,6 +68,8 @@ class Saving:
         if self._saver is None:
             return
         deadline = time.monotonic() + self._spec.checkpoints.grace_seconds if reason == "preemption" else None
+        if self.committed_step == step:
+            return
         for _ in range(2):  # the save under way, and where that is of another step, or this one was skipped, one more
             self._saver.finish(None if deadline is None else max(0.0, deadline - time.monotonic()))
             self.look()

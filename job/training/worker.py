@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.saver import Saver
+from job.checkpoints.writer import claim
 from job.config.spec import RunSpec
 from job.data.index import Index, read_index
 from job.data.order import Order, needs, worker_slots
@@ -109,7 +110,9 @@ def _train(worker: Worker) -> bool:
     worker.observer.enter("start")
     with worker.strategy.scope():
         networks = build_networks(spec)
-    resume = Resume(spec, topology, worker.store, worker.index, worker.agree)
+    # Of its own, with little patience: the saving thread tries again by itself, and training must not wait for a grid that a failing store refuses.
+    store = open_store(spec.uri, dataclasses.replace(spec.storage, max_attempts=2))
+    resume = Resume(spec, topology, store, worker.index, worker.agree)
     restored = resume.restore()
     noise_stream = _noise_stream(worker, restored)
     if restored:
@@ -118,20 +121,28 @@ def _train(worker: Worker) -> bool:
     start = manifest.step if manifest else 0
     started = time.monotonic()
     with ExitStack() as stack:
-        # Its thread tries again by itself; and while it knows that the store fails, training does not wait for it.
-        checkpoints = Checkpoints(open_store(spec.uri, dataclasses.replace(spec.storage, max_attempts=2)))
-        saver = stack.enter_context(Saver(checkpoints, spec.checkpoints, worker.fence)) if topology.is_chief else None
-        saving = Saving(spec, topology, worker.index, worker.observer, saver, noise_stream)
+        saver = stack.enter_context(Saver(Checkpoints(store), spec.checkpoints, _fence(worker, store))) if topology.is_chief else None
+        standing = start if restored and restored.is_own else None
+        saving = Saving(spec, topology, worker.index, worker.observer, saver, noise_stream, standing)
         call = build_call(spec, worker.strategy, networks, noise_stream)
         exporter = snapshot.Exporter(spec)
-        session = Session(
-            spec, topology, worker.observer, worker.store, worker.schedule, worker.agree, resume, networks, exporter, saving, call
-        )
+        session = Session(spec, topology, worker.observer, store, worker.schedule, worker.agree, resume, networks, exporter, saving, call)
         reader = stack.enter_context(_reader(worker, start))
         is_done = Loop(session, manifest).run(Input(spec, topology, reader, worker.order, worker.schedule, start))
     if topology.is_chief and is_done:
         _finish(worker, start, time.monotonic() - started)
     return is_done
+
+
+def _fence(worker: Worker, store: ObjectStore) -> Callable[[], None]:
+    """Raises where the run folder is another job's by now, or another start of the workers writes its checkpoints."""
+    claimed = until_it_works(lambda: claim(store), worker.spec.data.fetch_patience_seconds)
+
+    def fence() -> None:
+        worker.fence()
+        claimed()
+
+    return fence
 
 
 def _noise_stream(worker: Worker, restored: Restored | None) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.lease import LeaseLost
 from job.checkpoints.retention import prune
 from job.config.errors import StorageError
 from job.config.spec import CheckpointSpec
@@ -69,6 +70,43 @@ def test_a_quarantined_one_neither_counts_nor_goes(store: ObjectStore) -> None:
     assert checkpoints.why_quarantined(quarantined) == "generator.npz: SHA-256 differs"
     checkpoints.release(30)
     assert steps_of(store) == [30, 20]
+
+
+def test_the_step_just_committed_stays_behind_newer_ones(store: ObjectStore) -> None:
+    """A run that passed a checkpoint over trains on behind it."""
+    checkpoints = save(store, 10, 20, 15)
+    prune(checkpoints, CheckpointSpec(keep=1), committed=15)
+    assert steps_of(store) == [20, 15]
+
+
+def test_a_pinned_one_that_is_being_written_again_stays(store: ObjectStore) -> None:
+    checkpoints = save(store, 10, 20)
+    checkpoints.pin(10)
+    store.delete("checkpoints/step-000000010/manifest.json")
+    prune(checkpoints, CheckpointSpec(keep=1))
+    assert store.stat("checkpoints/step-000000010/generator.npz")
+
+
+def test_who_lost_the_run_folder_removes_nothing(store: ObjectStore, folder: Path) -> None:
+    def lost() -> None:
+        raise LeaseLost("another job trains here")
+
+    checkpoints = save(store, 10, 20, 30)
+    store.write("checkpoints/step-000000040/generator.npz", b"that job's next one")
+    before = tree(folder)
+    for keep in (1, 3):
+        with pytest.raises(LeaseLost):
+            prune(checkpoints, CheckpointSpec(keep=keep), fence=lost)
+    assert tree(folder) == before
+
+
+def test_a_folder_with_other_zeros_is_somebody_elses(store: ObjectStore) -> None:
+    checkpoints = save(store, 10)
+    store.write("checkpoints/step-0000000010/generator.npz", b"mine")
+    prune(checkpoints, CheckpointSpec(keep=1))
+    assert steps_of(store) == [10]
+    assert checkpoints.restore()[1] == parts_of(10)
+    assert store.read("checkpoints/step-0000000010/generator.npz") == b"mine"
 
 
 def test_what_killed_saves_left_is_collected_but_nothing_else(store: ObjectStore, folder: Path) -> None:

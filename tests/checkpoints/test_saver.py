@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from job.checkpoints import writer
 from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.lease import LeaseLost
 from job.checkpoints.saver import Event, SaveFailed, Saver
+from job.checkpoints.writer import Superseded, claim
 from job.config.errors import DivergedError, StorageError
 from job.config.spec import CheckpointSpec
 from job.storage.store import Interrupted, ObjectStore
@@ -169,6 +171,57 @@ def test_only_a_configured_age_of_failure_ends_the_run(store: ObjectStore) -> No
         ):
             saving.events()
     assert steps_of(store) == [10]
+
+
+def test_the_age_of_a_failure_begins_with_the_save(store: ObjectStore) -> None:
+    """However long ago the last one was: one hiccup is no outage."""
+    now, hiccups = [0.0], iter([Interrupted("slow down", "throttled")])
+
+    def once(request: int, name: str) -> None:
+        if name == "write" and (error := next(hiccups, None)):
+            raise error
+
+    with Saver(Checkpoints(Breaking(store, once)), CheckpointSpec(fail_after_seconds=60), clock=lambda: now[0]) as saving:
+        now[0] = 4000.0
+        saving.save(facts(10), lambda: parts_of(10))
+        assert saving.finish(WAIT_SECONDS)
+        assert outcomes(saving.events()) == [(10, "failed"), (10, "committed")]
+
+
+def test_a_write_that_was_held_up_finds_the_run_folder_taken(store: ObjectStore) -> None:
+    """The store is away, another job takes over and commits the same step; then the first one's request comes through."""
+    taken: list[bool] = []
+
+    def fence() -> None:
+        if taken:
+            raise LeaseLost("another job trains here")
+
+    def away(request: int, name: str) -> None:
+        if name == "write" and not taken:
+            save(store, 20)
+            taken.append(True)
+            raise Interrupted("unreachable", "connection")
+
+    with saver(Breaking(store, away), fence) as saving:
+        saving.save(facts(20), lambda: {"generator.npz": b"other bytes", "discriminator.npz": b"other bytes"})
+        assert saving.finish(WAIT_SECONDS)
+        with pytest.raises(LeaseLost):
+            saving.events()
+    assert Checkpoints(store).restore()[1] == parts_of(20)
+
+
+def test_an_earlier_start_of_the_workers_writes_no_more(store: ObjectStore) -> None:
+    first = claim(store)
+    first()
+    second = claim(store)
+    with pytest.raises(Superseded, match="a later start of the workers writes the checkpoints"):
+        first()
+    second()
+    store.write(writer.KEY, b"\xff{")
+    with pytest.raises(Superseded):
+        second()
+    store.delete(writer.KEY)
+    second()
 
 
 def test_closing_gives_up_what_cannot_be_saved(store: ObjectStore) -> None:

@@ -8,14 +8,17 @@ import pytest
 
 from job.checkpoints.checkpoints import QUARANTINED, Checkpoints
 from job.checkpoints.manifest import Manifest
+from job.checkpoints.saver import Saver
 from job.config.errors import ConfigError, StorageError
 from job.config.load import load_run
 from job.config.spec import RunSpec
 from job.data.index import Index
 from job.storage.store import Interrupted
 from job.storage.uri import open_store
+from job.training import resume
 from job.training.identity import changes, model_identity, order_identity, settings_of
 from job.training.resume import Resume
+from job.training.saving import Saving
 from job.training.topology import Topology
 from tests.checkpoints.saves import Breaking, parts_of
 from tests.servers.s3 import S3Server
@@ -76,6 +79,11 @@ class Run:
         return found.manifest.step if found else None
 
 
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resume, "_PAUSE_SECONDS", 0.01)
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
@@ -117,6 +125,8 @@ def test_manifests_that_cannot_be_read_stop_a_start_too(run: Run) -> None:
 
 def test_a_checkpoint_that_ends_two_starts_is_passed_over(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     assert [run.restore() for _ in range(4)] == [30, 30, 20, 20]
+    assert [run.restore() for _ in range(2)] == [30, 30]  # two of them: the cause is elsewhere, and nothing has to be trained again for it
+    assert "the run ended right after step 20, too: from step 30 again" in caplog.text
     assert "checkpoint of step 30 passed over: the run ended 2 times right after it" in caplog.text
 
 
@@ -178,6 +188,25 @@ def test_another_run_folder_is_where_a_new_one_begins(run: Run, tmp_path: Path) 
     run.save(5)
     assert run.restore() == 5  # its own comes first, or a restart would begin again
     assert not part_of(run, 30, "").exists()
+
+
+def test_one_wrong_reading_quarantines_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, wrong = open_store(run.uri), iter([b"not what was written"])
+    read = store.read
+    monkeypatch.setattr(store, "read", lambda key: (next(wrong, None) if key.endswith(".npz") else None) or read(key))
+    assert run.restore(store=store) == 30
+    assert next(wrong, None) is None
+    assert not part_of(run, 30, QUARANTINED).exists()
+
+
+def test_what_stands_at_the_last_step_is_not_written_again(run: Run) -> None:
+    """To write a step again uncommits it first, and a start may find nothing left to train."""
+    before = {path: path.stat().st_mtime_ns for path in Path(run.uri).rglob("*")}
+    with Saver(run.checkpoints, run.spec.checkpoints) as saver:
+        saving = Saving(run.spec, Topology(0, 2), run.index, None, saver, noise_stream=0, committed_step=30)
+        saving.save(None, 30, {}, "end")
+        saving.finish(None, 30, {}, "end")
+    assert {path: path.stat().st_mtime_ns for path in Path(run.uri).rglob("*")} == before
 
 
 def test_an_origin_without_checkpoints_is_refused(run: Run, tmp_path: Path) -> None:
