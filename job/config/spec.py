@@ -204,8 +204,9 @@ class MetricsSpec:
     enabled: bool = key(True, "Serve metrics from every worker.")
     port: int = key(9400, "Port of the first worker of a node, the next worker has the next; 0: any free port.", minimum=0, maximum=65535)
     linger_seconds: float = key(
-        0.0,
-        "Seconds for which workers serve their last values after the end: two scrape intervals, so that none is lost.",
+        30.0,
+        "Seconds for which workers serve their last values after the end, where something scrapes them: two scrape intervals, so that none is lost."
+        " After a stop at most what is left of `checkpoints.grace_seconds`.",
         minimum=0,
         maximum=300,
     )

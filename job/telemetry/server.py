@@ -8,9 +8,11 @@ Knows a registry, not what is in it. Reading a scrape takes no lock that a train
 
 import errno
 import logging
+import math
 import socket
 import socketserver
 import threading
+import time
 from typing import Any
 
 from prometheus_client import CollectorRegistry, MetricsHandler
@@ -24,6 +26,7 @@ IDLE_SECONDS = 30.0
 
 
 class _Handler(MetricsHandler):
+    server: "_Server"
     # A client that connects and says nothing would hold its thread for ever.
     timeout = IDLE_SECONDS
 
@@ -31,6 +34,7 @@ class _Handler(MetricsHandler):
         """``/metrics`` in the format the client asks for, ``/healthz`` as ``ok``, 404 for the rest."""
         path = self.path.partition("?")[0]
         if path == "/metrics":
+            self.server.scraped_at = time.monotonic()
             super().do_GET()
         elif path == "/healthz":
             self._answer(200, b"ok")
@@ -50,6 +54,7 @@ class _Server(socketserver.ThreadingTCPServer):
     # SO_REUSEADDR: a worker started again right after a crash gets its port although old connections are still in TIME_WAIT.
     allow_reuse_address = True
     daemon_threads = True
+    scraped_at = -math.inf  # of time.monotonic()
     request_queue_size = 32
 
     def __init__(self, address: tuple[str, int], family: socket.AddressFamily, handler: type[_Handler]) -> None:
@@ -114,6 +119,10 @@ class MetricsServer:
         # The poll interval is how long close() waits at most.
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="metrics-server", daemon=True)
         self._thread.start()
+
+    def was_scraped(self, seconds: float) -> bool:
+        """Whether somebody asked for the metrics in the last ``seconds``."""
+        return self._server is not None and time.monotonic() - self._server.scraped_at <= seconds
 
     def close(self) -> None:
         """Stop serving and free the port; nothing happens on a server that does not run."""

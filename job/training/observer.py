@@ -1,6 +1,7 @@
 """A worker's own telemetry: its Prometheus server and logs, fed with what is then passed on to whoever watches the run."""
 
 import logging
+import math
 import socket
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from job.training.versions import versions
 
 log = logging.getLogger("dcgan.training")
 
+LEAVING_SECONDS = 5.0  # of the grace after a stop, for what comes after the metrics
+SCRAPED_SECONDS = 300.0  # longer than any usual scrape interval
 MOST_COMPARED = 256  # images of the data set, for their diversity
 
 
@@ -53,7 +56,8 @@ class Observer:
         records: Records | None = None,
     ):
         self._listener = listener
-        self._linger_seconds = spec.metrics.linger_seconds
+        self._linger_seconds, self._grace_seconds = spec.metrics.linger_seconds, spec.checkpoints.grace_seconds
+        self._leave_at = math.inf
         self._num_hangs = num_hangs
         self._wanted = Wanted()
         self._metrics = WorkerMetrics(run_name(spec.uri), topology.rank, save_reasons=(*REASONS, REFUSED))
@@ -143,13 +147,18 @@ class Observer:
             self._metrics.preempted("node")
         if self._wanted.stop and not before.stop:
             self._metrics.preempted("stop")
+            self._leave_at = time.monotonic() + self._grace_seconds - LEAVING_SECONDS
         return self._wanted
 
     def linger(self) -> None:
-        """Serve the last values for ``metrics.linger_seconds``, so that a scrape sees them. For when everything is saved."""
-        if self._server and self._linger_seconds:
-            log.info("metrics stay for a last scrape", extra={"fields": {"seconds": self._linger_seconds}})
-            time.sleep(self._linger_seconds)
+        """Serve the last values for ``metrics.linger_seconds``, so that a scrape sees them. For when everything is saved.
+
+        Not where nobody scrapes, and after a stop no longer than there is time.
+        """
+        seconds = min(self._linger_seconds, self._leave_at - time.monotonic())
+        if self._server and seconds > 0 and self._server.was_scraped(SCRAPED_SECONDS):
+            log.info("metrics stay for a last scrape", extra={"fields": {"seconds": round(seconds, 1)}})
+            time.sleep(seconds)
 
     def _new_history(self, records: Records, every_seconds: float) -> History:
         return History(records.writer, records.start, partial(current_values, self._metrics.registry), every_seconds)

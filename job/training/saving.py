@@ -1,6 +1,7 @@
 """What the loop does to keep the state of a step: a copy now, the rest in the saving thread. Only the chief's saves; the others' does nothing."""
 
 import datetime
+import math
 import time
 
 from job.checkpoints.manifest import Manifest, SaveReason
@@ -13,6 +14,8 @@ from job.training.identity import model_identity, order_identity, settings_of
 from job.training.observer import Observer
 from job.training.topology import Topology
 from job.training.versions import versions
+
+_LOOK_SECONDS = 1.0
 
 
 class Saving:
@@ -59,25 +62,28 @@ class Saving:
     def settle(self) -> int | None:
         """Let the save that is under way end, for ``checkpoints.grace_seconds``; the last step that is committed."""
         if self._saver is not None:
-            self._saver.finish(self._spec.checkpoints.grace_seconds)
-            self.look()
+            self._wait(self._saver, time.monotonic() + self._spec.checkpoints.grace_seconds)
         return self.committed_step
 
     def finish(self, networks: Networks, step: int, metrics: dict[str, float], reason: SaveReason) -> None:
         """Return when this step is committed; after ``checkpoints.grace_seconds`` in any case where the run was asked to stop."""
         if self._saver is None:
             return
-        deadline = time.monotonic() + self._spec.checkpoints.grace_seconds if reason == "preemption" else None
+        deadline = time.monotonic() + self._spec.checkpoints.grace_seconds if reason == "preemption" else math.inf
         if self.committed_step == step:
             return
         for _ in range(2):  # the save under way, and where that is of another step, or this one was skipped, one more
-            self._saver.finish(None if deadline is None else max(0.0, deadline - time.monotonic()))
-            self.look()
+            self._wait(self._saver, deadline)
             if self.committed_step == step or not self._saver.is_idle:
                 return
             self._asked_step = None
             self.save(networks, step, metrics, reason)
-        self._saver.finish(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        self._wait(self._saver, deadline)
+
+    def _wait(self, saver: Saver, deadline: float) -> None:
+        """Until nothing is in flight, or ``deadline``; what failed meanwhile is counted at once, because an outage can last."""
+        while not saver.finish(max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic()))) and time.monotonic() < deadline:
+            self.look()
         self.look()
 
     def _facts(self, step: int, metrics: dict[str, float], reason: SaveReason) -> Manifest:

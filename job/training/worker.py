@@ -98,7 +98,7 @@ def run(
             try:
                 if _train(worker):
                     observer.enter("done")
-                    observer.linger()
+                observer.linger()
                 return
             except Diverged as diverged:
                 _roll_back(worker, diverged)

@@ -33,6 +33,7 @@ SMALL = {
     "model.discriminator.filters": "[8,16]",
     "training.global_batch_size": "16",
     "metrics.port": "0",
+    "metrics.linger_seconds": "0",
 }
 START_SECONDS = 120.0  # of Ray and of TensorFlow in two workers, on a machine that is busy with other tests
 LEAVE_SECONDS = 30.0

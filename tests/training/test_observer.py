@@ -100,6 +100,7 @@ def test_the_last_values_stay_for_a_while(seconds: int, tmp_path: Path) -> None:
     listener = Scripted()
     with observing(tmp_path, listener, f"metrics.linger_seconds={seconds}") as observer:
         observer.enter("done")
+        scrape(listener)
         lingering = threading.Thread(target=observer.linger)
         lingering.start()
         lingering.join(0.5)
@@ -107,6 +108,23 @@ def test_the_last_values_stay_for_a_while(seconds: int, tmp_path: Path) -> None:
         assert scrape(listener)['dcgan_phase phase="done"'] == 1
         lingering.join(10)
         assert not lingering.is_alive()
+
+
+def test_after_a_stop_the_last_values_stay_within_the_grace(tmp_path: Path) -> None:
+    listener = Scripted(Wanted(stop=True))
+    with observing(tmp_path, listener, "metrics.linger_seconds=30", "checkpoints.grace_seconds=6") as observer:
+        scrape(listener)
+        observer.wanted()
+        started = time.monotonic()
+        observer.linger()
+        assert 0.5 < time.monotonic() - started < 3
+
+
+def test_nobody_is_waited_for_who_never_scraped(tmp_path: Path) -> None:
+    with observing(tmp_path, Scripted(), "metrics.linger_seconds=30") as observer:
+        started = time.monotonic()
+        observer.linger()
+        assert time.monotonic() - started < 1
 
 
 def test_a_hang_is_counted_while_its_process_still_answers(tmp_path: Path) -> None:
