@@ -21,6 +21,7 @@ from typing import NamedTuple
 from job.checkpoints import manifest as manifests
 from job.checkpoints.manifest import BadManifest, Manifest, Part, folder_of
 from job.config.errors import StorageError
+from job.storage.atomic import remove_leftovers
 from job.storage.store import ObjectInfo, ObjectMissing, ObjectStore
 
 log = logging.getLogger("dcgan.checkpoint")
@@ -88,6 +89,7 @@ class Checkpoints:
         folder meanwhile; it is asked before each change, also before one that is made again after an outage.
         """
         folder = facts.folder
+        self._remove_leftovers(folder)
 
         def fenced(request: Callable[[], object]) -> None:
             def once() -> None:
@@ -219,11 +221,17 @@ class Checkpoints:
     def delete(self, folder: Folder) -> None:
         """Remove it, its manifest first, so that none is ever committed and incomplete; files that are not ours stay."""
         base = folder_of(folder.step)
+        self._remove_leftovers(base)
         if folder.is_committed:
             self._store.delete(base + manifests.NAME)
         for name in folder.objects:
             if manifests.PART_NAME.fullmatch(name) or name in (QUARANTINED, PINNED):
                 self._store.delete(base + name)
+
+    def _remove_leftovers(self, folder: str) -> None:
+        """What a killed process was writing; on an object store there is no such thing."""
+        if path := self._store.local_path(folder + manifests.NAME):
+            remove_leftovers(path.parent)
 
     def _mark(self, step: int, name: str, reason: str) -> None:
         since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

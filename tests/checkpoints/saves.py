@@ -55,6 +55,8 @@ class Breaking:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
+        if name == "local_path":  # asks nobody
+            return method
 
         def asked(*arguments: Any) -> Any:
             self.requests += 1

@@ -1,6 +1,9 @@
 """Which checkpoints stay, and what is never touched."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from job.config.spec import CheckpointSpec
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.checkpoints.saves import facts, parts_of, save, steps_of, tree
+from tests.servers.tools import ROOT
 
 
 @pytest.fixture
@@ -98,6 +102,26 @@ def test_who_lost_the_run_folder_removes_nothing(store: ObjectStore, folder: Pat
         with pytest.raises(LeaseLost):
             prune(checkpoints, CheckpointSpec(keep=keep), fence=lost)
     assert tree(folder) == before
+
+
+def test_the_file_that_a_killed_process_was_writing_goes_too(store: ObjectStore, folder: Path) -> None:
+    checkpoints = save(store, 10, 20)
+    killed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os, signal, sys; from pathlib import Path; from job.storage.atomic import whole_file\n"
+            "with whole_file(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)",
+            str(folder / "checkpoints" / "step-000000010" / "generator.npz"),
+        ],
+        cwd=ROOT,
+        check=False,
+        timeout=60,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert any(".~" in name for name in tree(folder))
+    prune(checkpoints, CheckpointSpec(keep=1))
+    assert not (folder / "checkpoints" / "step-000000010").exists()
 
 
 def test_a_folder_with_other_zeros_is_somebody_elses(store: ObjectStore) -> None:

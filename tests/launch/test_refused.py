@@ -1,5 +1,6 @@
 """What ``train`` refuses before any process starts: exit code, the words, and a run folder left as it was. No Ray, no TensorFlow."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -133,6 +134,43 @@ def test_a_batch_size_that_would_change_the_order(garments: Path, tmp_path: Path
     code, said = refused(train_command(garments, folder, training__global_batch_size=32), tmp_path)
     assert code == 2
     assert "training.global_batch_size 16, this configuration has 32" in said
+
+
+def test_an_empty_resume(garments: Path, tmp_path: Path) -> None:
+    code, said = refused([*train_command(garments, tmp_path / "run"), "--resume", ""], tmp_path)
+    assert code == 2
+    assert "--resume is empty; expected auto, never, or the URI of a run folder or a checkpoint" in said
+
+
+@pytest.mark.parametrize("name", ["old #1", "123", "[1]", "~"])
+def test_resume_takes_a_path_as_it_is(name: str, garments: Path, tmp_path: Path) -> None:
+    commit_step_50(garments, tmp_path / name)
+    command = [*train_command(garments, tmp_path / "run", training__steps=100), "--dry-run", "--resume", str(tmp_path / name)]
+    code, output = run(command, tmp_path / "log", environment(tmp_path), QUICK_SECONDS)
+    assert code == 0, output
+    assert "going on from step 50" in output
+
+
+def test_an_origin_beyond_the_last_step(garments: Path, tmp_path: Path) -> None:
+    commit_step_50(garments, tmp_path / "old")
+    code, said = refused([*train_command(garments, tmp_path / "run", training__steps=20), "--resume", str(tmp_path / "old")], tmp_path)
+    assert code == 2
+    assert f"{tmp_path}/old: stands at step 50; expected one before the run's last step, 20 (training.steps or training.epochs)" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_whose_last_checkpoint_is_damaged_is_not_done(garments: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    commit_step_50(garments, folder)
+    command = [*train_command(garments, folder, training__steps=20), "--dry-run"]
+    code, output = run(command, tmp_path / "log", environment(tmp_path), QUICK_SECONDS)
+    assert (code, "already done (step 50)" in output) == (0, True)
+    (folder / "checkpoints" / "step-000000050" / "generator.npz").write_bytes(b"w")
+    facts = Checkpoints(open_store(str(folder))).committed()[0]
+    Checkpoints(open_store(str(folder))).save(dataclasses.replace(facts, step=10, images_seen=160), {"generator.npz": b"weights"})
+    code, output = run(command, tmp_path / "again.log", environment(tmp_path), QUICK_SECONDS)
+    assert code == 0, output
+    assert "going on from step 10" in output
 
 
 def test_run_folder_below_a_file(garments: Path, tmp_path: Path) -> None:
