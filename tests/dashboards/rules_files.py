@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "charts/dcgan-train/files/rules"
 RECORDING, ALERTS = RULES / "recording.yaml", RULES / "alerts.yaml"
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
-_RANGE = re.compile(r"\[(\d+)([smh])\]")
+_SPAN = re.compile(r"(\[|offset )(\d+)([smh])(?=\W|$)")
 
 
 def rules(path: Path) -> list[dict[str, Any]]:
@@ -19,11 +19,13 @@ def rules(path: Path) -> list[dict[str, Any]]:
 
 
 def shortened(path: Path, folder: Path, factor: float, least_seconds: int) -> Path:
-    """A copy of a rule file in ``folder`` whose `for` and ranges are ``factor`` times as long; a range is never below ``least_seconds``."""
+    """A copy of a rule file in ``folder`` whose times are ``factor`` times as long; a range or an offset is never below ``least_seconds``."""
     content = yaml.safe_load(path.read_text())
     for group in content["groups"]:
         for rule in group["rules"]:
-            rule["expr"] = _RANGE.sub(lambda found: f"[{max(least_seconds, round(_seconds(*found.groups()) * factor))}s]", rule["expr"])
+            rule["expr"] = _SPAN.sub(
+                lambda found: f"{found[1]}{max(least_seconds, round(_seconds(*found.groups()[1:]) * factor))}s", rule["expr"]
+            )
             if "for" in rule:
                 rule["for"] = f"{round(_seconds(rule['for'][:-1], rule['for'][-1]) * factor)}s"
     copy = folder / f"short-{path.name}"

@@ -70,9 +70,20 @@ def test_panels_have_ids_and_places_of_their_own(name: str) -> None:
 
 @pytest.mark.parametrize(("board", "panel"), PANELS, ids=IDS)
 def test_what_shows_a_state_asks_for_now(board: str, panel: dict[str, Any]) -> None:
-    """A filter over a span of time gives every state of that span: a phase long past would be shown beside the present one."""
-    without_past = panel["type"] in ("gauge", "table") or panel["options"].get("graphMode") == "none"
-    assert all(target.get("instant", False) == without_past for target in panel["targets"])
+    """Over a span of time a phase long past would be shown beside the present one, and the last speed of a run that ended as that of now."""
+    shows_a_state = panel["type"] in ("gauge", "table", "stat")
+    assert all(target.get("instant", False) == shows_a_state for target in panel["targets"])
+    assert all(target.get("range", True) != shows_a_state for target in panel["targets"])
+    assert panel["options"].get("graphMode", "none") == "none"  # a curve needs the past
+
+
+def test_no_alert_is_told_from_no_rules() -> None:
+    """A green 0 must not stand where nothing looks for faults."""
+    counts = [(board, panel) for board, panel in PANELS if panel["type"] == "stat" and "ALERTS" in panel["targets"][0]["expr"]]
+    assert sorted(board for board, _ in counts) == ["fleet", "run"]
+    for _, panel in counts:
+        assert panel["targets"][0]["expr"].endswith(" or 0 * max(dcgan:rules:loaded)")
+        assert panel["fieldConfig"]["defaults"]["noValue"] == "no rules"
 
 
 @pytest.mark.parametrize("name", BOARDS)
