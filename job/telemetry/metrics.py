@@ -191,7 +191,7 @@ class WorkerMetrics:
         self._world_size = self._gauge("dcgan_world_size", "Workers that train together now.")
         self._target_world_size = self._gauge("dcgan_target_world_size", "Workers that the run is configured to use.")
         self._restarts = Counter(
-            "dcgan_restarts_total", "Times the worker group was started again since the run began.", LABELS, registry=self.registry
+            "dcgan_restarts_total", "Times the worker group was started again by this start of the program.", LABELS, registry=self.registry
         )
         self._hangs = Counter(
             "dcgan_hangs_total", "Times the watchdog ended a worker of this run that hung.", LABELS, registry=self.registry

@@ -126,6 +126,10 @@ class Observer:
         """A loss or a norm of the last call was NaN or infinite."""
         self._metrics.not_finite()
 
+    def resumed(self, step: int) -> None:
+        """The checkpoint of ``step`` stands in the run folder, and is where this start begins."""
+        self._metrics.checkpoints.seen(step, fresh=False)
+
     def rolled_back(self) -> None:
         """The run went back to a checkpoint."""
         self._metrics.rolled_back()

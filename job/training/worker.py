@@ -123,6 +123,8 @@ def _train(worker: Worker) -> bool:
     with ExitStack() as stack:
         saver = stack.enter_context(Saver(Checkpoints(store), spec.checkpoints, _fence(worker, store))) if topology.is_chief else None
         standing = start if restored and restored.is_own else None
+        if standing is not None:
+            worker.observer.resumed(standing)
         saving = Saving(spec, topology, worker.index, worker.observer, saver, noise_stream, standing)
         call = build_call(spec, worker.strategy, networks, noise_stream)
         exporter = snapshot.Exporter(spec)
