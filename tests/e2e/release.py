@@ -74,9 +74,14 @@ class Release:
         return self.kubectl("get", "pod", pod, "-o", "jsonpath={.status.podIP}")
 
     def logs(self, component: str, *options: str) -> str:
-        """Of all containers of its pods, the latest lines where they are many."""
+        """Of all containers of its pods, the latest lines where they are many; nothing yet where one has not started."""
         selector = f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component={component}"
-        return self.kubectl("logs", "-l", selector, "--tail=2000", "--all-containers", *options)
+        try:
+            return self.kubectl("logs", "-l", selector, "--tail=2000", "--all-containers", *options)
+        except RuntimeError as error:
+            if "is waiting to start" in str(error):
+                return ""
+            raise
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         return self.cluster.kubectl("-n", self.namespace, *arguments, stdin=stdin)

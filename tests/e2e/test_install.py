@@ -134,7 +134,7 @@ def _ends_with(release: Release, message: str) -> None:
     """The RayJob fails, in minutes, and both its description and the log of its submitter say ``message``."""
     job = release.wait_for("FAILED", START_SECONDS)
     assert message in release.kubectl("describe", "rayjob", job["metadata"]["name"])
-    assert message in release.logs("submitter")
+    release.until(f"{message!r} in the submitter's log, which follows the job's", lambda: message in release.logs("submitter"), 60)
 
 
 def _reasons(run: Run) -> list[str]:
