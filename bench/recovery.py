@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument("--only", choices=("recovery", "stall"), action="append")
     parser.add_argument("--preset", default="fashion")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="recovery: a variable of the program's environment"
+    )
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}: {' '.join(sys.argv)}")
     with tempfile.TemporaryDirectory(prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True) as name:
@@ -58,7 +61,8 @@ def recovery(arguments: argparse.Namespace, folder: Path) -> None:
     run_folder = folder / "recovery"
     settings = {"training__steps": 10**6, "checkpoints__every_steps": 20, "samples__every_steps": 10**6, "workers__max_restarts": 100}
     found: list[dict[str, float]] = []
-    with started(command(arguments, folder, run_folder, **settings), folder / "recovery.log", environment(folder)) as program:
+    env = environment(folder, **dict(pair.split("=", 1) for pair in arguments.env))
+    with started(command(arguments, folder, run_folder, **settings), folder / "recovery.log", env) as program:
         for _ in range(arguments.kills):
             before = program.wait_for_checkpoint(run_folder, after=newest_step(run_folder), seconds=300)
             program.wait_for_checkpoint(run_folder, after=before, seconds=300)
