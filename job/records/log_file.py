@@ -17,8 +17,8 @@ from job.records.segments import Segments, Writer
 from job.telemetry.logs import JsonFormatter
 
 OURS = "dcgan"
-# Beside the root logger: those that may keep their records from it.
-OTHERS = ("ray", "tensorflow", "absl", "py.warnings")
+# Beside the root logger: those that may keep their records from it. Ray Train's and Data's keep them from ``ray`` too.
+OTHERS = ("ray", "ray.train", "ray.data", "tensorflow", "absl", "py.warnings")
 _KEPT = "_dcgan_is_kept"
 
 log = logging.getLogger("dcgan.process")

@@ -10,6 +10,7 @@ flush, and as a store's writes are whole, a segment never ends in the middle of 
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ MOST_WAITING = 16  # full segments that the store has not taken yet
 MOST_SEGMENTS = 1000  # of one series of one process: 1 GB, far above what a run writes, and below what a flood of log lines would
 CLOSE_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 60.0
+URGENT_SECONDS = 1.0  # between two writes: each writes whole segments, and a flood of warnings asks for one each
 
 log = logging.getLogger("dcgan.records")
 
@@ -120,14 +122,16 @@ class Writer:
             )
 
     def _run(self) -> None:
-        wait_seconds, is_last = self._every_seconds, False
+        wait_seconds, is_last, flushed_at = self._every_seconds, False, -math.inf
         while not is_last:
             self._wanted.wait(wait_seconds)
+            self._closing.wait(max(0.0, flushed_at + min(URGENT_SECONDS, self._every_seconds) - time.monotonic()))
             if self._failing_since is not None:
                 self._closing.wait(wait_seconds)  # a store that fails is left in peace, however much is logged about it
             self._wanted.clear()
             is_last = self._closing.is_set()  # asked for before the flush: what was appended before the end is in the last one
-            wait_seconds = self._every_seconds if self._flush() else min(2 * wait_seconds, max(LONGEST_WAIT_SECONDS, self._every_seconds))
+            is_written, flushed_at = self._flush(), time.monotonic()
+            wait_seconds = self._every_seconds if is_written else min(2 * wait_seconds, max(LONGEST_WAIT_SECONDS, self._every_seconds))
 
     def _flush(self) -> bool:
         try:

@@ -5,6 +5,7 @@ Only the ``dcgan`` loggers are touched; what Ray, TensorFlow and boto3 log goes 
     configure("info", rank=0, run="one", as_json=True)
     log = logging.getLogger("dcgan.training")
     log.info("checkpoint committed", extra={"fields": {"step": 1200, "seconds": 3.2}})
+    at_step(1200)    # lines without a step of their own get it from now on
     {"time": "2026-11-23T21:55:17.123Z", "level": "info", "run": "one", "rank": 0, "step": 1200, "event": "checkpoint ...", "fields": {...}}
 """
 
@@ -34,6 +35,14 @@ MASK = "***"
 LEVEL_STYLES = {"warning": Style(color="yellow"), "error": Style(color="red", bold=True), "critical": Style(color="red", bold=True)}
 DIM = Style(dim=True)
 
+_step: int | None = None
+
+
+def at_step(step: int | None) -> None:
+    """This process is at ``step`` of its run: each JSON line from now on has it, unless its fields name another. None: at no step."""
+    global _step
+    _step = step
+
 
 def mask_secrets(text: str) -> str:
     """``text`` with the present values of the secret variables replaced by ``***``, also where they are URL-quoted (presigned links)."""
@@ -60,7 +69,7 @@ def plain(value: Any) -> Any:
 
 
 class JsonFormatter(logging.Formatter):
-    """One event as one line of JSON, with the same keys in the same order each time; ``step`` is lifted out of the fields."""
+    """One event as one line of JSON, with the same keys in the same order each time; ``step`` is lifted out of the fields, or that of ``at_step``."""
 
     def __init__(self, rank: int | None, run: str | None) -> None:
         super().__init__()
@@ -69,7 +78,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = dict(getattr(record, "fields", {}))
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        event: dict[str, Any] = {"time": time, "level": record.levelname.lower(), **self._origin, "step": fields.pop("step", None)}
+        event: dict[str, Any] = {"time": time, "level": record.levelname.lower(), **self._origin, "step": fields.pop("step", _step)}
         event = {name: value for name, value in event.items() if value is not None}
         event |= {"event": record.getMessage(), "fields": fields}
         if record.exc_info:

@@ -14,6 +14,7 @@ from job.records.run_folder import LOGS
 from job.records.segments import Writer
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
+from job.telemetry.logs import at_step
 from tests.servers.prometheus import wait_for
 
 START = "20260102T030000Z-000"
@@ -66,6 +67,34 @@ def test_what_kept_a_logger_from_its_parents_does_not_hide_it(store: ObjectStore
     finally:
         logger.propagate = propagate
     assert kept(store) == {"a node died": "warning", "a worker died": "error"}
+
+
+@pytest.mark.parametrize("name", ["ray.train", "ray.data"])
+def test_rays_libraries_keep_their_warnings_from_ray_and_not_from_us(
+    store: ObjectStore, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(name), "propagate", False)  # as ray.train does when it is loaded
+    with Writer(store, 3600.0) as writer, kept_log(writer, START, "driver", "garments"):
+        logging.getLogger(f"{name}.deep").warning("a worker died")
+    assert kept(store) == {"a worker died": "warning"}
+
+
+def test_lines_have_the_step_that_the_worker_is_at(store: ObjectStore) -> None:
+    try:
+        with Writer(store, 3600.0) as writer, kept_log(writer, START, "rank000", "garments", 0):
+            logging.getLogger("dcgan.x").info("before the first")
+            at_step(1200)
+            logging.getLogger("ray").warning("slow")
+            logging.getLogger("dcgan.x").info("committed", extra={"fields": {"step": 1000}})
+    finally:
+        at_step(None)
+    assert {event["event"]: event.get("step") for event in events(store)} == {
+        "process started": None,
+        "before the first": None,
+        "slow": 1200,
+        "committed": 1000,
+        "process ended": 1200,
+    }
 
 
 def test_the_traceback_that_ended_the_process_is_kept(store: ObjectStore) -> None:

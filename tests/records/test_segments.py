@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from job.config.errors import StorageError
-from job.records.segments import MOST_WAITING, SEGMENT_BYTES, Segments, Writer
+from job.records.segments import MOST_WAITING, SEGMENT_BYTES, URGENT_SECONDS, Segments, Writer
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.checkpoints.saves import Breaking, for_good_from
@@ -151,6 +151,19 @@ def test_work_for_later_that_fails_ends_nothing(store: ObjectStore, caplog: pyte
         wait_for("the second", lambda: list(store.list("rows/")), 60)
     assert lines(store) == [b"after"]
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_flood_of_urgent_records_is_few_writes_and_loses_nothing(store: ObjectStore) -> None:
+    counted = Breaking(store, lambda number, name: None)
+    began = time.monotonic()
+    with Writer(counted, 3600.0) as writer:
+        segments = writer.open(key)
+        for number in range(300):
+            segments.append(b"%d\n" % number, soon=True)
+            time.sleep(0.005)
+    seconds = time.monotonic() - began
+    assert lines(store) == [b"%d" % number for number in range(300)]
+    assert counted.requests <= seconds / URGENT_SECONDS + 2
 
 
 def test_a_replaced_object_is_written_when_it_changed(store: ObjectStore) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pytest
 
-from job.telemetry.logs import configure, mask_secrets
+from job.telemetry.logs import at_step, configure, mask_secrets
 
 log = logging.getLogger("dcgan.test")
 
@@ -45,6 +45,20 @@ def test_what_is_not_known_is_left_out(capsys: pytest.CaptureFixture[str]) -> No
     configure(as_json=True)
     log.warning("slow store")
     assert sorted(json.loads(capsys.readouterr().err)) == ["event", "fields", "level", "time"]
+
+
+def test_the_step_is_that_of_the_worker_unless_the_line_has_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(as_json=True)
+    try:
+        at_step(0)
+        log.info("begins")
+        at_step(1200)
+        log.info("goes on")
+        log.info("committed", extra={"fields": {"step": 1000}})
+    finally:
+        at_step(None)
+    log.info("over")
+    assert [json.loads(line).get("step") for line in capsys.readouterr().err.splitlines()] == [0, 1200, 1000, None]
 
 
 def test_any_value_makes_valid_json(capsys: pytest.CaptureFixture[str]) -> None:
