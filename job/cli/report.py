@@ -1,5 +1,6 @@
 """``dcgan-train report``."""
 
+import os
 from pathlib import Path
 
 import click
@@ -22,5 +23,20 @@ def report(run: str, destination: Path | None, endpoint_url: str | None, region:
         click.echo(write_report(store))
         return
     html = build_report(store)
-    LocalStore(destination.absolute().parent).write(destination.name, html)
-    click.echo(str(destination))
+    is_other = destination.exists() and not destination.is_file()
+    if is_other:  # a device or a pipe, which a new file must not replace
+        _write_through(destination, html)
+    else:
+        target = Path(os.path.realpath(destination))  # what a link points to is written, and the link stays
+        LocalStore(target.parent).write(target.name, html)
+    click.echo(str(destination), err=is_other)  # it may be our own standard output
+
+
+def _write_through(destination: Path, data: bytes) -> None:
+    from job.storage.os_errors import storage_error
+
+    try:
+        with destination.open("wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise storage_error(str(destination), "write", error) from error

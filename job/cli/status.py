@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STATE_STYLES = {"running": "bold green", "starting": "bold green", "done": "bold cyan", "failed": "bold red", "stale": "bold yellow"}
 LABEL_COLUMNS = 13
 BAR_COLUMNS = 24
+DIVERSITY, DATA_DIVERSITY, SCORE = "dcgan_sample_diversity", "dcgan_data_diversity", "dcgan_quality_"
 SPARK_LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -69,7 +70,8 @@ def status(
         while not found.is_over:
             time.sleep(every_seconds)
             found = look(store, found)
-            click.echo(f"{found.state}: {_course(found)}")
+            quiet = f", last word {_ago(found.told_seconds_ago)} ago" if found.is_quiet and found.told_seconds_ago is not None else ""
+            click.echo(f"{found.state}: {_course(found)}{quiet}")
         return
     with Live(_group(found, run, storage, console.width), console=console, auto_refresh=False) as live:
         while not found.is_over:
@@ -97,6 +99,8 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "lis
     shown = [Text(found.state, style=STATE_STYLES.get(found.state, "bold")).append(f"  {run}", style="not bold default")]
     if found.why:
         shown.append(_line("why", found.why))
+    if (last_word := _last_word(found)) is not None:
+        shown.append(last_word)
     shown.append(_line("step", _course(found)))
     if found.step is not None and found.total_steps:
         shown[-1].append("  ").append(_bar(found.step / found.total_steps), style="cyan")
@@ -107,7 +111,7 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "lis
         if found.step_seconds:
             share = (found.data_wait_seconds or 0.0) / found.step_seconds
             parts.append(f"{duration_text(found.step_seconds)} a step, {share:.0%} waiting for images")
-        shown.append(_line("speed" if not found.is_over else "last speed", ", ".join(parts)))
+        shown.append(_line("last speed" if found.is_over or found.is_quiet else "speed", ", ".join(parts)))
     room = max(8, min(60, columns - LABEL_COLUMNS - 12))
     for label, value, name in (
         ("D loss", found.discriminator_loss, "discriminator_loss"),
@@ -117,6 +121,8 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "lis
             shown.append(_line(label, f"{value:<8.4g}  ").append(sparkline(found.curves.get(name, []), room), style="magenta"))
     if found.real_probability is not None and found.fake_probability is not None and found.step:
         shown.append(_line("D(x), D(G(z))", f"{found.real_probability:.2f}, {found.fake_probability:.2f}"))
+    if quality := _quality(found.values):
+        shown.append(_line("quality", quality))
     shown += [_line("checkpoint", _checkpoint(found)), _line("faults", _faults(found))]
     if found.grid:
         shown.append(_line("newest grid", found.grid))
@@ -152,6 +158,28 @@ def _course(found: "Look") -> str:
     left = f", left {clock_text(found.seconds_left)}" if found.seconds_left else ""
     phase = f", {found.phase}" if found.phase not in ("", "train") else ""
     return f"{found.step:,}{of}{share}{left}{phase}"
+
+
+def _last_word(found: "Look") -> "Text | None":
+    """How old all that is, while nobody knows of an end."""
+    if found.told_seconds_ago is None or found.state not in ("starting", "running", "stale"):
+        return None
+    line = _line("last word", f"{_ago(found.told_seconds_ago)} ago")
+    if not found.is_quiet:
+        return line
+    line.stylize("yellow", LABEL_COLUMNS)
+    every = f"expected every {_ago(found.told_every_seconds)}; " if found.told_every_seconds and found.state == "running" else ""
+    return line.append(f" ({every}it may hang, or not reach this folder: see its log)", style="yellow")
+
+
+def _quality(values: dict[str, float]) -> str:
+    """Scores of the images, as far as any are known."""
+    parts = []
+    made, real = values.get(DIVERSITY), values.get(DATA_DIVERSITY)
+    if made is not None:
+        parts.append(f"diversity {made:.3g}" + (f", {made / real:.2f} of the data set's {real:.3g}" if real else ""))
+    scores = ((name.removeprefix(SCORE), value) for name, value in sorted(values.items()) if name.startswith(SCORE) and "{" not in name)
+    return ", ".join([*parts, *(f"{name.replace('_', ' ')} {value:.4g}" for name, value in scores)])
 
 
 def _bar(share: float) -> str:

@@ -15,6 +15,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 14, 10, 26
 BUCKETS = (WIDTH - LEFT - RIGHT) // 2
 MOST_MARKS = 100
 LOGARITHMIC_FROM = 50.0
+SMALLEST = 1e-290  # what is nearer to 0 is drawn as 0: powers of ten and fifths of it would no longer be numbers
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def chart(
 
     ``may_be_log``: a range of more than ``LOGARITHMIC_FROM`` to 1 gets a logarithmic axis.
     """
-    shown = [(line, _buckets([point for point in line.points if all(map(math.isfinite, point))])) for line in lines]
+    shown = [(line, _buckets([_drawable(point) for point in line.points if all(map(math.isfinite, point))])) for line in lines]
     shown = [(line, buckets) for line, buckets in shown if buckets]
     if not shown:
         return ""
@@ -99,6 +100,10 @@ def number_text(value: float) -> str:
         if abs(value) >= size:
             return f"{value / (1e3 if letter == 'k' else size):.4g}{letter}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _drawable(point: tuple[float, float]) -> tuple[float, float]:
+    return point[0], point[1] if abs(point[1]) >= SMALLEST else 0.0
 
 
 def _buckets(points: Sequence[tuple[float, float]]) -> list[_Bucket]:

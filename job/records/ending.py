@@ -19,7 +19,7 @@ log = logging.getLogger("dcgan.records")
 
 @contextmanager
 def told_ending(store: ObjectStore, start: Start) -> Iterator[None]:
-    """Write down how the block ends. After an end that nobody asked for, and after the last step, also what is left for people.
+    """Write down how the block ends, and join its metrics. After an end that nobody asked for, and after the last step, also the report.
 
     Who stops a run wants it to stop soon, and goes on with it later: no report then.
     """
@@ -27,6 +27,7 @@ def told_ending(store: ObjectStore, start: Start) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _quietly(lambda: start.end("stopped", "by Ctrl-C or a signal", None), "how the run ended")
+        _quietly(lambda: rows.merge(store), "metrics.jsonl")
         raise
     except LeaseLost as lost:  # another job's folder by now
         why, exit_code = str(lost), lost.exit_code

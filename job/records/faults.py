@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 from job.checkpoints.checkpoints import Checkpoints
 from job.records import journal
 from job.records.journal import Told
-from job.records.rows import Course
-from job.records.run_folder import DIVERGENCES, HANGS
+from job.records.rows import MOST_STEP, Course
+from job.records.run_folder import DIVERGENCES, HANGS, is_number
 from job.storage.store import ObjectMissing, ObjectStore
 
 MOST_OF_A_KIND = 200
 MOST_BYTES = 1 << 18
 COUNTED = {
-    "dcgan_fetch_retries_total": "images fetched again",
+    "dcgan_fetch_retries_total": "images fetched again, first worker",
     "dcgan_checkpoint_failures_total": "tries to save that failed",
-    "dcgan_preemptions_total": "asked to stop or to save early",
+    "dcgan_preemptions_total": "asked to stop or to save early, first worker",
 }
 _REASON = re.compile(r'="([^"]*)"')
 
@@ -47,12 +47,11 @@ def _restarts(starts: list[Told], course: Course) -> Iterator[Fault]:
     """A start of the program after one that did not end by itself, and each further start of the workers."""
     for before, start in pairwise(starts):
         if not before.end:
-            step = start.facts.get("step")
-            yield Fault("the program was killed", start.stamp, step if isinstance(step, int) else None, "started again from there")
+            yield Fault("the program was killed", start.stamp, _step(start.facts.get("step")), "started again from there")
     last_step = 0
     for name, first in course.first_rows.items():
         number = name.rpartition("-")[2]
-        if number.isdigit() and int(number) > 0:
+        if is_number(number) and int(number) > 0:
             lost = max(0, last_step - first.step)
             yield Fault("the workers started again", first.time, first.step, f"start {int(number) + 1}; {lost:,} steps trained again")
         last_step = course.last_rows[name].step
@@ -61,13 +60,13 @@ def _restarts(starts: list[Told], course: Course) -> Iterator[Fault]:
 def _divergences(store: ObjectStore) -> Iterator[Fault]:
     for entry in islice(store.list(DIVERGENCES), MOST_OF_A_KIND):
         told = _read(store, entry.key)
-        step, workers = told.get("step"), told.get("workers")
+        workers = told.get("workers")
         of = f" in the share of worker {', '.join(map(str, workers))}" if isinstance(workers, list) and workers else ""
         good = told.get("last_good_checkpoint")
         yield Fault(
             "a number was not finite",
             str(told.get("time", ""))[:40],
-            step if isinstance(step, int) else None,
+            _step(told.get("step")),
             f"back to step {good}{of}"[:200],
         )
 
@@ -89,7 +88,7 @@ def _quarantined(store: ObjectStore) -> Iterator[Fault]:
 
 
 def _counted(course: Course) -> Iterator[Fault]:
-    """Counters of all starts together: each begins at 0 with its process."""
+    """Counters of all starts together: each begins at 0 with its process, and the rows are the first worker's alone."""
     sums: dict[str, float] = {}
     for row in course.last_rows.values():
         for name, value in row.values.items():
@@ -98,6 +97,10 @@ def _counted(course: Course) -> Iterator[Fault]:
     for name, value in sorted(sums.items()):
         reason = " ".join(_REASON.findall(name))
         yield Fault(COUNTED[name.partition("{")[0]], "", None, f"{value:,.0f} times" + (f" ({reason})" if reason else ""))
+
+
+def _step(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_STEP else None
 
 
 def _read(store: ObjectStore, key: str) -> dict[str, Any]:

@@ -25,6 +25,9 @@ from job.telemetry.logs import plain
 from job.telemetry.report import Progress
 
 DIGITS = 6  # a float32 has no more than seven
+# Of what grows for as long as a process lives, or is a time: with six digits its differences, which are what a curve shows, become steps.
+EXACT_DIGITS = 12
+EXACT = ("_total", "_sum", "_count", "_created", "_timestamp_seconds")
 
 
 class History:
@@ -47,7 +50,7 @@ class History:
         self._row_at = -math.inf
         self._last: tuple[Progress, bool] | None = None  # the latest report, and whether it has its row
         self._has_trained = False
-        self._status = StatusFile(start)
+        self._status = StatusFile(start, every_seconds)
         writer.later(lambda store: self._status.go_on_from(store.read(STATUS)) if store.stat(STATUS) else None)
         writer.replace(STATUS, self._status.content)
 
@@ -108,8 +111,12 @@ def _picture_event(now: float, step: int, make_png: Callable[[], bytes]) -> byte
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, Any]:
-    """As JSON has them: whole numbers whole, the others with a float32's digits, NaN and infinity as text."""
-    return {
-        name: int(value) if math.isfinite(value) and value == int(value) else plain(float(f"{value:.{DIGITS}g}"))
-        for name, value in values.items()
-    }
+    """As JSON has them: whole numbers whole, counters nearly exact, the others with a float32's digits, NaN and infinity as text."""
+
+    def rounded(name: str, value: float) -> Any:
+        if math.isfinite(value) and value == int(value):
+            return int(value)
+        digits = EXACT_DIGITS if name.partition("{")[0].endswith(EXACT) else DIGITS
+        return plain(float(f"{value:.{digits}g}"))
+
+    return {name: rounded(name, value) for name, value in values.items()}

@@ -26,6 +26,8 @@ MOST_STATUS_BYTES = 1 << 20
 MOST_COUNTED = 10_000
 MOST_POINTS = 1000
 FRESH_SECONDS = 120.0  # of a status.json, where there is no lease to go by
+# A run tells of itself every so often: after three times that, and these seconds at least, it is quiet. Restoring and compiling tell of nothing.
+QUIET_SECONDS, QUIET_SECONDS_AT_FIRST = 60.0, 600.0
 
 Numbers = list[float]
 
@@ -43,6 +45,10 @@ class Look:
     holder: str = ""
     told_seconds_ago: float | None = None
     """Age of what is said of progress."""
+    told_every_seconds: float | None = None
+    """How often the run tells of progress: from one write of ``status.json`` to the next, or one report to the next where that is longer."""
+    is_quiet: bool = False
+    """It is said to run, and has told of nothing for much longer than that: what is said of speed is of the past."""
     phase: str = ""
     step: int | None = None
     total_steps: int | None = None
@@ -97,6 +103,7 @@ def look(store: ObjectStore, before: Look | None = None) -> Look:
     step, total = _whole(progress.get("step")), _whole(progress.get("total_steps"))
     if newest and not is_of_this_start:
         step, total = _whole(newest.facts.get("step")), _whole(newest.facts.get("target_steps"))
+        told_ago = _age(newest.facts.get("time"), now)
     checkpoint, checkpoint_ago, grid = _whole(progress.get("checkpoint_step")), _age(told.get("checkpoint_time"), now), told.get("grid")
     if before is None or before.state != state or state != "running":
         checkpoint, checkpoint_ago, grid = _newest_of(store, now)
@@ -104,7 +111,11 @@ def look(store: ObjectStore, before: Look | None = None) -> Look:
         grid = grid or _key_of(store, before.grid)
         if checkpoint_ago is None:
             checkpoint_ago = before.checkpoint_seconds_ago
-    is_running = state == "running"
+    is_running, phase = state == "running", _text(progress.get("phase"))
+    told_every = max(
+        (seconds for name in ("every_seconds", "report_seconds") if (seconds := _number(told.get(name))) is not None), default=None
+    )
+    is_quiet = state in ("starting", "running") and (told_ago or 0.0) > _quiet_after(phase if is_running else "start", told_every)
     return Look(
         uri=store.uri,
         state=state,
@@ -112,11 +123,13 @@ def look(store: ObjectStore, before: Look | None = None) -> Look:
         num_starts=len(stamps),
         holder=str(holder) if holder else "",
         told_seconds_ago=told_ago,
-        phase=_text(progress.get("phase")) if is_running else "",
+        told_every_seconds=told_every,
+        is_quiet=is_quiet,
+        phase=phase if is_running else "",
         step=step,
         total_steps=total,
         images_per_second=_number(progress.get("images_per_second")),
-        seconds_left=_number(progress.get("seconds_left")) if is_running else None,
+        seconds_left=_number(progress.get("seconds_left")) if is_running and not is_quiet else None,
         **{name: _number(progress.get(name)) for name in _NUMBERS},
         world_size=_whole(progress.get("world_size")),
         restarts=_whole(progress.get("restarts")),
@@ -167,6 +180,10 @@ def _state(
     if newest is None and finished_step(store) is not None:
         return "done", ""
     return "stale", lease_words or "its program ended without a word"
+
+
+def _quiet_after(phase: str, told_every: float | None) -> float:
+    return max(3 * (told_every or 0.0), QUIET_SECONDS_AT_FIRST if phase in ("start", "compile") else QUIET_SECONDS)
 
 
 def _lease(store: ObjectStore) -> tuple[Holder | None, str]:

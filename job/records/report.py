@@ -4,20 +4,24 @@ Reads the run folder and nothing else; what is missing or broken there is left o
 """
 
 import datetime
+import logging
 import re
 from typing import Any
 
 from job.checkpoints.checkpoints import Checkpoints
+from job.config.errors import StorageError
 from job.records.curves import curves, seconds_of
 from job.records.faults import Fault, read_faults, read_starts
 from job.records.journal import Told
 from job.records.look import Look, look
 from job.records.page import document, facts, picture, section, table, text, tiles
 from job.records.pictures import read_gif, read_grids
-from job.records.rows import Course, read_course
+from job.records.rows import Course, merge, read_course
 from job.records.run_folder import CONFIGURATION, REPORT, run_name
 from job.storage.store import ObjectMissing, ObjectStore
 from job.telemetry.progress import clock_text
+
+log = logging.getLogger("dcgan.records")
 
 MOST_CONFIGURATION_BYTES = 1 << 16
 MOST_CHANGES = 50
@@ -25,14 +29,23 @@ _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z")
 
 
 def write_report(store: ObjectStore) -> str:
-    """Put it into the run folder; its URI."""
-    store.write(REPORT, build_report(store))
+    """Put it into the run folder, and join the metrics where the run wrote down its end; the report's URI."""
+    found = look(store)
+    if found.is_over and found.state != "stale":  # a stale run may only be silent: its segments are its own
+        try:
+            merge(store)
+        except StorageError as error:  # it may be forbidden to remove something there
+            log.warning("metrics.jsonl is not written: %s", error)
+    store.write(REPORT, _report(store, found))
     return f"{store.uri.rstrip('/')}/{REPORT}"
 
 
 def build_report(store: ObjectStore) -> bytes:
     """The file. ``StorageError`` where there is no run."""
-    found = look(store)
+    return _report(store, look(store))
+
+
+def _report(store: ObjectStore, found: Look) -> bytes:
     course, starts = read_course(store), read_starts(store)
     faults = read_faults(store, starts, course)
     name = run_name(store.uri)

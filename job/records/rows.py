@@ -70,7 +70,10 @@ def read_course(store: ObjectStore, names: Sequence[str] | None = None) -> Cours
 
 
 def merge(store: ObjectStore) -> None:
-    """Make one ``metrics.jsonl`` of all rows, then remove the segments. What was merged before and not removed is not doubled."""
+    """Make one ``metrics.jsonl`` of all rows, then remove the segments. What was merged before and not removed is not doubled.
+
+    A segment that a worker wrote again meanwhile, at its own end, stays for the next time.
+    """
     files = list(_files(store))
     if all(entry.key == METRICS for entry in files):
         return
@@ -85,7 +88,7 @@ def merge(store: ObjectStore) -> None:
                     file.write(line + b"\n")
         store.upload(merged, METRICS)
     for entry in files:
-        if entry.key != METRICS:
+        if entry.key != METRICS and store.stat(entry.key) == entry:
             store.delete(entry.key)
 
 

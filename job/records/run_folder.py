@@ -19,6 +19,7 @@ METRICS_SEGMENTS = "metrics/"
 EVENTS = "events/"
 LOGS = "logs/"
 
+MOST_DIGITS = 12  # of a step in a key
 STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -65,4 +66,9 @@ def grid_key(step: int) -> str:
 def grid_step(key: str) -> int | None:
     """The step of a grid by its key; None for a key that is no grid's."""
     digits = key.removeprefix(GRIDS).removesuffix(".png")
-    return int(digits) if key == f"{GRIDS}{digits}.png" and digits.isdigit() else None
+    return int(digits) if key == f"{GRIDS}{digits}.png" and is_number(digits) else None
+
+
+def is_number(digits: str) -> bool:
+    """Whether ``int`` reads ``digits`` and a key of ours may have them: ``isdigit`` alone is also true of ``²``."""
+    return digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS

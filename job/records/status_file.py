@@ -21,16 +21,17 @@ CURVES = ("generator_loss", "discriminator_loss")
 
 
 class StatusFile:
-    """``observe`` is called by the training thread, ``content`` by the writer's."""
+    """``observe`` is called by the training thread, ``content`` by the writer's every ``every_seconds``."""
 
-    def __init__(self, start: str):
+    def __init__(self, start: str, every_seconds: float):
         self._lock = threading.Lock()
-        self._told: dict[str, Any] = {"format_version": FORMAT_VERSION, "start": start, "rollbacks": 0}
+        self._told: dict[str, Any] = {"format_version": FORMAT_VERSION, "start": start, "every_seconds": every_seconds, "rollbacks": 0}
         self._points: list[tuple[float, ...]] = []
         self._stride, self._num_seen = 1, 0
         self._checkpoint_step: int | None = None
         self._has_report = False
         self._first_step = math.inf
+        self._trained_at = math.nan  # the latest report over steps
 
     def go_on_from(self, data: bytes) -> None:
         """Keep the curves of the starts before this one, as far as they lead to it; what cannot be read is left out."""
@@ -56,6 +57,8 @@ class StatusFile:
             self._checkpoint_step, self._has_report = progress.checkpoint_step, True
             self._told |= {"time": _text(now), "progress": report}
             if num_steps:
+                self._told["report_seconds"] = now - self._trained_at  # NaN is said as text, and read as unknown
+                self._trained_at = now
                 self._add_point(progress)
 
     def grid(self, key: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from job.storage.store import ObjectMissing, ObjectStore
 
 KEY = "summary.json"
+MOST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def write_summary(store: ObjectStore, summary: Summary) -> None:
 def finished_step(store: ObjectStore) -> int | None:
     """The step up to which the run folder is done, grids and GIF included; None where it is not, or says nothing readable."""
     try:
-        step = json.loads(store.read(KEY)).get("steps")
-    except (ObjectMissing, ValueError, AttributeError):
+        step = json.loads(store.read_range(KEY, 0, MOST_BYTES)).get("steps")
+    except (ObjectMissing, ValueError, AttributeError, RecursionError):
         return None
-    return step if isinstance(step, int) else None
+    return step if isinstance(step, int) and not isinstance(step, bool) else None

@@ -5,11 +5,14 @@ import os
 import pty
 import re
 import select
+import shutil
 import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from fcntl import ioctl
 from pathlib import Path
@@ -18,9 +21,11 @@ import pytest
 
 from job.checkpoints import lease
 from job.cli.main import run_command
-from job.cli.status import sparkline
+from job.cli.status import lines, sparkline
+from job.config.storage import StorageSpec
 from job.records import journal
-from job.records.run_folder import CONFIGURATION, REPORT
+from job.records.look import Look, look
+from job.records.run_folder import CONFIGURATION, METRICS, METRICS_SEGMENTS, REPORT, STATUS
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.records.runs import TOTAL, Clock, configuration, facts, started, troubled_run
@@ -78,6 +83,7 @@ def test_a_person_sees_where_the_run_stands(done: Path, columns: int) -> None:
         "D loss",
         "G loss",
         "D(x), D(G(z))",
+        "quality",
         "checkpoint",
         "faults",
         "newest grid",
@@ -86,6 +92,7 @@ def test_a_person_sees_where_the_run_stands(done: Path, columns: int) -> None:
     assert told["step"].startswith("6,000 of 6,000, 100%  ━━━")
     assert re.fullmatch(r"1,\d{3} images/s, 2 workers, 54 ms a step, 7% waiting for images", told["last speed"])
     assert re.fullmatch(r"0\.\d+ +[▁▂▃▄▅▆▇█]{40,60}", told["D loss"])
+    assert told["quality"] == "diversity 0.3"
     assert told["checkpoint"].startswith("step 6,000, ")
     assert told["faults"] == "1 restart, 1 roll-back, 1 hang; started 2 times"
     for label in ("step", "last speed", "D loss", "G loss", "checkpoint", "faults"):
@@ -135,6 +142,124 @@ def test_a_script_gets_json(done: Path, capsys: pytest.CaptureFixture[str]) -> N
     told = json.loads(capsys.readouterr().out)
     assert (told["state"], told["step"], told["total_steps"], told["seconds_left"]) == ("done", TOTAL, TOTAL, None)
     assert told["values"]["dcgan_restarts_total"] == 1
+
+
+def shown(found: Look) -> dict[str, str]:
+    return {line.plain[:13].strip(): line.plain[15:] for line in lines(found, "runs/one", StorageSpec(), 120)}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "every_seconds", "is_quiet"), [(20, 10.0, False), (7200, 10.0, True), (100, 120.0, False), (500, 120.0, True)]
+)
+def test_a_run_that_has_told_of_nothing_for_long_is_not_shown_as_if_it_went_on(
+    tmp_path: Path, seconds: float, every_seconds: float, is_quiet: bool
+) -> None:
+    store = open_store(str(tmp_path / "run"))
+    half(store)
+    told = json.loads(store.read(STATUS))
+    time_of_it = datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
+    store.write(STATUS, json.dumps(told | {"time": time_of_it, "every_seconds": every_seconds}).encode())
+    with lease.acquire(store, 30.0, note=print):
+        found = look(store)
+    assert (found.state, found.is_quiet, found.seconds_left is None) == ("running", is_quiet, is_quiet)
+    told_lines = shown(found)
+    assert ("last speed" in told_lines, "speed" in told_lines) == (is_quiet, not is_quiet)
+    assert ("left" in told_lines["step"]) == (not is_quiet)
+    [line] = [line for line in lines(found, "runs/one", StorageSpec(), 120) if line.plain.startswith("last word")]
+    assert ("yellow" in str(line.spans)) == is_quiet
+    if seconds == 7200:
+        assert line.plain[15:] == "2 hours ago (expected every 10 s; it may hang, or not reach this folder: see its log)"
+    if not is_quiet:
+        assert re.fullmatch(r"\d+ s ago", line.plain[15:])
+
+
+def test_compiling_may_take_a_while(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    half(store)
+    told = json.loads(store.read(STATUS))
+    told |= {"time": datetime.fromtimestamp(time.time() - 300, UTC).isoformat(), "progress": told["progress"] | {"phase": "compile"}}
+    store.write(STATUS, json.dumps(told).encode())
+    with lease.acquire(store, 30.0, note=print):
+        assert not look(store).is_quiet
+
+
+def test_of_a_run_that_has_ended_the_age_of_its_last_word_is_not_told(done: Path) -> None:
+    assert "last word" not in shown(look(open_store(str(done))))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, None),
+        ({"dcgan_step": 3.0, "dcgan_data_diversity": 0.3}, None),
+        ({"dcgan_sample_diversity": 0.25}, "diversity 0.25"),
+        ({"dcgan_sample_diversity": 0.24, "dcgan_data_diversity": 0.0}, "diversity 0.24"),
+        ({"dcgan_sample_diversity": 0.24, "dcgan_data_diversity": 0.32}, "diversity 0.24, 0.75 of the data set's 0.32"),
+        ({"dcgan_sample_diversity": 0.24, "dcgan_quality_frechet_distance": 12.34567}, "diversity 0.24, frechet distance 12.35"),
+    ],
+)
+def test_quality_is_what_is_known_of_it(values: dict[str, float], words: str | None) -> None:
+    assert shown(Look("runs/one", "running", values=values)).get("quality") == words
+
+
+def odd_picture(store: ObjectStore) -> None:
+    store.write("samples/step-\u00b2\u00b3.png", b"")
+    store.write(f"samples/step-{'9' * 200}.png", b"")
+
+
+def deep_summary(store: ObjectStore) -> None:
+    for entry in list(store.list("starts/")):
+        store.delete(entry.key)
+    store.write("summary.json", b"[" * 200_000)
+
+
+def large_steps(store: ObjectStore) -> None:
+    store.write("divergences/step-1.json", b'{"step": 1%s}' % (b"0" * 400))
+    for entry in list(store.list("starts/")):
+        store.write(entry.key, b'{"step": 1%s}' % (b"0" * 400))
+
+
+def odd_numbers(store: ObjectStore) -> None:
+    row = {"row": 1, "time": "x", "phase": "train", "dcgan_generator_loss": 5e-324, "dcgan_generator_gradient_norm": 5e-324}
+    rows = [row | {"start": "z-\u00b2", "step": 7000}, row | {"start": "zz-\u00b3", "step": 7001, "dcgan_generator_gradient_norm": 1.0}]
+    store.write(METRICS, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+
+
+@pytest.mark.parametrize("change", [odd_picture, deep_summary, large_steps, odd_numbers])
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_no_folder_is_too_odd(done: Path, tmp_path: Path, change: Callable[[ObjectStore], None], command: str) -> None:
+    shutil.copytree(done, tmp_path / "odd")
+    change(open_store(str(tmp_path / "odd")))
+    assert run_command([command, str(tmp_path / "odd")]) == 0
+
+
+def test_a_report_goes_through_a_link_and_into_a_pipe(done: Path, tmp_path: Path) -> None:
+    (tmp_path / "there.html").write_text("before")
+    (tmp_path / "link.html").symlink_to("there.html")
+    assert run_command(["report", str(done), "--out", str(tmp_path / "link.html")]) == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "there.html").read_bytes().startswith(b"<!doctype html>")
+
+    os.mkfifo(tmp_path / "pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    assert run_command(["report", str(done), "--out", str(tmp_path / "pipe")]) == 0
+    reader.join(60)
+    assert read[0].startswith(b"<!doctype html>")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_a_report_joins_the_metrics_of_a_run_that_has_ended(tmp_path: Path, has_ended: bool) -> None:
+    store = open_store(str(tmp_path / "run"))
+    start = half(store)
+    if has_ended:
+        start.end("stopped")
+    with lease.acquire(store, 30.0, note=print):
+        assert run_command(["report", str(tmp_path / "run")]) == 0
+    assert bool(store.stat(METRICS)) == has_ended
+    assert bool(list(store.list(METRICS_SEGMENTS))) == (not has_ended)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,8 @@ def test_who_stops_a_run_does_not_wait_for_a_report(store: ObjectStore) -> None:
         raise KeyboardInterrupt
     assert journal.read(store, start.stamp).end["outcome"] == "stopped"
     assert store.stat(REPORT) is None
-    assert list(store.list(METRICS_SEGMENTS))
+    assert store.stat(METRICS), "but what reads metrics.jsonl finds it"
+    assert not list(store.list(METRICS_SEGMENTS))
 
 
 def test_in_another_jobs_run_folder_nothing_is_merged_or_replaced(store: ObjectStore) -> None:

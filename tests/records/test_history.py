@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,32 @@ def test_numbers_that_are_not_finite_are_valid_json_and_left_out_when_read(folde
     assert read.step == 20
     assert "dcgan_generator_loss" not in read.values
     assert read.values["dcgan_real_probability"] == pytest.approx(0.71)
+
+
+def test_counters_stay_exact_over_days(folder: ObjectStore) -> None:
+    with started(folder, FIRST, 0, Clock()) as course:
+        course.metrics.observe(report(step=20, step_seconds=123_456.7890123, generator_loss=0.123456789), 1)
+        course.history.observe(report(step=20), 1)
+    values = told(folder)[-1]
+    assert values["dcgan_step_seconds_sum"] == pytest.approx(123_456.7890123, rel=1e-11)
+    assert values["dcgan_generator_loss"] == 0.123457
+
+
+def test_a_segment_that_was_written_again_while_merging_stays(folder: ObjectStore) -> None:
+    with started(folder, FIRST, 0, Clock()) as course:
+        course.train(100)
+    [entry] = folder.list(METRICS_SEGMENTS)
+
+    def worker_ends(request: int, name: str) -> None:
+        if name == "upload":
+            row = json.dumps({"start": f"{FIRST}-000", "row": 99, "step": 120, "phase": "train"})
+            folder.write(entry.key, folder.read(entry.key) + row.encode() + b"\n")
+
+    rows.merge(Breaking(folder, worker_ends))
+    assert read_course(folder).rows[-1].step == 120
+    rows.merge(folder)
+    assert list(folder.list(METRICS_SEGMENTS)) == []
+    assert read_course(folder).rows[-1].step == 120
 
 
 def test_rows_of_steps_that_were_trained_again_are_superseded(store: ObjectStore) -> None:
@@ -161,12 +188,21 @@ def test_a_huge_file_is_read_in_parts_evenly(folder: ObjectStore, monkeypatch: p
     assert found.rows[-1].step > 9980
 
 
-def test_the_line_of_the_documents_finds_the_rows_that_count(folder: ObjectStore) -> None:
-    pandas = pytest.importorskip("pandas")  # Ray brings it
-    troubled_run(folder)
-    [rule] = re.findall(r"^rows = rows\[.*$", (ROOT / "docs/records.md").read_text(), re.MULTILINE)
-    names = {"rows": pandas.read_json(folder.local_path(METRICS), lines=True)}
-    exec(rule, names)
+@pytest.mark.parametrize("state", ["joined", "not joined", "cut short"])
+def test_the_lines_of_the_documents_find_the_rows_that_count(folder: ObjectStore, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pandas")  # Ray brings it
+    troubled_run(folder, end=lambda start: None)
+    segments = {entry.key: folder.read(entry.key) for entry in folder.list(METRICS_SEGMENTS)}
+    if state != "not joined":
+        rows.merge(folder)
+    if state == "cut short":
+        for key, data in segments.items():
+            folder.write(key, data)
+    [example] = re.findall(r"^```python\n(.*?)^rows\.plot", (ROOT / "docs/records.md").read_text(), re.MULTILINE | re.DOTALL)
+    path = folder.local_path(METRICS)
+    assert path
+    names: dict[str, Any] = {}
+    exec(example.replace("runs/first", str(path.parent)), names)
     assert list(names["rows"]["step"]) == [row.step for row in read_course(folder).rows]
 
 
