@@ -18,6 +18,7 @@ from job.config.spec import RunSpec
 from job.gan.networks import Networks
 from job.gan.step import MEASURES, METRICS
 from job.storage.store import ObjectStore
+from job.telemetry import logs
 from job.telemetry.report import Phase, Progress
 from job.training import snapshot
 from job.training.call import Call
@@ -59,6 +60,7 @@ class Loop:
     def __init__(self, session: Session, resumed: Manifest | None):
         self._session = session
         self._step = resumed.step if resumed else 0
+        logs.at_step(self._step)
         self._committed_step = resumed.step if resumed else None
         self._metrics = {name: resumed.metrics.get(name, 0.0) if resumed else 0.0 for name in METRICS}
         self._reported_at = time.monotonic()
@@ -84,6 +86,7 @@ class Loop:
             times = _Times(num_steps, seconds, called_at - waiting_since, compute_seconds)
             self._agreeing_seconds = 0.0
             self._step = first_step + num_steps
+            logs.at_step(self._step)
             self._metrics = dict(zip(METRICS, metrics.mean(axis=0).tolist(), strict=True))
             self._report("train", times)
             if first_step == start:
