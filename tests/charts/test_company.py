@@ -11,6 +11,7 @@ from tests.charts.helm import CHART, CI, Helm, Object, container, of_kind, only,
 pytestmark = pytest.mark.helm
 
 Rendered = dict[str, list[Object]]
+CREDENTIALS = "Missing, perhaps: credentials for S3"
 KINDS = {"RayJob", "ConfigMap", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget", "Pod"}
 
 
@@ -84,6 +85,9 @@ def test_network_policy_of_others(rendered: Rendered) -> None:
     assert ports(api_server) == [443, 6443]
     (*_, metadata_server) = only(rendered["gke"], "NetworkPolicy")["spec"]["egress"]
     assert ports(metadata_server) == [988]
+    _, dns, _ = only(rendered["openshift"], "NetworkPolicy")["spec"]["egress"]
+    assert [(each["protocol"], each["port"]) for each in dns["ports"]] == [("UDP", 5353), ("TCP", 5353)]
+    assert dns["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "openshift-dns"}}}]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +148,7 @@ def test_notes(chart: Helm, rendered: Rendered) -> None:
     assert "s3://bucket/runs/one" in notes
     assert "helm test -n training faces --logs" in notes
     assert "Missing, perhaps: credentials for S3" in notes
+    assert "Missing, perhaps: the image. image.repository is dcgan-train" in notes
     assert "PodMonitor" in notes
 
 
@@ -154,7 +159,8 @@ def test_notes(chart: Helm, rendered: Rendered) -> None:
         ("sidecar-mode", ("logs -f -c ray-job-submitter", "because of job.submissionMode: SidecarMode.")),
         ("kueue", ("starts when Kueue's queue gpus admits it",)),
         ("suspended", ("It is suspended",)),
-        ("limits", ("its pods stay, and cost",)),
+        ("open", ("its pods stay, and cost", "So the pods have what their nodes")),
+        ("openshift", ("Where trainer has that annotation", "169.254.170.23, port 80")),
         ("http-mode", (".status.message",)),
     ],
 )
@@ -162,4 +168,22 @@ def test_notes_say_what_is_special(chart: Helm, values: str, words: tuple[str, .
     notes = chart.notes(values=values)
     for each in words:
         assert each in notes
-    assert ("Missing, perhaps" in notes) == (values != "s3-in-cluster")
+    assert (CREDENTIALS in notes) == (values != "s3-in-cluster")
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_missing"),
+    [
+        ((), True),
+        (("credentials.existingSecret=keys",), False),
+        ((r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn",), False),
+        ((r"serviceAccount.annotations.azure\.workload\.identity/client-id=id",), True),
+        ((r"serviceAccount.annotations.iam\.gke\.io/gcp-service-account=one",), True),
+        (("extraEnv[0].name=AWS_ROLE_ARN", "extraEnv[0].value=arn"), False),
+        (("extraEnv[0].name=NCCL_DEBUG", "extraEnv[0].value=INFO"), True),
+    ],
+)
+def test_notes_say_what_may_be_missing(chart: Helm, settings: tuple[str, ...], is_missing: bool) -> None:
+    notes = chart.notes(*(word for each in (*settings, "image.repository=registry/dcgan-train") for word in ("--set", each)))
+    assert (CREDENTIALS in notes) == is_missing
+    assert "Missing, perhaps: the image" not in notes

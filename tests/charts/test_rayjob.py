@@ -128,7 +128,7 @@ def test_clean_up(rendered: Rendered) -> None:
     }
     kueue = spec(rendered, "kueue")
     assert (kueue["shutdownAfterJobFinishes"], kueue["ttlSecondsAfterFinished"]) == (True, 600)
-    assert not {"deletionStrategy", "shutdownAfterJobFinishes"} & set(spec(rendered, "limits"))
+    assert not {"deletionStrategy", "shutdownAfterJobFinishes"} & set(spec(rendered, "open"))
 
 
 def test_kueue_and_suspension(rendered: Rendered) -> None:
@@ -158,6 +158,12 @@ def test_time_to_stop(rendered: Rendered, name: str, stop: int, drain: int, grac
     assert env(head)["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] == "0"
     assert env(worker)["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] == str(drain)
     assert {pod["spec"]["terminationGracePeriodSeconds"] for pod in (head, worker)} == {grace}
+
+
+def test_no_checkpoint_at_an_eviction(chart: Helm) -> None:
+    pods = templates(only(chart.render("--set", "termination.drainSeconds=0"), "RayJob"))
+    assert env(pods["worker"])["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] == "0"
+    assert pods["worker"]["spec"]["terminationGracePeriodSeconds"] == 55
 
 
 def test_authentication(rendered: Rendered) -> None:

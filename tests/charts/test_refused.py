@@ -33,9 +33,15 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "half a worker": (("workers.count=1.5",), ("/workers/count",)),
     "order of workers": (("workers.min=3",), ("workers.min is 3, workers.count 2, workers.max 2",)),
     "order of workers above": (("workers.max=1",), ("workers.max 1; expected them in this order",)),
+    "more workers without what adds them": (
+        ("workers.max=4", "workers.autoscaler=false"),
+        ("workers.max is 4 and workers.count 2 with workers.autoscaler: false",),
+    ),
     "no cores": (("workers.cpus=0",), ("/workers/cpus",)),
     "memory without a unit": (("head.memory=4",), ("/head/memory",)),
     "memory in powers of ten": (("workers.memory=4G",), ("/workers/memory",)),
+    "shared memory of all the memory": (("workers.shmGiB=4",), ("workers.shmGiB is 4 and workers.memory 4Gi",)),
+    "shared memory above the memory": (("workers.memory=512Mi",), ("workers.shmGiB is 1 and workers.memory 512Mi",)),
     "gpu profile without": (("profile=gpu", "workers.gpus=0"), ("workers.gpus is 0 with profile: gpu",)),
     "gpus without the profile": (("workers.gpus=1",), ("workers.gpus is 1 with profile: cpu",)),
     "image by a short digest": (("image.digest=sha256:0123",), ("/image/digest",)),
@@ -52,6 +58,10 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("job.activeDeadlineSeconds=600",),
         ("job.activeDeadlineSeconds is 600", "job.preRunningDeadlineSeconds 3600"),
     ),
+    "deadline that stops nothing": (
+        ("job.activeDeadlineSeconds=7200", "cleanup.policy=none"),
+        ("job.activeDeadlineSeconds is 7200 with cleanup.policy: none",),
+    ),
     "suspended under rules": (("job.suspend=true",), ("job.suspend is true with cleanup.policy: rules",)),
     "queue under rules": (("job.queue=gpus",), ("job.queue is gpus with cleanup.policy: rules",)),
     "queue and autoscaler": (
@@ -65,6 +75,22 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "grace below the last checkpoint": (
         ("run.checkpoints.grace_seconds=300", "termination.gracePeriodSeconds=100"),
         ("termination.gracePeriodSeconds is 100; expected at least 310",),
+    ),
+    "drain below the last checkpoint": (
+        ("run.checkpoints.grace_seconds=90",),
+        ("termination.drainSeconds is 60 and run.checkpoints.grace_seconds 90;", "or termination.drainSeconds: 0"),
+    ),
+    "drain below the default of the last checkpoint": (
+        ("termination.drainSeconds=20",),
+        ("termination.drainSeconds is 20 and run.checkpoints.grace_seconds 25;",),
+    ),
+    "drain below what scrapes need": (
+        ("monitoring.podMonitor.interval=2m",),
+        ("termination.drainSeconds is 60 and run.checkpoints.grace_seconds 130 (by monitoring.podMonitor.interval, which is 2m)",),
+    ),
+    "scrapes that miss a stop": (
+        ("monitoring.podMonitor.enabled=true", "monitoring.podMonitor.interval=26s", "run.checkpoints.grace_seconds=30"),
+        ("monitoring.podMonitor.interval is 26s and run.checkpoints.grace_seconds 30",),
     ),
     "cache kind": (("cache.kind=tmpfs",), ("/cache/kind",)),
     "no host path": (("cache.kind=hostPath",), ("cache.hostPath is not set with cache.kind: hostPath",)),
@@ -82,13 +108,42 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "a variable of the chart's": (("extraEnv[0].name=RAY_AUTH_MODE", "extraEnv[0].value=x"), ("extraEnv[0] sets RAY_AUTH_MODE",)),
     "a volume of the chart's": (("extraVolumes[0].name=cache",), ("extraVolumes[0] is named cache",)),
+    "a variable with two values": (
+        ("extraEnv[0].name=A", "extraEnv[0].value=x", "extraEnv[0].valueFrom.fieldRef.fieldPath=status.podIP"),
+        ("/extraEnv/0", "oneOf"),
+    ),
+    "a variable without a value": (("extraEnv[0].name=A",), ("/extraEnv/0", "oneOf")),
+    "a mount of no volume": (
+        ("extraVolumeMounts[0].name=ca", "extraVolumeMounts[0].mountPath=/etc/ca"),
+        ("extraVolumeMounts[0] names the volume ca",),
+    ),
+    "a mount of a volume that only workers have": (
+        ("extraVolumeMounts[0].name=cache", "extraVolumeMounts[0].mountPath=/mnt/cache"),
+        ("extraVolumeMounts[0] names the volume cache",),
+    ),
+    "a mount over one of the chart's": (
+        ("extraVolumes[0].name=big", "extraVolumeMounts[0].name=big", "extraVolumeMounts[0].mountPath=/dev/shm/"),
+        ("extraVolumeMounts[0] is at /dev/shm/",),
+    ),
+    "a mount at no path": (
+        ("extraVolumes[0].name=big", "extraVolumeMounts[0].name=big", "extraVolumeMounts[0].mountPath=data"),
+        ("/extraVolumeMounts/0/mountPath",),
+    ),
+    "a toleration in words of its own": (("workers.tolerations[0].keys=spot",), ("/workers/tolerations/0", "keys")),
+    "a toleration of no effect": (("head.tolerations[0].effect=NoRun",), ("/head/tolerations/0/effect",)),
+    "no head": (("head=null",), ("missing property head",)),
+    "no part of a policy": (("networkPolicy.s3=null",), ("/networkPolicy", "missing property s3")),
+    "no number of workers": (("workers.count=null",), ("/workers", "missing property count")),
+    "no labels at all": (("podLabels=null",), ("missing property podLabels",)),
     "a label of the chart's": ((r"podLabels.app\.kubernetes\.io/instance=other",), ("/podLabels",)),
     "root": (("podSecurityContext.runAsUser=0",), ("/podSecurityContext/runAsUser",)),
     "root by another name": (("podSecurityContext.runAsNonRoot=false",), ("/podSecurityContext", "runAsNonRoot")),
     "an address for a peer": (("networkPolicy.s3.to[0]=10.0.0.1",), ("/networkPolicy/s3/to/0",)),
     "a peer in words of its own": (("networkPolicy.s3.to[0].cidr=10.0.0.0/8",), ("/networkPolicy/s3/to/0", "cidr")),
     "a port out of range": (("networkPolicy.s3.ports[0]=70000",), ("/networkPolicy/s3/ports/0",)),
+    "a port of DNS out of range": (("networkPolicy.dnsPorts[0]=0",), ("/networkPolicy/dnsPorts/0",)),
     "scraped how often": (("monitoring.podMonitor.interval=often",), ("/monitoring/podMonitor/interval",)),
+    "scraped too seldom": (("monitoring.podMonitor.interval=151s",), ("/monitoring/podMonitor/interval",)),
     "a name in capitals": (("fullnameOverride=Faces",), ("/fullnameOverride",)),
 }
 

@@ -8,7 +8,7 @@ import yaml
 
 from job.config.load import load_run
 from job.config.spec import RunSpec
-from tests.charts.helm import CI, Helm, Object, container, of_kind, only, templates
+from tests.charts.helm import CI, Helm, Object, container, env, of_kind, only, templates
 
 pytestmark = pytest.mark.helm
 
@@ -70,13 +70,28 @@ def test_a_new_run_waits_for_the_old_one(rendered: dict[str, list[Object]], load
 
 @pytest.mark.parametrize(
     ("settings", "seconds"),
-    [((), 30), (("--set", "monitoring.podMonitor.interval=20s"), 40), (("--set", "monitoring.podMonitor.interval=1m"), 120)],
+    [
+        ((), 30),
+        (("--set", "monitoring.podMonitor.interval=20s"), 40),
+        (("--set", "monitoring.podMonitor.interval=1m,termination.drainSeconds=70"), 120),
+        (("--set", "monitoring.podMonitor.interval=150s,termination.drainSeconds=160"), 300),
+    ],
 )
 def test_the_last_values_stay_for_two_scrapes(
     chart: Helm, load: functools.partial[RunSpec], settings: tuple[str, ...], seconds: int
 ) -> None:
     assert load(chart.render(*settings)).metrics.linger_seconds == seconds
     assert load(chart.render(*settings, "--set", "run.metrics.linger_seconds=3")).metrics.linger_seconds == 3
+
+
+@pytest.mark.parametrize(("interval", "seconds"), [("5s", 25), ("15s", 25), ("16s", 26), ("1m", 70), ("150s", 160)])
+def test_a_scrape_falls_into_a_stop(chart: Helm, load: functools.partial[RunSpec], interval: str, seconds: int) -> None:
+    """After a stop workers serve their last values for the grace, less 5 s; what follows from the grace follows from this one."""
+    settings = ("--set", f"monitoring.podMonitor.interval={interval},termination.drainSeconds=200")
+    objects = chart.render(*settings)
+    assert load(objects).checkpoints.grace_seconds == seconds
+    assert env(templates(only(objects, "RayJob"))["head"])["RAY_JOB_STOP_WAIT_TIME_S"] == str(seconds + 10)
+    assert load(chart.render(*settings, "--set", "run.checkpoints.grace_seconds=180")).checkpoints.grace_seconds == 180
 
 
 def test_it_holds_no_secret_and_is_immutable(rendered: dict[str, list[Object]]) -> None:

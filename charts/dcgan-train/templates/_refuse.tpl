@@ -23,6 +23,14 @@
 {{- if or (gt $least $count) (lt $most $count) -}}
   {{- fail (printf "workers.min is %d, workers.count %d, workers.max %d; expected them in this order" $least $count $most) -}}
 {{- end -}}
+{{- if and (gt $most $count) (not $workers.autoscaler) -}}
+  {{- fail (printf "workers.max is %d and workers.count %d with workers.autoscaler: false; expected workers.autoscaler: true, without which the pods stay workers.count, or no workers.max" $most $count) -}}
+{{- end -}}
+{{- $unit := regexFind "[MGT]i$" $workers.memory -}}
+{{- $memoryMiB := mul (int (trimSuffix $unit $workers.memory)) (get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) $unit) -}}
+{{- if ge (mul (int $workers.shmGiB) 1024) $memoryMiB -}}
+  {{- fail (printf "workers.shmGiB is %d and workers.memory %s; expected less, because /dev/shm counts as part of the memory" (int $workers.shmGiB) $workers.memory) -}}
+{{- end -}}
 {{- if and (eq $values.profile "gpu") (eq $gpus 0) -}}
   {{- fail "workers.gpus is 0 with profile: gpu; expected 1 or more, or profile: cpu" -}}
 {{- end -}}
@@ -42,6 +50,9 @@
 {{- if and (ne $job.submissionMode "K8sJobMode") (not (kindIs "invalid" $job.submitterBackoffLimit)) -}}
   {{- fail (printf "job.submitterBackoffLimit is set with job.submissionMode: %s; expected none, because only K8sJobMode has a submitter pod" $job.submissionMode) -}}
 {{- end -}}
+{{- if and $job.activeDeadlineSeconds (eq $values.cleanup.policy "none") -}}
+  {{- fail (printf "job.activeDeadlineSeconds is %d with cleanup.policy: none; expected cleanup.policy: rules or shutdown, without which KubeRay calls the run failed and lets it train on" (int $job.activeDeadlineSeconds)) -}}
+{{- end -}}
 {{- if and $job.activeDeadlineSeconds $job.preRunningDeadlineSeconds -}}
   {{- if le (int $job.activeDeadlineSeconds) (int $job.preRunningDeadlineSeconds) -}}
     {{- fail (printf "job.activeDeadlineSeconds is %d and job.preRunningDeadlineSeconds %d; expected more for the whole than for its beginning" (int $job.activeDeadlineSeconds) (int $job.preRunningDeadlineSeconds)) -}}
@@ -51,6 +62,17 @@
 {{- $needed := int (include "dcgan-train.neededGraceSeconds" .) -}}
 {{- if lt (int (include "dcgan-train.gracePeriodSeconds" .)) $needed -}}
   {{- fail (printf "termination.gracePeriodSeconds is %d; expected at least %d, for termination.drainSeconds and for run.checkpoints.grace_seconds and 10 more" (int $values.termination.gracePeriodSeconds) $needed) -}}
+{{- end -}}
+
+{{- $grace := int (include "dcgan-train.graceSeconds" .) -}}
+{{- $drain := int $values.termination.drainSeconds -}}
+{{- $hasGrace := not (kindIs "invalid" (dig "checkpoints" "grace_seconds" nil $values.run)) -}}
+{{- if and (gt $drain 0) (lt $drain $grace) -}}
+  {{- $why := ternary "" (printf " (by monitoring.podMonitor.interval, which is %s)" $values.monitoring.podMonitor.interval) (or $hasGrace (eq $grace 25)) -}}
+  {{- fail (printf "termination.drainSeconds is %d and run.checkpoints.grace_seconds %d%s; expected at least as much drain, at whose end Ray ends the processes that save, or termination.drainSeconds: 0" $drain $grace $why) -}}
+{{- end -}}
+{{- if and $values.monitoring.podMonitor.enabled (gt (add (int (include "dcgan-train.scrapeSeconds" .)) 5) $grace) -}}
+  {{- fail (printf "monitoring.podMonitor.interval is %s and run.checkpoints.grace_seconds %d; expected a grace of 5 seconds more than the interval or longer, or a run that is stopped looks like one that is lost" $values.monitoring.podMonitor.interval $grace) -}}
 {{- end -}}
 
 {{- if and (eq $values.cache.kind "hostPath") (not $values.cache.hostPath) -}}
@@ -91,6 +113,17 @@
 {{- range $index, $volume := $values.extraVolumes -}}
   {{- if has $volume.name (list "config" "tmp" "home" "shm" "cache") -}}
     {{- fail (printf "extraVolumes[%d] is named %s, which the chart uses; expected another name" $index $volume.name) -}}
+  {{- end -}}
+{{- end -}}
+{{- /* Not shm and cache: what is mounted here is mounted into the pod of `helm test` and the head, too, which have none. */}}
+{{- $volumes := list "config" "tmp" "home" -}}
+{{- range $values.extraVolumes -}}{{- $volumes = append $volumes .name -}}{{- end -}}
+{{- range $index, $mount := $values.extraVolumeMounts -}}
+  {{- if not (has $mount.name $volumes) -}}
+    {{- fail (printf "extraVolumeMounts[%d] names the volume %s; expected one of extraVolumes" $index $mount.name) -}}
+  {{- end -}}
+  {{- if has (clean $mount.mountPath) (list "/etc/dcgan-train" "/tmp" "/home/dcgan" "/dev/shm" "/cache") -}}
+    {{- fail (printf "extraVolumeMounts[%d] is at %s, where the chart mounts a volume of its own; expected another path" $index $mount.mountPath) -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}

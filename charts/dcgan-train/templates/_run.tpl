@@ -15,10 +15,21 @@
 {{- if .Values.workers.autoscaler -}}{{ include "dcgan-train.isElastic" . }}{{- end -}}
 {{- end -}}
 
+{{/* Between two scrapes. */}}
+{{- define "dcgan-train.scrapeSeconds" -}}
+{{- $interval := .Values.monitoring.podMonitor.interval -}}
+{{- mul (ternary 60 1 (hasSuffix "m" $interval)) (int (regexFind "^[0-9]+" $interval)) -}}
+{{- end -}}
+
+{{/* Of the user, or those that a scrape fits into: after a stop workers serve their last values for 5 s less. */}}
+{{- define "dcgan-train.graceSeconds" -}}
+{{- $grace := dig "checkpoints" "grace_seconds" (max 25 (add (int (include "dcgan-train.scrapeSeconds" .)) 10)) .Values.run -}}
+{{- ceil (float64 $grace) | int -}}
+{{- end -}}
+
 {{/* Seconds for the driver's last checkpoint and its way out. */}}
 {{- define "dcgan-train.stopSeconds" -}}
-{{- $grace := dig "checkpoints" "grace_seconds" 25 .Values.run -}}
-{{- add (ceil (float64 $grace)) 10 -}}
+{{- add (int (include "dcgan-train.graceSeconds" .)) 10 -}}
 {{- end -}}
 
 {{- define "dcgan-train.neededGraceSeconds" -}}
@@ -30,12 +41,9 @@
 {{- if kindIs "invalid" $own -}}{{ add (int (include "dcgan-train.neededGraceSeconds" .)) 20 }}{{- else -}}{{ int $own }}{{- end -}}
 {{- end -}}
 
-{{/* Seconds of two scrapes, so that the last values are seen; of an interval in other units, those of the default. */}}
+{{/* Seconds of two scrapes, so that the last values are seen. */}}
 {{- define "dcgan-train.lingerSeconds" -}}
-{{- $interval := .Values.monitoring.podMonitor.interval -}}
-{{- if regexMatch "^[0-9]+s$" $interval -}}{{ min 300 (mul 2 (int (trimSuffix "s" $interval))) }}
-{{- else if regexMatch "^[0-9]+m$" $interval -}}{{ min 300 (mul 120 (int (trimSuffix "m" $interval))) }}
-{{- else -}}30{{- end -}}
+{{- mul 2 (int (include "dcgan-train.scrapeSeconds" .)) -}}
 {{- end -}}
 
 {{- define "dcgan-train.runYaml" -}}
@@ -55,6 +63,8 @@
   "checkpoints" (dict "lease_wait_seconds" (int (include "dcgan-train.gracePeriodSeconds" .)))
   "metrics" (dict "linger_seconds" (int (include "dcgan-train.lingerSeconds" .)))
 -}}
+{{- $grace := int (include "dcgan-train.graceSeconds" .) -}}
+{{- if ne $grace 25 -}}{{- $_ := set $soft.checkpoints "grace_seconds" $grace -}}{{- end -}}
 {{- toYaml (mergeOverwrite $soft (deepCopy .Values.run) $ours) -}}
 {{- end -}}
 
