@@ -51,6 +51,7 @@ SETTINGS = {
     "data.fetch_patience_seconds": 90,
     "storage.max_connections": 4,
     "metrics.port": 0,
+    "metrics.linger_seconds": 0,
 }
 
 

@@ -24,6 +24,7 @@ SETTINGS = {
     "samples.every_steps": 40,
     "workers.count": 1,
     "metrics.port": 0,
+    "metrics.linger_seconds": 0,
 }
 
 
