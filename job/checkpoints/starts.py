@@ -33,7 +33,7 @@ class Starts:
         self._write()
 
     def went_well(self) -> None:
-        """Steps were trained, or the end had a reason of its own: the count of this checkpoint begins anew."""
+        """Steps were trained: the count of this checkpoint begins anew."""
         if self._times.pop(self._begun or "", None):
             self._write()
 

@@ -224,6 +224,14 @@ def test_an_earlier_start_of_the_workers_writes_no_more(store: ObjectStore) -> N
     second()
 
 
+def test_what_was_just_saved_stays_behind_a_newer_one(store: ObjectStore) -> None:
+    save(store, 10, 20)
+    with saver(store, keep=1) as saving:
+        saving.save(facts(15), lambda: parts_of(15))
+        assert saving.finish(WAIT_SECONDS)
+    assert steps_of(store) == [20, 15]
+
+
 def test_closing_gives_up_what_cannot_be_saved(store: ObjectStore) -> None:
     save(store, 10)
     with saver(Breaking(store, for_good_from(4))) as saving:
