@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from job.telemetry.ports import port_holder
-from tests.launch.program import Program, environment, newest_step, run, session_processes, started, state, train_command
+from tests.launch.program import RAY_AGENTS, Program, environment, newest_step, run, session_processes, started, state, train_command
 from tests.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.servers.faults import Fault
 from tests.servers.prometheus import wait_for
@@ -89,10 +89,8 @@ class Chaos:
         """To the end, with these kills on the way; what the last start printed."""
         plan = list(plan)
         while True:
-            self.num_starts += 1
-            log = self.folder / f"start-{self.num_starts}.log"
-            with started(self.command, log, self.env) as program:
-                while plan and not self._is_over(program):
+            with self.start() as program:
+                while plan and not self._is_over():
                     victim, moment = plan.pop(0)
                     kill = self._kill(program, victim, moment)
                     if victim in (Victim.DRIVER, Victim.GROUP):
@@ -110,9 +108,16 @@ class Chaos:
                     return program.output
                 assert program.exit_code(60) == -signal.SIGKILL
                 # What Ray started for that driver must not write any more when the next one starts; it ends with its driver.
-                program.nothing_left(but=("ray::DashboardA", "ray::RuntimeEnv"))
+                program.nothing_left(but=RAY_AGENTS)
 
-    def _is_over(self, program: Program) -> bool:
+    @contextmanager
+    def start(self) -> Iterator[Program]:
+        """One start, ended with all it started."""
+        self.num_starts += 1
+        with started(self.command, self.folder / f"start-{self.num_starts}.log", self.env) as program:
+            yield program
+
+    def _is_over(self) -> bool:
         return (self.run_folder / "summary.json").exists()
 
     def _kill(self, program: Program, victim: Victim, moment: Moment) -> Kill:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.launch.program import environment, run, train_command
 
-STEPS = 1200
-GRIDS_EVERY = 400
+STEPS = 900
+GRIDS_EVERY = 300
 CHECKPOINT_EVERY = 50
 
 

@@ -13,7 +13,7 @@ from tests.servers.s3 import S3Server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.s3, pytest.mark.prometheus]
 
-STEPS = 1500
+STEPS = 1000
 # What a person wants to know of each worker; the name of a query that gives one series per rank.
 QUERIES = {
     "step": "dcgan_step > 0",

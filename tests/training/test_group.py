@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.group import train_group
+from tests.training.group import Case, State, train_group
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(600)]
 
@@ -17,7 +17,6 @@ TINY = [
     "training.generator_optimizer.name=adam",
     "training.discriminator_optimizer.name=adam",
 ]
-State = dict[str, np.ndarray]
 
 
 def gradients(state: State) -> State:
@@ -40,53 +39,70 @@ def assert_same_state(ranks: list[State]) -> None:
             assert np.array_equal(array, other[name]), f"rank {rank} differs in {name}"
 
 
+LOCAL = [*TINY, "training.batch_norm=local", "training.ema_decay=0.9"]
+SYNCHRONIZED = {"synchronized": Case([*TINY, "training.batch_norm=synchronized"])}  # dropout included
+WITHOUT_NORM = {"without-norm": Case([*TINY, "model.generator.normalize=none", "training.updates=simultaneous"])}
+REPEATED = {
+    "plain": Case([*LOCAL, "training.updates=alternating"], steps=3),
+    "xla": Case([*LOCAL, "training.updates=simultaneous", "training.jit_compile=true"], steps=3),
+}
+
+
+Groups = dict[int, dict[str, list[State]]]  # by number of workers and by case
+
+
 @pytest.fixture(scope="module")
-def synchronized(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[State]]:
-    """One step on the same global batch with 1, 2 and 3 workers, dropout and synchronized batch norm included."""
-    folder: Path = tmp_path_factory.mktemp("synchronized")
-    return {count: train_group(folder / str(count), count, [*TINY, "training.batch_norm=synchronized"]) for count in (1, 2, 3)}
+def groups(tmp_path_factory: pytest.TempPathFactory) -> Groups:
+    """The same global batches, however many workers share them."""
+    folder: Path = tmp_path_factory.mktemp("groups")
+    cases = {1: SYNCHRONIZED | WITHOUT_NORM, 2: SYNCHRONIZED | WITHOUT_NORM | REPEATED, 3: SYNCHRONIZED}
+    return {count: train_group(folder / str(count), count, each) for count, each in cases.items()}
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[State]]:
+    """Two workers once more, in other processes."""
+    return train_group(tmp_path_factory.mktemp("again"), 2, REPEATED)
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_the_gradient_of_many_workers_is_that_of_one(synchronized: dict[int, list[State]], count: int) -> None:
-    assert_gradients_close(synchronized[1][0], synchronized[count][0])
-    one, many = synchronized[1][0]["metrics"], synchronized[count][0]["metrics"]
-    np.testing.assert_allclose(many[:, :4], one[:, :4], rtol=1e-5)
-    assert (many[:, 4:] >= one[:, 4:] * (1 - 1e-5)).all()  # sums of norms of parts
+def test_the_gradient_of_many_workers_is_that_of_one(groups: Groups, count: int) -> None:
+    one, many = groups[1]["synchronized"][0], groups[count]["synchronized"][0]
+    assert_gradients_close(one, many)
+    np.testing.assert_allclose(many["metrics"][:, :4], one["metrics"][:, :4], rtol=1e-5)
+    assert (many["metrics"][:, 4:] >= one["metrics"][:, 4:] * (1 - 1e-5)).all()  # sums of norms of parts
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_all_workers_hold_the_same_state(synchronized: dict[int, list[State]], count: int) -> None:
-    assert_same_state(synchronized[count])
+def test_all_workers_hold_the_same_state(groups: Groups, count: int) -> None:
+    assert_same_state(groups[count]["synchronized"])
 
 
-def test_replicas_draw_other_noise_and_together_that_of_one(synchronized: dict[int, list[State]]) -> None:
-    one = synchronized[1][0]["latents"]
+def test_replicas_draw_other_noise_and_together_that_of_one(groups: Groups) -> None:
+    one = groups[1]["synchronized"][0]["latents"]
     for count in (2, 3):
-        parts = [state["latents"] for state in synchronized[count]]
+        parts = [state["latents"] for state in groups[count]["synchronized"]]
         assert not np.isin(parts[0], parts[1]).any()
         assert np.array_equal(np.concatenate(parts), one)
 
 
-def test_the_chiefs_word_is_everyones(synchronized: dict[int, list[State]]) -> None:
-    assert [state["agreed"].tolist() for state in synchronized[3]] == [[100, 0b111]] * 3
+def test_the_chiefs_word_is_everyones(groups: Groups) -> None:
+    assert [state["agreed"].tolist() for state in groups[3]["synchronized"]] == [[100, 0b111]] * 3
 
 
-@pytest.mark.parametrize(
-    "options", [["training.updates=alternating"], ["training.updates=simultaneous", "training.jit_compile=true"]], ids=["plain", "xla"]
-)
-def test_local_statistics_are_averaged_and_runs_repeat_bit_for_bit(tmp_path: Path, options: list[str]) -> None:
-    overrides = [*TINY, "training.batch_norm=local", "training.ema_decay=0.9", *options]
-    first, again = (train_group(tmp_path / name, 2, overrides, steps=3) for name in ("first", "again"))
+@pytest.mark.parametrize("case", REPEATED)
+def test_local_statistics_are_averaged_and_runs_repeat_bit_for_bit(groups: Groups, again: dict[str, list[State]], case: str) -> None:
+    """Also as the first thing that the processes do, and not the third."""
+    first = groups[2][case]
     assert_same_state(first)
     moving = [name for name in first[0] if "moving_" in name]
     assert len(moving) == 4  # two norms of G
+    assert first[0].keys() == again[case][0].keys()
     for name, array in first[0].items():
-        assert np.array_equal(array, again[0][name]), f"another run differs in {name}"
+        assert np.array_equal(array, again[case][0][name]), f"another run differs in {name}"
 
 
-def test_without_batch_norm_local_and_one_worker_agree(tmp_path: Path) -> None:
-    overrides = [*TINY, "model.generator.normalize=none", "training.updates=simultaneous"]
-    one, two = (train_group(tmp_path / str(count), count, overrides)[0] for count in (1, 2))
-    for name, gradient in gradients(one).items():
-        np.testing.assert_allclose(gradients(two)[name], gradient, rtol=0, atol=1e-5 * max(1.0, np.abs(gradient).max()), err_msg=name)
+def test_without_batch_norm_local_and_one_worker_agree(groups: Groups) -> None:
+    one, two = (gradients(groups[count]["without-norm"][0]) for count in (1, 2))
+    for name, gradient in one.items():
+        np.testing.assert_allclose(two[name], gradient, rtol=0, atol=1e-5 * max(1.0, np.abs(gradient).max()), err_msg=name)

@@ -36,6 +36,15 @@ def train(folder: Path, num_bad_sets: int, **settings: object) -> tuple[int, str
     return run_module(arguments, folder)
 
 
+@pytest.fixture(scope="module")
+def rolled_back(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run to its end in one start, with one loss that is not finite on the way."""
+    folder = tmp_path_factory.mktemp("once")
+    code, output = train(folder, 1)
+    assert code == 0, output
+    return folder
+
+
 def run_module(arguments: list[str], folder: Path) -> tuple[int, str]:
     return run(arguments, folder / "train.log", environment(folder, TF_CPP_MIN_LOG_LEVEL="2"), module="tests.training.rolling")
 
@@ -44,10 +53,8 @@ def diagnoses(folder: Path) -> list[dict]:
     return [json.loads(path.read_text()) for path in sorted((folder / "run" / "divergences").iterdir())]
 
 
-def test_it_goes_back_with_other_noise_and_ends_well(tmp_path: Path) -> None:
-    code, output = train(tmp_path, 1)
-    assert code == 0, output
-    (diagnosis,) = diagnoses(tmp_path)
+def test_it_goes_back_with_other_noise_and_ends_well(rolled_back: Path) -> None:
+    (diagnosis,) = diagnoses(rolled_back)
     assert diagnosis["step"] == 45
     assert diagnosis["workers"] == [0]
     assert diagnosis["last_good_checkpoint"] == 40
@@ -56,22 +63,19 @@ def test_it_goes_back_with_other_noise_and_ends_well(tmp_path: Path) -> None:
     assert bad["generator_loss"] == "nan"
     assert [each["step"] for each in before] == [41, 42, 43, 44]
     assert all(0 < each["generator_gradient_norm"] < 100 for each in before)
-    manifests = Checkpoints(open_store(str(tmp_path / "run"))).committed()
+    manifests = Checkpoints(open_store(str(rolled_back / "run"))).committed()
     assert [(manifest.step, manifest.noise_stream) for manifest in manifests] == [(80, 1), (60, 1), (40, 0)]
+    output = (rolled_back / "train.log").read_text()
     assert "generator_loss is nan; expected a finite number: going back to the last checkpoint (step" in output
     assert "dcgan_rollbacks_total" in output
 
 
-def test_a_start_after_that_keeps_to_the_other_noise(tmp_path: Path) -> None:
+def test_a_start_after_that_keeps_to_the_other_noise(rolled_back: Path, tmp_path: Path) -> None:
     """Stopped after the roll-back and started again: the same weights as without the stop."""
-    once, twice = tmp_path / "once", tmp_path / "twice"
-    for folder in (once, twice):
-        folder.mkdir()
-    assert train(once, 1)[0] == 0
-    assert train(twice, 1, training__steps=60)[0] == 0
-    assert train(twice, 1)[0] == 0
-    assert len(diagnoses(twice)) == 1
-    wanted, found = state(once / "run", 80), state(twice / "run", 80)
+    assert train(tmp_path, 1, training__steps=60)[0] == 0
+    assert train(tmp_path, 1)[0] == 0
+    assert len(diagnoses(tmp_path)) == 1
+    wanted, found = state(rolled_back / "run", 80), state(tmp_path / "run", 80)
     assert wanted.keys() == found.keys()
     assert not [name for name in wanted if wanted[name].tobytes() != found[name].tobytes()]
 
