@@ -18,7 +18,7 @@ TOOLS := $(CURDIR)/.tools/bin
 UV_VERSION := 0.13.9
 # Folders of tests/tools: what `make test` needs, and what a Kubernetes of its own takes besides.
 TEST_TOOLS := s3 helm kubeconform kubescore kustomize rayjob
-CLUSTER_TOOLS := etcd coredns kubernetes kuberay
+CLUSTER_TOOLS := etcd coredns kubernetes kuberay netpol
 
 # Finds the built tools first; BIN is in it for the programs that tests start by name (`ray`, `dcgan-train`).
 export PATH := $(TOOLS):$(CURDIR)/$(BIN):$(PATH)

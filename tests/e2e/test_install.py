@@ -15,7 +15,7 @@ import yaml
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.release import Release
 from tests.e2e.run import Run
-from tests.e2e.scraping import monitored, reaches_pods
+from tests.e2e.scraping import answers, monitored, own_address
 from tests.servers.prometheus import Prometheus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
@@ -24,22 +24,28 @@ log = logging.getLogger("e2e")
 START_SECONDS = 900.0  # for pods, Ray, and a first checkpoint, where every process has half a busy core
 END_SECONDS = 1200.0
 GONE_SECONDS = 300.0
+DASHBOARD_PORT = 8265  # and Ray's API of jobs
 
 Releases = Callable[[str], Release]
 
 
 def test_an_install_trains_to_its_end(cluster: Cluster, release: Releases, run: Run, image: dict, images: str, tmp_path: Path) -> None:
-    """And is tested, scraped, and leaves nothing when it is uninstalled."""
+    """And is tested, scraped, closed to everybody else, and leaves nothing when it is uninstalled."""
     steps = 200
+    address = own_address(cluster)
+    if not address:
+        pytest.skip("this machine has no way to the pods of the cluster that KUBECONFIG names, so nothing here can scrape them")
     first = release("dcgan-train")
     before = _everything(first)
     values = run.values(images, image, steps=steps, every_steps=100)
+    values["networkPolicy"] = {"monitoring": [{"ipBlock": {"cidr": f"{address}/32"}}]}
     first.install(values)
     first.wait_for("RUNNING", START_SECONDS)
     workers = first.pods("worker")
     assert len(workers) == 2
-    if not cluster.is_own and not reaches_pods(first.address(workers[0])):
-        pytest.skip("this machine has no way to the pods of the cluster that KUBECONFIG names, so nothing here can scrape them")
+    if cluster.is_own:  # of another one it is not known whether it keeps policies
+        (head,) = first.pods("head")
+        assert not answers(first.address(head), DASHBOARD_PORT)
     with monitored(cluster, _pod_monitor(first, values), tmp_path) as prometheus:
         first.while_it_runs("the metrics of both workers", lambda: _is_scraped(first, prometheus, workers), START_SECONDS)
         first.wait_for("SUCCEEDED", END_SECONDS)

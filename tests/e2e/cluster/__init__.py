@@ -7,6 +7,6 @@
 
 The node is one process in namespaces of its own (``namespaces.py``), in which every program of a cluster runs as on a machine of its
 own (``node.py``, ``programs.py``, ``configs.py``): etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy,
-containerd. CoreDNS and the operator are pods (``addons.py``). This machine reaches pods and services by their addresses. NetworkPolicy
-objects are accepted and enforced by nobody. With KUBECONFIG set, that cluster is used and none is made.
+containerd, and what keeps NetworkPolicies. CoreDNS and the operator are pods (``addons.py``). This machine reaches services, and pods whose
+policies let it, by their addresses. With KUBECONFIG set, that cluster is used and none is made.
 """

@@ -20,10 +20,10 @@ from tests.e2e.cluster.plan import Plan
 from tests.servers.tools import require_tool
 
 KUBECONFIG_NAME = "super-admin.conf"
-# What `make tools` builds, and what Debian packages: containerd (with ctr), runc, iptables, util-linux, iproute2, hostname.
-_BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubeadm", "kubectl")
+# What `make tools` builds, and what Debian packages: containerd (with ctr), runc, iptables, ipset, util-linux, iproute2, hostname.
+_BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubeadm", "kubectl", "netpol")
 _IMAGES = ("pause", "coredns", "ray-operator")
-_DEBIAN = ("containerd", "ctr", "runc", "iptables", "ip", "unshare", "setpriv", "nsenter", "mount", "hostname")
+_DEBIAN = ("containerd", "ctr", "runc", "iptables", "ipset", "ip", "unshare", "setpriv", "nsenter", "mount", "hostname")
 
 
 @contextmanager

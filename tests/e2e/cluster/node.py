@@ -86,8 +86,8 @@ def _own_network(plan: Plan) -> None:
     _run("ip", "address", "add", f"{plan.node_address}/24", "dev", "eth0")
     for device in ("lo", "eth0"):
         _run("ip", "link", "set", device, "up")
-    for name in ("ip_forward", "conf/all/route_localnet"):
-        Path("/proc/sys/net/ipv4", name).write_text("1")
+    for name in ("ipv4/ip_forward", "ipv4/conf/all/route_localnet", "bridge/bridge-nf-call-iptables"):
+        Path("/proc/sys/net", name).write_text("1")
 
 
 def _write_configs(plan: Plan) -> None:

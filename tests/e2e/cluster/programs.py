@@ -102,11 +102,18 @@ def after_api_server(plan: Plan) -> list[Program]:
         "node-ip": plan.node_address,
     }
     proxy = {"config": NODE_FOLDER / "kube-proxy.yaml"}
+    policies = {
+        "kubeconfig": NODE_FOLDER / "super-admin.conf",
+        "hostname-override": NODE_NAME,
+        "service-cluster-ip-range": plan.services,
+        "health-address": "127.0.0.1:10254",
+    }
     return [
         Program("kube-controller-manager", _command("kube-controller-manager", managers), "https://127.0.0.1:10257/healthz"),
         Program("kube-scheduler", _command("kube-scheduler", scheduler), "https://127.0.0.1:10259/healthz"),
         Program("kubelet", _command("kubelet", kubelet), "http://127.0.0.1:10248/healthz"),
         Program("kube-proxy", _command("kube-proxy", proxy), "http://127.0.0.1:10256/healthz"),
+        Program("netpol", _command("netpol", policies), "http://127.0.0.1:10254/healthz"),
     ]
 
 

@@ -29,7 +29,7 @@ def busybox(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     if not cluster.is_own:
         return "busybox:1.36"
     archive = tmp_path_factory.mktemp("busybox") / "busybox.tar"
-    applets = ("sh", "wget", "nslookup", "httpd", "sleep", "cat", "id", "tail")
+    applets = ("sh", "wget", "nslookup", "httpd", "sleep", "cat", "id", "tail", "timeout")
     links = {f"/bin/{applet}": Link("busybox") for applet in applets}
     write_image(archive, _IMAGE, {"/bin/busybox": File(require_tool("busybox")), **links}, ["/bin/sh"])
     cluster.load_image(archive)
@@ -111,6 +111,24 @@ def test_this_machine_reaches_services(cluster: Cluster, service: str) -> None:
             return b""
 
     assert wait_for("the service", page) == b"found\n"
+
+
+def test_a_network_policy_is_kept(cluster: Cluster, namespace: str, busybox: str, service: str) -> None:
+    """One client is let in and the other is not: both on the web server's own node and bridge."""
+    if not cluster.is_own:
+        pytest.skip("KUBECONFIG names the cluster, and its network plug-in may keep none")
+    spec = {
+        "podSelector": {"matchLabels": {"app": "web"}},
+        "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "friend"}}}], "ports": [{"port": 8080}]}],
+    }
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "web"}, "spec": spec}
+    script = f"until timeout 3 wget -qO- http://{service}/ || [ $((tries += 1)) = 5 ]; do sleep 1; done; echo tried"
+    _apply(cluster, namespace, policy)
+    _apply(cluster, namespace, _pod("friend", busybox, script), _pod("stranger", busybox, f"sleep 2; {script}"))
+    for name, printed in (("friend", "found\ntried\n"), ("stranger", "tried\n")):
+        cluster.kubectl("-n", namespace, "wait", f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s", timeout=150)
+        told = [line for line in cluster.kubectl("-n", namespace, "logs", name).splitlines(keepends=True) if not line.startswith("wget:")]
+        assert "".join(told) == printed
 
 
 def test_a_job_completes(cluster: Cluster, namespace: str, busybox: str) -> None:
