@@ -31,6 +31,11 @@ def kuberay_crd() -> Path:
     return module_folder("rayjob", "github.com/ray-project/kuberay/ray-operator") / "config" / "crd" / "bases" / "ray.io_rayjobs.yaml"
 
 
+def kuberay_operator() -> Path:
+    """Its Deployment, as kustomize installs it."""
+    return module_folder("rayjob", "github.com/ray-project/kuberay/ray-operator") / "config" / "manager" / "manager.yaml"
+
+
 def monitoring_crds() -> list[Path]:
     folder = module_folder("kubeconform", "github.com/prometheus-operator/prometheus-operator") / "example" / "prometheus-operator-crd"
     return [folder / f"monitoring.coreos.com_{name}.yaml" for name in ("podmonitors", "prometheusrules")]

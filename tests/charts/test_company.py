@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.charts.go_modules import kuberay_operator
 from tests.charts.helm import CHART, CI, Helm, Object, container, of_kind, only, templates
 
 pytestmark = pytest.mark.helm
@@ -69,7 +70,10 @@ def test_network_policy(rendered: Rendered) -> None:
     inside, operator, monitoring = policy["ingress"]
     assert inside == {"from": [{"podSelector": ours}]}
     assert ports(operator) == [8265]
-    assert operator["from"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "kuberay-operator"}
+    deployment = next(each for each in yaml.safe_load_all(kuberay_operator().read_text()) if each["kind"] == "Deployment")
+    labels = operator["from"][0]["podSelector"]["matchLabels"].items()
+    assert labels <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert labels
     assert ports(monitoring) == [9090, 8080]
     inside, dns, store = policy["egress"]
     assert inside == {"to": [{"podSelector": ours}]}

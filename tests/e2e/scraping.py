@@ -4,6 +4,7 @@ Runs on this machine and asks pods at their own addresses, which therefore have 
 selector as it stands, and given to it in a file: Debian's Prometheus is built without Kubernetes discovery.
 """
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator, Mapping
@@ -61,20 +62,21 @@ def own_address(cluster: Cluster) -> str | None:
     """This machine's address as pods see it; None where it has no way to them. Asks a pod of the system, which no policy of ours closes."""
     pods = json.loads(cluster.kubectl("-n", "kube-system", "get", "pods", "-o", "json"))["items"]
     address = next(pod["status"]["podIP"] for pod in pods if not pod["spec"].get("hostNetwork") and "podIP" in pod["status"])
-    if not answers(address, 1):
-        return None
+    with contextlib.suppress(ConnectionRefusedError):  # nothing listens there, but the pod has answered
+        if not connects(address, 1):
+            return None
     with socket.socket(type=socket.SOCK_DGRAM) as probe:
         probe.connect((address, 1))
         return str(probe.getsockname()[0])
 
 
-def answers(address: str, port: int) -> bool:
-    """Whether a pod hears us there: one that refuses a connection has answered, one beyond reach or behind a policy says nothing."""
+def connects(address: str, port: int) -> bool:
+    """Whether a pod takes a connection there; ``ConnectionRefusedError`` where it says no, or a policy says it for the pod."""
     try:
         with socket.create_connection((address, port), timeout=5):
             return True
     except ConnectionRefusedError:
-        return True
+        raise
     except OSError:
         return False
 

@@ -15,7 +15,7 @@ import yaml
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.release import Release
 from tests.e2e.run import Run
-from tests.e2e.scraping import answers, monitored, own_address
+from tests.e2e.scraping import connects, monitored, own_address
 from tests.servers.prometheus import Prometheus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
@@ -45,7 +45,8 @@ def test_an_install_trains_to_its_end(cluster: Cluster, release: Releases, run: 
     assert len(workers) == 2
     if cluster.is_own:  # of another one it is not known whether it keeps policies
         (head,) = first.pods("head")
-        assert not answers(first.address(head), DASHBOARD_PORT)
+        with pytest.raises(ConnectionRefusedError):
+            connects(first.address(head), DASHBOARD_PORT)
     with monitored(cluster, _pod_monitor(first, values), tmp_path) as prometheus:
         first.while_it_runs("the metrics of both workers", lambda: _is_scraped(first, prometheus, workers), START_SECONDS)
         first.wait_for("SUCCEEDED", END_SECONDS)
