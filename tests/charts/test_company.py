@@ -1,5 +1,6 @@
 """The templates beside the RayJob: ServiceAccount, NetworkPolicy, budgets, monitoring, test pod, notes."""
 
+import ipaddress
 import json
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_network_policy_of_others(rendered: Rendered) -> None:
     assert ports(store) == [443, 7070]
     assert store["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "storage"}}}]
     (*_, api_server) = only(rendered["elastic"], "NetworkPolicy")["spec"]["egress"]
-    assert ports(api_server) == [443, 6443]
+    assert ports(api_server) == [443, 6443, 8443, 16443]
     (*_, metadata_server) = only(rendered["gke"], "NetworkPolicy")["spec"]["egress"]
     assert ports(metadata_server) == [988]
     _, dns, _ = only(rendered["openshift"], "NetworkPolicy")["spec"]["egress"]
@@ -96,11 +97,31 @@ def test_network_policy_of_others(rendered: Rendered) -> None:
 
 @pytest.mark.parametrize(
     ("endpoint", "port"),
-    [("http://s3:7070", 7070), ("http://s3", 80), ("https://s3.example.com/path", 443), ("https://[fd00::1]:9000", 9000)],
+    [("http://s3:7070", 7070), ("https://s3.example.com/path", 443), ("https://[fd00::1]:9000", 9000)],
 )
 def test_the_port_of_the_store_is_open(chart: Helm, endpoint: str, port: int) -> None:
     (*_, store) = only(chart.render("--set", f"run.storage.endpoint_url={endpoint}"), "NetworkPolicy")["spec"]["egress"]
     assert ports(store) == list(dict.fromkeys([443, port]))
+    assert "to" not in store
+
+
+def test_port_80_is_not_open_to_what_hands_out_credentials_of_nodes(chart: Helm) -> None:
+    endpoint = ("--set", "run.storage.endpoint_url=http://s3")
+    *_, store, plain = only(chart.render(*endpoint), "NetworkPolicy")["spec"]["egress"]
+    assert (ports(store), ports(plain)) == ([443], [80])
+    addresses = [peer["ipBlock"] for peer in plain["to"] if "ipBlock" in peer]
+    for server in ("169.254.169.254", "169.254.170.23", "fd00:ec2::254"):
+        assert not any(reaches(block, server) for block in addresses)
+    assert all(any(reaches(block, store) for block in addresses) for store in ("203.0.113.9", "2001:db8::9"))
+    (*_, chosen) = only(chart.render(*endpoint, "--set", "networkPolicy.s3.to[0].ipBlock.cidr=10.0.0.0/8"), "NetworkPolicy")["spec"][
+        "egress"
+    ]
+    assert ports(chosen) == [443, 80]
+
+
+def reaches(block: dict[str, Any], address: str) -> bool:
+    one = ipaddress.ip_address(address)
+    return one in ipaddress.ip_network(block["cidr"]) and not any(one in ipaddress.ip_network(each) for each in block["except"])
 
 
 def test_budgets(rendered: Rendered) -> None:

@@ -3,6 +3,7 @@
 import os
 import secrets
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tests.e2e.release import Release
 from tests.e2e.run import Run
 from tests.e2e.store import Store, in_cluster_store
 from tests.image import build
+from tests.servers.tools import ROOT
+
+BUILD = ROOT / "build"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,11 +25,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One cluster for the whole run; each test takes a namespace of its own (``namespace``)."""
+def cluster() -> Iterator[Cluster]:
+    """One cluster for the whole run; each test takes a namespace of its own (``namespace``).
+
+    Its gigabytes lie beside the checkout's other products: /tmp may be in memory, or of a kind on which containerd cannot put layers.
+    """
     if os.environ.get("DCGAN_E2E") != "1":
         pytest.skip("takes minutes: set DCGAN_E2E=1, or run `make e2e`")
-    with kubernetes(tmp_path_factory.mktemp("cluster")) as cluster:
+    BUILD.mkdir(exist_ok=True)
+    with kubernetes(Path(tempfile.mkdtemp(prefix="e2e-", dir=BUILD))) as cluster:
         yield cluster
 
 

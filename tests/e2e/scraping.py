@@ -61,7 +61,10 @@ def scrape_configs(cluster: Cluster, monitor: Mapping[str, Any]) -> list[dict[st
 def own_address(cluster: Cluster) -> str | None:
     """This machine's address as pods see it; None where it has no way to them. Asks a pod of the system, which no policy of ours closes."""
     pods = json.loads(cluster.kubectl("-n", "kube-system", "get", "pods", "-o", "json"))["items"]
-    address = next(pod["status"]["podIP"] for pod in pods if not pod["spec"].get("hostNetwork") and "podIP" in pod["status"])
+    own_network = [pod["status"] for pod in pods if not pod["spec"].get("hostNetwork") and pod["status"]["phase"] == "Running"]
+    address = next((status["podIP"] for status in own_network if "." in status.get("podIP", "")), None)
+    if address is None:
+        return None
     with contextlib.suppress(ConnectionRefusedError):  # nothing listens there, but the pod has answered
         if not connects(address, 1):
             return None

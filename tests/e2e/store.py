@@ -56,7 +56,7 @@ def in_cluster_store(cluster: Cluster, folder: Path) -> Iterator[Store]:
             _load_server(cluster, folder, program, _container(objects)["image"])
         _apply(cluster, namespace, *objects)
         cluster.kubectl("-n", namespace, "rollout", "status", "deployment/s3", "--timeout=300s", timeout=330)
-        with _forwarded(cluster, namespace, folder / "port-forward.log") as url:
+        with forwarded(cluster, namespace, folder / "port-forward.log") as url:
             server = S3Server(url, user.access_key, user.secret_key, REGION, folder, program)
             yield Store(cluster, server, f"http://s3.{namespace}.svc:{_PORT}")
     finally:
@@ -87,7 +87,7 @@ def _load_server(cluster: Cluster, folder: Path, program: Path, image: str) -> N
 
 
 @contextmanager
-def _forwarded(cluster: Cluster, namespace: str, log: Path) -> Iterator[str]:
+def forwarded(cluster: Cluster, namespace: str, log: Path) -> Iterator[str]:
     """The store's URL for this machine, whatever network it shares with the cluster."""
     command = ["kubectl", "-n", namespace, "port-forward", "service/s3", f":{_PORT}"]
 

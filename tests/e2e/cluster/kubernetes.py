@@ -24,6 +24,8 @@ KUBECONFIG_NAME = "super-admin.conf"
 _BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubeadm", "kubectl", "netpol")
 _IMAGES = ("pause", "coredns", "ray-operator")
 _DEBIAN = ("containerd", "ctr", "runc", "iptables", "ipset", "ip", "unshare", "setpriv", "nsenter", "mount", "hostname")
+# Of the module br_netfilter: bridged packets, which are those between pods, are shown to the rules of policies and services.
+_BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 @contextmanager
@@ -83,6 +85,7 @@ def _require_programs() -> None:
     """Skip where a cluster cannot be made, or fail where DCGAN_REQUIRE_TOOLS=1 (CI)."""
     for name in (*_BUILT, *_IMAGES, *_DEBIAN):
         require_tool(name)
-    if os.geteuid() != 0:
-        text = f"a node needs root, and this is user {os.geteuid()}; name a cluster of your own by KUBECONFIG"
+    lacking = "root" if os.geteuid() != 0 else "" if _BRIDGE_FILTER.exists() else f"{_BRIDGE_FILTER} (on the host: `modprobe br_netfilter`)"
+    if lacking:
+        text = f"found no {lacking}, without which there is no node here; name a cluster of your own by KUBECONFIG"
         pytest.fail(text) if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1" else pytest.skip(text)

@@ -17,6 +17,7 @@ from tests.e2e.cluster.plan import Plan
 from tests.servers.process import server_process
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_NEEDED = {"cpu", "cpuset", "hugetlb", "memory", "pids"}  # controllers that kubelet wants in its group, as far as there are such
 _ROOT = Path(__file__).parents[3]
 _START_SECONDS = 600.0
 _GONE_SECONDS = 30.0
@@ -62,12 +63,22 @@ def _free_plan() -> Plan:
 @contextmanager
 def cgroups(plan: Plan) -> Iterator[None]:
     """A group of the cluster's name in every hierarchy, removed with all below it: by then nothing runs in them."""
+    _delegate()
     try:
         for group in _groups(plan):
             group.mkdir()
         yield
     finally:
         _remove_groups(plan)
+
+
+def _delegate() -> None:
+    """Version 2 gives a new group only what its parent hands down. Where it may not be asked for, kubelet says what it misses."""
+    root = _CGROUPS / "cgroup.subtree_control"
+    if root.exists():
+        for controller in _NEEDED & set((_CGROUPS / "cgroup.controllers").read_text().split()):
+            with contextlib.suppress(OSError):
+                root.write_text(f"+{controller}")
 
 
 def _remove_groups(plan: Plan) -> None:
