@@ -26,13 +26,16 @@ KEYS = {"AWS_ACCESS_KEY_ID": "trial", "AWS_SECRET_ACCESS_KEY": "for-trials-only"
 
 @pytest.fixture
 def smaller(cluster: Cluster, image: dict[str, str], store: Store, tmp_path: Path) -> Iterator[Path]:
-    """The overlay with workers of half a core, and fewer steps; ``store`` has put the server's image on the node. Deleted after the test."""
+    """The overlay for two cores and ``STEPS``; ``store`` has put the server's image on the node. Deleted after the test."""
     folder = tmp_path / "overlay"
     folder.mkdir()
     run = yaml.safe_load((OVERLAY / "run.yaml").read_text()) | {"training": {"steps": STEPS}}
     (folder / "run.yaml").write_text(yaml.safe_dump(run))
-    resources = "/spec/rayClusterSpec/workerGroupSpecs/0/template/spec/containers/0/resources"
-    patch = [{"op": "replace", "path": f"{resources}/{kind}/cpu", "value": "0.5"} for kind in ("requests", "limits")]
+    patch = [
+        {"op": "replace", "path": f"/spec/{pod}/spec/containers/0/resources/{kind}/cpu", "value": cpus}
+        for pod, cpus in (("rayClusterSpec/workerGroupSpecs/0/template", "0.5"), ("submitterPodTemplate", "0.15"))
+        for kind in ("requests", "limits")
+    ]
     kustomization = {
         "namespace": "dcgan-train-try",
         "resources": [os.path.relpath(OVERLAY, folder.resolve())],
