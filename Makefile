@@ -75,7 +75,7 @@ demo: .venv/.runtime ## Train for a few minutes on two workers; DATA=<folder, ar
 test: .venv/.dev lint ## Lint, types, then all tests; PYTEST_ARGS="-k word" for some of them
 	@$(MAKE) tools || { test "$${DCGAN_REQUIRE_TOOLS:-}" != 1 && echo "The tests of missing tools are skipped, each by name." >&2; }
 	$(say) "All tests"
-	@$(BIN)/python -m tests.lanes -q --durations=10 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: .venv/.dev ## Only the tests that start no server, no Ray and no training: seconds
