@@ -123,6 +123,7 @@ class Loop:
             session.saving.look()
         except DivergedError as error:
             bad_weights = error
+        session.observer.enter("train")  # the agreement waits for the other workers, and not for a save
         mine = [int(wanted.stop), session.saving.committed_step or 0, int(bad_weights is not None)]
         asked_at = time.monotonic()
         num_stops, committed, num_bad = session.agree(mine)

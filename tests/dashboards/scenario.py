@@ -42,7 +42,6 @@ SHORTER = 1 / 40
 LEAST_RANGE_SECONDS = 8  # two scrapes must lie in it, also on a busy machine
 HEALTHY_STEPS, EVERY_STEPS, GRID_STEPS = 400, 50, 100
 LINGER_SECONDS = 5
-STALL_SECONDS = 5.0  # some scrapes: the first that finds worker 1 dumb takes its last values away
 ALERT_SECONDS = 240.0  # a start of the workers is among what is waited for
 SETTINGS = {
     "training__steps": 1_000_000,
@@ -86,7 +85,8 @@ class Scenario:
         self._wait_for_alerts("DcganCheckpointFailing", "DcganStoreThrottled")
         self.proxy.clear()
         self._wait_for_a_checkpoint()
-        self._stop_between_saves()
+        self._say("worker 1 stands still")
+        os.kill(self._pid(1), signal.SIGSTOP)
         self._wait_for_alerts("DcganNoProgress")
         os.kill(self._pid(1), signal.SIGCONT)
         self._wait_for_a_checkpoint()
@@ -119,17 +119,6 @@ class Scenario:
     def _pid(self, rank: int) -> int:
         """Of the worker that serves metrics on the port of this rank."""
         return int(re.findall(r"pid (\d+)", port_holder(self.port + rank) or "")[0])
-
-    def _stop_between_saves(self) -> None:
-        """Worker 1 stands still. Where that catches the other one in a save, which has an alert of its own (after half an hour), again."""
-        while True:
-            self._say("worker 1 stands still")
-            os.kill(self._pid(1), signal.SIGSTOP)
-            time.sleep(STALL_SECONDS)
-            if self.server.value('max(dcgan_phase{phase=~"train|sample"})'):
-                return
-            os.kill(self._pid(1), signal.SIGCONT)
-            self._wait_for_a_checkpoint()
 
     def _spoil_newest(self) -> None:
         """A checkpoint after the newest one, whole and finite, of a discriminator whose sums are beyond float32."""

@@ -30,11 +30,14 @@ class Scribe:
         """Every report; with the last one of training, the metrics."""
         say(f"step {progress.step}")
         if progress.step == progress.total_steps and num_steps:
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(self._metrics_url, timeout=10) as answer:
-                for line in answer.read().decode().splitlines():
-                    if not line.startswith("#"):
-                        say(f"counter {line}")
+            for line in self.scrape():
+                say(f"counter {line}")
+
+    def scrape(self) -> list[str]:
+        """``NAME{LABELS} VALUE`` of every series that this worker serves now."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self._metrics_url, timeout=10) as answer:
+            return [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
 
     def wanted(self) -> Wanted:
         """Nothing."""

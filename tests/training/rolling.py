@@ -1,9 +1,12 @@
 """A run whose losses are NaN from a step on, in the first set of noise only: ``python -m tests.training.rolling SETS KEY=VALUE...``.
 
-Everything else is real. ``SETS`` sets of noise go wrong, at step 45.
+Everything else is real. ``SETS`` sets of noise go wrong, at step 45. Prints ``agreeing in PHASE`` for each agreement of the workers, with the
+phase that Prometheus would have scraped then.
 """
 
+import re
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +15,7 @@ from job.config.errors import DcganError
 from job.config.load import load_run
 from job.training import worker
 from job.training.call import Call, build_call
+from job.training.strategy import Agreement
 from job.training.topology import Topology
 from tests.streaming.worker import Scribe, say
 
@@ -33,9 +37,19 @@ def main() -> None:
 
         return bad_call
 
-    worker.build_call = build_bad_call
+    scribe = Scribe()
+
+    class Told(Agreement):
+        """One that tells."""
+
+        def __call__(self, mine: Sequence[int]) -> list[int]:
+            found = re.search(r'^dcgan_phase\{.*phase="(\w+)".*\} 1\.0$', "\n".join(scribe.scrape()), re.MULTILINE)
+            say(f"agreeing in {found[1] if found else 'no phase'}")
+            return super().__call__(mine)
+
+    worker.build_call, worker.Agreement = build_bad_call, Told
     try:
-        worker.run(load_run("notebook", overrides=sys.argv[2:]), Topology(0, 1), Scribe())
+        worker.run(load_run("notebook", overrides=sys.argv[2:]), Topology(0, 1), scribe)
     except DcganError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)

@@ -1,6 +1,7 @@
 """A loss that is not finite: the last checkpoint stays, the diagnosis is written, the run goes back with other noise, and not for ever."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,13 @@ def test_it_goes_back_with_other_noise_and_ends_well(rolled_back: Path) -> None:
     output = (rolled_back / "train.log").read_text()
     assert "generator_loss is nan; expected a finite number: going back to the last checkpoint (step" in output
     assert "dcgan_rollbacks_total" in output
+
+
+def test_who_waits_for_the_others_trains(rolled_back: Path) -> None:
+    """Also where a grid and a checkpoint came before: a worker that hangs then is no save that holds, and has another alert."""
+    said = re.findall(r"^agreeing in (.+)$", (rolled_back / "train.log").read_text(), re.MULTILINE)
+    assert said.count("train") >= 8
+    assert {phase for phase in said if phase != "start"} == {"train"}
 
 
 def test_a_start_after_that_keeps_to_the_other_noise(rolled_back: Path, tmp_path: Path) -> None:
