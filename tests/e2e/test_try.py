@@ -18,6 +18,7 @@ from tests.servers.tools import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
+NAMESPACE = "dcgan-train-try"
 OVERLAY = ROOT / "k8s" / "overlays" / "try"
 STEPS = 100
 SECONDS = 600.0
@@ -27,6 +28,8 @@ KEYS = {"AWS_ACCESS_KEY_ID": "trial", "AWS_SECRET_ACCESS_KEY": "for-trials-only"
 @pytest.fixture
 def smaller(cluster: Cluster, image: dict[str, str], store: Store, tmp_path: Path) -> Iterator[Path]:
     """The overlay for two cores and ``STEPS``; ``store`` has put the server's image on the node. Deleted after the test."""
+    if cluster.kubectl("get", "namespace", "--ignore-not-found", NAMESPACE):
+        pytest.fail(f"the cluster has a namespace {NAMESPACE}; expected none, because this test deletes it")
     folder = tmp_path / "overlay"
     folder.mkdir()
     run = yaml.safe_load((OVERLAY / "run.yaml").read_text()) | {"training": {"steps": STEPS}}
@@ -37,7 +40,7 @@ def smaller(cluster: Cluster, image: dict[str, str], store: Store, tmp_path: Pat
         for kind in ("requests", "limits")
     ]
     kustomization = {
-        "namespace": "dcgan-train-try",
+        "namespace": NAMESPACE,
         "resources": [os.path.relpath(OVERLAY, folder.resolve())],
         "configMapGenerator": [{"name": "dcgan-train-config", "behavior": "merge", "files": ["run.yaml"], "options": {"immutable": True}}],
         "images": [{"name": "dcgan-train", "newName": image["repository"], "newTag": image["tag"]}],
@@ -50,7 +53,7 @@ def smaller(cluster: Cluster, image: dict[str, str], store: Store, tmp_path: Pat
 
 def test_the_overlay_for_trying_out_trains(cluster: Cluster, smaller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def kubectl(*arguments: str | Path, timeout: float = 120.0) -> str:
-        return cluster.kubectl("-n", "dcgan-train-try", *arguments, timeout=timeout)
+        return cluster.kubectl("-n", NAMESPACE, *arguments, timeout=timeout)
 
     def evidence() -> str:
         looks = (
@@ -66,13 +69,13 @@ def test_the_overlay_for_trying_out_trains(cluster: Cluster, smaller: Path, tmp_
     assert ended == "SUCCEEDED", evidence()
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    with forwarded(cluster, "dcgan-train-try", tmp_path / "port-forward.log") as url:
+    with forwarded(cluster, NAMESPACE, tmp_path / "port-forward.log") as url:
         run = open_store("s3://trial/runs/first", StorageSpec(endpoint_url=url))
         assert [entry.key for entry in run.list("samples/step-")] == [f"samples/step-{step:09d}.png" for step in (0, STEPS)]
         assert Checkpoints(run).committed()[0].step == STEPS
         (tmp_path / "grid.png").write_bytes(run.read(f"samples/step-{STEPS:09d}.png"))
     cluster.kubectl("delete", "-k", smaller, timeout=300)
-    assert cluster.kubectl("get", "namespace", "--ignore-not-found", "dcgan-train-try") == ""
+    assert cluster.kubectl("get", "namespace", "--ignore-not-found", NAMESPACE) == ""
 
 
 def wait_for_end(status: Callable[[], dict[str, str]]) -> str:

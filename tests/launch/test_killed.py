@@ -11,7 +11,7 @@ from job.checkpoints.checkpoints import Checkpoints
 from job.storage.uri import open_store
 from tests.chaos.kills import Chaos, Moment, Victim, chaos, differences
 from tests.launch.fixtures import CHECKPOINT_EVERY, GRIDS_EVERY, STEPS, Finished
-from tests.launch.program import Program, newest_step, whole_checkpoints
+from tests.launch.program import Program, newest_step, state, whole_checkpoints
 from tests.servers.s3 import S3Server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900)]
@@ -23,6 +23,12 @@ KILLS = [(Victim.CONTROLLER, Moment.SAVING), (Victim.CONTROLLER, Moment.RESTORIN
 
 def test_an_undisturbed_run_leaves_what_it_promises(undisturbed: Finished) -> None:
     assert whole_checkpoints(undisturbed.folder) == [STEPS, STEPS - CHECKPOINT_EVERY]
+    assert {name.partition(":")[0] for name in state(undisturbed.folder, STEPS)} == {
+        "generator.npz",
+        "discriminator.npz",
+        "generator_optimizer.npz",
+        "discriminator_optimizer.npz",
+    }
     assert json.loads((undisturbed.folder / "summary.json").read_text())["restarts"] == 0
     assert {path.name for path in (undisturbed.folder / "samples").iterdir()} == {
         *(f"step-{step:09d}.png" for step in range(0, STEPS + 1, GRIDS_EVERY)),
