@@ -60,6 +60,14 @@ def groups(tmp_path_factory: pytest.TempPathFactory) -> Groups:
 
 
 @pytest.fixture(scope="module")
+def with_devices(tmp_path_factory: pytest.TempPathFactory) -> Groups:
+    """The same batches again, shared by workers of two replicas each."""
+    folder: Path = tmp_path_factory.mktemp("devices")
+    cases = SYNCHRONIZED | {"local": Case(LOCAL, steps=2)}
+    return {count: train_group(folder / str(count), count, cases, num_devices=2) for count in (1, 2)}
+
+
+@pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[State]]:
     """Two workers once more, in other processes."""
     return train_group(tmp_path_factory.mktemp("again"), 2, REPEATED)
@@ -106,3 +114,23 @@ def test_without_batch_norm_local_and_one_worker_agree(groups: Groups) -> None:
     one, two = (gradients(groups[count]["without-norm"][0]) for count in (1, 2))
     for name, gradient in one.items():
         np.testing.assert_allclose(two[name], gradient, rtol=0, atol=1e-5 * max(1.0, np.abs(gradient).max()), err_msg=name)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_workers_of_two_replicas_take_the_gradient_of_one(groups: Groups, with_devices: Groups, count: int) -> None:
+    one, ranks = groups[1]["synchronized"][0], with_devices[count]["synchronized"]
+    assert_same_state(ranks)
+    assert_gradients_close(one, ranks[0])
+    np.testing.assert_allclose(ranks[0]["metrics"][:, :4], one["metrics"][:, :4], rtol=1e-5)
+    assert np.array_equal(np.concatenate([state["latents"] for state in ranks]), one["latents"])
+
+
+@pytest.mark.parametrize("case", ["synchronized", "local"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_replicas_of_a_worker_hold_the_same_bits_also_after_a_restore(with_devices: Groups, count: int, case: str) -> None:
+    assert_same_state(with_devices[count][case])
+    assert [state["unequal"].tolist() for state in with_devices[count][case]] == [[]] * count
+
+
+def test_a_worker_of_two_replicas_speaks_once(with_devices: Groups) -> None:
+    assert [state["agreed"].tolist() for state in with_devices[2]["local"]] == [[100, 0b11]] * 2
