@@ -24,6 +24,7 @@ from job.checkpoints.manifest import Manifest
 from job.checkpoints.retention import prune
 from job.config.errors import StorageError
 from job.config.spec import CheckpointSpec
+from job.config.waits import MAX_SAVE_WAIT_SECONDS
 from job.storage.store import Interrupted
 from job.streaming.pace import wait_seconds
 
@@ -63,7 +64,7 @@ class Saver:
     """A context manager; its methods are for the training thread.
 
     ``fence`` raises where the run folder is no longer ours, just before a manifest is written. A save that is due waits for the one before at most
-    ``most_wait_seconds``, because the other workers wait meanwhile.
+    ``max_wait_seconds``, because the other workers wait meanwhile.
     """
 
     def __init__(
@@ -71,11 +72,11 @@ class Saver:
         checkpoints: Checkpoints,
         spec: CheckpointSpec,
         fence: Callable[[], None] = lambda: None,
-        most_wait_seconds: float = 300.0,
+        max_wait_seconds: float = MAX_SAVE_WAIT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._checkpoints, self._spec, self._fence, self._clock = checkpoints, spec, fence, clock
-        self._most_wait_seconds = most_wait_seconds
+        self._max_wait_seconds = max_wait_seconds
         self._changed = threading.Condition()
         self._work: _Work | None = None  # in flight, or about to be
         self._failing = False
@@ -109,7 +110,7 @@ class Saver:
         since = self._clock()
         with self._changed:
             if self._spec.when_busy == "wait":
-                self._changed.wait_for(lambda: self._work is None or self._failing, self._most_wait_seconds)
+                self._changed.wait_for(lambda: self._work is None or self._failing, self._max_wait_seconds)
             if self._work is not None:
                 self._events.put(Event(facts.step, "skipped", 0.0, reason=f"the save of step {self._work.facts.step} is still under way"))
                 return

@@ -4,6 +4,7 @@ import math
 
 from job.config.errors import ConfigError
 from job.config.spec import RunSpec
+from job.config.waits import grid_seconds, start_wait_seconds
 
 
 def check_run(spec: RunSpec) -> None:
@@ -36,6 +37,7 @@ def check_run(spec: RunSpec) -> None:
         f"watchdog.train_seconds is {spec.watchdog.train_seconds:g} and data.fetch_patience_seconds is {spec.data.fetch_patience_seconds:g};"
         " expected more than the patience, because waiting for images is no hang, or 0 for no limit",
     )
+    _check_waits(spec)
     _check_batch(spec)
     _check_model(spec)
     training = spec.training
@@ -51,6 +53,24 @@ def check_run(spec: RunSpec) -> None:
         not (training.jit_compile and training.batch_norm == "synchronized"),
         "training.jit_compile is true and training.batch_norm is synchronized; expected batch_norm: local,"
         " because collective operations do not go into an XLA program",
+    )
+
+
+def _check_waits(spec: RunSpec) -> None:
+    """Raise ``ConfigError`` if workers that wait for the chief could be taken for hung while the chief waits for the store."""
+    grid, start = grid_seconds(spec), start_wait_seconds(spec)
+    timeouts = f"storage timeouts of {spec.storage.connect_timeout_seconds:g} + {spec.storage.read_timeout_seconds:g} s, twice"
+    is_on_s3 = spec.uri.startswith("s3://")
+    _require(
+        not is_on_s3 or not 0 < spec.watchdog.train_seconds <= grid,
+        f"watchdog.train_seconds is {spec.watchdog.train_seconds:g}; expected more than {grid:g}, because a grid may wait that long for the"
+        f" store ({timeouts}, and retries). Raise it, lower storage.read_timeout_seconds, or set 0 for no limit",
+    )
+    _require(
+        not 0 < spec.watchdog.start_seconds <= start,
+        f"watchdog.start_seconds is {spec.watchdog.start_seconds:g}; expected more than {start:g}, because the chief may wait that long for"
+        f" the store: data.fetch_patience_seconds ({spec.data.fetch_patience_seconds:g}) twice, checkpoints.grace_seconds"
+        f" ({spec.checkpoints.grace_seconds:g}){f' and {timeouts}' if is_on_s3 else ''}. Raise it, or set 0 for no limit",
     )
 
 

@@ -227,14 +227,20 @@ class HistorySpec:
 class WatchdogSpec:
     """A worker in which nothing finishes for too long writes down its stacks and ends, so that the group starts again. 0: no limit."""
 
-    start_seconds: float = key(900.0, "To restore, to build the networks, and for the first call, which compiles.", minimum=0)
+    start_seconds: float = key(
+        900.0,
+        "To restore, to build the networks, and for the first call, which compiles; more than twice `data.fetch_patience_seconds`"
+        " and `checkpoints.grace_seconds`.",
+        minimum=0,
+    )
     checkpoint_seconds: float = key(
         5400.0, "For the training thread to wait for a save; more than `checkpoints.fail_after_seconds`.", minimum=0
     )
     train_seconds: float = key(
         450.0,
         "For each further call of `training.steps_per_call` steps, its images included, and for a grid; more than"
-        " `data.fetch_patience_seconds`.",
+        " `data.fetch_patience_seconds`. A save waits for the save before it for at most 80 % of what a grid leaves of it, at most 300 s,"
+        " and is skipped then.",
         minimum=0,
     )
 

@@ -144,6 +144,7 @@ class Loop:
         rank, is_mine = self._session.topology.rank, not np.isfinite(measures[row]).all()
         found, *_ = self._session.agree([1 << rank if is_mine and rank < MOST_RANKS else 0, 0, 0])
         ranks = tuple(rank for rank in range(MOST_RANKS) if found >> rank & 1)
+        self._session.observer.enter("start")  # the others wait while the chief settles, and writes the diagnosis
         committed = self._session.saving.settle()  # what was saved before this is good
         raise Diverged(Divergence(first_step, row, metrics, ranks), committed or self._committed_step)
 

@@ -7,14 +7,13 @@ import numpy as np
 
 from job.config.errors import StorageError
 from job.config.spec import RunSpec
+from job.config.waits import GRID_PATIENCE_SECONDS
 from job.gan.latents import fixed_latents
 from job.gan.step import encode
 from job.quality.grids import image_grid, png_bytes, progress_gif
 from job.records.run_folder import GRIDS, PROGRESS, grid_key, grid_step
 from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
-
-PATIENCE_SECONDS = 20.0  # training waits meanwhile
 
 log = logging.getLogger("dcgan.training")
 
@@ -28,7 +27,7 @@ def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: i
     images = encode(generator(latents, training=False)).numpy().astype(np.uint8)
     png = png_bytes(image_grid(images, spec.samples.rows, spec.samples.columns))
     try:
-        until_it_works(lambda: store.write(grid_key(step), png), PATIENCE_SECONDS)
+        until_it_works(lambda: store.write(grid_key(step), png), GRID_PATIENCE_SECONDS)  # training waits meanwhile
     except StorageError as error:
         log.warning("the grid of step %d was not saved: %s", step, error)
     return images

@@ -17,6 +17,7 @@ from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.saver import Saver
 from job.checkpoints.writer import claim
 from job.config.spec import RunSpec
+from job.config.waits import LOOP_ATTEMPTS, save_wait_seconds
 from job.data.index import Index, read_index
 from job.data.order import Order, needs, worker_slots
 from job.gan.networks import build_networks
@@ -79,7 +80,9 @@ def run(
     target_world_size = spec.workers.most
     spec = with_workers(spec, topology.world_size)
     strategy = create_strategy(spec)  # before any other TensorFlow operation
-    store, data_store = open_store(spec.uri, spec.storage), open_store(spec.data.uri, spec.storage)
+    # With few attempts: what uses it repeats by itself, and training must not wait long for a grid that a failing store refuses.
+    store = open_store(spec.uri, dataclasses.replace(spec.storage, max_attempts=LOOP_ATTEMPTS))
+    data_store = open_store(spec.data.uri, spec.storage)
     index = until_it_works(lambda: read_index(data_store), spec.data.fetch_patience_seconds)
     check_images(spec, index)
     order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
@@ -110,18 +113,22 @@ def _train(worker: Worker) -> bool:
     worker.observer.enter("start")
     with worker.strategy.scope():
         networks = build_networks(spec)
-    # Of its own, with little patience: the saving thread tries again by itself, and training must not wait for a grid that a failing store refuses.
-    store = open_store(spec.uri, dataclasses.replace(spec.storage, max_attempts=2))
+    store = worker.store
     resume = Resume(spec, topology, store, worker.index, worker.agree)
     restored = resume.restore()
+    worker.observer.enter("start")  # after each agreement: the limit is for one wait of the chief, not for their sum
     noise_stream = _noise_stream(worker, restored)
+    worker.observer.enter("start")
     if restored:
         snapshot.put(networks, restored.parts, spec)
     manifest = restored.manifest if restored else None
     start = manifest.step if manifest else 0
     started = time.monotonic()
     with ExitStack() as stack:
-        saver = stack.enter_context(Saver(Checkpoints(store), spec.checkpoints, _fence(worker, store))) if topology.is_chief else None
+        saver = None
+        if topology.is_chief:
+            fence = _fence(worker, store)
+            saver = stack.enter_context(Saver(Checkpoints(store), spec.checkpoints, fence, save_wait_seconds(spec)))
         standing = start if restored and restored.is_own else None
         if standing is not None:
             worker.observer.resumed(standing)

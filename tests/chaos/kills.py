@@ -37,6 +37,7 @@ SETTINGS = {
     "workers__heartbeat_timeout_seconds": 120,
     "data__fetch_patience_seconds": 60,
     "watchdog__train_seconds": 100,
+    "storage__read_timeout_seconds": 25,  # a grid's two attempts within train_seconds
 }
 HELD_SECONDS = 120.0
 

@@ -126,6 +126,16 @@ def test_or_is_skipped_and_counted(store: ObjectStore) -> None:
     assert steps_of(store) == [10]
 
 
+def test_a_save_does_not_wait_longer_than_the_other_workers_may(store: ObjectStore) -> None:
+    gate = Gate()
+    with Saver(Checkpoints(Breaking(store, gate)), CheckpointSpec(when_busy="wait"), max_wait_seconds=0.05) as saving:
+        saving.save(facts(10), lambda: parts_of(10))
+        assert gate.is_waited_at.wait(WAIT_SECONDS)
+        saving.save(facts(20), lambda: parts_of(20))
+        assert [event[:2] for event in saving.events()] == [(20, "skipped")]
+        gate.open()
+
+
 def test_hiccups_are_repeated_and_counted(store: ObjectStore) -> None:
     def every_second(request: int, name: str) -> None:
         if request % 2:

@@ -7,6 +7,7 @@ import yaml
 
 from job.config.errors import ConfigError
 from job.config.load import all_keys, load_run, preset_names, to_yaml
+from job.config.waits import save_wait_seconds
 
 REQUIRED = ["uri=runs/one", "data.uri=packed"]
 
@@ -137,3 +138,40 @@ def _dotted(values: dict, prefix: str = "") -> list[str]:
 @pytest.mark.parametrize("name", ["2026-02-03", "2026-02-30"])
 def test_a_date_is_text(name: str) -> None:
     assert load_run("notebook", overrides=[*REQUIRED, f"uri={name}"]).uri == name
+
+
+@pytest.mark.parametrize(
+    ("uri", "train_seconds", "save_wait"),
+    [
+        ("s3://bucket/run", 450, 0.8 * (450 - 160)),  # the defaults: a grid may take 20 s, and two attempts of 10 + 60 s
+        ("s3://bucket/run", 170, 8),
+        ("runs/one", 60, 32),
+        ("runs/one", 10, 0),
+        ("runs/one", 0, 300),
+        ("runs/one", 10_000, 300),
+    ],
+)
+def test_a_save_waits_less_than_the_other_workers_may(uri: str, train_seconds: float, save_wait: float) -> None:
+    settings = [f"uri={uri}", f"watchdog.train_seconds={train_seconds}", "data.fetch_patience_seconds=5"]
+    spec = load_run("notebook", overrides=["data.uri=b", *settings])
+    assert save_wait_seconds(spec) == pytest.approx(save_wait)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            ["uri=s3://bucket/run", "watchdog.train_seconds=60", "data.fetch_patience_seconds=30"],
+            "watchdog.train_seconds is 60; expected more than 160, because a grid may wait that long for the store"
+            r" \(storage timeouts of 10 \+ 60 s, twice, and retries\)",
+        ),
+        (
+            ["uri=runs/one", "watchdog.start_seconds=300"],
+            r"watchdog.start_seconds is 300; expected more than 625, .*: data.fetch_patience_seconds \(300\) twice, checkpoints",
+        ),
+        (["uri=s3://bucket/run", "watchdog.start_seconds=765"], "watchdog.start_seconds is 765; expected more than 765"),
+    ],
+)
+def test_a_limit_below_the_waits_for_the_store_is_refused(settings: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_run("notebook", overrides=["data.uri=b", *settings])
