@@ -187,25 +187,35 @@ def test_every_exit_code_is_explained(name: str) -> None:
     assert {str(kind.exit_code) for kind in (DcganError, *DcganError.__subclasses__())} <= explained
 
 
-def test_the_table_of_presets_is_right() -> None:
-    table = rows((ROOT / "README.md").read_text().partition("| preset |")[2].partition("\n\n")[0])
+@pytest.mark.parametrize("name", ["README.md", "README.tr.md"])
+def test_the_table_of_presets_is_right(name: str) -> None:
+    text = (ROOT / name).read_text()
+    table = rows(text[text.index("| `notebook` |") :].partition("\n\n")[0])
     assert sorted(first for first in table if not first.startswith("-")) == preset_names()
-    for name in preset_names():
-        spec = load_run(name, check=False)
+    for preset in preset_names():
+        spec = load_run(preset, check=False)
         shape = "x".join(map(str, (*spec.model.image_size, spec.model.channels)))
-        assert [cell.strip() for cell in table[name].split("|")][:3] == [
+        assert [cell.strip() for cell in table[preset].split("|")][:3] == [
             shape,
             str(spec.training.global_batch_size),
             f"{spec.training.epochs:g}",
         ]
 
 
-def test_the_turkish_page_names_every_preset_with_its_shape() -> None:
-    text = (ROOT / "README.tr.md").read_text()
-    for name in preset_names():
-        spec = load_run(name, check=False)
-        shape = "x".join(map(str, (*spec.model.image_size, spec.model.channels)))
-        assert re.search(rf"`{name}`\s+\({shape}\b", text), (name, shape)
+TURKISH = {"goruntulerim": "my-images", "goruntuler": "images", "ilk": "first", "sentetik": "synthetic", "rapor": "report"}
+
+
+def outline(text: str) -> list[str]:
+    """Return the levels of the headings, the links and the commands of a page, in order, with Turkish names translated."""
+    parts = re.compile(r"^#+(?= )|^```sh\n.*?^```$|(?<=\]\()[^)]+", re.MULTILINE | re.DOTALL).findall(text)
+    return [re.sub(r"\w+", lambda word: TURKISH.get(word.group(), word.group()), part) for part in parts]
+
+
+def test_both_readmes_have_the_same_sections_commands_and_links() -> None:
+    english, turkish = (ROOT / "README.md").read_text(), (ROOT / "README.tr.md").read_text()
+    assert outline(turkish)[2:] == outline(english)[2:]  # after the title and the link to the other page
+    first_cells = [re.findall(r"^\| (`?\w[^|]*?) \|(?= \d)", text, re.MULTILINE) for text in (english, turkish)]
+    assert first_cells[0] == first_cells[1] != []
 
 
 def test_the_table_of_folders_is_the_order_of_imports() -> None:
