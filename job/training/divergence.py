@@ -13,6 +13,7 @@ import numpy as np
 
 from job.config.errors import DivergedError
 from job.gan.step import METRICS
+from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
 
 ROOT = "divergences/"
@@ -57,11 +58,14 @@ def first_bad(metrics: np.ndarray) -> int | None:
     return int(rows[0]) if len(rows) else None
 
 
-def record(store: ObjectStore, diverged: Diverged) -> str:
-    """Write the diagnosis; its key. JSON has no NaN, so such numbers are written as text."""
+def record(store: ObjectStore, diverged: Diverged, patience_seconds: float) -> tuple[str, int]:
+    """Write the diagnosis and return its key and number, repeating requests for ``patience_seconds``.
+
+    The key is chosen once: a write whose answer was lost is repeated at the same key. JSON has no NaN, so such numbers are written as text.
+    """
     divergence = diverged.divergence
     shown = divergence.metrics[max(0, divergence.row - 10) : divergence.row + 1]
-    number = count(store) + 1
+    number = until_it_works(lambda: count(store), patience_seconds) + 1
     first_shown = divergence.step - len(shown) + 1
     told = {
         "step": divergence.step,
@@ -71,9 +75,9 @@ def record(store: ObjectStore, diverged: Diverged) -> str:
         "number": number,
         "steps_before": [{"step": first_shown + i, **_told(row)} for i, row in enumerate(shown.tolist())],
     }
-    key = f"{ROOT}step-{divergence.step:09d}-{number}.json"
-    store.write(key, json.dumps(told, indent=2).encode())
-    return key
+    key, data = f"{ROOT}step-{divergence.step:09d}-{number}.json", json.dumps(told, indent=2).encode()
+    until_it_works(lambda: store.write(key, data), patience_seconds)
+    return key, number
 
 
 def count(store: ObjectStore) -> int:

@@ -167,9 +167,7 @@ def _roll_back(worker: Worker, diverged: Diverged) -> None:
     """Write down what happened; raises it again where the run has gone back often enough."""
     spec, mine = worker.spec, 0
     if worker.topology.is_chief:
-        patience = spec.data.fetch_patience_seconds
-        key = until_it_works(lambda: divergence.record(worker.store, diverged), patience)
-        mine = until_it_works(lambda: divergence.count(worker.store), patience)
+        key, mine = divergence.record(worker.store, diverged, spec.data.fetch_patience_seconds)
         log.warning("%s; the diagnosis is %s/%s", diverged, spec.uri.rstrip("/"), key)
     num_divergences = worker.agree([mine, 0, 0])[0]
     kept = "none was saved yet" if diverged.checkpoint_step is None else f"step {diverged.checkpoint_step} in {spec.uri}"

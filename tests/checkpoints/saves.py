@@ -7,7 +7,7 @@ from typing import Any
 from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.manifest import Manifest
 from job.config.errors import StorageError
-from job.storage.store import ObjectStore
+from job.storage.store import Interrupted, ObjectStore
 
 PARTS = {"generator.npz": b"generator", "discriminator.npz": b"discriminator"}
 
@@ -69,6 +69,28 @@ class Breaking:
         self.requests += 1
         self._before(self.requests, "list")
         return self._store.list(prefix)
+
+
+class LosingAnswers(Breaking):
+    """A store whose first request of the name ``lost`` is carried out, and its answer does not arrive."""
+
+    def __init__(self, store: ObjectStore, lost: str):
+        super().__init__(store, lambda request, name: None)
+        self._lost, self.num_lost = lost, 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = super().__getattr__(name)
+        if name != self._lost:
+            return method
+
+        def unanswered(*arguments: Any) -> Any:
+            result = method(*arguments)
+            if self.num_lost == 0:
+                self.num_lost += 1
+                raise Interrupted("the answer did not arrive", "connection")
+            return result
+
+        return unanswered
 
 
 def for_good_from(number: int) -> Callable[[int, str], None]:
