@@ -1,36 +1,109 @@
-"""Which start of the workers may write checkpoints: the last one that claimed the run folder, in ``checkpoints/writer.json``.
+"""Which start of the workers may write checkpoints: the latest one that claimed the run folder, in ``checkpoints/writer.json``.
 
-The lease keeps another job out. This keeps out an earlier start of the same job: a first worker whose host was cut off, and which comes back to a
-save that it was making when its group has long been started anew elsewhere.
+The lease keeps another job out. This keeps out an earlier start of the same job: a chief whose host was cut off, and which comes back to a
+claim or a save when its group has been restarted elsewhere. Starts are ordered, and a later one is never replaced.
+
+    {"start": "20260102T030405Z-001", "number": 1}
 """
 
 import json
-import secrets
+import re
 from collections.abc import Callable
+from typing import NamedTuple
 
+from job.config.errors import StorageError
+from job.data.json_fields import JsonFields, WrongField
 from job.storage.store import ObjectMissing, ObjectStore
 
 KEY = "checkpoints/writer.json"
-_MOST_BYTES = 4096
+_MAX_BYTES = 4096
+_ATTEMPTS = 10
+_START = re.compile(r"([0-9]{8}T[0-9]{6}Z)-([0-9]{3,9})")
 
 
 class Superseded(RuntimeError):
-    """A later start of the workers writes the checkpoints now. Not an error of the run, which goes on there."""
+    """A later start of the workers writes the checkpoints now. Not an error of the run, which continues there."""
 
 
-def claim(store: ObjectStore) -> Callable[[], None]:
-    """Become the one that writes; what is given raises ``Superseded`` once another start has done so after us."""
-    name = secrets.token_hex(16)
-    store.write(KEY, json.dumps({"start": name}).encode())
+class Claim(NamedTuple):
+    """In the order of time: when the program was started, which of its starts of the workers this is, and which claim of that one."""
 
-    def fence() -> None:
+    stamp: str
+    restarts: int
+    number: int
+
+    @property
+    def start(self) -> str:
+        """The start's name."""
+        return f"{self.stamp}-{self.restarts:03d}"
+
+    def to_json(self) -> bytes:
+        """The file's content."""
+        return json.dumps({"start": self.start, "number": self.number}).encode()
+
+
+def claim(
+    store: ObjectStore, start: str, check_owner: Callable[[], None] = lambda: None, *, conditional: bool = True
+) -> Callable[[], None]:
+    """Become the writer; return a check that raises ``Superseded`` once a later start has claimed the run folder.
+
+    Raises ``Superseded`` at once if one has already. ``start`` is the start's name (``job.records.run_folder``): of two starts the later one has
+    the later name, whatever their clocks say. ``check_owner`` raises if the run folder belongs to another job. A claim can be repeated. Without
+    ``conditional`` (for a store without conditional writes) two starts that claim at the same moment are not kept apart.
+    """
+    match = _START.fullmatch(start)
+    if not match:
+        raise ValueError(f"start is {start!r}; expected a name such as 20260102T030405Z-000")
+    mine = _take(store, Claim(match[1], int(match[2]), 1), check_owner, conditional)
+
+    def check() -> None:
         try:
-            found = json.loads(store.read_range(KEY, 0, _MOST_BYTES))
-        except ObjectMissing:  # removed by hand; nobody else claims to be the one
+            latest = _read(store)
+        except ObjectMissing:  # removed by hand; nobody else claims to be the writer
             return
-        except ValueError:
-            found = None
-        if not isinstance(found, dict) or found.get("start") != name:
-            raise Superseded(f"{store.uri.rstrip('/')}/{KEY}: a later start of the workers writes the checkpoints")
+        if latest != mine:
+            raise _superseded(store, mine)
 
-    return fence
+    return check
+
+
+def _take(store: ObjectStore, wanted: Claim, check_owner: Callable[[], None], conditional: bool) -> Claim:
+    for _ in range(_ATTEMPTS):
+        check_owner()
+        seen = store.stat(KEY)  # before it is read: the write below replaces only what was read
+        try:
+            found = _read(store) if seen else None
+        except ObjectMissing:
+            continue
+        if found and found[:2] > wanted[:2]:
+            raise _superseded(store, wanted)
+        if found and found[:2] == wanted[:2]:  # this process's own, after a roll-back or a lost answer
+            wanted = wanted._replace(number=found.number + 1)
+        if not conditional:
+            store.write(KEY, wanted.to_json())
+            return wanted
+        if store.write_if(KEY, wanted.to_json(), seen.etag if seen else None) is not None:
+            return wanted
+    raise StorageError(f"{_uri(store)}: {_ATTEMPTS} conditional writes failed in a row; expected one of them to succeed")
+
+
+def _superseded(store: ObjectStore, claim: Claim) -> Superseded:
+    return Superseded(
+        f"{_uri(store)}: a later start of the workers writes the checkpoints; expected {claim.start} to be the latest."
+        " If no other job trains here, delete that object"
+    )
+
+
+def _uri(store: ObjectStore) -> str:
+    return f"{store.uri.rstrip('/')}/{KEY}"
+
+
+def _read(store: ObjectStore) -> Claim | None:
+    """The claim in the run folder; None for one that cannot be ordered (an earlier version's has a random name). Raises ``ObjectMissing``."""
+    data = store.read_range(KEY, 0, _MAX_BYTES + 1)
+    try:
+        fields = JsonFields.parse(data, _MAX_BYTES)
+        stamp, _, restarts = fields.matching("start", _START, "the name of a start").rpartition("-")
+        return Claim(stamp, int(restarts), fields.integer("number", 1))
+    except WrongField:
+        return None

@@ -22,7 +22,7 @@ from job.data.index import Index, read_index
 from job.data.order import Order, needs, worker_slots
 from job.gan.networks import build_networks
 from job.records.records import Records
-from job.records.run_folder import HANGS, hang_key
+from job.records.run_folder import HANGS, STAMP, hang_key, start_name
 from job.records.summary import Summary, write_summary
 from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
@@ -63,6 +63,7 @@ class Worker:
     strategy: tf.distribute.Strategy
     agree: Agreement
     fence: Callable[[], None]
+    start: str
 
 
 def run(
@@ -77,6 +78,7 @@ def run(
     Returns when everything is saved. ``fence`` raises where the run folder is no longer this job's; it is asked before a checkpoint is committed.
     The first worker keeps the run's history in ``records``, where there are any.
     """
+    start = records.start if records else start_name(f"{datetime.datetime.now(datetime.UTC):{STAMP}}", topology.restarts)
     target_world_size = spec.workers.most
     spec = with_workers(spec, topology.world_size)
     strategy = create_strategy(spec)  # before any other TensorFlow operation
@@ -96,7 +98,7 @@ def run(
     with Observer(
         spec, topology, index, listener, write_hang, target_world_size=target_world_size, num_hangs=num_hangs, records=records
     ) as observer:
-        worker = Worker(spec, topology, observer, store, data_store, index, order, schedule, strategy, agree, fence)
+        worker = Worker(spec, topology, observer, store, data_store, index, order, schedule, strategy, agree, fence, start)
         while True:
             try:
                 if _train(worker):
@@ -144,12 +146,15 @@ def _train(worker: Worker) -> bool:
 
 
 def _fence(worker: Worker, store: ObjectStore) -> Callable[[], None]:
-    """Raises where the run folder is another job's by now, or another start of the workers writes its checkpoints."""
-    claimed = until_it_works(lambda: claim(store), worker.spec.data.fetch_patience_seconds)
+    """Claim the checkpoints for this start of the workers; return a check that raises if the run folder, or the claim, is another's by now."""
+    conditional = worker.spec.checkpoints.lease_seconds > 0  # no lease: for a store without conditional writes
+    check_claim = until_it_works(
+        lambda: claim(store, worker.start, worker.fence, conditional=conditional), worker.spec.data.fetch_patience_seconds
+    )
 
     def fence() -> None:
         worker.fence()
-        claimed()
+        check_claim()
 
     return fence
 
