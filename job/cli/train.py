@@ -1,6 +1,7 @@
 """``dcgan-train train``."""
 
 import dataclasses
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,7 @@ def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], res
         checked = preflight.check(spec)
         click.echo(to_yaml(checked.spec), nl=False)
         click.echo(f"# {plan_text(checked)}")
+        click.echo(f"# {length_text(checked)}")
         return
     train_run(spec, verbose=verbose)
 
@@ -78,6 +80,7 @@ def _say_plan(checked: "Preflight") -> None:
     from job.data.json_fields import shown
 
     click.echo(plan_text(checked), err=True)
+    click.echo(length_text(checked), err=True)
     for key, (was, value) in checked.changes.items():
         click.echo(f"{key} is {value}; the checkpoint was saved with {shown(was)}", err=True)
 
@@ -93,6 +96,22 @@ def plan_text(checked: "Preflight") -> str:
         f"{checked.index.num_rows:,} images {height}x{width}x{channels}, {schedule.total_steps:,} steps of {spec.training.global_batch_size} on"
         f" {spec.workers.count} workers ({f'{spec.workers.gpus} GPUs each' if spec.workers.gpus else 'CPU'}), {start}, run folder {spec.uri}"
     )
+
+
+def length_text(checked: "Preflight") -> str:
+    """Return one line: how often each image is seen and why, and how often there is a grid and a checkpoint."""
+    training, schedule = checked.spec.training, checked.schedule
+    epochs = schedule.total_steps / schedule.steps_per_epoch
+    why = ""
+    if not training.steps and training.epochs and schedule.total_steps > math.ceil(training.epochs * schedule.steps_per_epoch):
+        why = (
+            f" (training.min_steps is {training.min_steps:,}: {training.epochs:g} epochs of so few images are only"
+            f" {math.ceil(training.epochs * schedule.steps_per_epoch):,} steps; set training.epochs or training.steps for another length)"
+        )
+    grids, checkpoints = f"a grid every {schedule.sample_every:,} steps", f"a checkpoint every {schedule.checkpoint_every:,} steps"
+    if schedule.checkpoint_every >= schedule.total_steps:
+        checkpoints = f"one checkpoint, at the end (checkpoints.every_steps is {schedule.checkpoint_every:,})"
+    return f"length: {epochs:,.4g} epochs{why}; {grids}, {checkpoints}"
 
 
 def _where_it_stands(spec: "RunSpec") -> str:

@@ -39,6 +39,7 @@ def load_run(preset: str | None = None, path: Path | None = None, overrides: Ite
     document = _read_document(path) if path else {}
     for override in overrides:
         _merge(document, _parse_override(override))
+    _keep_own_epochs(document)
     preset = preset or document.get("preset")
     if preset is not None:
         _merge(merged, _read_preset(preset))
@@ -47,6 +48,13 @@ def load_run(preset: str | None = None, path: Path | None = None, overrides: Ite
     if check:
         check_run(spec)
     return spec
+
+
+def _keep_own_epochs(document: dict[str, Any]) -> None:
+    """Switch ``training.min_steps`` off if the user chose ``training.epochs``: it is for the epochs of a preset."""
+    training = document.get("training")
+    if isinstance(training, dict) and training.get("epochs") is not None:
+        training.setdefault("min_steps", 0)
 
 
 def to_dict(spec: Any) -> dict[str, Any]:

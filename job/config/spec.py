@@ -97,6 +97,12 @@ class TrainingSpec:
     global_batch_size: int = key(32, "Real images per step over all replicas; divisible by their number.", minimum=1)
     epochs: float | None = key(10.0, "Passes over the data; used where `steps` is unset.", above=0)
     steps: int | None = key(None, "Steps in all; wins over `epochs`.", minimum=1)
+    min_steps: int = key(
+        5000,
+        "Fewest steps where `epochs` is the preset's: few images need many epochs. Your own `epochs` or `steps` are taken as they are (0 then),"
+        " and a run folder keeps the length it began with.",
+        minimum=0,
+    )
     updates: str = key(
         "alternating",
         "`alternating`: D, then G on fresh noise; `simultaneous`: both from one forward pass (cheaper).",
@@ -165,7 +171,7 @@ class CheckpointSpec:
 class SampleSpec:
     """Grids of generated images from one fixed latent batch."""
 
-    every_steps: int | None = key(None, "Steps between grids; unset: once per epoch.", minimum=1)
+    every_steps: int | None = key(None, "Steps between grids; unset: once per epoch, at most about 100 times in a run.", minimum=1)
     rows: int = key(5, "Rows of the grid.", minimum=1, maximum=32)
     columns: int = key(5, "Columns of the grid.", minimum=1, maximum=32)
 

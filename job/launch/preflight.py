@@ -15,7 +15,7 @@ from job.checkpoints.manifest import Manifest
 from job.checkpoints.origin import open_origin
 from job.config.errors import ConfigError, DataError, StorageError
 from job.config.load import to_yaml
-from job.config.spec import RESUME_WORDS, RunSpec
+from job.config.spec import RESUME_WORDS, RunSpec, TrainingSpec
 from job.data.index import Index, read_index
 from job.data.order import Order, worker_slots
 from job.records import journal
@@ -65,6 +65,7 @@ def check(spec: RunSpec) -> Preflight:
                 " without any: choose another (uri), or go on from them with --resume auto"
             )
         check_identity(spec, index, resumed, spec.uri)
+        spec = _with_length_of(spec, resumed)
     else:
         resumed = _origin(spec, index)
     schedule = plan(spec, index.num_rows)
@@ -76,6 +77,18 @@ def check(spec: RunSpec) -> Preflight:
         )
     is_finished = is_past or (resumed is not None and resumed.step == schedule.total_steps == finished_step(store))
     return Preflight(spec, index, schedule, resumed, is_finished)
+
+
+def _with_length_of(spec: RunSpec, resumed: Manifest) -> RunSpec:
+    """Return ``spec`` with the ``training.min_steps`` that the run folder began with, unless the user set another.
+
+    Without any for a folder of an earlier version: the same command then trains to the same last step.
+    """
+    if spec.training.min_steps != TrainingSpec.min_steps:
+        return spec
+    began_with = resumed.settings.get("training.min_steps")
+    min_steps = began_with if isinstance(began_with, int) else 0
+    return dataclasses.replace(spec, training=dataclasses.replace(spec.training, min_steps=min_steps))
 
 
 def _newest(checkpoints: Checkpoints) -> Manifest | None:

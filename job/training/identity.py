@@ -72,7 +72,7 @@ def check_images(spec: RunSpec, index: Index) -> None:
     if index.num_rows < spec.training.global_batch_size:
         raise DataError(
             f"{spec.data.uri}: {index.num_rows} images; expected at least one global batch of {spec.training.global_batch_size}"
-            " (training.global_batch_size)"
+            f" (training.global_batch_size). Lower it to at most {index.num_rows}, or pack more images"
         )
 
 

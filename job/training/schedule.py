@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from job.config.spec import RunSpec
 
+MAX_GRIDS = 100  # of a run with `samples.every_steps` unset: all workers wait for each, and an epoch of few images is a few steps
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -43,9 +45,9 @@ class Schedule:
 
 
 def plan(spec: RunSpec, num_rows: int) -> Schedule:
-    """The schedule of ``spec`` on ``num_rows`` images; the last partial batch of an epoch is left out."""
-    steps_per_epoch = max(1, num_rows // spec.training.global_batch_size)
-    total = spec.training.steps if spec.training.steps is not None else math.ceil((spec.training.epochs or 0) * steps_per_epoch)
-    return Schedule(
-        total, steps_per_epoch, spec.training.steps_per_call, spec.samples.every_steps or steps_per_epoch, spec.checkpoints.every_steps
-    )
+    """Return the schedule of ``spec`` on ``num_rows`` images; the last partial batch of an epoch is left out."""
+    training = spec.training
+    steps_per_epoch = max(1, num_rows // training.global_batch_size)
+    total = training.steps or max(math.ceil((training.epochs or 0) * steps_per_epoch), training.min_steps)
+    sample_every = spec.samples.every_steps or max(steps_per_epoch, math.ceil(total / MAX_GRIDS))
+    return Schedule(total, steps_per_epoch, training.steps_per_call, sample_every, spec.checkpoints.every_steps)

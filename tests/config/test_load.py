@@ -100,6 +100,21 @@ def test_later_sources_win(tmp_path: Path) -> None:
     assert spec.preset == "notebook"
 
 
+@pytest.mark.parametrize(
+    ("preset", "overrides", "min_steps"),
+    [
+        ("notebook", [], 0),
+        ("dcgan64", [], 5000),
+        ("dcgan64", ["training.epochs=25"], 0),  # the preset's number, but the user's choice
+        ("dcgan64", ["training.epochs=25", "training.min_steps=700"], 700),
+        ("dcgan64", ["training.steps=10"], 5000),
+        (None, [], 5000),
+    ],
+)
+def test_epochs_of_your_own_are_taken_as_they_are(preset: str | None, overrides: list[str], min_steps: int) -> None:
+    assert load_run(preset, overrides=[*REQUIRED, *overrides]).training.min_steps == min_steps
+
+
 @pytest.mark.parametrize("preset", preset_names())
 def test_a_preset_trains_and_its_yaml_reads_back_equal(preset: str, tmp_path: Path) -> None:
     spec = load_run(preset, overrides=REQUIRED)

@@ -65,5 +65,7 @@ def test_images_must_fit_the_model_and_fill_a_batch(index: Index) -> None:
     check_images(spec_of(), index)
     with pytest.raises(ConfigError, match=r"images are 28x28x1, the model takes 32x32x3 .*--size 32x32 --channels 3"):
         check_images(spec_of("model.image_size=32", "model.channels=3"), index)
-    with pytest.raises(DataError, match="40 images; expected at least one global batch of 64"):
+    with pytest.raises(
+        DataError, match=r"40 images; expected at least one global batch of 64 .* Lower it to at most 40, or pack more images"
+    ):
         check_images(spec_of("training.global_batch_size=64"), index)

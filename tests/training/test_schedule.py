@@ -31,6 +31,29 @@ def test_epochs_become_steps_and_the_last_partial_batch_is_left_out() -> None:
     assert plan(spec, 60_031).total_steps == 18750
 
 
+@pytest.mark.parametrize(
+    ("settings", "num_rows", "total_steps", "sample_every"),
+    [
+        ([], 800, 5000, 50),  # an epoch is 6 steps: 25 of them are no training
+        ([], 128, 5000, 50),
+        ([], 60_000, 25 * 468, 468),
+        ([], 1_000_000, 25 * 7812, 7812),
+        (["training.epochs=25"], 800, 150, 6),
+        (["training.steps=150"], 800, 150, 6),
+        (["training.min_steps=100"], 800, 150, 6),
+        (["training.epochs=1000"], 800, 6000, 60),
+        (["samples.every_steps=7"], 800, 5000, 7),
+    ],
+)
+def test_the_default_length_fits_few_and_many_images(settings: list[str], num_rows: int, total_steps: int, sample_every: int) -> None:
+    schedule = plan(load_run("dcgan64", overrides=["uri=a", "data.uri=b", *settings]), num_rows)
+    assert (schedule.total_steps, schedule.sample_every) == (total_steps, sample_every)
+
+
+def test_the_notebook_trains_its_epochs_however_few_images_there_are() -> None:
+    assert plan(load_run("notebook", overrides=["uri=a", "data.uri=b"]), 800).total_steps == 250
+
+
 def test_steps_win_over_epochs_and_the_last_step_has_grid_and_checkpoint() -> None:
     spec = load_run("notebook", overrides=["uri=a", "data.uri=b", "training.steps=7", "checkpoints.every_steps=5"])
     schedule = plan(spec, 60_000)

@@ -1,0 +1,59 @@
+"""The plan of a run, as ``--dry-run`` prints it: its length, and what a run folder keeps of it. No Ray, no TensorFlow."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.manifest import Manifest
+from job.cli.train import length_text
+from job.config.load import load_run
+from job.config.spec import RunSpec
+from job.data.index import read_index
+from job.launch import preflight
+from job.storage.uri import open_store
+from job.training.identity import model_identity, order_identity, settings_of
+from tests.launch.program import SMALL
+
+NUM_IMAGES = 512  # of the garments: 32 steps of 16 an epoch
+
+
+def spec_of(data: Path, folder: Path, *settings: str) -> RunSpec:
+    return load_run(overrides=[f"uri={folder}", f"data.uri={data}", *(f"{key}={value}" for key, value in SMALL.items()), *settings])
+
+
+def commit_step_50(spec: RunSpec, settings: dict[str, object]) -> None:
+    index = read_index(open_store(spec.data.uri))
+    facts = Manifest(50, 800, "2026-01-01T00:00:00+00:00", model_identity(spec), index.fingerprint, order_identity(spec), 2, {}, {}, ())
+    Checkpoints(open_store(spec.uri)).save(dataclasses.replace(facts, settings=settings), {"generator.npz": b"weights"})
+
+
+def test_few_images_train_longer_than_the_epochs_and_the_plan_says_so(garments: Path, tmp_path: Path) -> None:
+    checked = preflight.check(spec_of(garments, tmp_path / "run"))
+    assert checked.schedule.total_steps == 5000
+    assert length_text(checked) == (
+        "length: 156.2 epochs (training.min_steps is 5,000: 10 epochs of so few images are only 320 steps; set training.epochs or"
+        " training.steps for another length); a grid every 50 steps, a checkpoint every 500 steps"
+    )
+    checked = preflight.check(spec_of(garments, tmp_path / "run", "training.epochs=10"))
+    assert checked.schedule.total_steps == 320
+    assert length_text(checked) == ("length: 10 epochs; a grid every 32 steps, one checkpoint, at the end (checkpoints.every_steps is 500)")
+
+
+@pytest.mark.parametrize(
+    ("kept", "settings", "total_steps"),
+    [
+        ({}, (), 320),  # by a version without training.min_steps
+        ({"training.min_steps": 700}, (), 700),
+        ({}, ("training.min_steps=900",), 900),
+        ({"training.min_steps": "many"}, (), 320),
+        ({"training.min_steps": 5000}, ("training.epochs=3",), 96),
+    ],
+)
+def test_a_run_folder_keeps_the_length_it_began_with(
+    kept: dict[str, object], settings: tuple[str, ...], total_steps: int, garments: Path, tmp_path: Path
+) -> None:
+    spec = spec_of(garments, tmp_path / "run", *settings)
+    commit_step_50(spec, {key: value for key, value in settings_of(spec).items() if key != "training.min_steps"} | kept)
+    assert preflight.check(spec).schedule.total_steps == total_steps
