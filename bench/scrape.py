@@ -18,7 +18,8 @@ import time
 import urllib.request
 from collections.abc import Callable
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+import job  # noqa: F401  before TensorFlow: no settings of ~/.keras
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 VARIANTS = ("no instruments", "instruments", "instruments, a scrape each second")

@@ -17,7 +17,8 @@ import subprocess
 import sys
 import time
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+import job  # noqa: F401  before TensorFlow: no settings of ~/.keras
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 

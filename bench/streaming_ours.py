@@ -25,7 +25,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+import job  # noqa: F401  before TensorFlow: no settings of ~/.keras
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 BATCH, STEPS = 64, 20

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import ray
 from ray.util.placement_group import PlacementGroup
 
+from job import KERAS_ENV
 from job.checkpoints.lease import Lease, check_holder
 from job.config.errors import DcganError
 from job.config.spec import RunSpec, WorkerSpec
@@ -30,7 +31,7 @@ log = logging.getLogger("dcgan.launch")
 
 POLL_SECONDS = 0.25
 REMEDY = "Start the same command again to go on from the last checkpoint, or with -v to see the workers' output"
-WORKER_ENV = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
+WORKER_ENV = {**KERAS_ENV, "TF_CPP_MIN_LOG_LEVEL": "2"}
 FIT_ENV = {**WORKER_ENV, "RAY_CHDIR_TO_TRIAL_DIR": "0"}  # workers stay where they are, instead of in a folder of Ray Train's
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 # Ray Train learns up to 20 s late that a host is gone, and an elastic group that it starts too large has to give up soon and be smaller.

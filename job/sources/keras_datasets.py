@@ -2,8 +2,10 @@
 
 import os
 import socket
+from contextlib import suppress
 from typing import Any
 
+from job import KERAS_FOLDER
 from job.config.errors import ConfigError, DataError
 from job.sources.numpy_arrays import ArraySource
 from job.telemetry.quiet import quiet_stderr
@@ -19,7 +21,6 @@ def open_keras(name: str, split: str) -> ArraySource:
     """The ``split`` of Keras's data set ``name``; ``DataError`` when it is not in Keras's cache and cannot be downloaded."""
     if name not in _CLASS_NAMES:
         raise ConfigError(f"keras:{name}: unknown data set; expected one of {', '.join(f'keras:{known}' for known in _CLASS_NAMES)}")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with quiet_stderr():
         train, test = _load(name)
@@ -29,7 +30,9 @@ def open_keras(name: str, split: str) -> ArraySource:
 
 def _load(name: str) -> Any:
     import keras
+    from keras.src.backend import config
 
+    config._KERAS_DIR = _folder()  # no public name sets it later than at the import, which must not read the folder's keras.json
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_STALLED_SECONDS)  # Keras sets none, and a network that drops packets would stall the job for ever
     try:
@@ -41,3 +44,12 @@ def _load(name: str) -> Any:
         ) from None
     finally:
         socket.setdefaulttimeout(timeout)
+
+
+def _folder() -> str:
+    """Where Keras keeps its files, made if it is missing: Keras itself takes ``/tmp/.keras`` for a folder that it cannot write to."""
+    home = os.path.expanduser("~")
+    folder = KERAS_FOLDER or os.path.join(home if os.path.isabs(home) else "/tmp", ".keras")
+    with suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+    return folder

@@ -1,9 +1,6 @@
 """Which generator to sample from: a checkpoint's URI, or a run folder's, which stands for its newest good checkpoint."""
 
-import os
 from typing import NamedTuple
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 

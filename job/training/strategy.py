@@ -4,10 +4,7 @@ Must be made before any other TensorFlow operation of the process. ``TF_CONFIG``
 of one. Never ``fit``, never ``compile``: Keras 3 does not support them under this strategy (keras#20585, tensorflow#72388).
 """
 
-import os
 from collections.abc import Sequence
-
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import tensorflow as tf
@@ -23,9 +20,7 @@ from job.gan.networks import Networks, moving_statistics
 def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
     """The strategy of this process; ``ConfigError`` where Keras or the GPUs are not what the run needs."""
     if not keras.version().startswith("3.") or keras.backend.backend() != "tensorflow":
-        raise ConfigError(
-            f"found Keras {keras.version()} on {keras.backend.backend()}; expected Keras 3 on TensorFlow (unset KERAS_BACKEND)"
-        )
+        raise ConfigError(f"found Keras {keras.version()} on {keras.backend.backend()}; expected Keras 3 on TensorFlow")
     threads = max(1, round(spec.workers.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(2)  # one thread computes, one waits in a collective operation
