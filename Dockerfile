@@ -36,7 +36,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m pip --python /opt/venv/bin/python install --require-hashes --only-binary :all: --no-compile --requirement requirements.lock \
     && cd /opt/venv/lib/python3*/site-packages \
     && rm -r clang tensorflow/include pyarrow/include pyarrow/tests pandas/tests ray/jars \
-    && find numpy scipy -type d -name tests -prune -exec rm -r {} + \
+    && find numpy -type d -name tests -prune -exec rm -r {} + \
     && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash .
 
 

@@ -41,6 +41,7 @@ MAY_LOAD = {
     "botocore": {"storage"},
     "click": {"cli"},
     "prometheus_client": {"telemetry"},
+    "tensorboardX": {"records"},
 }
 
 # Loaded by a function, when the user asks for what only this library can give: here `keras:fashion_mnist` and friends.
