@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from job.config.errors import ConfigError, StorageError
+from job.config.errors import StorageError
 from job.config.storage import StorageSpec
 from job.storage import os_errors, s3_errors
 from job.storage.keys import checked_key
 from job.storage.s3_client import PART_BYTES, client_for, endpoint_of, forget_client, new_getter, transfer_manager
 from job.storage.s3_get import Getter, RangeIgnored
 from job.storage.store import Interrupted, ObjectInfo, ObjectMissing
+from job.storage.uri import split_s3
 
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 20.0
@@ -36,14 +37,8 @@ class S3Store:
 
     def __init__(self, uri: str, spec: StorageSpec) -> None:
         """Contacts nothing. ``ConfigError`` where the URI or the endpoint is malformed."""
-        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        prefix = prefix.strip("/")
-        if not uri.startswith("s3://") or not bucket:
-            raise ConfigError(f"{uri}: found no bucket; expected s3://bucket or s3://bucket/prefix")
-        self.uri = f"s3://{bucket}/{prefix}".rstrip("/")
-        if prefix:
-            checked_key(self.uri, prefix)
-        self._bucket = bucket
+        self._bucket, prefix = split_s3(uri)
+        self.uri = f"s3://{self._bucket}/{prefix}".rstrip("/")
         self._root = f"{prefix}/" if prefix else ""
         self._spec = spec
         self._endpoint = endpoint_of(spec)

@@ -3,7 +3,6 @@
 Against the real server where it can be made to refuse so; against scripted answers (the XML that S3 sends) where it cannot.
 """
 
-import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -251,7 +250,3 @@ def test_who_may_read_but_not_list_still_learns_what_is_missing() -> None:
         assert store.stat("k") is None
         assert store.stat("k") is None
         assert [request.method for request in server.requests] == ["HEAD", "GET", "HEAD"]  # explained once
-
-
-def test_bad_bucket_names_are_refused_before_any_request(tmp_path: Path) -> None:
-    assert_every_method_says(S3Store("s3://Bad_Bucket!", ONCE), tmp_path, re.escape("boto3 refuses the request (ParamValidationError"))
