@@ -124,6 +124,8 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "lis
     if quality := _quality(found.values):
         shown.append(_line("quality", quality))
     shown += [_line("checkpoint", _checkpoint(found)), _line("faults", _faults(found))]
+    if found.metrics_url:
+        shown.append(_line("metrics", found.metrics_url))
     if found.grid:
         shown.append(_line("newest grid", found.grid))
     shown.append(_line("next", _next(found, run, storage)))

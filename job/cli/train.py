@@ -36,19 +36,22 @@ def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], res
         # As it is: a path may look like YAML.
         spec = dataclasses.replace(spec, checkpoints=dataclasses.replace(spec.checkpoints, resume=resume))
     if dry_run:
-        from job.launch import preflight
+        from job.launch import machine, preflight
 
         checked = preflight.check(spec)
+        if not checked.is_finished:
+            machine.check_machine(checked.spec)
         click.echo(to_yaml(checked.spec), nl=False)
         click.echo(f"# {plan_text(checked)}")
         click.echo(f"# {length_text(checked)}")
+        click.echo(f"# not checked: {machine.unchecked(checked.spec)}")
         return
     train_run(spec, verbose=verbose)
 
 
 def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
     """Check, train with a progress bar, and say where everything is."""
-    from job.launch import preflight
+    from job.launch import machine, preflight
     from job.telemetry.progress import ProgressBar
 
     checked = preflight.check(spec)
@@ -65,6 +68,7 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
                 if checked.resumed != before.resumed:
                     _say_plan(checked)
                 if not checked.is_finished:
+                    machine.check_machine(checked.spec)
                     start = preflight.record(checked)
                     logs.configure("info" if verbose else "warning")
                     ending = told_ending(open_records(checked.spec), start)

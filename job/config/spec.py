@@ -208,7 +208,13 @@ class MetricsSpec:
     """What Prometheus scrapes."""
 
     enabled: bool = key(True, "Serve metrics from every worker.")
-    port: int = key(9400, "Port of the first worker of a node, the next worker has the next; 0: any free port.", minimum=0, maximum=65535)
+    port: int | None = key(
+        None,
+        "Port of the first worker of a node, the next worker has the next; taken ones are refused. Unset: 9400 and the next ones, or any free"
+        " port for a worker whose port is taken. 0: any free ports.",
+        minimum=0,
+        maximum=65535,
+    )
     linger_seconds: float = key(
         30.0,
         "Seconds for which workers serve their last values after the end, where something scrapes them: two scrape intervals, so that none is lost."

@@ -5,23 +5,23 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import ray
 
 from job.config.errors import ConfigError
 from job.config.spec import WorkerSpec
+from job.launch.machine import bundle, is_local, local_cores, no_room, num_bundles
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only messages travel through Ray; images and weights never do
 POLL_SECONDS = 1.0
 KNOCK_SECONDS = 10.0
-LEAST_LOCAL_CORES = 4  # a small machine may run a few workers on fewer cores: slowly, but for trying out it does
 
 
 @contextlib.contextmanager
 def cluster(workers: WorkerSpec, *, verbose: bool = False) -> Iterator[bool]:
     """Connect, wait for room, and leave again; a cluster started here ends here, on every way out. Gives whether this run is alone in it."""
-    own = not os.environ.get("RAY_ADDRESS")
+    own = is_local()
     options = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
@@ -41,8 +41,7 @@ def cluster(workers: WorkerSpec, *, verbose: bool = False) -> Iterator[bool]:
 def _start(options: Mapping[str, object]) -> None:
     # Nobody else talks to a cluster that lives as long as this command, so it needs no token; said explicitly, as Ray's default changes.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    cores = max(os.cpu_count() or 1, LEAST_LOCAL_CORES)
-    ray.init(address="local", num_cpus=cores, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options)
+    ray.init(address="local", num_cpus=local_cores(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options)
 
 
 def _join(options: Mapping[str, object]) -> None:
@@ -66,26 +65,12 @@ def _knock(address: str) -> None:
 
 def wait_for_room(workers: WorkerSpec, timeout_seconds: float) -> None:
     """Return when the cluster's nodes can hold every worker; ``ConfigError`` after ``timeout_seconds`` (a cluster may still be growing)."""
-    bundle = {"CPU": workers.cpus, "GPU": float(workers.gpus)}
     deadline = time.monotonic() + timeout_seconds
     while True:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        room = num_bundles(nodes, bundle)
-        if room >= workers.fewest:
+        if num_bundles(nodes, bundle(workers)) >= workers.fewest:
             return
         if time.monotonic() >= deadline:
-            total = {name: sum(node.get(name, 0.0) for node in nodes) for name in bundle}
-            waited = f" after {timeout_seconds:.0f} s (workers.start_timeout_seconds)" if timeout_seconds else ""
-            raise ConfigError(
-                f"{'workers.count' if workers.min is None else 'workers.min'} is {workers.fewest}, each with {workers.cpus:g} CPUs and"
-                f" {workers.gpus} GPUs; found room for {room} in a cluster of"
-                f" {len(nodes)} nodes with {total['CPU']:g} CPUs and {total['GPU']:g} GPUs{waited}."
-                " Lower workers.count, workers.cpus or workers.gpus, or add nodes"
-            )
+            waited = f"after {timeout_seconds:.0f} s (workers.start_timeout_seconds) " if timeout_seconds else ""
+            raise no_room(workers, nodes, f"{waited}in a cluster of {len(nodes)} node{'' if len(nodes) == 1 else 's'}")
         time.sleep(POLL_SECONDS)
-
-
-def num_bundles(nodes: Sequence[Mapping[str, float]], bundle: Mapping[str, float]) -> int:
-    """How many workers of ``bundle`` fit on ``nodes``: a worker never spans two."""
-    needed = {name: amount for name, amount in bundle.items() if amount > 0}
-    return sum(int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in needed.items())) for node in nodes)

@@ -73,6 +73,10 @@ class History:
         self._status.grid(grid_key(step))
         self._event(partial(_picture_event, self._clock(), step, make_png))
 
+    def metrics_url(self, url: str) -> None:
+        """Keep in the status where this worker serves its metrics."""
+        self._status.metrics_url(url)
+
     def rolled_back(self) -> None:
         """The run went back to a checkpoint."""
         self._status.rolled_back()

@@ -68,6 +68,8 @@ class Look:
     hangs: int = 0
     checkpoint_step: int | None = None
     checkpoint_seconds_ago: float | None = None
+    metrics_url: str = ""
+    """Where the first worker serves its metrics; empty while the run is not running."""
     grid: str | None = None
     """URI of the newest."""
     curves: dict[str, Numbers] = field(default_factory=dict)
@@ -137,6 +139,7 @@ def look(store: ObjectStore, before: Look | None = None) -> Look:
         hangs=_count(store, HANGS),
         checkpoint_step=checkpoint,
         checkpoint_seconds_ago=checkpoint_ago,
+        metrics_url=_text(told.get("metrics_url")) if is_running else "",
         grid=f"{store.uri.rstrip('/')}/{grid}" if isinstance(grid, str) and grid_step(grid) is not None else None,
         curves=_curves(told),
         values=_values(told),

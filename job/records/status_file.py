@@ -66,6 +66,11 @@ class StatusFile:
         with self._lock:
             self._told["grid"] = key
 
+    def metrics_url(self, url: str) -> None:
+        """Keep where the first worker serves its metrics."""
+        with self._lock:
+            self._told["metrics_url"] = url
+
     def values(self, values: dict[str, Any]) -> None:
         """All series, as of the last row."""
         with self._lock:

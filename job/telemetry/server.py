@@ -22,6 +22,7 @@ from job.telemetry.ports import port_holder
 
 log = logging.getLogger("dcgan.telemetry")
 
+DEFAULT_PORT = 9400
 IDLE_SECONDS = 30.0
 
 
@@ -90,31 +91,48 @@ def _bind_failure(host: str, port: int, error: OSError) -> ConfigError:
     return ConfigError(f"metrics: cannot listen on {where} ({cause}); expected an address of this machine and a free port: {another}")
 
 
+def _bind(host: str, port: int, handler: type[_Handler]) -> _Server:
+    """Return a server that listens on ``host:port``; ``ConfigError`` if it cannot."""
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"metrics.port is {port}; expected 0 (any free port) to 65535")
+    address, family = _listen_address(host)
+    try:
+        return _Server((address, port), family, handler)
+    except OSError as error:
+        raise _bind_failure(host, port, error) from error
+
+
+def check_port(port: int, host: str = "") -> None:
+    """Raise ``ConfigError`` if nothing can listen on ``port`` now; listens for a moment."""
+    _bind(host, port, _Handler).server_close()
+
+
 class MetricsServer:
     """Serves ``registry`` on ``host:port`` from a daemon thread; also a context manager.
 
-    ``port`` 0 takes any free one, and ``port`` says which after ``start``; ``host`` ``""`` is every interface.
+    ``port`` 0 takes any free one, and ``port`` says which after ``start``; ``host`` ``""`` is every interface. With ``or_any`` a taken port
+    is replaced by any free one.
     """
 
-    def __init__(self, registry: CollectorRegistry, port: int, host: str = "") -> None:
+    def __init__(self, registry: CollectorRegistry, port: int, host: str = "", *, or_any: bool = False) -> None:
         self._registry = registry
         self._host = host
+        self._or_any = or_any
         self.port = port
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Bind and serve. Raises ``ConfigError`` when the port is taken (naming the process that has it), forbidden or no port."""
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"metrics.port is {self.port}; expected 0 (any free port) to 65535")
         if self._server is not None:
             raise RuntimeError("start() was called on a metrics server that runs")
-        host, family = _listen_address(self._host)
         handler = type("Handler", (_Handler,), {"registry": self._registry})
         try:
-            self._server = _Server((host, self.port), family, handler)
-        except OSError as error:
-            raise _bind_failure(self._host, self.port, error) from error
+            self._server = _bind(self._host, self.port, handler)
+        except ConfigError as error:
+            if not (self._or_any and isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE):
+                raise
+            self._server = _bind(self._host, 0, handler)
         self.port = self._server.server_address[1]
         # The poll interval is how long close() waits at most.
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="metrics-server", daemon=True)

@@ -23,7 +23,7 @@ from job.streaming.events import RETRIES
 from job.telemetry.metrics import WorkerMetrics
 from job.telemetry.report import Phase, Progress
 from job.telemetry.series import current_values
-from job.telemetry.server import MetricsServer
+from job.telemetry.server import DEFAULT_PORT, MetricsServer
 from job.telemetry.stream_metrics import StreamMetrics
 from job.telemetry.watchdog import Hang, Watchdog, end_process
 from job.training.topology import Listener, Topology, Wanted
@@ -66,8 +66,10 @@ class Observer:
         self._metrics.hung(num_hangs)
         self.streaming = StreamMetrics(run_name(spec.uri), topology.rank, self._metrics.registry, RETRIES)
         self._metrics.build_info(versions()["dcgan-train"], spec.preset or "none", index.fingerprint[:16])
-        port = spec.metrics.port + topology.local_rank if spec.metrics.port else 0
-        self._server = MetricsServer(self._metrics.registry, port) if spec.metrics.enabled else None
+        first_port = DEFAULT_PORT if spec.metrics.port is None else spec.metrics.port
+        port = first_port + topology.local_rank if first_port else 0
+        is_strict = spec.metrics.port is not None
+        self._server = MetricsServer(self._metrics.registry, port, or_any=not is_strict) if spec.metrics.enabled else None
         self._topology = topology
         self._grid_size = spec.samples.rows, spec.samples.columns
         self._history = self._new_history(records, spec.history.every_seconds) if records and topology.is_chief else None
@@ -77,7 +79,10 @@ class Observer:
     def __enter__(self) -> "Observer":
         if self._server:
             self._server.start()
-            self.note(f"metrics of worker {self._topology.rank}: http://{_host_address()}:{self._server.port}/metrics")
+            url = f"http://{_host_address()}:{self._server.port}/metrics"
+            self.note(f"metrics of worker {self._topology.rank}: {url}")
+            if self._history:
+                self._history.metrics_url(url)
         self._watchdog.__enter__()
         return self
 

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
@@ -54,17 +53,6 @@ def test_a_damaged_shard_stops_the_run_and_is_named(garments: Path, tmp_path: Pa
     assert code == 5, output
     assert f"{shard}: has SHA-256" in last_line(output)
     assert f"dcgan-train data verify file://{data}" in last_line(output)
-    assert whole_checkpoints(folder) == []
-
-
-def test_a_taken_metrics_port_is_named_with_its_holder(garments: Path, tmp_path: Path, ray_folder: Path) -> None:
-    folder, port = tmp_path / "run", free_port()
-    with socket.create_server(("127.0.0.1", port)):
-        # One worker: the port after it may be anybody's.
-        command = train_command(garments, folder, training__steps=100, metrics__port=port, workers__count=1)
-        code, output = run(command, tmp_path / "train.log", environment(ray_folder))
-    assert code == 2, output
-    assert re.match(rf"error: metrics\.port {port} is taken by \S+ \(pid \d+\); expected a free port: .*metrics\.port=0", last_line(output))
     assert whole_checkpoints(folder) == []
 
 

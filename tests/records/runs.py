@@ -48,6 +48,9 @@ class Clock:
         return self.now
 
 
+METRICS_URL = "http://10.0.0.1:9400/metrics"
+
+
 class Course:
     """A start of the workers: reports as a loop gives them, from ``first_step`` on, every ``CALL`` steps."""
 
@@ -56,6 +59,7 @@ class Course:
         self.metrics = WorkerMetrics("garments", 0)
         self.streaming = StreamMetrics("garments", 0, self.metrics.registry, ("throttled", "timeout"))
         self.history = History(writer, start, partial(current_values, self.metrics.registry), every_seconds, clock=clock)
+        self.history.metrics_url(METRICS_URL)
         self._step, self._saved = first_step, first_step or None
         self.report("compile", 0)
 

@@ -20,7 +20,7 @@ from job.records.run_folder import CONFIGURATION, STATUS, grid_key
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.checkpoints.saves import Breaking, save
-from tests.records.runs import TOTAL, Clock, configuration, done_run, facts, started, troubled_run
+from tests.records.runs import METRICS_URL, TOTAL, Clock, configuration, done_run, facts, started, troubled_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +55,7 @@ def test_while_the_lease_lives_it_runs(store: ObjectStore) -> None:
     assert found.checkpoint_step == 2000
     assert found.grid == f"{store.uri}/{grid_key(2000)}"
     assert found.world_size == 2
+    assert found.metrics_url == METRICS_URL
     assert found.step_seconds == pytest.approx(0.054)
     assert found.images_per_second == pytest.approx(1185, rel=0.1)
     assert found.seconds_left == pytest.approx((TOTAL - 2400) * 64 / found.images_per_second)

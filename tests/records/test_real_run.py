@@ -8,7 +8,7 @@ import pytest
 
 from job.records.look import look
 from job.records.rows import read_course
-from job.records.run_folder import EVENTS, GRIDS, LOGS, METRICS, METRICS_SEGMENTS, REPORT, grid_step
+from job.records.run_folder import EVENTS, GRIDS, LOGS, METRICS, METRICS_SEGMENTS, REPORT, STATUS, grid_step
 from job.storage.uri import open_store
 from tests.launch.fixtures import STEPS, Finished
 from tests.records.test_tensorboard import accumulated
@@ -62,6 +62,7 @@ def test_its_status_and_report_are_there(undisturbed: Finished) -> None:
     store = open_store(str(undisturbed.folder))
     found = look(store)
     assert (found.state, found.step, found.total_steps, found.checkpoint_step, found.num_starts) == ("done", STEPS, STEPS, STEPS, 1)
+    assert f"metrics of worker 0: {json.loads(store.read(STATUS))['metrics_url']}\n" in undisturbed.output
     assert (found.restarts, found.rollbacks, found.hangs) == (0, 0, 0)
     assert found.grid == f"{store.uri}/samples/step-{STEPS:09d}.png"
     page = store.read(REPORT).decode()

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from job.config.errors import ConfigError
 from job.telemetry.ports import port_holder
-from job.telemetry.server import MetricsServer
+from job.telemetry.server import MetricsServer, check_port
 
 ROOT = Path(__file__).parents[2]
 # The servers are on this machine: a proxy of the environment must not be asked.
@@ -94,6 +94,22 @@ def test_a_taken_port_is_refused_with_its_holder(registry: CollectorRegistry) ->
     assert text.startswith(f"metrics.port {port} is taken by python")
     assert f"(pid {process.pid})" in text
     assert text.endswith("expected a free port: set another with `--set metrics.port=PORT`, or `--set metrics.port=0` for any free one")
+
+
+def test_a_taken_port_is_replaced_by_a_free_one_where_that_is_wanted(registry: CollectorRegistry) -> None:
+    with worker() as (_, port), MetricsServer(registry, port, or_any=True) as server:
+        assert server.port != port
+        assert get(server.port, "/healthz")[0] == "ok"
+    with pytest.raises(ConfigError, match=r"metrics\.port is 70000"):
+        MetricsServer(registry, 70000, or_any=True).start()
+
+
+def test_a_port_is_checked_and_left_free(registry: CollectorRegistry) -> None:
+    with worker() as (process, port), pytest.raises(ConfigError, match=rf"metrics\.port {port} is taken by .*\(pid {process.pid}\)"):
+        check_port(port)
+    check_port(port)
+    with MetricsServer(registry, port) as server:
+        assert server.port == port
 
 
 def test_an_address_that_is_not_ours_is_refused(registry: CollectorRegistry) -> None:

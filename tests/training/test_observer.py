@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from job.config.errors import ConfigError
 from job.config.load import load_run
 from job.telemetry.report import Progress
 from job.telemetry.watchdog import EXIT_CODE
@@ -80,6 +81,17 @@ def test_what_the_run_is_configured_for_is_there_from_the_start(tmp_path: Path) 
         told = scrape(listener)
     names = ("world_size", "target_world_size", "checkpoint_every_steps", "hangs_total", "restarts_total")
     assert [told[f"dcgan_{name}"] for name in names] == [2, 4, 70, 3, 5]
+
+
+def test_two_runs_on_one_machine_have_ports_and_one_of_your_own_is_strict(tmp_path: Path) -> None:
+    first, second = Scripted(), Scripted()
+    with observing(tmp_path / "1", first, "metrics.port=null"), observing(tmp_path / "2", second, "metrics.port=null"):
+        ports = [port_in(listener.notes[0]) for listener in (first, second)]
+        assert ports[1] not in (9400, ports[0])
+        assert scrape(second)["dcgan_world_size"] == 2
+        refusal = pytest.raises(ConfigError, match=rf"metrics\.port {ports[0]} is taken by ")
+        with refusal, observing(tmp_path / "3", Scripted(), f"metrics.port={ports[0]}"):
+            pass
 
 
 def test_diversity_is_of_a_grid_beside_the_data(tmp_path: Path) -> None:

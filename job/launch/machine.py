@@ -1,0 +1,82 @@
+"""What a cluster on this machine needs before it is started: cores, GPUs and free ports. Loads Ray only to count GPUs.
+
+With ``RAY_ADDRESS`` the workers run elsewhere: their room is checked when the cluster is joined, their ports when they start.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from job.config.errors import ConfigError
+from job.config.spec import RunSpec, WorkerSpec
+from job.telemetry.server import check_port
+
+MIN_LOCAL_CORES = 4  # a small machine may run a few workers on fewer cores: slowly, but for trying out it does
+
+
+def is_local() -> bool:
+    """Return whether the run starts a cluster of its own on this machine."""
+    return not os.environ.get("RAY_ADDRESS")
+
+
+def check_machine(spec: RunSpec) -> None:
+    """Raise ``ConfigError`` if this machine has too few cores or GPUs for the workers, or a port they need is taken."""
+    if not is_local():
+        return
+    node = {"CPU": float(local_cores()), "GPU": float(_num_gpus() if spec.workers.gpus else 0)}
+    room = num_bundles([node], bundle(spec.workers))
+    if room < spec.workers.fewest:
+        raise no_room(spec.workers, [node], "on this machine")
+    if spec.metrics.enabled and spec.metrics.port:
+        for local_rank in range(min(room, spec.workers.most)):
+            check_port(spec.metrics.port + local_rank)
+
+
+def unchecked(spec: RunSpec) -> str:
+    """Return what ``--dry-run`` cannot know of a run that it finds good."""
+    parts = ["whether the run folder can be written"]
+    if spec.workers.gpus:
+        parts.append("whether TensorFlow finds the GPUs")
+    if not is_local():
+        parts.append("room for the workers and free ports in the cluster that RAY_ADDRESS names")
+    return ", ".join(parts)
+
+
+def local_cores() -> int:
+    """Return the number of cores that a cluster on this machine offers to workers."""
+    return max(os.cpu_count() or 1, MIN_LOCAL_CORES)
+
+
+def bundle(workers: WorkerSpec) -> dict[str, float]:
+    """Return what one worker needs, by Ray's names."""
+    return {"CPU": workers.cpus, "GPU": float(workers.gpus)}
+
+
+def num_bundles(nodes: Sequence[Mapping[str, float]], bundle: Mapping[str, float]) -> int:
+    """Return how many workers of ``bundle`` fit on ``nodes``: a worker never spans two."""
+    needed = {name: amount for name, amount in bundle.items() if amount > 0}
+    return sum(int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in needed.items())) for node in nodes)
+
+
+def no_room(workers: WorkerSpec, nodes: Sequence[Mapping[str, float]], where: str) -> ConfigError:
+    """Return the error for ``nodes``, ``where`` they are, that cannot hold all workers."""
+    total = {name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
+    return ConfigError(
+        f"{'workers.count' if workers.min is None else 'workers.min'} is {workers.fewest}, each with {_amounts(bundle(workers))};"
+        f" found room for {num_bundles(nodes, bundle(workers))} {where} with {_amounts(total)}."
+        " Lower workers.count, workers.cpus or workers.gpus, or add nodes"
+    )
+
+
+def _amounts(resources: Mapping[str, float]) -> str:
+    return " and ".join(f"{amount:g} {name}{'' if amount == 1 else 's'}" for name, amount in resources.items())
+
+
+def _num_gpus() -> int:
+    """Return the GPUs that Ray will find here, as it counts them itself (2.60: no public name); TensorFlow is not asked."""
+    from ray._private.accelerators import get_accelerator_manager_for_resource
+
+    manager = get_accelerator_manager_for_resource("GPU")
+    if manager is None:
+        return 0
+    found, visible = manager.get_current_node_num_accelerators(), manager.get_current_process_visible_accelerator_ids()
+    return found if visible is None else min(found, len(visible))
