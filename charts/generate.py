@@ -66,7 +66,7 @@ def _key(name: str, hint: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
         exact = len(typing.get_args(wanted))
         return {"anyOf": [numbers | {"minItems": exact, "maxItems": exact}, {"type": "integer", "minimum": 1}]}
     if limits["choices"]:
-        return {"enum": [*limits["choices"]]}
+        return {"enum": [*limits["choices"], *([None] if type(None) in options else [])]}
     kind = {bool: ["boolean"], int: ["integer"], float: ["number", "string"], str: ["string"]}[wanted]
     if limits["unit"] == "bytes":
         kind.append("string")

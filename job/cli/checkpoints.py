@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.options import storage_options, storage_spec
+from job.cli.options import storage_options
+from job.config.storage import StorageSpec
 
 if TYPE_CHECKING:
     from job.checkpoints.checkpoints import Checkpoints, Folder
@@ -18,9 +19,9 @@ def checkpoints() -> None:
 @checkpoints.command("list")
 @click.argument("run")
 @storage_options
-def list_checkpoints(run: str, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
+def list_checkpoints(run: str, storage: StorageSpec) -> None:
     """List the checkpoints of RUN, newest first."""
-    found = _open(run, endpoint_url, region, path_style)
+    found = _open(run, storage)
     committed = [folder for folder in found.folders() if folder.is_committed]
     if not committed:
         raise _none(run)
@@ -33,11 +34,11 @@ def list_checkpoints(run: str, endpoint_url: str | None, region: str | None, pat
 @click.argument("run")
 @click.option("--release", is_flag=True, help="Take the quarantine off checkpoints that are whole again.")
 @storage_options
-def verify(run: str, release: bool, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
+def verify(run: str, release: bool, storage: StorageSpec) -> None:
     """Read every part of every checkpoint of RUN and compare it with its manifest; exit code 3 where one is damaged."""
     from job.config.errors import StorageError
 
-    found = _open(run, endpoint_url, region, path_style)
+    found = _open(run, storage)
     folders = found.folders()
     if not any(folder.is_committed for folder in folders):
         raise _none(run)
@@ -69,9 +70,9 @@ def verify(run: str, release: bool, endpoint_url: str | None, region: str | None
 @click.argument("run")
 @click.argument("step", type=click.IntRange(min=0))
 @storage_options
-def pin(run: str, step: int, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
+def pin(run: str, step: int, storage: StorageSpec) -> None:
     """Keep the checkpoint of STEP for good, whatever `checkpoints.keep` says."""
-    _open(run, endpoint_url, region, path_style).pin(step)
+    _open(run, storage).pin(step)
     click.echo(f"step {step} is pinned")
 
 
@@ -79,9 +80,9 @@ def pin(run: str, step: int, endpoint_url: str | None, region: str | None, path_
 @click.argument("run")
 @click.argument("step", type=click.IntRange(min=0))
 @storage_options
-def unpin(run: str, step: int, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
+def unpin(run: str, step: int, storage: StorageSpec) -> None:
     """Leave the checkpoint of STEP to `checkpoints.keep` again."""
-    _open(run, endpoint_url, region, path_style).unpin(step)
+    _open(run, storage).unpin(step)
     click.echo(f"step {step} is not pinned")
 
 
@@ -99,11 +100,11 @@ def _facts(found: "Checkpoints", folder: "Folder") -> str:
     return f"{manifest.images_seen:>12}  {manifest.num_bytes / 1e6:>8.1f}  {manifest.created:<25}  {state:<11}"
 
 
-def _open(run: str, endpoint_url: str | None, region: str | None, path_style: bool | None) -> "Checkpoints":
+def _open(run: str, storage: StorageSpec) -> "Checkpoints":
     from job.checkpoints.checkpoints import Checkpoints
     from job.storage.uri import open_store
 
-    return Checkpoints(open_store(run, storage_spec(endpoint_url, region, path_style)))
+    return Checkpoints(open_store(run, storage))
 
 
 def _none(run: str) -> Exception:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from job.cli.options import storage_options, storage_spec
+from job.cli.options import storage_options
 from job.config.byte_size import EXAMPLES, parse_bytes
 from job.config.errors import DataError
+from job.config.storage import StorageSpec
 
 if TYPE_CHECKING:
     from job.data.index import Index
@@ -76,8 +77,7 @@ def data() -> None:
     "--tmp", type=click.Path(file_okay=False, path_type=Path), help="Folder for temporary files as large as the result. Default: TMPDIR."
 )
 @storage_options
-def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path | None,
-         endpoint_url: str | None, region: str | None, path_style: bool | None, **settings: Any) -> None:  # fmt: skip
+def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path | None, storage: StorageSpec, **settings: Any) -> None:  # fmt: skip
     """Pack the images of SOURCE into shards at DEST (a folder or s3://bucket/prefix).
 
     SOURCE is a folder, tar or zip of PNG, JPEG, WebP or BMP images (sub-folders are classes), an IDX file or a folder of them, .npy, .npz,
@@ -87,7 +87,6 @@ def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path |
     from job.packing.pack import PackJob
     from job.packing.pack import pack as run_pack
 
-    storage = storage_spec(endpoint_url, region, path_style)
     pack_settings = PackSettings(channels=int(channels) if channels else None, **settings)
     with _progress() as advance:
         result = run_pack(
@@ -102,13 +101,13 @@ def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path |
 @data.command()
 @click.argument("uri")
 @storage_options
-def verify(uri: str, endpoint_url: str | None, region: str | None, path_style: bool | None) -> None:
+def verify(uri: str, storage: StorageSpec) -> None:
     """Check size and SHA-256 of every shard of the data set at URI."""
     from job.data.index import read_index
     from job.data.verify import verify as find_damage
     from job.storage.uri import open_store
 
-    store = open_store(uri, storage_spec(endpoint_url, region, path_style))
+    store = open_store(uri, storage)
     index = read_index(store)
     total = sum(shard.num_bytes + (4 * shard.num_rows if shard.labels else 0) for shard in index.shards)
     done = 0

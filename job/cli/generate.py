@@ -2,8 +2,9 @@
 
 import click
 
-from job.cli.options import storage_options, storage_spec
+from job.cli.options import storage_options
 from job.config.errors import ConfigError
+from job.config.storage import StorageSpec
 
 MAX_INDEX = 2**48  # far below where the counter of the latents would wrap
 
@@ -27,9 +28,7 @@ def generate(
     form: str,
     seed: int,
     start: int,
-    endpoint_url: str | None,
-    region: str | None,
-    path_style: bool | None,
+    storage: StorageSpec,
 ) -> None:
     """Make synthetic images with the generator of CHECKPOINT (or of a run folder: its newest).
 
@@ -47,7 +46,6 @@ def generate(
         from job.synthesis.source import load_generator
         from job.synthesis.writers import write_images
 
-    storage = storage_spec(endpoint_url, region, path_style)
     with quiet_stderr():  # TensorFlow looks for GPUs now, and says so
         source = load_generator(checkpoint, storage)
     blocks = image_blocks(source.generator, seed, num_images, start)

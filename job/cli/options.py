@@ -1,5 +1,8 @@
 """Options that several commands share."""
 
+import dataclasses
+import functools
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -7,25 +10,42 @@ import click
 
 from job.config.storage import StorageSpec
 
+_FLAGS = ("endpoint_url", "region", "path_style")
+
 
 def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--endpoint-url``, ``--region`` and ``--path-style``, for commands without a ``run.yaml``; see ``storage_spec``."""
+    """Add options for the keys of the storage section to a command without a ``run.yaml``, which gets them as ``storage``."""
+
+    @functools.wraps(command)
+    def with_storage(*arguments: Any, overrides: tuple[str, ...], **others: Any) -> Any:
+        from job.config.load import load_storage
+
+        given = {name: value for name in _FLAGS if (value := others.pop(name)) is not None}
+        return command(*arguments, storage=dataclasses.replace(load_storage(overrides), **given), **others)
+
     for option in (
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Another key of the storage section, such as storage.request_payer=requester; can be repeated.",
+        ),
         click.option("--path-style/--virtual-host", "path_style", default=None, help="Address buckets as endpoint/bucket."),
         click.option("--region", help="S3 region; default: the standard AWS variables."),
         click.option("--endpoint-url", help="S3 endpoint; default: AWS_ENDPOINT_URL, else Amazon's own."),
     ):
-        command = option(command)
-    return command
-
-
-def storage_spec(endpoint_url: str | None, region: str | None, path_style: bool | None) -> StorageSpec:
-    """The options as the storage section of a configuration."""
-    return StorageSpec(endpoint_url=endpoint_url, region=region, path_style=path_style)
+        with_storage = option(with_storage)
+    return with_storage
 
 
 def option_text(spec: StorageSpec) -> str:
-    """What to add to another command so that it reaches the same store, with a space before; nothing where the defaults do."""
+    """Return what another command needs to reach the same store, with a space before; nothing if the defaults do."""
     text = f" --endpoint-url {spec.endpoint_url}" if spec.endpoint_url else ""
     text += f" --region {spec.region}" if spec.region else ""
-    return text + ({True: " --path-style", False: " --virtual-host", None: ""}[spec.path_style])
+    text += {True: " --path-style", False: " --virtual-host", None: ""}[spec.path_style]
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        if field.name not in _FLAGS and value != field.default:
+            text += " --set " + shlex.quote(f"storage.{field.name}={value}")
+    return text

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.options import option_text, storage_options, storage_spec
+from job.cli.options import option_text, storage_options
+from job.config.storage import StorageSpec
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-    from job.config.storage import StorageSpec
     from job.records.look import Look
 
 STATE_STYLES = {"running": "bold green", "starting": "bold green", "done": "bold cyan", "failed": "bold red", "stale": "bold yellow"}
@@ -36,9 +36,7 @@ def status(
     watch: bool,
     every_seconds: float,
     as_json: bool,
-    endpoint_url: str | None,
-    region: str | None,
-    path_style: bool | None,
+    storage: StorageSpec,
 ) -> None:
     """How the run in the folder RUN stands, from what lies there alone: no cluster is asked.
 
@@ -50,7 +48,6 @@ def status(
     from job.records.look import look
     from job.storage.uri import open_store
 
-    storage = storage_spec(endpoint_url, region, path_style)
     store = open_store(run, storage)
     found = look(store)
     console = Console()

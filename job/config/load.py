@@ -23,6 +23,7 @@ from job.config.byte_size import EXAMPLES, parse_bytes
 from job.config.check import check_run
 from job.config.errors import ConfigError
 from job.config.spec import RunSpec
+from job.config.storage import StorageSpec
 
 SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|access_key", re.IGNORECASE)
 
@@ -47,6 +48,17 @@ def load_run(preset: str | None = None, path: Path | None = None, overrides: Ite
     spec: RunSpec = _build(RunSpec, merged, "")
     if check:
         check_run(spec)
+    return spec
+
+
+def load_storage(overrides: Iterable[str]) -> StorageSpec:
+    """Return the storage section that ``storage.KEY=VALUE`` overrides make. Raise ``ConfigError`` for any other key."""
+    document: dict[str, Any] = {}
+    for override in overrides:
+        _merge(document, _parse_override(override))
+        if set(document) != {"storage"} or not isinstance(document["storage"], dict):
+            raise ConfigError(f"--set {override}: expected a key of the storage section, such as storage.request_payer=requester")
+    spec: StorageSpec = _build(StorageSpec, document.get("storage", {}), "storage.")
     return spec
 
 

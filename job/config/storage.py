@@ -19,15 +19,40 @@ class StorageSpec:
         "`when_required` for S3-compatible stores that refuse the CRC checksums of boto3 >= 1.36.",
         choices=("when_supported", "when_required"),
     )
+    server_side_encryption: str | None = key(
+        None,
+        "Encryption that S3 applies to what is written; unset: the bucket's default.",
+        choices=("AES256", "aws:kms", "aws:kms:dsse"),
+    )
+    kms_key_id: str | None = key(None, "Id or ARN of the KMS key for `aws:kms` and `aws:kms:dsse`; unset: the account's own for S3.")
+    request_payer: str | None = key(None, "`requester` for requester-pays buckets: the user's account pays.", choices=("requester",))
+    acl: str | None = key(
+        None, "Access control list of what is written, for buckets of another account.", choices=("bucket-owner-full-control",)
+    )
     max_attempts: int = key(8, "Attempts per request, with adaptive back-off.", minimum=1)
     connect_timeout_seconds: float = key(10.0, "Seconds to wait for a connection.", above=0)
     read_timeout_seconds: float = key(60.0, "Seconds to wait for a response to go on.", above=0)
     max_connections: int = key(16, "Connections kept open per process.", minimum=1)
 
     def __post_init__(self) -> None:
-        """``ConfigError`` for a wrong endpoint, before it is written into ``run.yaml``."""
+        """Raise ``ConfigError`` for a wrong endpoint or a key without KMS, before it is written into ``run.yaml``."""
         if self.endpoint_url is not None:
             check_endpoint("storage.endpoint_url", self.endpoint_url)
+        if self.kms_key_id is not None and not (self.server_side_encryption or "").startswith("aws:kms"):
+            raise ConfigError(
+                f"storage.kms_key_id is set, and storage.server_side_encryption is {self.server_side_encryption or 'unset'};"
+                " expected aws:kms or aws:kms:dsse with a key"
+            )
+
+    def request_fields(self) -> dict[str, str]:
+        """Return what the bucket demands of requests, by the names that S3's API has for it; each operation takes only some of them."""
+        fields = {
+            "ServerSideEncryption": self.server_side_encryption,
+            "SSEKMSKeyId": self.kms_key_id,
+            "RequestPayer": self.request_payer,
+            "ACL": self.acl,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 def check_endpoint(name: str, url: str) -> None:

@@ -36,7 +36,7 @@ def forget_client(spec: StorageSpec) -> None:
 def new_getter(spec: StorageSpec, bucket: str) -> Getter:
     """A ``Getter`` with connections and credentials of its own, for a caller that repeats requests and verifies bytes itself."""
     session = _new_session()
-    return Getter(_new_client(session, spec, once=True), session.get_credentials(), bucket)
+    return Getter(_new_client(session, spec, once=True), session.get_credentials(), bucket, spec.request_payer)
 
 
 def transfer_manager(client: Any, spec: StorageSpec) -> Any:
@@ -90,7 +90,15 @@ def _new_client(session: Any, spec: StorageSpec, *, once: bool = False) -> Any:
     )
     # boto3 alone reads only AWS_DEFAULT_REGION; Kubernetes' identity webhook and the other SDKs set AWS_REGION.
     region = spec.region or os.environ.get("AWS_REGION") or None
-    return session.client("s3", region_name=region, endpoint_url=spec.endpoint_url, config=config)
+    client = session.client("s3", region_name=region, endpoint_url=spec.endpoint_url, config=config)
+    demanded = spec.request_fields()
+
+    def add_demanded(params: dict[str, Any], model: Any, **_: Any) -> None:
+        """Botocore's model of an operation knows which fields it takes, so none is forgotten, also of those that s3transfer sends."""
+        params |= {name: value for name, value in demanded.items() if name in model.input_shape.members}
+
+    client.meta.events.register("before-parameter-build.s3", add_demanded)
+    return client
 
 
 def _forget_clients() -> None:

@@ -19,7 +19,19 @@ class _Meaning(NamedTuple):
 
 
 _NO_BUCKET = _Meaning("there is no bucket {bucket!r} at {endpoint}", "create it, or correct the URI or storage.endpoint_url")
-_DENIED = _Meaning("access denied", "allow these credentials s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there")
+_DENIED = _Meaning(
+    "access denied",
+    "allow these credentials s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there (or does the bucket demand headers? See"
+    " storage.request_payer and storage.server_side_encryption)",
+)
+_EXPLICIT = _Meaning(
+    "a policy denies the request",
+    "if it demands headers, set storage.server_side_encryption, storage.kms_key_id, storage.acl or storage.request_payer;"
+    " else have the policy changed",
+)
+_KMS = _Meaning(
+    "the KMS key cannot be used", "check storage.kms_key_id, and allow these credentials kms:GenerateDataKey and kms:Decrypt with it"
+)
 _KEYS = _Meaning("the server does not accept the credentials", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
 _EXPIRED = _Meaning("the credentials have expired", "fetch new ones (`aws sso login`, a fresh AWS_SESSION_TOKEN) and start again")
 _REGION = _Meaning("wrong region", "set storage.region (or AWS_REGION) to {region}")
@@ -44,6 +56,7 @@ _CODES = {
     _CLOCK: "RequestTimeTooSkewed",
     _FULL: "QuotaExceeded XMinioStorageFull InsufficientCapacity 507",
     _UNSUPPORTED: "NotImplemented XAmzContentSHA256Mismatch BadDigest MissingContentLength 501",
+    _KMS: "KMS",  # KMS.DisabledException, KMS.NotFoundException and so on
     _NOT_S3: "404 405",  # S3's own are in words: NoSuchKey, NoSuchBucket, MethodNotAllowed
 }
 _BY_CODE = {code: meaning for meaning, codes in _CODES.items() for code in codes.split()}
@@ -102,7 +115,8 @@ def storage_error(uri: str, action: str, endpoint: str | None, error: Exception)
     told = response.get("Error", {}) if isinstance(response, dict) else {}
     status = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     code = str(told.get("Code", ""))
-    meaning = _BY_CODE.get(code) or _BY_CODE.get(str(status.get("HTTPStatusCode", ""))) or _by_exception(error)
+    meaning = _denial(told.get("Message") or "") if _BY_CODE.get(code) is _DENIED else _BY_CODE.get(code.partition(".")[0])
+    meaning = meaning or _BY_CODE.get(str(status.get("HTTPStatusCode", ""))) or _by_exception(error)
     said = f"{code}: {told.get('Message') or 'no further word'}" if code else f"{type(error).__name__}: {error}"
     if attempts := status.get("RetryAttempts"):
         said += f", after {attempts + 1} attempts"
@@ -130,6 +144,13 @@ def _reason_of(error: BaseException) -> Reason | None:
         return "truncated"
     names = [kind.__name__ for kind in type(error).__mro__]
     return next((_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION), None)
+
+
+def _denial(message: str) -> _Meaning:
+    """The meaning of AccessDenied: only its message says whether a policy demands something, or a key of KMS refuses."""
+    if "kms:" in message:
+        return _KMS
+    return _EXPLICIT if "explicit deny" in message else _DENIED
 
 
 def _by_exception(error: Exception) -> _Meaning:

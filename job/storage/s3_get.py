@@ -25,8 +25,9 @@ class RangeIgnored(Exception):
 class Getter:
     """GETs of objects in one bucket. Threads share one."""
 
-    def __init__(self, client: Any, credentials: Any, bucket: str) -> None:
+    def __init__(self, client: Any, credentials: Any, bucket: str, request_payer: str | None = None) -> None:
         """``client`` sends each request once; ``credentials`` are botocore's, which renew themselves where they can."""
+        self._headers = {"x-amz-request-payer": request_payer} if request_payer else {}
         signed = client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"}, ExpiresIn=60)
         self._client = client
         self._bucket = bucket
@@ -59,7 +60,7 @@ class Getter:
         from botocore.awsrequest import AWSRequest
         from botocore.exceptions import ClientError
 
-        request = AWSRequest("GET", self._base_url + quote(key, safe="/~"), {"Range": part}, stream_output=True)
+        request = AWSRequest("GET", self._base_url + quote(key, safe="/~"), {"Range": part, **self._headers}, stream_output=True)
         S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", self._client.meta.region_name).add_auth(request)
         answer = self._http.send(request.prepare())
         if answer.status_code in (200, 206):

@@ -21,6 +21,13 @@ ROOT = Path(__file__).parents[2]
         (["train", "--set", "uri=runs", "--set", "data.uri=none"], 5, "none/index.json: not found; expected a packed data set"),
         (["train", "--set", "uri=gs://b/r", "--set", "data.uri=none"], 5, "none/index.json: not found"),
         (["train", "--set", "uri=runs", "--set", "data.uri=gs://bucket/x"], 2, "gs://bucket/x: unknown scheme gs://; expected s3://"),
+        (["checkpoints", "list", "none", "--set", "training.steps=3"], 2, "--set training.steps=3: expected a key of the storage section"),
+        (["checkpoints", "list", "none", "--set", "storage=3"], 2, "--set storage=3: expected a key of the storage section"),
+        (
+            ["checkpoints", "list", "none", "--set", "storage.acl=mine"],
+            2,
+            "storage.acl is 'mine'; expected one of bucket-owner-full-control",
+        ),
         (["checkpoints", "list", "none"], 3, "none: no committed checkpoint"),
         (["generate", "none", "--num", "0", "--out", "x"], 2, "--num"),
         (["generate", "none", "--num", "1", "--out", ""], 2, "--out is empty"),

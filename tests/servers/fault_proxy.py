@@ -20,7 +20,7 @@ import termios
 import time
 import weakref
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from threading import Event, Lock, Thread
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -42,6 +42,8 @@ class FaultProxy(socketserver.ThreadingTCPServer):
         self.endpoint_url = f"http://127.0.0.1:{self.server_address[1]}"
         # Of bodies, up and down, over all connections together. None is no limit.
         self.limit_bytes_per_second: float | None = None
+        # Why the server's policy denies a request, or None; the server is not asked then.
+        self.denies: Callable[[Head], str | None] = lambda request: None
         self._requests: Counter[tuple[str, str]] = Counter()
         self._injected: Counter[Fault] = Counter()
         self._body_bytes: Counter[str] = Counter()
@@ -153,7 +155,10 @@ class _Connection(socketserver.BaseRequestHandler):
     def _exchange(self, request: Head) -> None:
         self.server.count(request)
         if rule := self.server.rule_for(request, ERRORS):
-            self._answer_error(request, rule.fault)
+            self._answer_error(request, *ERRORS[rule.fault])
+            return
+        if why := self.server.denies(request):
+            self._answer_error(request, 403, "AccessDenied", why)
             return
         if rule := self.server.rule_for(request, {Fault.HOLD}):
             self.server.wait(rule.stall_seconds)
@@ -167,13 +172,12 @@ class _Connection(socketserver.BaseRequestHandler):
         while self._pass_answer(request) < 200:
             pass
 
-    def _answer_error(self, request: Head, fault: Fault) -> None:
+    def _answer_error(self, request: Head, status: int, code: str, message: str) -> None:
         if request.header("Expect"):
             self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         for _ in self.client.body(request.num_bytes()):
             pass
-        status, code, message = ERRORS[fault]
-        body = s3_error(status, code, message).body
+        body = s3_error(status, code, message, "<RequestId>0A1B2C</RequestId><HostId>host</HostId>").body
         head = f"HTTP/1.1 {status} {code}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         self.request.sendall(head if request.word(0) == "HEAD" else head + body)
 
