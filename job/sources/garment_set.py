@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from job.sources.garment_shapes import CLASS_NAMES
-from job.sources.garments import draw_garments
+from job.sources.garments import CLASS_NAMES, draw_garments
 from job.sources.source import ImageBlock, ImageFile
 
 _BLOCK_ROWS = 500

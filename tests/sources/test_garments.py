@@ -6,8 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from job.sources.garment_shapes import CLASS_NAMES
-from job.sources.garments import draw_garments
+from job.sources.garments import CLASS_NAMES, draw_garments
 
 
 def test_an_image_depends_on_seed_and_index_alone() -> None:
