@@ -4,6 +4,7 @@
 
 The table of values in ``README.md`` is ``values.yaml`` with its ``# --`` comments. The part ``run`` of ``values.schema.json`` is the
 configuration of a run as ``job.config`` declares it, without the keys that the chart sets itself; the rest of the schema is written by hand.
+``files/run.json`` is for the templates: the defaults of each preset that they check together, and the limits of numbers that may be text.
 """
 
 import dataclasses
@@ -17,12 +18,13 @@ from typing import Any
 
 import yaml
 
-from job.config.load import preset_names
+from job.config.load import load_run, preset_names, to_dict
 from job.config.spec import RunSpec
 
 CHART = Path(__file__).with_name("dcgan-train")
 SCHEMA = CHART / "values.schema.json"
 README = CHART / "README.md"
+RUN = CHART / "files" / "run.json"
 BEGIN, END = "<!-- Values: written by charts/generate.py; do not edit. -->", "<!-- End of values. -->"
 
 # Set by templates/_run.tpl, from other values.
@@ -30,6 +32,16 @@ OF_THE_CHART = frozenset(
     ("workers.count", "workers.min", "workers.max", "workers.cpus", "workers.gpus", "data.cache_dir", "data.cache_bytes", "metrics.port")
 )
 STORES = r"^((s3|file)://.+)?$"  # paths of a laptop mean nothing in a pod
+ORIGINS = r"^(auto|never|(s3|file)://.+)$"
+# What templates/_refuse_run.tpl compares.
+CHECKED = {
+    "data": ("fetch_patience_seconds",),
+    "model": ("image_size", "channels", "generator", "discriminator"),
+    "training": ("global_batch_size", "epochs", "steps", "updates", "batch_norm", "jit_compile"),
+    "checkpoints": ("fail_after_seconds", "grace_seconds", "resume"),
+    "watchdog": ("start_seconds", "checkpoint_seconds", "train_seconds"),
+    "storage": ("endpoint_url", "server_side_encryption", "kms_key_id", "connect_timeout_seconds", "read_timeout_seconds"),
+}
 
 
 def schema() -> str:
@@ -57,6 +69,8 @@ def _key(name: str, hint: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
     wanted = next(option for option in options if option is not type(None))
     if name in ("uri", "data.uri"):
         return {"type": "string", "pattern": STORES}
+    if name == "checkpoints.resume":
+        return {"type": "string", "pattern": ORIGINS}
     if name == "preset":
         return {"enum": [*sorted(preset_names()), None]}
     if typing.get_origin(wanted) is tuple:
@@ -73,12 +87,34 @@ def _key(name: str, hint: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
     if type(None) in options:
         kind.append("null")
     limited = {"minimum": limits["minimum"], "maximum": limits["maximum"], "exclusiveMinimum": limits["above"]}
-    number = {"pattern": r"^[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?$"} if wanted is float else {}
+    number = {"pattern": r"^[0-9]{0,20}\.?[0-9]{1,20}([eE][-+]?[0-9]{1,2})?$"} if wanted is float else {}
     return {
         "type": kind if len(kind) > 1 else kind[0],
         **{key: value for key, value in limited.items() if value is not None},
         **number,
     }
+
+
+def run() -> str:
+    """Return the whole of ``files/run.json``."""
+    defaults = {}
+    for preset in (None, *preset_names()):
+        values = to_dict(load_run(preset, check=False))
+        defaults[preset or ""] = {section: {name: values[section][name] for name in names} for section, names in CHECKED.items()}
+    return json.dumps({"defaults": defaults, "limits": dict(_limits(RunSpec, ""))}, indent=1) + "\n"
+
+
+def _limits(cls: type, prefix: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield (key, limits) of every number that a user may give as text."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from _limits(typing.cast(type, hints[field.name]), f"{prefix}{field.name}.")
+        elif hints[field.name] in (float, float | None) and prefix + field.name not in OF_THE_CHART:
+            yield (
+                prefix + field.name,
+                {name: value for name in ("minimum", "above", "maximum") if (value := field.metadata[name]) is not None},
+            )
 
 
 def readme() -> str:
@@ -120,4 +156,5 @@ def documented(text: str) -> Iterator[tuple[str, Any, str]]:
 
 if __name__ == "__main__":
     SCHEMA.write_text(schema())
+    RUN.write_text(run())
     README.write_text(readme())

@@ -18,6 +18,7 @@ VALUES = yaml.safe_load(CHART.joinpath("values.yaml").read_text())
 def test_readme_and_schema_are_up_to_date() -> None:
     assert generate.README.read_text() == generate.readme(), "run `python charts/generate.py`"
     assert generate.SCHEMA.read_text() == generate.schema(), "run `python charts/generate.py`"
+    assert generate.RUN.read_text() == generate.run(), "run `python charts/generate.py`"
 
 
 def test_every_value_is_documented() -> None:

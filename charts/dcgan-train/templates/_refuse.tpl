@@ -10,22 +10,13 @@
 {{- $gpus := int (include "dcgan-train.gpus" .) -}}
 {{- $isAutoscaled := include "dcgan-train.isAutoscaled" . -}}
 
-{{- range $key, $uri := dict "run.uri" $values.run.uri "run.data.uri" $values.run.data.uri -}}
-  {{- if not $uri -}}{{- fail (printf "%s is not set; expected s3://bucket/prefix" $key) -}}{{- end -}}
-  {{- if and (hasPrefix "file://" $uri) (not $values.extraVolumeMounts) -}}
-    {{- fail (printf "%s is %s, and extraVolumeMounts is empty; expected s3://bucket/prefix, or a volume that all pods share" $key $uri) -}}
-  {{- end -}}
-{{- end -}}
-{{- if eq (trimSuffix "/" $values.run.uri) (trimSuffix "/" $values.run.data.uri) -}}
-  {{- fail (printf "run.uri and run.data.uri are both %s; expected a run folder apart from the images" $values.run.uri) -}}
-{{- end -}}
-
 {{- if or (gt $least $count) (lt $most $count) -}}
   {{- fail (printf "workers.min is %d, workers.count %d, workers.max %d; expected them in this order" $least $count $most) -}}
 {{- end -}}
 {{- if and (gt $most $count) (not $workers.autoscaler) -}}
   {{- fail (printf "workers.max is %d and workers.count %d with workers.autoscaler: false; expected workers.autoscaler: true, without which the pods stay workers.count, or no workers.max" $most $count) -}}
 {{- end -}}
+{{- include "dcgan-train.refuseRun" . -}}
 {{- $unit := regexFind "[MGT]i$" $workers.memory -}}
 {{- $memoryMiB := mul (int (trimSuffix $unit $workers.memory)) (get (dict "Mi" 1 "Gi" 1024 "Ti" 1048576) $unit) -}}
 {{- if ge (mul (int $workers.shmGiB) 1024) $memoryMiB -}}

@@ -65,6 +65,8 @@
 -}}
 {{- $grace := int (include "dcgan-train.graceSeconds" .) -}}
 {{- if ne $grace 25 -}}{{- $_ := set $soft.checkpoints "grace_seconds" $grace -}}{{- end -}}
+{{- /* A restart waits for the last save of the attempt before it: the watchdog's 900 s include a grace of 25. */}}
+{{- if gt $grace 25 -}}{{- $_ := set $soft "watchdog" (dict "start_seconds" (add 875 $grace)) -}}{{- end -}}
 {{- toYaml (mergeOverwrite $soft (deepCopy .Values.run) $ours) -}}
 {{- end -}}
 
