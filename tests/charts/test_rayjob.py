@@ -78,6 +78,24 @@ def test_gpu(rendered: Rendered) -> None:
     assert head["spec"]["nodeSelector"] == {"pool": "on-demand"}
 
 
+@pytest.mark.parametrize("resource", ["nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "nvidia.com/gpu.shared", "amd.com/gpu"])
+def test_gpus_under_other_names(chart: Helm, resource: str) -> None:
+    """Neither KubeRay nor Ray's autoscaler counts them by themselves; nodes may be tainted with either name."""
+    settings = f"profile=gpu,workers.gpus=2,workers.gpuResource={resource}"
+    job = only(chart.render("--set", settings), "RayJob")
+    (workers,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    assert workers["rayStartParams"]["num-gpus"] == "2"
+    assert container(workers["template"])["resources"]["limits"][resource] == "2"
+    keys = [each["key"] for each in workers["template"]["spec"]["tolerations"]]
+    assert sorted(keys) == sorted({"nvidia.com/gpu", resource})
+
+
+@pytest.mark.parametrize("name", CI)
+def test_ray_counts_the_gpus_of_the_run(rendered: Rendered, name: str) -> None:
+    (workers,) = spec(rendered, name)["rayClusterSpec"]["workerGroupSpecs"]
+    assert workers["rayStartParams"]["num-gpus"] == ("1" if name == "gpu" else "0")
+
+
 @pytest.mark.parametrize("name", CI)
 def test_requests_are_limits_and_disks_fit_into_them(rendered: Rendered, name: str) -> None:
     for pod in templates(only(rendered[name], "RayJob")).values():

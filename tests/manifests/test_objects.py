@@ -127,6 +127,7 @@ def test_the_run_fits_its_pods(built: Built, tmp_path: Path, name: str) -> None:
     assert {group[key] for key in ("replicas", "minReplicas", "maxReplicas")} == {spec.workers.count}
     assert float(worker["resources"]["limits"]["cpu"]) == spec.workers.cpus
     assert int(worker["resources"]["limits"].get("nvidia.com/gpu", 0)) == spec.workers.gpus
+    assert group["rayStartParams"]["num-gpus"] == str(spec.workers.gpus)
     assert {"name": "cache", "mountPath": spec.data.cache_dir} in worker["volumeMounts"]
     assert spec.data.cache_bytes == int(sizes["cache"].removesuffix("Gi")) * 2**30 * 9 // 10
     assert {"name": "metrics", "containerPort": spec.metrics.port} in worker["ports"]

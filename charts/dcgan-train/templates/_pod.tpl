@@ -42,7 +42,9 @@ nodeSelector:
 {{- end }}
 {{- $tolerations := .of.tolerations -}}
 {{- if and (eq .component "worker") (eq $values.profile "gpu") -}}
-{{- $tolerations = append $tolerations (dict "key" .of.gpuResource "operator" "Exists" "effect" "NoSchedule") -}}
+{{- range uniq (list "nvidia.com/gpu" .of.gpuResource) -}}
+{{- $tolerations = append $tolerations (dict "key" . "operator" "Exists" "effect" "NoSchedule") -}}
+{{- end -}}
 {{- end }}
 {{- with $tolerations }}
 tolerations:

@@ -85,6 +85,8 @@ replicas: {{ int $workers.count }}
 minReplicas: {{ ternary (int (default $workers.count $workers.min)) (int $workers.count) (eq $isAutoscaled "true") }}
 maxReplicas: {{ ternary (int (default $workers.count $workers.max)) (int $workers.count) (eq $isAutoscaled "true") }}
 rayStartParams:
+  # Ray knows GPUs by the name nvidia.com/gpu alone; the autoscaler knows those of this key, whatever workers.gpuResource is.
+  num-gpus: {{ include "dcgan-train.gpus" . | quote }}
   object-store-memory: "134217728"
 template:
   metadata:
