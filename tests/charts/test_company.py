@@ -105,6 +105,35 @@ def test_the_port_of_the_store_is_open(chart: Helm, endpoint: str, port: int) ->
     assert "to" not in store
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "port"),
+    [
+        ("AWS_ENDPOINT_URL", "http://s3:7070", 7070),
+        ("AWS_ENDPOINT_URL_S3", "https://s3.example.com:8333/path", 8333),
+        ("AWS_ENDPOINT_URL_STS", "https://[fd00::1]:8444", 8444),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:8080/credentials", 8080),
+        ("HTTPS_PROXY", "http://proxy.example.com:3128/", 3128),
+        ("http_proxy", "10.0.0.9:3129", 3129),
+    ],
+)
+def test_ports_of_extra_addresses_are_open(chart: Helm, name: str, value: str, port: int) -> None:
+    """A proxy without a scheme too; other variables with an address open nothing."""
+
+    def opened(variable: str) -> list[int]:
+        settings = f"extraEnv[0].name={variable},extraEnv[0].value={value}"
+        (*_, store) = only(chart.render("--set-string", settings), "NetworkPolicy")["spec"]["egress"]
+        return ports(store)
+
+    assert opened(name) == [443, port]
+    assert opened("TRACKING_URL") == [443]
+
+
+def test_a_proxy_without_a_port_is_at_port_80(chart: Helm) -> None:
+    settings = "extraEnv[0].name=HTTP_PROXY,extraEnv[0].value=http://proxy"
+    *_, store, plain = only(chart.render("--set", settings), "NetworkPolicy")["spec"]["egress"]
+    assert (ports(store), ports(plain)) == ([443], [80])
+
+
 def test_port_80_is_not_open_to_what_hands_out_credentials_of_nodes(chart: Helm) -> None:
     endpoint = ("--set", "run.storage.endpoint_url=http://s3")
     *_, store, plain = only(chart.render(*endpoint), "NetworkPolicy")["spec"]["egress"]
