@@ -28,10 +28,11 @@
 {{- .Values.serviceAccount.name | default (ternary (include "dcgan-train.fullname" .) "" .Values.serviceAccount.create) -}}
 {{- end -}}
 
-{{/* What pods of this release have in common, whatever chart version made them. KubeRay copies the name into the selector of the RayCluster's
+{{/* What pods of this release have in common, whatever chart version made them. The chart's name is its alias in a parent chart, which may have two.
+ KubeRay copies the name into the selector of the RayCluster's
      head Service, but not into that of the RayJob's, NAME-head-svc, which therefore finds no pod: use the RayCluster's. */}}
 {{- define "dcgan-train.selectorLabels" -}}
-app.kubernetes.io/name: dcgan-train
+app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 

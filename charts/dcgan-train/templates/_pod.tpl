@@ -26,7 +26,8 @@ enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
   {{- range $name, $value := $values.podSecurityContext }}
-  {{- if not (kindIs "invalid" $value) }}
+  {{- $isId := has $name (list "runAsUser" "runAsGroup" "fsGroup" "fsGroupChangePolicy") }}
+  {{- if not (or (kindIs "invalid" $value) (and $values.openshift $isId)) }}
   {{ $name }}: {{ toJson $value }}
   {{- end }}
   {{- end }}

@@ -10,6 +10,10 @@
 {{- $gpus := int (include "dcgan-train.gpus" .) -}}
 {{- $isAutoscaled := include "dcgan-train.isAutoscaled" . -}}
 
+{{- if eq (toString $values.enabled) "false" -}}
+  {{- fail "enabled is false, but the chart is rendered; expected `condition: dcgan-train.enabled` at the dependency in the parent's Chart.yaml, or enabled: true" -}}
+{{- end -}}
+
 {{- if or (gt $least $count) (lt $most $count) -}}
   {{- fail (printf "workers.min is %d, workers.count %d, workers.max %d; expected them in this order" $least $count $most) -}}
 {{- end -}}
