@@ -106,6 +106,17 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("extraEnv[0].name=AWS_SECRET_ACCESS_KEY", "extraEnv[0].value=x"),
         ("extraEnv[0] gives AWS_SECRET_ACCESS_KEY a value",),
     ),
+    "a token in the open": (
+        ("extraEnv[0].name=HF_TOKEN", "extraEnv[0].value=x"),
+        ("extraEnv[0] gives HF_TOKEN a value", "extraEnvNotSecret"),
+    ),
+    "a key in the open": (("extraEnv[0].name=WANDB_API_KEY", "extraEnv[0].value=x"), ("extraEnv[0] gives WANDB_API_KEY a value",)),
+    "a password in the open": (("extraEnv[0].name=PGPASSWORD", "extraEnv[0].value=x"), ("extraEnv[0] gives PGPASSWORD a value",)),
+    "a secret by small letters": (("extraEnv[0].name=client_secret", "extraEnv[0].value=x"), ("extraEnv[0] gives client_secret a value",)),
+    "a password in an address": (
+        ("extraEnv[0].name=HTTPS_PROXY", "extraEnv[0].value=http://me:key@proxy:3128"),
+        ("extraEnv[0] gives HTTPS_PROXY an address with a password",),
+    ),
     "a variable of the chart's": (("extraEnv[0].name=RAY_AUTH_MODE", "extraEnv[0].value=x"), ("extraEnv[0] sets RAY_AUTH_MODE",)),
     "a volume of the chart's": (("extraVolumes[0].name=cache",), ("extraVolumes[0] is named cache",)),
     "a variable with two values": (
@@ -169,3 +180,16 @@ def test_refused_by_name(messages: dict[str, str], name: str) -> None:
     assert messages[name], f"{WRONG[name][0]} was taken"
     for words in WRONG[name][1]:
         assert words in messages[name].replace("'", "")
+
+
+def test_names_that_only_look_like_secrets_are_taken(chart: Helm) -> None:
+    """Whole words decide; where a secret is, or whether there is one, is not a secret; and a user can say so."""
+    names = ["TOKENIZERS_PARALLELISM", "MAX_TOKENS", "VAULT_TOKEN_PATH", "AWS_SECRETS_EXTENSION_ENABLED", "AWS_WEB_IDENTITY_TOKEN_FILE"]
+    names += ["SECRET_NAME", "TOKEN_TTL", "PASSWORDLESS", "SECRETARY"]
+    variables = [word for index, name in enumerate(names) for word in ("--set", f"extraEnv[{index}].name={name},extraEnv[{index}].value=x")]
+    chart.render(*variables)
+    chart.render("--set", "extraEnv[0].name=PAD_TOKEN,extraEnv[0].value=x,extraEnvNotSecret[0]=PAD_TOKEN")
+
+
+def test_messages_hold_no_secret(messages: dict[str, str]) -> None:
+    assert "me:key" not in messages["a password in an address"]

@@ -94,9 +94,14 @@
 {{- end -}}
 
 {{- range $index, $entry := $values.extraEnv -}}
-  {{- /* The path of a file with a secret is none: AWS_WEB_IDENTITY_TOKEN_FILE. */}}
-  {{- if and (regexMatch "(?i)(SECRET|PASSWORD|TOKEN|ACCESS_KEY)" $entry.name) (not (hasSuffix "_FILE" $entry.name)) (hasKey $entry "value") -}}
-    {{- fail (printf "extraEnv[%d] gives %s a value; expected valueFrom.secretKeyRef: values of a chart are no place for secrets" $index $entry.name) -}}
+  {{- /* Whole words of a name decide (not MAX_TOKENS); where a secret is (AWS_WEB_IDENTITY_TOKEN_FILE), or a switch, is not a secret. */}}
+  {{- $isSecret := regexMatch "(?i)(^|_)(SECRET|[A-Z0-9]*PASSWORD|PASSWD|PASSPHRASE|TOKEN|CREDENTIALS?|APIKEY|(ACCESS|API|PRIVATE|SECRET)_KEY)(_|$)" $entry.name -}}
+  {{- $isAbout := regexMatch "(?i)_(FILE|PATH|DIR|URL|URI|ENDPOINT|NAME|ARN|ENABLED|DISABLED|TTL|TIMEOUT|SECONDS)$" $entry.name -}}
+  {{- if and (hasKey $entry "value") $isSecret (not $isAbout) (not (has $entry.name ($values.extraEnvNotSecret | default list))) -}}
+    {{- fail (printf "extraEnv[%d] gives %s a value, and its name is that of a secret; expected valueFrom.secretKeyRef, or the name in extraEnvNotSecret if the value is not a secret" $index $entry.name) -}}
+  {{- end -}}
+  {{- if regexMatch "://[^/?#@]*:[^/?#@]+@" ($entry.value | default "") -}}
+    {{- fail (printf "extraEnv[%d] gives %s an address with a password; expected valueFrom.secretKeyRef with the whole address" $index $entry.name) -}}
   {{- end -}}
   {{- if has $entry.name (list "RAY_ADDRESS" "RAY_AUTH_MODE" "RAY_AUTH_TOKEN" "RAY_JOB_STOP_WAIT_TIME_S" "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S" "RAY_USAGE_STATS_ENABLED") -}}
     {{- fail (printf "extraEnv[%d] sets %s, which the chart or KubeRay sets; expected another name (see auth and termination)" $index $entry.name) -}}
