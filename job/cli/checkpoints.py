@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from job.cli.options import storage_options
+from job.cli.output import say
 from job.config.storage import StorageSpec
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ def list_checkpoints(run: str, storage: StorageSpec) -> None:
     committed = [folder for folder in found.folders() if folder.is_committed]
     if not committed:
         raise _none(run)
-    click.echo(f"{'step':>10}  {'images seen':>12}  {'MB':>8}  {'created':<25}  {'state':<11}  uri")
+    say(f"{'step':>10}  {'images seen':>12}  {'MB':>8}  {'created':<25}  {'state':<11}  uri")
     for folder in committed:
-        click.echo(f"{folder.step:>10}  {_facts(found, folder)}  {found.uri(folder.step)}")
+        say(f"{folder.step:>10}  {_facts(found, folder)}  {found.uri(folder.step)}")
 
 
 @checkpoints.command()
@@ -58,7 +59,7 @@ def verify(run: str, release: bool, storage: StorageSpec) -> None:
                 told += f"; quarantined ({found.why_quarantined(folder)})" + ("" if damage else "; --release takes it again")
         num_damaged += damage is not None
         num_whole += damage is None and folder.is_committed
-        click.echo(f"step {folder.step}: {told}")
+        say(f"step {folder.step}: {told}")
     if num_damaged:
         raise StorageError(
             f"{run}: {num_damaged} of {len(folders)} checkpoints are damaged; "
@@ -73,7 +74,7 @@ def verify(run: str, release: bool, storage: StorageSpec) -> None:
 def pin(run: str, step: int, storage: StorageSpec) -> None:
     """Keep the checkpoint of STEP for good, whatever `checkpoints.keep` says."""
     _open(run, storage).pin(step)
-    click.echo(f"step {step} is pinned")
+    say(f"step {step} is pinned")
 
 
 @checkpoints.command()
@@ -83,7 +84,7 @@ def pin(run: str, step: int, storage: StorageSpec) -> None:
 def unpin(run: str, step: int, storage: StorageSpec) -> None:
     """Leave the checkpoint of STEP to `checkpoints.keep` again."""
     _open(run, storage).unpin(step)
-    click.echo(f"step {step} is not pinned")
+    say(f"step {step} is not pinned")
 
 
 def _facts(found: "Checkpoints", folder: "Folder") -> str:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from job.cli.options import storage_options
+from job.cli.output import say
 from job.config.byte_size import EXAMPLES, parse_bytes
 from job.config.errors import DataError
 from job.config.storage import StorageSpec
+from job.config.text import counted
 
 if TYPE_CHECKING:
     from job.data.index import Index
@@ -93,7 +95,7 @@ def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path |
             PackJob(source, dest, pack_settings, storage, workers, tmp),
             lambda progress: advance("Reading" if progress.phase == "read" else "Writing", progress.done, progress.total),
         )
-    click.echo(f"{'Already packed' if result.was_packed else 'Packed'}: {_summary(result.index)} at {dest}")
+    say(f"{'Already packed' if result.was_packed else 'Packed'}: {_summary(result.index)} at {dest}")
     if not result.was_packed:
         _report_left_out(result.index)
 
@@ -120,30 +122,35 @@ def verify(uri: str, storage: StorageSpec) -> None:
 
         damaged = find_damage(store, index, count)
     for uri_of_file, problem in damaged:
-        click.echo(f"{uri_of_file}: {problem}")
+        say(f"{uri_of_file}: {problem}")
     if damaged:
-        raise DataError(f"{store.uri}: {len(damaged)} damaged or missing files; expected none: copy the data set again, or pack it anew")
-    click.echo(f"Whole: {_summary(index)} at {uri}")
+        raise DataError(
+            f"{store.uri}: {counted(len(damaged), 'damaged or missing file')}; expected none: copy the data set again, or pack it again"
+        )
+    say(f"Whole: {_summary(index)} at {uri}")
 
 
 def _summary(index: "Index") -> str:
     shape = "x".join(map(str, index.image_shape))
-    classes = f", {len(index.classes)} classes" if index.classes else ""
+    classes = f", {len(index.classes)} class{'' if len(index.classes) == 1 else 'es'}" if index.classes else ""
     megabytes = index.num_rows * index.row_bytes / 1e6
-    shards = f"{len(index.shards)} shard{'s' if len(index.shards) != 1 else ''}"
-    return f"{index.num_rows:,} images {shape}{classes}, {shards}, {megabytes:,.1f} MB, fingerprint {index.fingerprint}"
+    return (
+        f"{counted(index.num_rows, 'image')} {shape}{classes}, {counted(len(index.shards), 'shard')}, {megabytes:,.1f} MB,"
+        f" fingerprint {index.fingerprint}"
+    )
 
 
 def _report_left_out(index: "Index") -> None:
     source = index.source
     if source.num_skipped:
-        click.echo(
-            f"Skipped {source.num_skipped} broken images, listed in index.json; the first: {source.skipped[0].name}: {source.skipped[0].reason}"
+        say(
+            f"Skipped {counted(source.num_skipped, 'broken image')}, listed in index.json;"
+            f" the first: {source.skipped[0].name}: {source.skipped[0].reason}"
         )
     if source.ignored:
         from job.sources.source import describe_counts
 
-        click.echo(f"Ignored {sum(source.ignored.values())} files that are no images ({describe_counts(source.ignored)})")
+        say(f"Ignored {sum(source.ignored.values())} files that are no images ({describe_counts(source.ignored)})")
 
 
 @contextmanager

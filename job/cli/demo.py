@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from job.cli.output import say
 from job.config.errors import DataError
 from job.config.load import load_run
 from job.telemetry.quiet import quiet_stderr
@@ -54,7 +55,7 @@ def demo(source: str | None, folder: str, steps: int, port: int) -> None:
         "metrics.port": port,
     }
     spec = load_run("fashion", overrides=[f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in overrides.items()])
-    click.echo("demo: training two workers under a local Ray; Ctrl-C stops it, the same command goes on", err=True)
+    say("demo: training two workers under a local Ray; Ctrl-C stops it, the same command goes on", err=True)
     train_run(spec)
 
 
@@ -68,7 +69,7 @@ def _pack(source: str | None, folder: Path) -> str:
         with quiet_stderr():
             return _packed(FASHION_MNIST, folder / "fashion-mnist")
     except DataError:
-        click.echo("demo: Fashion-MNIST cannot be fetched here; garments drawn by the program stand in for it", err=True)
+        say("demo: Fashion-MNIST cannot be fetched here; garments drawn by the program stand in for it", err=True)
         return _packed(STAND_IN, folder / "garments")
 
 
@@ -76,8 +77,8 @@ def _packed(source: str, destination: Path) -> str:
     from job.data.index import PackSettings
     from job.packing.pack import PackJob, pack
 
-    click.echo(f"demo: packing {source} into {destination}")
+    say(f"demo: packing {source} into {destination}")
     settings = PackSettings(IMAGE_SIZE)
     index = pack(PackJob(source, str(destination), settings)).index
-    click.echo(f"demo: {index.num_rows:,} images, {len(index.shards)} shard{'s' if len(index.shards) > 1 else ''}")
+    say(f"demo: {index.num_rows:,} images, {len(index.shards)} shard{'s' if len(index.shards) > 1 else ''}")
     return str(destination)

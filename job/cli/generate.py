@@ -3,6 +3,7 @@
 import click
 
 from job.cli.options import storage_options
+from job.cli.output import say
 from job.config.errors import ConfigError
 from job.config.storage import StorageSpec
 
@@ -50,4 +51,4 @@ def generate(
         source = load_generator(checkpoint, storage)
     blocks = image_blocks(source.generator, seed, num_images, start)
     written = write_images(form, destination, storage, blocks, num_images, start, origin=f"{source.uri}#seed={seed}")
-    click.echo(f"{num_images:,} images of {source.uri} (step {source.step}): {written}")
+    say(f"{num_images:,} images of {source.uri} (step {source.step}): {written}")

@@ -1,5 +1,6 @@
 """``dcgan-train`` and ``python -m job``: the commands, and the only place where an error becomes text and an exit code."""
 
+import io
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ from job.cli.checkpoints import checkpoints
 from job.cli.data import data
 from job.cli.demo import demo
 from job.cli.generate import generate
+from job.cli.options import set_hint
+from job.cli.output import escape_what_a_terminal_cannot_show, say
 from job.cli.report import report
 from job.cli.status import status
 from job.cli.train import train
@@ -39,6 +42,7 @@ for command in (data, train, status, report, checkpoints, generate, demo):
 def run() -> None:
     """Run the command line of this process and exit."""
     signal.signal(signal.SIGTERM, _terminate)
+    escape_what_a_terminal_cannot_show()
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -48,10 +52,10 @@ def run_command(arguments: list[str]) -> int:
         main.main(arguments, prog_name="dcgan-train", standalone_mode=False)
         sys.stdout.flush()
     except DcganError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        _show(error, arguments)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return TERMINATED if _was_terminated.is_set() else INTERRUPTED
@@ -59,10 +63,19 @@ def run_command(arguments: list[str]) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:  # standard output on a full disk; stores and sources have errors of their own
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or the interpreter fails to flush it once more at its end
         return StorageError.exit_code
     return 0
+
+
+def _show(error: click.ClickException, arguments: list[str]) -> None:
+    text = io.StringIO()
+    error.show(text)
+    for line in text.getvalue().rstrip("\n").expandtabs(4).split("\n"):
+        say(line, err=True)
+    if isinstance(error, click.NoSuchOption) and (hint := set_hint(error.option_name, arguments)):
+        say(hint, err=True)
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:

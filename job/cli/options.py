@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from job.config.load import all_keys
 from job.config.storage import StorageSpec
 
 _FLAGS = ("endpoint_url", "region", "path_style")
@@ -49,3 +50,17 @@ def option_text(spec: StorageSpec) -> str:
         if field.name not in _FLAGS and value != field.default:
             text += " --set " + shlex.quote(f"storage.{field.name}={value}")
     return text
+
+
+def set_hint(option: str, arguments: list[str]) -> str | None:
+    """Return what to write instead of ``option``, if that is the name of a configuration key: ``--epochs 5`` is `--set training.epochs=5`."""
+    name = option.lstrip("-").replace("-", "_")
+    every = all_keys()
+    sections = {key.rpartition(".")[0] for key in every}
+    keys = [key for key in every if name in (key, key.rpartition(".")[2]) and key not in sections]
+    if not keys:
+        return None
+    rest = arguments[arguments.index(option) + 1 :][:1] if option in arguments else []
+    given = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{option}=")] or rest
+    value = shlex.quote(given[0]) if given and not given[0].startswith("--") else "VALUE"
+    return f"{option} is a key of the configuration; use `dcgan-train train` with {' or '.join(f'--set {key}={value}' for key in keys)}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from job.cli.options import storage_options
+from job.cli.output import say
 from job.config.storage import StorageSpec
 
 
@@ -21,7 +22,7 @@ def report(run: str, destination: Path | None, storage: StorageSpec) -> None:
 
     store = open_store(run, storage)
     if destination is None:
-        click.echo(write_report(store))
+        say(write_report(store))
         return
     html = build_report(store)
     is_other = destination.exists() and not destination.is_file()
@@ -30,7 +31,7 @@ def report(run: str, destination: Path | None, storage: StorageSpec) -> None:
     else:
         target = Path(os.path.realpath(destination))  # what a link points to is written, and the link stays
         LocalStore(target.parent).write(target.name, html)
-    click.echo(str(destination), err=is_other)  # it may be our own standard output
+    say(str(destination), err=is_other)  # it may be our own standard output
 
 
 def _write_through(destination: Path, data: bytes) -> None:

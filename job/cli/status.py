@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from job.cli.options import option_text, storage_options
+from job.cli.output import say
 from job.config.storage import StorageSpec
+from job.config.text import printable
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
     from rich.text import Text
 
     from job.records.look import Look
@@ -22,7 +24,8 @@ STATE_STYLES = {"running": "bold green", "starting": "bold green", "done": "bold
 LABEL_COLUMNS = 13
 BAR_COLUMNS = 24
 DIVERSITY, DATA_DIVERSITY, SCORE = "dcgan_sample_diversity", "dcgan_data_diversity", "dcgan_quality_"
-SPARK_LEVELS = "▁▂▃▄▅▆▇█"
+SPARK_LEVELS, BAR_PARTS = "▁▂▃▄▅▆▇█", "━╌"
+ASCII_LEVELS, ASCII_BAR_PARTS = "_.,-~=+#", "#-"  # for a terminal that is not UTF-8
 
 
 @click.command()
@@ -59,7 +62,7 @@ def status(
             _say(found)
         return
     if not watch or not console.is_terminal:
-        for line in lines(found, run, storage, console.width):
+        for line in lines(found, run, storage, console.width, ascii_only=console.options.ascii_only):
             console.print(line, soft_wrap=True)
     if not watch:
         return
@@ -68,39 +71,39 @@ def status(
             time.sleep(every_seconds)
             found = look(store, found)
             quiet = f", last word {_ago(found.told_seconds_ago)} ago" if found.is_quiet and found.told_seconds_ago is not None else ""
-            click.echo(f"{found.state}: {_course(found)}{quiet}")
+            say(f"{found.state}: {_course(found)}{quiet}")
         return
-    with Live(_group(found, run, storage, console.width), console=console, auto_refresh=False) as live:
+    with Live(_group(found, run, storage, console), console=console, auto_refresh=False) as live:
         while not found.is_over:
             time.sleep(every_seconds)
             found = look(store, found)
-            live.update(_group(found, run, storage, console.width), refresh=True)
+            live.update(_group(found, run, storage, console), refresh=True)
 
 
 def _say(found: "Look") -> None:
     click.echo(json.dumps(dataclasses.asdict(found)))
 
 
-def _group(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "Group":
+def _group(found: "Look", run: str, storage: "StorageSpec", console: "Console") -> "Group":
     from rich.console import Group
 
-    return Group(*lines(found, run, storage, columns))
+    return Group(*lines(found, run, storage, console.width, ascii_only=console.options.ascii_only))
 
 
-def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "list[Text]":
+def lines(found: "Look", run: str, storage: "StorageSpec", columns: int, *, ascii_only: bool = False) -> "list[Text]":
     """What a terminal of ``columns`` shows: each line a label and what it stands for."""
     from rich.text import Text
 
     from job.telemetry.progress import duration_text
 
-    shown = [Text(found.state, style=STATE_STYLES.get(found.state, "bold")).append(f"  {run}", style="not bold default")]
+    shown = [Text(found.state, style=STATE_STYLES.get(found.state, "bold")).append(printable(f"  {run}"), style="not bold default")]
     if found.why:
         shown.append(_line("why", found.why))
     if (last_word := _last_word(found)) is not None:
         shown.append(last_word)
     shown.append(_line("step", _course(found)))
     if found.step is not None and found.total_steps:
-        shown[-1].append("  ").append(_bar(found.step / found.total_steps), style="cyan")
+        shown[-1].append("  ").append(_bar(found.step / found.total_steps, ASCII_BAR_PARTS if ascii_only else BAR_PARTS), style="cyan")
     if found.images_per_second is not None and found.step:
         parts = [f"{found.images_per_second:,.0f} images/s"]
         if found.world_size:
@@ -109,13 +112,14 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "lis
             share = (found.data_wait_seconds or 0.0) / found.step_seconds
             parts.append(f"{duration_text(found.step_seconds)} a step, {share:.0%} waiting for images")
         shown.append(_line("last speed" if found.is_over or found.is_quiet else "speed", ", ".join(parts)))
+    levels = ASCII_LEVELS if ascii_only else SPARK_LEVELS
     room = max(8, min(60, columns - LABEL_COLUMNS - 12))
     for label, value, name in (
         ("D loss", found.discriminator_loss, "discriminator_loss"),
         ("G loss", found.generator_loss, "generator_loss"),
     ):
         if value is not None and found.step:
-            shown.append(_line(label, f"{value:<8.4g}  ").append(sparkline(found.curves.get(name, []), room), style="magenta"))
+            shown.append(_line(label, f"{value:<8.4g}  ").append(sparkline(found.curves.get(name, []), room, levels), style="magenta"))
     if found.real_probability is not None and found.fake_probability is not None and found.step:
         shown.append(_line("D(x), D(G(z))", f"{found.real_probability:.2f}, {found.fake_probability:.2f}"))
     if quality := _quality(found.values):
@@ -129,7 +133,7 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int) -> "lis
     return shown
 
 
-def sparkline(values: list[float], columns: int) -> str:
+def sparkline(values: list[float], columns: int, levels: str = SPARK_LEVELS) -> str:
     """``values`` as at most ``columns`` bars, each the mean of its share of them."""
     if not values:
         return ""
@@ -138,13 +142,13 @@ def sparkline(values: list[float], columns: int) -> str:
     means = [sum(values[start:end]) / (end - start) for start, end in pairwise(edges)]
     low, high = min(means), max(means)
     steps = [(mean - low) / (high - low) if high > low else 0.0 for mean in means]
-    return "".join(SPARK_LEVELS[min(len(SPARK_LEVELS) - 1, int(step * len(SPARK_LEVELS)))] for step in steps)
+    return "".join(levels[min(len(levels) - 1, int(step * len(levels)))] for step in steps)
 
 
 def _line(label: str, text: str) -> "Text":
     from rich.text import Text
 
-    return Text(f"{label:<{LABEL_COLUMNS}}  ", style="dim", overflow="fold").append(text, style="not dim")
+    return Text(f"{label:<{LABEL_COLUMNS}}  ", style="dim", overflow="fold").append(printable(text), style="not dim")
 
 
 def _course(found: "Look") -> str:
@@ -181,9 +185,9 @@ def _quality(values: dict[str, float]) -> str:
     return ", ".join([*parts, *(f"{name.replace('_', ' ')} {value:.4g}" for name, value in scores)])
 
 
-def _bar(share: float) -> str:
+def _bar(share: float, parts: str) -> str:
     full = int(min(1.0, share) * BAR_COLUMNS)
-    return "━" * full + "╌" * (BAR_COLUMNS - full)
+    return parts[0] * full + parts[1] * (BAR_COLUMNS - full)
 
 
 def _checkpoint(found: "Look") -> str:

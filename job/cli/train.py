@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from job.cli.options import option_text
+from job.cli.output import say
 from job.config.errors import ConfigError
 from job.config.load import load_run, preset_names, to_yaml
 
@@ -42,9 +43,9 @@ def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], res
         if not checked.is_finished:
             machine.check_machine(checked.spec)
         click.echo(to_yaml(checked.spec), nl=False)
-        click.echo(f"# {plan_text(checked)}")
-        click.echo(f"# {length_text(checked)}")
-        click.echo(f"# not checked: {machine.unchecked(checked.spec)}")
+        say(f"# {plan_text(checked)}")
+        say(f"# {length_text(checked)}")
+        say(f"# not checked: {machine.unchecked(checked.spec)}")
         return
     train_run(spec, verbose=verbose)
 
@@ -63,7 +64,7 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
         from job.telemetry import logs
 
         try:
-            with preflight.leased(checked, lambda line: click.echo(line, err=True)) as lease:
+            with preflight.leased(checked, lambda line: say(line, err=True)) as lease:
                 before, checked = checked, preflight.check(spec)  # again: another job may have trained on till it gave the folder back
                 if checked.resumed != before.resumed:
                     _say_plan(checked)
@@ -75,7 +76,7 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
                     with kept_records(checked.spec, start.stamp, "driver"), ending, ProgressBar() as bar:
                         trainer.train(checked.spec, bar, lease, stamp=start.stamp, verbose=verbose)
         except KeyboardInterrupt:  # Ctrl-C or SIGTERM
-            click.echo(f"stopped; {_where_it_stands(checked.spec)}", err=True)
+            say(f"stopped; {_where_it_stands(checked.spec)}", err=True)
             raise
     _print_results(checked.spec)
 
@@ -83,10 +84,10 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
 def _say_plan(checked: "Preflight") -> None:
     from job.data.json_fields import shown
 
-    click.echo(plan_text(checked), err=True)
-    click.echo(length_text(checked), err=True)
+    say(plan_text(checked), err=True)
+    say(length_text(checked), err=True)
     for key, (was, value) in checked.changes.items():
-        click.echo(f"{key} is {value}; the checkpoint was saved with {shown(was)}", err=True)
+        say(f"{key} is {value}; the checkpoint was saved with {shown(was)}", err=True)
 
 
 def plan_text(checked: "Preflight") -> str:
@@ -138,13 +139,11 @@ def _print_results(spec: "RunSpec") -> None:
     folder = spec.uri.rstrip("/")
     grids = [entry.key for entry in store.list(GRIDS) if grid_step(entry.key) is not None]
     if grids:
-        click.echo(f"{'sample grid:':<14}{folder}/{grids[-1]}")
+        say(f"{'sample grid:':<14}{folder}/{grids[-1]}")
     if store.stat(PROGRESS):
-        click.echo(f"{'progress GIF:':<14}{folder}/{PROGRESS}")
+        say(f"{'progress GIF:':<14}{folder}/{PROGRESS}")
     if store.stat(REPORT):
-        click.echo(f"{'report:':<14}{folder}/{REPORT}")
-    click.echo(f"{'checkpoint:':<14}{checkpoints.uri(newest.step)}")
+        say(f"{'report:':<14}{folder}/{REPORT}")
+    say(f"{'checkpoint:':<14}{checkpoints.uri(newest.step)}")
     options = option_text(spec.storage)
-    click.echo(
-        f"{'next:':<14}dcgan-train generate {shlex.quote(checkpoints.uri(newest.step))} --num 100 --format grid --out images.png{options}"
-    )
+    say(f"{'next:':<14}dcgan-train generate {shlex.quote(checkpoints.uri(newest.step))} --num 100 --format grid --out images.png{options}")

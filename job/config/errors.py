@@ -2,13 +2,19 @@
 
 Knows no click and no exit: ``job.cli`` is the only place that turns these into text and a status. Raise the kind that the *user* can act on,
 with a message that names the key or the URI, what was found, what was expected and what to do.
+Control characters of the names in it (a line break in a file's name) are escaped, so it is always one line.
 """
+
+from job.config.text import printable
 
 
 class DcganError(Exception):
     """An error of ours: its text is shown to the user as it stands, without a traceback."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(DcganError):

@@ -90,13 +90,13 @@ def _read_preset(name: Any) -> dict[str, Any]:
         nearest = difflib.get_close_matches(str(name), preset_names(), n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else ""
         raise ConfigError(f"preset is {name!r}; expected one of {', '.join(preset_names())}{hint}")
-    text = (resources.files("job.config") / "presets" / f"{name}.yaml").read_text()
+    text = (resources.files("job.config") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     return typing.cast(dict[str, Any], _parse_yaml(text))
 
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
-        document = _parse_yaml(path.read_text())
+        document = _parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -24,6 +24,8 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
+from job.config.text import is_hidden, printable
+
 SECRET_VARIABLES = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -83,7 +85,9 @@ class JsonFormatter(logging.Formatter):
         event |= {"event": record.getMessage(), "fields": fields}
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
-        return json.dumps(plain(event), ensure_ascii=False)
+        line = json.dumps(plain(event), ensure_ascii=False).encode(errors="replace").decode()
+        # JSON itself escapes the control characters below 32 only.
+        return line if line.isprintable() else "".join(json.dumps(each)[1:-1] if is_hidden(each) else each for each in line)
 
 
 class TerminalFormatter(logging.Formatter):
@@ -101,10 +105,10 @@ class TerminalFormatter(logging.Formatter):
         parts = [self._paint(self.formatTime(record, "%H:%M:%S"), DIM)]
         if level != "info":
             parts.append(self._paint(level, LEVEL_STYLES.get(level, DIM)))
-        parts.append(record.getMessage())
-        line = " ".join(parts) + "".join(f"  {self._paint(name, DIM)} {_short(value)}" for name, value in fields.items())
+        parts.append(printable(record.getMessage()))
+        line = " ".join(parts) + "".join(f"  {self._paint(name, DIM)} {printable(_short(value))}" for name, value in fields.items())
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            line += "".join(f"\n{printable(each)}" for each in self.formatException(record.exc_info).split("\n"))
         return mask_secrets(line)
 
     def _paint(self, text: str, style: Style) -> str:

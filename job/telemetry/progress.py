@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar as Bar
 from rich.table import Table
 from rich.text import Text
 
+from job.config.text import printable
 from job.telemetry.report import Progress, seconds_left
 
 WIDE_COLUMNS = 110
@@ -143,9 +144,9 @@ class ProgressBar:
             self._print_progress()
 
     def note(self, text: str) -> None:
-        """A line that stays, above the bar."""
+        """Print one line that stays, above the bar, without control characters."""
         # Markup is off: a path or an error text may hold square brackets. Soft wrap: a pipe must get the line whole.
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _print_progress(self) -> None:
         if self._view.progress is None:
