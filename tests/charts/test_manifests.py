@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.charts.go_modules import kuberay_crd, monitoring_crds
-from tests.charts.helm import CHART, CI, Helm, Object, only
+from tests.charts.helm import CHART, CI, Helm, Object, container, only, templates
 from tests.charts.schemas import LOCATION, write_schemas
 from tests.servers.tools import require_tool
 
@@ -104,6 +104,56 @@ def test_pods_meet_the_restricted_standard(verdicts: dict[str, dict[str, Any]], 
     """Of the pods as KubeRay makes them, with what it puts into them."""
     assert verdicts[name]["pods"]
     assert bool(verdicts[name]["restricted"]) == (name in NOT_RESTRICTED), verdicts[name]["restricted"]
+
+
+@pytest.mark.parametrize("name", CI)
+def test_kubernetes_gives_back_what_was_written(rendered: dict[str, list[Object]], verdicts: dict[str, dict[str, Any]], name: str) -> None:
+    """Through KubeRay's own types: a field that they drop or write in another way is drift to Argo CD and Flux, for ever."""
+    assert changed(only(rendered[name], "RayJob"), verdicts[name]["roundTrip"]) == []
+
+
+def test_numbers_of_all_kinds_come_back_as_written(chart: Helm) -> None:
+    settings = [
+        "workers.cpus=1.5,workers.memory=2048Mi,workers.scratchGiB=1022,cache.sizeGiB=2048",
+        "workers.cpus=2.0,workers.memory=3000Gi,workers.shmGiB=1024,cache.kind=ephemeralVolume,cache.sizeGiB=1048576",
+        "workers.cpus=0.29,head.memory=1048576Mi,submitter.cpus=0.1234,submitter.memory=1025Mi,head.cpus=.5",
+        "cleanup.succeededMinutes=0,cleanup.failedMinutes=0",
+        "extraEnv[0].name=EMPTY,extraEnv[0].value=,head.tolerations[0].key=spot,head.tolerations[0].value=",
+        "extraVolumes[0].name=v,extraVolumeMounts[0].name=v,extraVolumeMounts[0].mountPath=/v,extraVolumeMounts[0].readOnly=false",
+    ]
+    jobs = [only(chart.render("--set", each), "RayJob") for each in settings]
+    found = judge(jobs)
+    assert [verdict["api"] + verdict["operator"] for verdict in found] == [[]] * len(settings)
+    assert [changed(job, verdict["roundTrip"]) for job, verdict in zip(jobs, found, strict=True)] == [[]] * len(settings)
+    limits = [container(templates(job)["worker"])["resources"]["limits"] for job in jobs[:3]]
+    assert [(each["cpu"], each["memory"], each["ephemeral-storage"]) for each in limits] == [
+        ("1500m", "2Gi", "3Ti"),
+        ("2", "3000Gi", "7Gi"),
+        ("290m", "4Gi", "27Gi"),
+    ]
+    assert container(templates(jobs[2])["submitter"])["resources"]["limits"]["cpu"] == "124m"
+
+
+def test_drift_is_seen(chart: Helm) -> None:
+    """The comparison itself: what came back in another way, and what did not come back."""
+    job = only(chart.render(), "RayJob")
+    container(templates(job)["head"])["resources"]["limits"]["cpu"] = "0.5"
+    job["spec"]["ttlSecondsAfterFinished"] = 0
+    ((verdict),) = judge([job])
+    assert sorted(each.rpartition(" is ")[0].rpartition(".")[2] for each in changed(job, verdict["roundTrip"])) == [
+        "cpu",
+        "ttlSecondsAfterFinished",
+    ]
+
+
+def changed(written: Any, returned: Any, path: str = "") -> list[str]:
+    """Every value of ``written`` that is another one, or absent, in ``returned``, which may have more."""
+    if isinstance(written, dict) and isinstance(returned, dict):
+        return [each for key, value in written.items() for each in changed(value, returned.get(key), f"{path}.{key}")]
+    if isinstance(written, list) and isinstance(returned, list) and len(written) == len(returned):
+        pairs = enumerate(zip(written, returned, strict=True))
+        return [each for index, (one, other) in pairs for each in changed(one, other, f"{path}.{index}")]
+    return [] if written == returned else [f"{path} is {returned!r} for {written!r}"]
 
 
 def test_verdicts_find_what_is_wrong(rendered: dict[str, list[Object]]) -> None:

@@ -131,9 +131,9 @@ def test_submission_modes(rendered: Rendered) -> None:
 def test_clean_up(rendered: Rendered) -> None:
     rules = spec(rendered, "default")["deletionStrategy"]["deletionRules"]
     told = {
-        (next(iter({**rule["condition"], "ttlSeconds": None}.items() - {("ttlSeconds", None)})), rule["policy"]): rule["condition"][
-            "ttlSeconds"
-        ]
+        (next((name, value) for name, value in rule["condition"].items() if name != "ttlSeconds"), rule["policy"]): rule["condition"].get(
+            "ttlSeconds", 0
+        )
         for rule in rules
     }
     assert told == {

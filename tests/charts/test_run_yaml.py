@@ -35,7 +35,7 @@ def test_the_program_takes_it(rendered: dict[str, list[Object]], load: functools
     assert spec.uri == "s3://bucket/runs/one"
     assert spec.data.cache_dir in {mount["mountPath"] for mount in worker["volumeMounts"]}
     assert {"name": "metrics", "containerPort": spec.metrics.port} in worker["ports"]
-    assert float(worker["resources"]["limits"]["cpu"]) == spec.workers.cpus
+    assert worker["resources"]["limits"]["cpu"] == f"{spec.workers.cpus:g}"
     assert int(worker["resources"]["limits"].get("nvidia.com/gpu", 0)) == spec.workers.gpus
 
 
@@ -57,7 +57,7 @@ def test_values_of_the_user_go_through(chart: Helm, load: functools.partial[RunS
 def test_a_pod_has_room_for_one_worker(chart: Helm, load: functools.partial[RunSpec]) -> None:
     """Ray counts whole cores, so that a pod of half a one had room for two workers, the second of which nobody scraped (seen in a cluster)."""
     objects = chart.render("--set", "workers.cpus=0.5")
-    assert container(templates(only(objects, "RayJob"))["worker"])["resources"]["limits"]["cpu"] == "0.5"
+    assert container(templates(only(objects, "RayJob"))["worker"])["resources"]["limits"]["cpu"] == "500m"
     assert load(objects).workers.cpus == 1
 
 

@@ -14,7 +14,7 @@ from k8s import generate
 from tests.charts import schemas
 from tests.charts.go_modules import kuberay_crd, monitoring_crds
 from tests.charts.helm import Object, container, of_kind, only, templates
-from tests.charts.test_manifests import judge, kubeconform
+from tests.charts.test_manifests import changed, judge, kubeconform
 from tests.manifests.kustomize import COMPONENTS, K8S, OVERLAYS
 from tests.servers.tools import ROOT
 
@@ -48,6 +48,11 @@ def test_every_object_fits_its_schema(built: Built, schema_folder: Path) -> None
 def test_api_server_and_operator_take_the_rayjob(verdicts: dict[str, dict[str, Any]], name: str) -> None:
     assert verdicts[name]["api"] == []
     assert verdicts[name]["operator"] == []
+
+
+@pytest.mark.parametrize("name", BUILDS)
+def test_kubernetes_gives_back_what_was_written(built: Built, verdicts: dict[str, dict[str, Any]], name: str) -> None:
+    assert changed(only(built[name], "RayJob"), verdicts[name]["roundTrip"]) == []
 
 
 @pytest.mark.parametrize("name", BUILDS)

@@ -49,7 +49,7 @@ nodeSelector:
 {{- end }}
 {{- with $tolerations }}
 tolerations:
-  {{- toYaml . | nindent 2 }}
+  {{- include "dcgan-train.withoutEmptyFields" . | nindent 2 }}
 {{- end }}
 {{- with .of.affinity }}
 affinity:
@@ -85,10 +85,39 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* Quantities as Kubernetes writes them back (500m for 0.5, 2Gi for 2048Mi): what differs from that is drift to Argo CD and Flux. */}}
+{{- define "dcgan-train.cpuQuantity" -}}
+{{- $thousandths := ceil (mulf (float64 .) 1000) | int -}}
+{{- if mod $thousandths 1000 -}}{{ printf "%dm" $thousandths }}{{- else -}}{{ div $thousandths 1000 }}{{- end -}}
+{{- end -}}
+
+{{- define "dcgan-train.memoryQuantity" -}}
+{{- $units := list "Mi" "Gi" "Ti" "Pi" "Ei" -}}
+{{- $unit := regexFind "[A-Z]i$" . -}}
+{{- $number := int64 (trimSuffix $unit .) -}}
+{{- if and (eq (mod $number 1024) 0) (ne $unit "Ei") -}}
+{{- range $index, $each := $units -}}
+{{- if eq $each $unit -}}{{ include "dcgan-train.memoryQuantity" (printf "%d%s" (div $number 1024) (index $units (add1 $index | int))) }}{{- end -}}
+{{- end -}}
+{{- else -}}{{ . }}{{- end -}}
+{{- end -}}
+
+{{/* A list of entries without their empty fields (value: "", readOnly: false), which Kubernetes does not write back either. */}}
+{{- define "dcgan-train.withoutEmptyFields" -}}
+{{- $entries := list -}}
+{{- range . -}}
+{{- $entry := dict -}}
+{{- range $name, $value := . -}}{{- if $value -}}{{- $_ := set $entry $name $value -}}{{- end -}}{{- end -}}
+{{- $entries = append $entries $entry -}}
+{{- end -}}
+{{- toYaml $entries -}}
+{{- end -}}
+
 {{/* Requests equal to limits: a worker that is throttled, or evicted as the one who took most, holds up all others. Disk is for the volumes of
      a pod that lie on the node's (home has 1 GiB), and another GiB for the log. */}}
 {{- define "dcgan-train.resources" -}}
-{{- $both := dict "cpu" (toString .cpus) "memory" .memory "ephemeral-storage" (printf "%dGi" (int .diskGiB)) -}}
+{{- $disk := include "dcgan-train.memoryQuantity" (printf "%dGi" (int .diskGiB)) -}}
+{{- $both := dict "cpu" (include "dcgan-train.cpuQuantity" .cpus) "memory" (include "dcgan-train.memoryQuantity" .memory) "ephemeral-storage" $disk -}}
 {{- with .gpus }}{{- $_ := set $both $.gpuResource (toString .) }}{{- end -}}
 requests: {{- toYaml $both | nindent 2 }}
 limits: {{- toYaml $both | nindent 2 }}
@@ -109,7 +138,7 @@ limits: {{- toYaml $both | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- with .Values.extraEnv }}
-{{ toYaml . }}
+{{ include "dcgan-train.withoutEmptyFields" . }}
 {{- end }}
 {{- end -}}
 
@@ -143,7 +172,7 @@ limits: {{- toYaml $both | nindent 2 }}
 - name: home
   mountPath: /home/dcgan
 {{- with .Values.extraVolumeMounts }}
-{{ toYaml . }}
+{{ include "dcgan-train.withoutEmptyFields" . }}
 {{- end }}
 {{- end -}}
 
@@ -153,7 +182,7 @@ limits: {{- toYaml $both | nindent 2 }}
     name: {{ include "dcgan-train.configName" .root }}
 - name: tmp
   emptyDir:
-    sizeLimit: {{ printf "%dGi" (int .diskGiB) }}
+    sizeLimit: {{ include "dcgan-train.memoryQuantity" (printf "%dGi" (int .diskGiB)) }}
 - name: home
   emptyDir:
     sizeLimit: 1Gi
@@ -166,7 +195,7 @@ limits: {{- toYaml $both | nindent 2 }}
 - name: shm
   emptyDir:
     medium: Memory
-    sizeLimit: {{ printf "%dGi" (int .) }}
+    sizeLimit: {{ include "dcgan-train.memoryQuantity" (printf "%dGi" (int .)) }}
 {{- end -}}
 
 {{/* Ray's agent answers for the raylet beside it. The head is ready when its dashboard answers for the cluster's state: then a job can be

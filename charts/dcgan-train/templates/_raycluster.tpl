@@ -119,7 +119,7 @@ template:
       - name: cache
         {{- if eq $cache.kind "emptyDir" }}
         emptyDir:
-          sizeLimit: {{ printf "%dGi" (int $cache.sizeGiB) }}
+          sizeLimit: {{ include "dcgan-train.memoryQuantity" (printf "%dGi" (int $cache.sizeGiB)) }}
         {{- else if eq $cache.kind "hostPath" }}
         hostPath:
           path: {{ $cache.hostPath }}
@@ -134,7 +134,7 @@ template:
               {{- end }}
               resources:
                 requests:
-                  storage: {{ printf "%dGi" (int $cache.sizeGiB) }}
+                  storage: {{ include "dcgan-train.memoryQuantity" (printf "%dGi" (int $cache.sizeGiB)) }}
         {{- end }}
 {{- end -}}
 

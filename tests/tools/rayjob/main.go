@@ -2,7 +2,7 @@
 //
 //	rayjob path/to/ray.io_rayjobs.yaml < rayjobs.json > verdicts.json
 //
-// Reads a JSON array of RayJobs and writes an array of verdicts in their order. The checks are the originals: pruning, schema and CEL of
+// Reads a JSON array of RayJobs and writes an array of verdicts in their order, each with the RayJob as KubeRay writes it back. The checks are the originals: pruning, schema and CEL of
 // k8s.io/apiextensions-apiserver against KubeRay's CRD, KubeRay's own validation and pod builders, and the *restricted* Pod Security Standard
 // of k8s.io/pod-security-admission over every pod. Knows nothing of the chart.
 package main
@@ -39,8 +39,10 @@ type Verdict struct {
 	// What makes the operator mark the RayJob as failed.
 	Operator []string `json:"operator"`
 	// Violations of the restricted Pod Security Standard, each with its pod.
-	Restricted []string     `json:"restricted"`
-	Pods       []corev1.Pod `json:"pods"`
+	Restricted []string `json:"restricted"`
+	// The RayJob as it comes back from KubeRay's types, which every update of the operator sends to the API server.
+	RoundTrip map[string]any `json:"roundTrip"`
+	Pods      []corev1.Pod   `json:"pods"`
 }
 
 func main() {
@@ -65,6 +67,9 @@ func main() {
 				verdict.Operator = append(verdict.Operator, err.Error())
 			}
 		}
+		var err error
+		verdict.RoundTrip, err = runtime.DefaultUnstructuredConverter.ToUnstructured(job)
+		fail(err)
 		if len(verdict.Operator) == 0 {
 			verdict.Pods = pods(job)
 		}
