@@ -8,6 +8,7 @@ A temporary file in the same folder, flushed to the disk and renamed over the ta
 
 import errno
 import hashlib
+import itertools
 import os
 import platform
 import re
@@ -62,12 +63,21 @@ def open_in_folder(path: Path, flags: int) -> int:
     """A file descriptor of ``path``, making its folder first; repeated when another process removes the empty folder in between."""
     for attempts_left in reversed(range(_FOLDER_ATTEMPTS)):
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             return os.open(path, flags | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
             if not attempts_left:
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it, each with its name on the disk: without, all in it would be lost with the power."""
+    missing = list(itertools.takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        with suppress(PermissionError):  # what may be written to and not be read cannot be flushed
+            _flush(made.parent)
 
 
 def _is_abandoned(path: Path, place: str | None, process: str | None) -> bool:

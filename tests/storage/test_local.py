@@ -227,6 +227,27 @@ def test_a_folder_goes_with_its_last_object(tmp_path: Path) -> None:
     assert list((tmp_path / "root").iterdir()) == []
 
 
+def test_new_folders_are_on_the_disk_before_the_files_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose folder's name was not flushed is lost with the power, however often the file was."""
+    flushed: list[Path] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    store = LocalStore(tmp_path / "runs/one")
+    store.write("a/b/k", b"data")
+    assert flushed[:4] == [tmp_path, tmp_path / "runs", tmp_path / "runs/one", tmp_path / "runs/one/a"]
+    assert flushed[-1] == tmp_path / "runs/one/a/b"
+    flushed.clear()
+    store.write_if("a/c/k", b"data", None)
+    store.write("a/b/k2", b"data")
+    assert flushed.count(tmp_path / "runs/one/a") == 1
+    assert tmp_path not in flushed
+
+
 def test_files_are_as_readable_as_the_user_wants(tmp_path: Path) -> None:
     """Not the 0600 of most temporary files: another user's job reads the shards."""
     umask = os.umask(0o027)
