@@ -29,6 +29,7 @@ from job.storage.uri import split_s3
 
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 20.0
+_WEAK = 'W/"'
 _WRITE_ID = "dcgan-write-id"
 
 
@@ -64,7 +65,7 @@ class S3Store:
                 if not self._says_missing(error):
                     raise
                 return None
-        return ObjectInfo(key, found["ContentLength"], found.get("ETag", "").strip('"'))  # not every server has one
+        return ObjectInfo(key, found["ContentLength"], _tag(found))
 
     def write(self, key: str, data: bytes) -> None:
         with self._told("write", key):
@@ -75,7 +76,7 @@ class S3Store:
                 manager.upload(io.BytesIO(data), self._bucket, self._root + key).result()
 
     def write_if(self, key: str, data: bytes, etag: str | None) -> str | None:
-        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": f'"{etag}"'}
+        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag if etag.startswith(_WEAK) else f'"{etag}"'}
         write_id = uuid.uuid4().hex
         with self._told("write", key):
             try:
@@ -84,7 +85,7 @@ class S3Store:
                 if error.response["Error"]["Code"] not in ("PreconditionFailed", "412", "ConditionalRequestConflict", "NoSuchKey"):
                     raise
                 return self._tag_if_written_by(key, write_id)
-        return str(written.get("ETag", "")).strip('"')
+        return _tag(written)
 
     def upload(self, path: Path, key: str) -> None:
         with self._told(f"upload {path}", key):
@@ -118,7 +119,7 @@ class S3Store:
             for page in pages:
                 for found in page.get("Contents", ()):
                     if not found["Key"].endswith("/"):  # an empty object that consoles make to show a folder
-                        yield ObjectInfo(found["Key"].removeprefix(self._root), found["Size"], found.get("ETag", "").strip('"'))
+                        yield ObjectInfo(found["Key"].removeprefix(self._root), found["Size"], _tag(found))
 
     def delete(self, key: str) -> None:
         with self._told("delete", key):
@@ -206,7 +207,7 @@ class S3Store:
             if not self._says_missing(error):
                 raise
             return None
-        return str(found["ETag"]).strip('"') if found.get("Metadata", {}).get(_WRITE_ID) == write_id else None
+        return _tag(found) if found.get("Metadata", {}).get(_WRITE_ID) == write_id else None
 
     @contextmanager
     def _told(self, action: str, key: str) -> Iterator[None]:
@@ -228,6 +229,12 @@ class S3Store:
             raise told from None
         except OSError as error:
             raise os_errors.storage_error(uri, action, error) from error
+
+
+def _tag(found: dict[str, Any]) -> str:
+    """Return an object's tag without its quotes, a weak one (``W/"..."``) as it is; "" from a server that sends none."""
+    tag = str(found.get("ETag", ""))
+    return tag if tag.startswith(_WEAK) else tag.strip('"')
 
 
 def _code(error: Any) -> str | None:

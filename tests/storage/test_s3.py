@@ -243,6 +243,21 @@ def test_a_conditional_write_that_meets_another_loses() -> None:
         assert server.requests[0].headers["If-Match"] == '"old"'
 
 
+@pytest.mark.parametrize(("sent", "tag"), [('"abc"', "abc"), ('W/"abc"', 'W/"abc"'), ("abc", "abc")])
+def test_a_tag_goes_back_to_the_server_as_it_came(sent: str, tag: str) -> None:
+    """Weak ones come from proxies that compress, and from some servers."""
+    entry = f"<Contents><Key>k</Key><Size>1</Size><ETag>{sent}</ETag><LastModified>2025-01-01T00:00:00Z</LastModified></Contents>"
+    body = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>{entry}</ListBucketResult>'
+    with scripted_s3(lambda request: Answer(200, body.encode() if request.method == "GET" else b"", {"ETag": sent})) as server:
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+        info = store.stat("k")
+        assert info is not None
+        assert info.etag == tag
+        assert [info.etag for info in store.list()] == [tag]
+        assert store.write_if("k", b"data", info.etag) == tag
+        assert server.requests[-1].headers["If-Match"] == (sent if '"' in sent else f'"{sent}"')
+
+
 def test_folder_markers_of_consoles_are_no_objects() -> None:
     entry = '<Contents><Key>{}</Key><Size>0</Size><ETag>"1"</ETag><LastModified>2025-01-01T00:00:00Z</LastModified></Contents>'
     names = "".join(entry.format(key) for key in ("runs/", "runs/a/", "runs/a/k"))
