@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from job.cli.options import storage_options
+from job.cli.options import LocalPath, storage_options
 from job.cli.output import say
 from job.config.byte_size import EXAMPLES, parse_bytes
 from job.config.errors import DataError
@@ -75,9 +75,7 @@ def data() -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of SOURCE.")
 @click.option("--skip-bad", is_flag=True, help="Leave broken images out, count them and list them in index.json, instead of stopping.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Threads that decode. Default: one per core.")
-@click.option(
-    "--tmp", type=click.Path(file_okay=False, path_type=Path), help="Folder for temporary files as large as the result. Default: TMPDIR."
-)
+@click.option("--tmp", type=LocalPath(file_okay=False), help="Folder for temporary files as large as the result. Default: TMPDIR.")
 @storage_options
 def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path | None, storage: StorageSpec, **settings: Any) -> None:  # fmt: skip
     """Pack the images of SOURCE into shards at DEST (a folder or s3://bucket/prefix).

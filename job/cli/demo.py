@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from job.cli.options import LocalPath
 from job.cli.output import say
 from job.config.errors import DataError
 from job.config.load import load_run
@@ -25,12 +26,12 @@ STAND_IN = f"synthetic:garments:{DEMO_IMAGES}"
 @click.option(
     "--data", "source", help="Your own images: a folder, archive, IDX or .npz. Default: Fashion-MNIST, or a stand-in for it offline."
 )
-@click.option("--folder", default=".demo", show_default=True, help="Where packed images and runs go.")
+@click.option("--folder", type=LocalPath(), default=".demo", show_default=True, help="Where packed images and runs go.")
 @click.option("--steps", type=click.IntRange(min=1), default=DEMO_STEPS, show_default=True, help="Training steps.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port of the first worker's metrics; 0: any free one."
 )
-def demo(source: str | None, folder: str, steps: int, port: int) -> None:
+def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
     """Pack images, train on two workers under a local Ray, and show where the results are.
 
     Started again it goes on where it stopped, or says where the results lie.
@@ -39,7 +40,7 @@ def demo(source: str | None, folder: str, steps: int, port: int) -> None:
     from job.data.index import read_index
     from job.storage.uri import open_store
 
-    uri = _pack(source, Path(folder).absolute() / "data")
+    uri = _pack(source, folder / "data")
     index = read_index(open_store(uri))
     if index.num_rows < LEAST_IMAGES:
         raise DataError(f"{source}: {index.num_rows} images; the demo needs at least {LEAST_IMAGES}, one batch: add more")

@@ -2,14 +2,17 @@
 
 import dataclasses
 import functools
+import os
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from job.config.load import all_keys
 from job.config.storage import StorageSpec
+from job.storage.paths import local_path
 
 _FLAGS = ("endpoint_url", "region", "path_style")
 
@@ -50,6 +53,16 @@ def option_text(spec: StorageSpec) -> str:
         if field.name not in _FLAGS and value != field.default:
             text += " --set " + shlex.quote(f"storage.{field.name}={value}")
     return text
+
+
+class LocalPath(click.Path):
+    """A path as everywhere in this program: ``~`` is expanded, ``file://`` decoded, and the value is absolute."""
+
+    def __init__(self, **kinds: bool) -> None:
+        super().__init__(path_type=Path, **kinds)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(str(local_path(os.fspath(value))), param, ctx)
 
 
 def set_hint(option: str, arguments: list[str]) -> str | None:

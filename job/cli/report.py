@@ -5,14 +5,14 @@ from pathlib import Path
 
 import click
 
-from job.cli.options import storage_options
+from job.cli.options import LocalPath, storage_options
 from job.cli.output import say
 from job.config.storage import StorageSpec
 
 
 @click.command()
 @click.argument("run")
-@click.option("--out", "destination", type=click.Path(dir_okay=False, path_type=Path), help="A file; default: RUN/report.html.")
+@click.option("--out", "destination", type=LocalPath(dir_okay=False), help="A file; default: RUN/report.html.")
 @storage_options
 def report(run: str, destination: Path | None, storage: StorageSpec) -> None:
     """Write one HTML file that tells all of the run in the folder RUN: curves, grids, configuration, faults. It needs no network."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.options import option_text
+from job.cli.options import LocalPath, option_text
 from job.cli.output import say
 from job.config.errors import ConfigError
 from job.config.load import load_run, preset_names, to_yaml
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--config", "path", type=click.Path(path_type=Path), help="YAML with the keys of docs/configuration.md.")
+@click.option("--config", "path", type=LocalPath(), help="YAML with the keys of docs/configuration.md.")
 @click.option("--preset", help=f"Values below those of --config: {', '.join(preset_names())}.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One value above all others, for example workers.count=4.")
 @click.option("--resume", metavar="auto|never|URI", help="What to go on from (checkpoints.resume); a URI: of a run folder or a checkpoint.")

@@ -15,12 +15,13 @@ from job.checkpoints.manifest import Manifest
 from job.checkpoints.origin import open_origin
 from job.config.errors import ConfigError, DataError, StorageError
 from job.config.load import to_yaml
-from job.config.spec import RESUME_WORDS, RunSpec, TrainingSpec
+from job.config.spec import RESUME_WORDS, DataSpec, RunSpec, TrainingSpec
 from job.data.index import Index, read_index
 from job.data.order import Order, worker_slots
 from job.records import journal
 from job.records.run_folder import CONFIGURATION
 from job.records.summary import finished_step
+from job.storage.paths import local_path
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.streaming.budget import check_budget
@@ -192,11 +193,21 @@ def record(preflight: Preflight) -> journal.Start:
 
 def with_absolute_paths(spec: RunSpec) -> RunSpec:
     """``spec`` with local paths made absolute: workers run in other folders than the command."""
-    data = dataclasses.replace(spec.data, uri=_absolute(spec.data.uri), cache_dir=_absolute(spec.data.cache_dir))
+    data = dataclasses.replace(spec.data, uri=_absolute(spec.data.uri), cache_dir=_cache_dir(spec.data))
     resume = spec.checkpoints.resume
     checkpoints = dataclasses.replace(spec.checkpoints, resume=resume if resume in RESUME_WORDS else _absolute(resume))
     return dataclasses.replace(spec, uri=_absolute(spec.uri), data=data, checkpoints=checkpoints)
 
 
 def _absolute(uri: str) -> str:
-    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
+    return uri if "://" in uri else str(local_path(uri))
+
+
+def _cache_dir(data: DataSpec) -> str:
+    """The cache's absolute path. The default is below the home folder, which need not be there for data that needs no cache."""
+    try:
+        return _absolute(data.cache_dir)
+    except ConfigError as error:
+        if data.uri.startswith("s3://"):
+            raise ConfigError(f"data.cache_dir is {error}") from None
+        return data.cache_dir

@@ -14,6 +14,7 @@ from job.sources.idx import IdxSource, find_idx, is_idx
 from job.sources.keras_datasets import open_keras
 from job.sources.numpy_arrays import NumpySource
 from job.sources.source import Source
+from job.storage.paths import local_path
 from job.storage.uri import open_store
 
 _ACCEPTED = (
@@ -42,11 +43,9 @@ def canonical_uri(uri: str) -> str:
     """
     if not uri.strip():
         raise ConfigError(f"SOURCE is empty; expected {_ACCEPTED} (is a shell variable unset?)")
-    if uri.startswith("file://") and not uri.startswith("file:///"):
-        raise ConfigError(f"{uri}: a file URI needs an absolute path; expected file:///folder (three slashes)")
     if uri.startswith(("keras:", "synthetic:")) or ("://" in uri and not uri.startswith("file://")):
         return uri
-    return str(Path(uri.removeprefix("file://")).resolve())
+    return str(local_path(uri).resolve())
 
 
 def _open(uri: str, storage: StorageSpec | None, split: str, seed: int) -> Source:

@@ -19,6 +19,7 @@ from job.config.errors import StorageError
 from job.storage.atomic import open_in_folder, whole_file
 from job.storage.keys import OWN_PREFIX, checked_key
 from job.storage.os_errors import storage_error
+from job.storage.paths import file_uri
 from job.storage.store import PIECE_BYTES, ObjectInfo, ObjectMissing
 
 _LOCK = f"{OWN_PREFIX}lock"
@@ -31,7 +32,7 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         """Touches nothing: a missing folder is an empty store."""
         self.root = root.absolute()
-        self.uri = f"file://{self.root}"
+        self.uri = file_uri(self.root)
 
     def read(self, key: str) -> bytes:
         with self._told("read", key), self._open(key) as file:

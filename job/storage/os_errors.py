@@ -6,6 +6,7 @@ from pathlib import Path
 
 from job.config.errors import StorageError
 from job.storage.keys import OWN_PREFIX
+from job.storage.paths import local_path
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space or choose another place",
@@ -36,5 +37,5 @@ def storage_error(uri: str, action: str, error: OSError) -> StorageError:
 
 def _is_on_the_way(filename: str, uri: str) -> bool:
     """Whether the file that the system names is the target, above or below it: a copy to a full disk is blamed on the file copied from."""
-    target = Path(uri.removeprefix("file://"))
+    target = local_path(uri)
     return OWN_PREFIX not in filename and (target.is_relative_to(filename) or Path(filename).is_relative_to(target))

@@ -4,12 +4,12 @@ Which URIs are refused is decided here alone; ``tests/storage/uri_cases.py`` has
 """
 
 import re
-from pathlib import Path
 
 from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
 from job.storage.keys import checked_key
 from job.storage.local import LocalStore
+from job.storage.paths import local_path
 from job.storage.store import ObjectStore
 
 EXPECTED = "expected s3://bucket/prefix, file:///folder or a path"
@@ -29,15 +29,13 @@ def open_store(uri: str, spec: StorageSpec | None = None) -> ObjectStore:
     """
     if not uri.strip():
         raise ConfigError(f"the URI of a store is empty; {EXPECTED} (is a shell variable unset?)")
-    scheme, separator, rest = uri.partition("://")
+    scheme, separator, _ = uri.partition("://")
     if not separator and re.match("(s3|file):", uri):
         raise ConfigError(f"{uri}: found no // after {uri.partition(':')[0]}:; {EXPECTED}")
     if not separator:
-        return LocalStore(Path(uri))
+        return LocalStore(local_path(uri))
     if scheme == "file":
-        if not rest.startswith("/"):
-            raise ConfigError(f"{uri}: a file URI needs an absolute path; expected file:///folder (three slashes)")
-        return LocalStore(Path(rest))
+        return LocalStore(local_path(uri))
     if scheme == "s3":
         from job.storage.s3 import S3Store  # boto3 takes most of a second to load
 

@@ -9,7 +9,6 @@ import os
 import resource
 from collections import OrderedDict
 from collections.abc import Iterator, Set
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +19,7 @@ from job.data.index import Index, Shard
 from job.data.order import Need
 from job.data.verify import damaged, descriptor_sha256
 from job.storage import os_errors
+from job.storage.paths import local_path
 from job.storage.store import ObjectStore
 from job.streaming.ahead import FetchAhead
 from job.streaming.cache import ShardCache
@@ -129,7 +129,7 @@ class CachedShards:
     ) -> None:
         self._maps = _Maps(index)
         self._fetcher = Fetcher(store, connections, listener)
-        cache = ShardCache(Path(spec.cache_dir).expanduser(), spec.cache_bytes)
+        cache = ShardCache(local_path(spec.cache_dir), spec.cache_bytes)
         self._ahead = FetchAhead(
             index.shards,
             needed,

@@ -14,6 +14,7 @@ from job.config.storage import StorageSpec
 from job.data.index import INDEX_KEY, Index, PackedSource, PackSettings, write_index
 from job.data.shard_writer import ShardWriter, shard_bytes_for
 from job.quality.grids import image_grid, png_bytes
+from job.storage.paths import local_path
 from job.storage.scratch import scratch_folder
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
@@ -41,9 +42,12 @@ class Request:
     def file(self, name: str) -> tuple[ObjectStore, str]:
         """The destination as a file of that kind, or ``name`` in it where it is a folder."""
         folder, _, last = self.destination.rpartition("/")
+        if last and ("://" not in folder or folder.startswith("file://")):
+            path = local_path(self.destination)
+            folder, last = str(path.parent), path.name
         suffix = Path(last).suffix.lower()
         if suffix == Path(name).suffix:
-            return open_store(folder or ("/" if self.destination.startswith("/") else "."), self.storage), last
+            return open_store(folder, self.storage), last
         if suffix in PICTURE_SUFFIXES:
             raise ConfigError(
                 f"--out is {self.destination}; expected a folder, or a file that ends in {Path(name).suffix} for this --format"
