@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from job.config.storage import StorageSpec, check_endpoint
-from job.storage.s3_get import Getter
+from job.storage.s3_get import Getter, remember_keys_of
 
 # From this size on a file goes in parts, several at a time; also the size of a part. S3 takes parts of 5 MiB to 5 GiB.
 PART_BYTES = 16 * 1024 * 1024
@@ -97,7 +97,15 @@ def _new_client(session: Any, spec: StorageSpec, *, once: bool = False) -> Any:
         """Botocore's model of an operation knows which fields it takes, so none is forgotten, also of those that s3transfer sends."""
         params |= {name: value for name, value in demanded.items() if name in model.input_shape.members}
 
+    credentials = session.get_credentials()
+
+    def remember_keys(**_: Any) -> None:
+        """Botocore freezes them for each signature in the same way, and renews those of roles then."""
+        if credentials is not None:
+            remember_keys_of(credentials.get_frozen_credentials())
+
     client.meta.events.register("before-parameter-build.s3", add_demanded)
+    client.meta.events.register("before-sign.s3", remember_keys)
     return client
 
 

@@ -4,13 +4,11 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. No t
 """
 
 import http.client
-import os
 from typing import NamedTuple
 
 from job.config.errors import StorageError
 from job.storage.store import Interrupted, Reason
-
-_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+from job.telemetry.secrets import mask_secrets
 
 
 class _Meaning(NamedTuple):
@@ -123,7 +121,8 @@ def storage_error(uri: str, action: str, endpoint: str | None, error: Exception)
     region = told.get("Region") or status.get("HTTPHeaders", {}).get("x-amz-bucket-region") or "the bucket's region"
     words = {"bucket": uri.removeprefix("s3://").split("/")[0], "endpoint": endpoint or "Amazon S3", "region": region}
     text = f"{uri}: cannot {action}: {meaning.cause.format(**words)} ({said}); {meaning.remedy.format(**words)}"
-    text = _without_secrets(" ".join(text.split()))
+    # Servers and proxies may echo what they were sent.
+    text = mask_secrets(" ".join(text.split()))
     reason = _REASON_BY_CODE.get(code) or _reason_of_status(status.get("HTTPStatusCode")) or _reason_of(error)
     return Interrupted(text, reason) if reason else StorageError(text)
 
@@ -155,10 +154,3 @@ def _denial(message: str) -> _Meaning:
 
 def _by_exception(error: Exception) -> _Meaning:
     return next((_BY_EXCEPTION[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _BY_EXCEPTION), _OTHER)
-
-
-def _without_secrets(text: str) -> str:
-    """Servers and proxies may echo what they were sent."""
-    for secret in filter(None, map(os.environ.get, _SECRETS)):
-        text = text.replace(secret, "***")
-    return text

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from job.storage.store import PIECE_BYTES
+from job.telemetry.secrets import remember_secrets
 
 _MISSES = 3  # answers in a row that only boto3 could do something with, until it is asked at once
 
@@ -61,7 +62,9 @@ class Getter:
         from botocore.exceptions import ClientError
 
         request = AWSRequest("GET", self._base_url + quote(key, safe="/~"), {"Range": part, **self._headers}, stream_output=True)
-        S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", self._client.meta.region_name).add_auth(request)
+        keys = self._credentials.get_frozen_credentials()
+        remember_keys_of(keys)
+        S3SigV4Auth(keys, "s3", self._client.meta.region_name).add_auth(request)
         answer = self._http.send(request.prepare())
         if answer.status_code in (200, 206):
             return answer
@@ -72,6 +75,11 @@ class Getter:
             error = {"Code": code or str(answer.status_code), "Message": message}
             raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": answer.status_code}}, "GetObject")
         return None
+
+
+def remember_keys_of(frozen: Any) -> None:
+    """Keep credentials, wherever botocore found them, out of messages and logs."""
+    remember_secrets(frozen.secret_key, frozen.token)
 
 
 def _hand_over(body: Any, num_bytes: int, length: int | None, write: Callable[[bytes], object]) -> None:

@@ -13,27 +13,18 @@ import json
 import logging
 import math
 import numbers
-import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from rich.color import ColorSystem
 from rich.console import Console
 from rich.style import Style
 
 from job.config.text import is_hidden, printable
+from job.telemetry.secrets import mask_secrets
 
-SECRET_VARIABLES = (
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_SECURITY_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    "RAY_AUTH_TOKEN",
-)
-MASK = "***"
 LEVEL_STYLES = {"warning": Style(color="yellow"), "error": Style(color="red", bold=True), "critical": Style(color="red", bold=True)}
 DIM = Style(dim=True)
 
@@ -44,15 +35,6 @@ def at_step(step: int | None) -> None:
     """This process is at ``step`` of its run: each JSON line from now on has it, unless its fields name another. None: at no step."""
     global _step
     _step = step
-
-
-def mask_secrets(text: str) -> str:
-    """``text`` with the present values of the secret variables replaced by ``***``, also where they are URL-quoted (presigned links)."""
-    values = {os.environ.get(name, "") for name in SECRET_VARIABLES} - {""}
-    # The longest first: one value may be the beginning of another.
-    for value in sorted(values | {quote(value, safe="") for value in values}, key=len, reverse=True):
-        text = text.replace(value, MASK)
-    return text
 
 
 def plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 Against the real server where it can be made to refuse so; against scripted answers (the XML that S3 sends) where it cannot.
 """
 
+import json
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from job.config.errors import StorageError
 from job.config.storage import StorageSpec
 from job.storage.s3 import S3Store
 from job.storage.store import ObjectMissing
+from job.telemetry.secrets import mask_secrets
 from tests.servers.ports import free_port
 from tests.servers.s3 import S3Server
 from tests.servers.scripted_s3 import Answer, s3_error, scripted_s3
@@ -211,6 +213,37 @@ def test_an_error_in_words(status: int, code: str, message: str, extra: str, tex
                 store.read("k")
         else:
             assert_every_method_says(store, tmp_path, text)
+
+
+def test_a_short_secret_does_not_cut_up_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with scripted_s3([s3_error(403, "AccessDenied", "No.")]) as server:
+        store = S3Store("s3://test-images/tests", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+        with pytest.raises(StorageError, match=r"^s3://test-images/tests/k: cannot read: access denied"):
+            store.read("k")
+
+
+@pytest.mark.parametrize("way", ["file", "container"])
+def test_keys_from_elsewhere_are_masked_too(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In messages, also of the direct GET, and in log lines that are not the store's."""
+    secret, token = f"{way}+secret/0123456789abcdefghij", f"{way}+token/0123456789abcdefghij=="
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    keys = {"AccessKeyId": ACCESS_KEY, "SecretAccessKey": secret, "Token": token, "Expiration": "2999-01-01T00:00:00Z"}
+    with scripted_s3([Answer(200, json.dumps(keys).encode())]) as container:
+        if way == "container":
+            monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{container.endpoint_url}/keys")
+        else:
+            monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "keys"))
+            names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+            lines = [f"{name} = {value}" for name, value in zip(names, keys.values(), strict=False)]
+            (tmp_path / "keys").write_text("\n".join(["[default]", *lines]))
+        for use in (lambda store: store.read("k"), lambda store: store.stream("k", 0, 1, bytes)):
+            with scripted_s3([s3_error(400, "InvalidRequest", f"You sent {token}, signed with {secret}.")]) as server:
+                store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+                with pytest.raises(StorageError, match=r"You sent \*\*\*, signed with \*\*\*\."):
+                    use(store)
+    assert mask_secrets(f"{secret} {token}") == "*** ***"
 
 
 def test_a_head_that_fails_is_told_by_its_status() -> None:

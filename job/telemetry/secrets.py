@@ -1,0 +1,50 @@
+"""Secrets that this process knows, and their replacement by ``***`` in messages and logs.
+
+Known are the values of ``SECRET_VARIABLES``, and the keys that boto3 found elsewhere (files, containers, instance roles), which ``job.storage``
+adds by ``remember_secrets`` when it signs a request.
+"""
+
+import os
+import re
+from collections import deque
+from urllib.parse import quote
+
+SECRET_VARIABLES = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "RAY_AUTH_TOKEN",
+)
+MASK = "***"
+# Keys for trying out are often words ("test", "minioadmin"): masked, they would cut such words out of paths and sentences. Amazon's have 40 letters.
+MIN_SECRET_LENGTH = 8
+MIN_SURE_LENGTH = 20
+_STORE_URI = re.compile(r"((?:s3|file)://[^\s'\"]+)")
+
+_remembered: deque[str] = deque(maxlen=32)  # roles renew theirs every hour
+
+
+def remember_secrets(*values: str | None) -> None:
+    """Mask these too from now on."""
+    _remembered.extend(value for value in values if value and value not in _remembered)
+
+
+def mask_secrets(text: str) -> str:
+    """Return ``text`` with each secret that cannot be a word of it replaced by ``***``, also if it is URL-quoted (presigned links).
+
+    Secrets of fewer than 20 characters stay inside the URIs of stores, which may have the same name.
+    """
+    known = {*_remembered, *(os.environ.get(name, "") for name in SECRET_VARIABLES)}
+    secrets = [value for value in known if len(value) >= MIN_SURE_LENGTH or (len(value) >= MIN_SECRET_LENGTH and not value.isalpha())]
+    text = _replaced(text, [value for value in secrets if len(value) >= MIN_SURE_LENGTH])
+    if short := [value for value in secrets if len(value) < MIN_SURE_LENGTH]:
+        text = "".join(part if _STORE_URI.fullmatch(part) else _replaced(part, short) for part in _STORE_URI.split(text))
+    return text
+
+
+def _replaced(text: str, secrets: list[str]) -> str:
+    # The longest first: one value may be the beginning of another.
+    for value in sorted({*secrets, *(quote(value, safe="") for value in secrets)}, key=len, reverse=True):
+        text = text.replace(value, MASK)
+    return text
