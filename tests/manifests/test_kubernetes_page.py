@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from job.config.load import load_run
+from tests.charts.go_modules import module_folder
 from tests.charts.helm import NAMESPACE, REQUIRED, Helm, of_kind, only
 from tests.servers.tools import ROOT
 from tests.test_docs import blocks
@@ -65,6 +66,15 @@ def test_the_operator_is_the_one_that_the_chart_is_checked_with() -> None:
     installed = [words[words.index("--version") + 1] for words in COMMANDS if "kuberay-operator" in words]
     assert installed
     assert set(installed) == {pinned}
+
+
+def test_every_reason_of_a_failed_rayjob_is_in_the_table() -> None:
+    """KubeRay's, from its types; and those of 1.7, which the module proxy does not serve."""
+    types = module_folder("rayjob", "github.com/ray-project/kuberay/ray-operator") / "apis" / "ray" / "v1" / "rayjob_types.go"
+    reasons = re.findall(r'JobFailedReason = "(\w+)"', types.read_text())
+    assert len(reasons) >= 6
+    table = PAGE.partition("| it says |")[2]
+    assert [reason for reason in (*reasons, "JobStatusCheckTimeoutExceeded") if f"`{reason}`" not in table] == []
 
 
 def test_messages_of_ours_are_said_somewhere() -> None:
