@@ -20,7 +20,7 @@ def generated() -> dict[Path, str]:
     monitoring = K8S / "components" / "monitoring"
     dashboards = {monitoring / path.name: _on_one_line(path) for path in sorted(FILES.glob("dashboards/*.json"))}
     return {
-        K8S / "base" / "stop.py": (FILES / "stop.py").read_text(),
+        **{K8S / "base" / name: (FILES / name).read_text() for name in ("stop.py", "credentials.py", "aws-config")},
         monitoring / "prometheusrule.yaml": _DO_NOT_EDIT + yaml.safe_dump(_prometheus_rule(), sort_keys=False, width=140),
         **dashboards,
     }

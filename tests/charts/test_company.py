@@ -192,7 +192,8 @@ def test_the_test_pod_checks_and_goes(rendered: Rendered) -> None:
     pod = only(rendered["s3-in-cluster"], "Pod")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     assert container(pod)["command"][-1] == "--dry-run"
-    assert {"AWS_ACCESS_KEY_ID", "RAY_ADDRESS"} <= {each["name"] for each in container(pod)["env"]}
+    assert {"AWS_CONFIG_FILE", "RAY_ADDRESS"} <= {each["name"] for each in container(pod)["env"]}
+    assert "/etc/dcgan-train-keys" in {each["mountPath"] for each in container(pod)["volumeMounts"]}
     assert pod["spec"]["restartPolicy"] == "Never"
 
 

@@ -192,11 +192,21 @@ def test_authentication(rendered: Rendered) -> None:
 
 
 def test_credentials_come_from_a_secret(rendered: Rendered) -> None:
-    pods = templates(only(rendered["s3-in-cluster"], "RayJob"))
+    """As files, which follow the Secret; as variables only what does not change with the keys."""
+    job = only(rendered["s3-in-cluster"], "RayJob")
     for part in ("head", "worker"):
-        sources = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in container(pods[part])["env"] if "valueFrom" in e}
-        assert {source["name"] for source in sources.values()} == {"s3-keys"}
-        assert {name for name, source in sources.items() if not source.get("optional")} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+        pod = templates(job)[part]
+        sources = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in container(pod)["env"] if "valueFrom" in e}
+        assert sources == {"AWS_REGION": {"name": "s3-keys", "key": "AWS_REGION", "optional": True}}
+        assert env(pod)["AWS_CONFIG_FILE"] == "/etc/dcgan-train/aws-config"
+        (volume,) = (each for each in pod["spec"]["volumes"] if each["name"] == "keys")
+        assert {"name": "keys", "mountPath": "/etc/dcgan-train-keys", "readOnly": True} in container(pod)["volumeMounts"]
+        secrets = [source["secret"] for source in volume["projected"]["sources"]]
+        assert {secret["name"] for secret in secrets} == {"s3-keys"}
+        keys = {item["key"]: secret.get("optional", False) for secret in secrets for item in secret["items"] if item["key"] == item["path"]}
+        assert keys == {"AWS_ACCESS_KEY_ID": False, "AWS_SECRET_ACCESS_KEY": False, "AWS_SESSION_TOKEN": True}
+    assert "keys" not in {each["name"] for each in templates(job)["submitter"]["spec"]["volumes"]}
+    assert "keys" not in {each["name"] for each in templates(only(rendered["default"], "RayJob"))["worker"]["spec"]["volumes"]}
 
 
 def test_caches(rendered: Rendered) -> None:

@@ -102,6 +102,14 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("credentials.existingSecret=keys", r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn"),
         ("credentials.existingSecret and serviceAccount.annotations",),
     ),
+    "keys of two sources": (
+        ("credentials.existingSecret=keys", "extraEnv[0].name=AWS_WEB_IDENTITY_TOKEN_FILE", "extraEnv[0].value=/var/run/token"),
+        ("extraEnv[0] sets AWS_WEB_IDENTITY_TOKEN_FILE, and credentials.existingSecret is set",),
+    ),
+    "a mount over the keys": (
+        ("extraVolumes[0].name=big", "extraVolumeMounts[0].name=big", "extraVolumeMounts[0].mountPath=/etc/dcgan-train-keys"),
+        ("extraVolumeMounts[0] is at /etc/dcgan-train-keys",),
+    ),
     "a secret in the open": (
         ("extraEnv[0].name=AWS_SECRET_ACCESS_KEY", "extraEnv[0].value=x"),
         ("extraEnv[0] gives AWS_SECRET_ACCESS_KEY a value",),

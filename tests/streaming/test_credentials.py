@@ -1,16 +1,22 @@
-"""Credentials that change while a run streams: those of a web identity (IRSA), renewed before they expire or taken away without a word."""
+"""Credentials that change during a run: those of a web identity (IRSA), renewed or taken away, and keys replaced in a mounted Secret."""
 
+import json
+import subprocess
+import sys
 import urllib.parse
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from botocore import credentials
 
 from job.config.errors import StorageError
 from job.config.storage import StorageSpec
+from job.storage.retry import until_it_works
 from job.storage.s3 import S3Store
 from job.storage.uri import open_store
 from job.streaming import fetch
+from tests.charts.helm import CHART
 from tests.servers.s3 import S3Server, S3User
 from tests.servers.scripted_s3 import Answer, Request, scripted_s3
 from tests.streaming.sets import open_reader, pack_numbered
@@ -90,6 +96,63 @@ def test_keys_that_are_gone_for_good_end_it(
             StorageError, match=r"the server does not accept the credentials .* gave up when no others had taken their place for 1 s"
         ):
             reader.chunk(40, 20)
+
+
+@pytest.mark.parametrize("minutes", [5, 60], ids=["read again before they expire", "read again when they are refused"])
+def test_keys_replaced_in_a_mounted_secret(
+    s3_env: S3Server, data: str, users: list[S3User], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    """As the chart mounts credentials.existingSecret, with kubelet's swap of a link; reading and writing both change over."""
+    folder, files = tmp_path / "keys", CHART / "files"
+    program = tmp_path / "credentials.py"
+    program.write_text(files.joinpath("credentials.py").read_text().replace("minutes=16", f"minutes={minutes}"))
+    config = files.joinpath("aws-config").read_text()
+    for path, here in {
+        "/etc/dcgan-train/credentials.py": program,
+        "/etc/dcgan-train-keys": folder,
+        "python ": f"{sys.executable} ",
+    }.items():
+        assert path in config
+        config = config.replace(path, str(here))
+    (tmp_path / "aws-config").write_text(config)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
+
+    def mount(user: S3User) -> None:
+        version = tmp_path / f"..{user.access_key}"
+        version.mkdir()
+        (version / "AWS_ACCESS_KEY_ID").write_text(user.access_key)
+        (version / "AWS_SECRET_ACCESS_KEY").write_text(user.secret_key + "\n")
+        (tmp_path / "swap").symlink_to(version)
+        (tmp_path / "swap").replace(folder)
+
+    mount(users[0])
+    heard = Heard()
+    store = S3Store(data, StorageSpec())
+    with open_reader(store, tmp_path / "cache", listener=heard, fetch_ahead_batches=0) as reader:
+        reader.chunk(0, 5)
+        store.write("before", b"1")
+        mount(users[1])
+        delete(s3_env, users[0])
+        for step in range(5, 80, 5):
+            reader.chunk(step, 5)
+        until_it_works(lambda: store.write("after", b"2"), 5)
+    assert store.read("after") == b"2"
+    assert set(heard.reasons) == ({"credentials"} if minutes == 60 else set())
+
+
+def test_mounted_keys_are_read_again_every_minute(tmp_path: Path) -> None:
+    """boto3 asks again when less than 15 minutes are left; a token is passed on, and a missing key is boto3's to report."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        (tmp_path / name).write_text(f"{name} of a Secret\n")
+    command = [sys.executable, str(CHART / "files" / "credentials.py"), str(tmp_path)]
+    before = datetime.now(UTC)
+    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    left = datetime.fromisoformat(told.pop("Expiration")) - before - timedelta(seconds=credentials._DEFAULT_ADVISORY_REFRESH_TIMEOUT)
+    assert timedelta(minutes=1) <= left < timedelta(minutes=2)
+    keys = {"AccessKeyId": "AWS_ACCESS_KEY_ID", "SecretAccessKey": "AWS_SECRET_ACCESS_KEY", "SessionToken": "AWS_SESSION_TOKEN"}
+    assert told == {"Version": 1} | {name: f"{file} of a Secret" for name, file in keys.items()}
 
 
 def delete(server: S3Server, user: S3User) -> None:

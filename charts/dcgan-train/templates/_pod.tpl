@@ -126,16 +126,15 @@ limits: {{- toYaml $both | nindent 2 }}
 {{/* Credentials and the user's own variables. */}}
 {{- define "dcgan-train.env" -}}
 {{- with .Values.credentials.existingSecret }}
-{{- range $name := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" "AWS_REGION" }}
-- name: {{ $name }}
+# Keys are files, not variables, which would stay as they were when the Secret changes.
+- name: AWS_CONFIG_FILE
+  value: /etc/dcgan-train/aws-config
+- name: AWS_REGION
   valueFrom:
     secretKeyRef:
-      name: {{ $.Values.credentials.existingSecret }}
-      key: {{ $name }}
-      {{- if has $name (list "AWS_SESSION_TOKEN" "AWS_REGION") }}
+      name: {{ . }}
+      key: AWS_REGION
       optional: true
-      {{- end }}
-{{- end }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ include "dcgan-train.withoutEmptyFields" . }}
@@ -173,6 +172,32 @@ limits: {{- toYaml $both | nindent 2 }}
   mountPath: /home/dcgan
 {{- with .Values.extraVolumeMounts }}
 {{ include "dcgan-train.withoutEmptyFields" . }}
+{{- end }}
+{{- end -}}
+
+{{- define "dcgan-train.keysMount" -}}
+{{- if .Values.credentials.existingSecret }}
+- name: keys
+  mountPath: /etc/dcgan-train-keys
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "dcgan-train.keysVolume" -}}
+{{- with .Values.credentials.existingSecret }}
+- name: keys
+  projected:
+    sources:
+      - secret:
+          name: {{ . }}
+          items:
+            - {key: AWS_ACCESS_KEY_ID, path: AWS_ACCESS_KEY_ID}
+            - {key: AWS_SECRET_ACCESS_KEY, path: AWS_SECRET_ACCESS_KEY}
+      - secret:
+          name: {{ . }}
+          items:
+            - {key: AWS_SESSION_TOKEN, path: AWS_SESSION_TOKEN}
+          optional: true
 {{- end }}
 {{- end -}}
 
@@ -232,4 +257,5 @@ resources:
   {{- include "dcgan-train.resources" (dict "cpus" .Values.preflight.cpus "memory" .Values.preflight.memory "diskGiB" 2) | nindent 2 }}
 volumeMounts:
   {{- include "dcgan-train.mounts" . | nindent 2 }}
+  {{- include "dcgan-train.keysMount" . | nindent 2 }}
 {{- end -}}

@@ -69,9 +69,11 @@ template:
           {{- include "dcgan-train.mounts" . | nindent 10 }}
           - name: shm
             mountPath: /dev/shm
+          {{- include "dcgan-train.keysMount" . | nindent 10 }}
     volumes:
       {{- include "dcgan-train.volumes" $pod | nindent 6 }}
       {{- include "dcgan-train.shmVolume" 1 | nindent 6 }}
+      {{- include "dcgan-train.keysVolume" . | nindent 6 }}
 {{- end -}}
 
 {{- define "dcgan-train.workerGroup" -}}
@@ -113,6 +115,7 @@ template:
             mountPath: /dev/shm
           - name: cache
             mountPath: /cache
+          {{- include "dcgan-train.keysMount" . | nindent 10 }}
     volumes:
       {{- include "dcgan-train.volumes" $pod | nindent 6 }}
       {{- include "dcgan-train.shmVolume" $workers.shmGiB | nindent 6 }}
@@ -136,6 +139,7 @@ template:
                 requests:
                   storage: {{ include "dcgan-train.memoryQuantity" (printf "%dGi" (int $cache.sizeGiB)) }}
         {{- end }}
+      {{- include "dcgan-train.keysVolume" . | nindent 6 }}
 {{- end -}}
 
 {{/* How the job gets to the cluster; fixed too once the RayJob runs. */}}

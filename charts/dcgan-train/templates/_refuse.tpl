@@ -106,12 +106,12 @@
   {{- if has $entry.name (list "RAY_ADDRESS" "RAY_AUTH_MODE" "RAY_AUTH_TOKEN" "RAY_JOB_STOP_WAIT_TIME_S" "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S" "RAY_USAGE_STATS_ENABLED") -}}
     {{- fail (printf "extraEnv[%d] sets %s, which the chart or KubeRay sets; expected another name (see auth and termination)" $index $entry.name) -}}
   {{- end -}}
-  {{- if and $values.credentials.existingSecret (hasPrefix "AWS_" $entry.name) (has $entry.name (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" "AWS_REGION")) -}}
-    {{- fail (printf "extraEnv[%d] sets %s, and so does credentials.existingSecret; expected one of them" $index $entry.name) -}}
+  {{- if and $values.credentials.existingSecret (hasPrefix "AWS_" $entry.name) (has $entry.name (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" "AWS_REGION" "AWS_CONFIG_FILE" "AWS_SHARED_CREDENTIALS_FILE" "AWS_PROFILE" "AWS_WEB_IDENTITY_TOKEN_FILE")) -}}
+    {{- fail (printf "extraEnv[%d] sets %s, and credentials.existingSecret is set; expected one of them, because boto3 takes one source of keys" $index $entry.name) -}}
   {{- end -}}
 {{- end -}}
 {{- range $index, $volume := $values.extraVolumes -}}
-  {{- if has $volume.name (list "config" "tmp" "home" "shm" "cache") -}}
+  {{- if has $volume.name (list "config" "tmp" "home" "shm" "cache" "keys") -}}
     {{- fail (printf "extraVolumes[%d] is named %s, which the chart uses; expected another name" $index $volume.name) -}}
   {{- end -}}
 {{- end -}}
@@ -122,7 +122,7 @@
   {{- if not (has $mount.name $volumes) -}}
     {{- fail (printf "extraVolumeMounts[%d] names the volume %s; expected one of extraVolumes" $index $mount.name) -}}
   {{- end -}}
-  {{- if has (clean $mount.mountPath) (list "/etc/dcgan-train" "/tmp" "/home/dcgan" "/dev/shm" "/cache") -}}
+  {{- if has (clean $mount.mountPath) (list "/etc/dcgan-train" "/etc/dcgan-train-keys" "/tmp" "/home/dcgan" "/dev/shm" "/cache") -}}
     {{- fail (printf "extraVolumeMounts[%d] is at %s, where the chart mounts a volume of its own; expected another path" $index $mount.mountPath) -}}
   {{- end -}}
 {{- end -}}

@@ -74,6 +74,8 @@
 {{- define "dcgan-train.configData" -}}
 run.yaml: |
   {{- include "dcgan-train.runYaml" . | nindent 2 }}
-stop.py: |
-  {{- .Files.Get "files/stop.py" | nindent 2 }}
+{{- range list "stop.py" "credentials.py" "aws-config" }}
+{{ . }}: |
+  {{- $.Files.Get (printf "files/%s" .) | nindent 2 }}
+{{- end }}
 {{- end -}}
