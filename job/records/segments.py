@@ -22,7 +22,10 @@ from job.storage.store import ObjectStore
 
 SEGMENT_BYTES = 1 << 20
 MOST_WAITING = 16  # full segments that the store has not taken yet
-MOST_SEGMENTS = 1000  # of one series of one process: 1 GB, far above what a run writes, and below what a flood of log lines would
+# After so many segments of one series (1 GB) one record in 2 is kept, and after each further quarter of them one in 4, 8, ...: a history never ends,
+# and a flood of log lines takes only a few GB however long it lasts.
+MAX_WHOLE_SEGMENTS = 1000
+_GOLDEN_RATIO = 0.6180339887498949  # its multiples are spread evenly, whatever the pattern in which kinds of records alternate
 CLOSE_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 60.0
 URGENT_SECONDS = 1.0  # between two writes: each writes whole segments, and a flood of warnings asks for one each
@@ -40,16 +43,18 @@ class Segments:
         self._current = bytearray(head)
         self._waiting: dict[int, bytes] = {}
         self._written_bytes = len(head)  # of the current segment
+        self._num_records = 0
+        self._has_warned = False
         self.num_lost = 0
-        """Full segments and single records that the store never got."""
+        """Full segments that the store never got."""
 
     def append(self, record: bytes, soon: bool = False) -> None:
         """Add ``record``; ``soon``: the writer need not wait for its next turn."""
         with self._lock:
-            is_full = len(self._current) > len(self._head) and len(self._current) + len(record) > SEGMENT_BYTES
-            if is_full and self._number >= MOST_SEGMENTS:
-                self.num_lost += 1
+            self._num_records += 1
+            if self._num_records * _GOLDEN_RATIO % 1 >= 1 / self._kept_one_in():
                 return
+            is_full = len(self._current) > len(self._head) and len(self._current) + len(record) > SEGMENT_BYTES
             if is_full:
                 self._waiting[self._number] = bytes(self._current)
                 if len(self._waiting) > MOST_WAITING:
@@ -61,6 +66,10 @@ class Segments:
             self._current += record
         if soon:
             self._wake()
+
+    def _kept_one_in(self) -> int:
+        further = self._number - MAX_WHOLE_SEGMENTS
+        return 1 if further <= 0 else 2 ** (1 + (further - 1) // max(1, MAX_WHOLE_SEGMENTS // 4))
 
     def flush(self, store: ObjectStore) -> None:
         """Write what the store does not have yet; ``StorageError`` where it does not take it, and then it is kept."""
@@ -77,6 +86,14 @@ class Segments:
             with self._lock:
                 if number == self._number:
                     self._written_bytes = len(current)
+        if self._number > MAX_WHOLE_SEGMENTS and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "%s/%s: this series of records has over %d segments; from here on only some records are kept, ever fewer the longer it grows",
+                store.uri,
+                self._key(MAX_WHOLE_SEGMENTS + 1),
+                MAX_WHOLE_SEGMENTS,
+            )
 
 
 class Writer:
@@ -117,9 +134,7 @@ class Writer:
         if self._thread.is_alive() or self._failing_since is not None:
             log.warning("%s: the last of the run's records were not written", self._store.uri)
         if num_lost := sum(segments.num_lost for segments in self._segments):
-            log.warning(
-                "%s: %d segments or records were given up, because the store took none or they were too many", self._store.uri, num_lost
-            )
+            log.warning("%s: %d segments were given up, because the store took none", self._store.uri, num_lost)
 
     def _run(self) -> None:
         wait_seconds, is_last, flushed_at = self._every_seconds, False, -math.inf
