@@ -1,5 +1,6 @@
 """The shard cache: within its budget at every moment, nothing in use removed, nothing of others touched, whole after any death."""
 
+import fcntl
 import mmap
 import os
 import re
@@ -129,6 +130,22 @@ def test_what_lies_there_is_found_without_the_folder(tmp_path: Path) -> None:
         bring(cache, number).release()
     assert 1 in cached(tmp_path)
     held.release()
+
+
+def test_a_shard_removed_before_its_lock_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process makes room between the opening and the lock: what has no name any more takes disk space that nobody counts."""
+    cache = ShardCache(tmp_path, 4 * SIZE)
+    bring(cache, 1).release()
+    flock = fcntl.flock
+    num_open = len(os.listdir("/proc/self/fd"))
+
+    def late(descriptor: int, lock: int) -> None:
+        os.unlink(os.readlink(f"/proc/self/fd/{descriptor}"))
+        flock(descriptor, lock)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    assert cache.find(shard(1)) is None
+    assert len(os.listdir("/proc/self/fd")) == num_open
 
 
 def test_a_map_keeps_the_lock(tmp_path: Path) -> None:
