@@ -43,8 +43,8 @@ file. `--dry-run` prints the result and starts nothing; the run folder keeps it 
 YAML: `--set model.image_size=[64,64]`, `--set training.epochs=null`. Quote it where your shell gives brackets a meaning.
 
 Paths, here and on every command line, follow one rule: `~` and `~name` are home folders, and relative ones start at the current folder. A `file://`
-URI is percent-decoded (`file:///a/My%20Pictures`; a `%` is `%25`), a plain path is not. A URI that an earlier version wrote undecoded is still found: it
-counts as it is written if only that name exists.
+URI is percent-decoded (`file:///a/My%20Pictures`; a `%` is `%25`), a plain path is not. A URI that an earlier version wrote undecoded is still
+found: it counts as it is written if only that name exists.
 
 Secrets have no key here. boto3 finds S3 credentials as it always does: `AWS_*` variables, a profile, or a role.
 """

@@ -39,13 +39,15 @@ def generate(
 
     if not destination.strip() or not checkpoint.strip():
         raise ConfigError("CHECKPOINT or --out is empty; expected a URI or a path (an unset shell variable?)")
+    from job.synthesis.writers import check_destination, write_images
+
+    check_destination(form, destination, storage, num_images, start)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from job.telemetry.quiet import quiet_stderr
 
     with quiet_stderr():
         from job.synthesis.images import image_blocks
         from job.synthesis.source import load_generator
-        from job.synthesis.writers import write_images
 
     with quiet_stderr():  # TensorFlow looks for GPUs now, and says so
         source = load_generator(checkpoint, storage)

@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,14 @@ class LocalPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(str(local_path(os.fspath(value))), param, ctx)
+
+
+def program() -> str:
+    """Return how a shell starts this program here: by its name, by the path beside the interpreter, or as a module."""
+    if shutil.which("dcgan-train"):
+        return "dcgan-train"
+    beside = Path(sys.executable).with_name("dcgan-train")
+    return shlex.quote(str(beside)) if os.access(beside, os.X_OK) else f"{shlex.quote(sys.executable)} -m job"
 
 
 def set_hint(option: str, arguments: list[str]) -> str | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.options import option_text, storage_options
+from job.cli.options import option_text, program, storage_options
 from job.cli.output import say
 from job.config.storage import StorageSpec
 from job.config.text import printable
@@ -220,9 +220,9 @@ def _faults(found: "Look") -> str:
 def _next(found: "Look", run: str, storage: "StorageSpec") -> str:
     folder, options = shlex.quote(run), option_text(storage)
     if found.state == "done":
-        return f"dcgan-train generate {folder} --num 100 --format grid --out images.png{options}"
+        return f"{program()} generate {folder} --num 100 --format grid --out images.png{options}"
     if found.state in ("running", "starting"):
-        return f"dcgan-train report {folder} --out report.html{options}"
+        return f"{program()} report {folder} --out report.html{options}"
     again = "start the same command again: it goes on from the last checkpoint"
     if found.state == "failed":
         return f"mend what is said above, then {again}; {found.uri.rstrip('/')}/report.html tells more"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.options import LocalPath, option_text
+from job.cli.options import LocalPath, option_text, program
 from job.cli.output import say
 from job.config.errors import ConfigError
 from job.config.load import load_run, preset_names, to_yaml
+from job.config.text import counted
 
 if TYPE_CHECKING:
     from job.config.spec import RunSpec
@@ -76,7 +77,7 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
                     with kept_records(checked.spec, start.stamp, "driver"), ending, ProgressBar() as bar:
                         trainer.train(checked.spec, bar, lease, stamp=start.stamp, verbose=verbose)
         except KeyboardInterrupt:  # Ctrl-C or SIGTERM
-            say(f"stopped; {_where_it_stands(checked.spec)}", err=True)
+            say(f"stopped; {stop_text(checked.spec)}", err=True)
             raise
     _print_results(checked.spec)
 
@@ -97,9 +98,10 @@ def plan_text(checked: "Preflight") -> str:
     start = f"going on from step {checked.resumed.step:,}" if checked.resumed else "from the start"
     if checked.is_finished and checked.resumed:
         start = f"already done (step {checked.resumed.step:,})"
+    gpus = f"{counted(spec.workers.gpus, 'GPU')} each" if spec.workers.gpus else "CPU"
     return (
-        f"{checked.index.num_rows:,} images {height}x{width}x{channels}, {schedule.total_steps:,} steps of {spec.training.global_batch_size} on"
-        f" {spec.workers.count} workers ({f'{spec.workers.gpus} GPUs each' if spec.workers.gpus else 'CPU'}), {start}, run folder {spec.uri}"
+        f"{counted(checked.index.num_rows, 'image')} {height}x{width}x{channels}, {counted(schedule.total_steps, 'step')} of"
+        f" {spec.training.global_batch_size} on {counted(spec.workers.count, 'worker')} ({gpus}), {start}, run folder {spec.uri}"
     )
 
 
@@ -119,13 +121,17 @@ def length_text(checked: "Preflight") -> str:
     return f"length: {epochs:,.4g} epochs{why}; {grids}, {checkpoints}"
 
 
-def _where_it_stands(spec: "RunSpec") -> str:
+def stop_text(spec: "RunSpec") -> str:
+    """Return what a stopped run has, and what its command does next."""
     from job.checkpoints.checkpoints import Checkpoints
+    from job.config.spec import RESUME_WORDS
     from job.storage.uri import open_store
 
     committed = Checkpoints(open_store(spec.uri, spec.storage)).committed()
-    step = f"the last checkpoint is step {committed[0].step}" if committed else "no checkpoint was saved yet"
-    return f"{step}; the same command goes on from there"
+    if committed:
+        return f"the last checkpoint is step {committed[0].step}; the same command goes on from there"
+    begin = "at step 0" if spec.checkpoints.resume in RESUME_WORDS else f"from {spec.checkpoints.resume}"
+    return f"no checkpoint was saved yet; the same command starts again {begin}"
 
 
 def _print_results(spec: "RunSpec") -> None:
@@ -146,4 +152,4 @@ def _print_results(spec: "RunSpec") -> None:
         say(f"{'report:':<14}{folder}/{REPORT}")
     say(f"{'checkpoint:':<14}{checkpoints.uri(newest.step)}")
     options = option_text(spec.storage)
-    say(f"{'next:':<14}dcgan-train generate {shlex.quote(checkpoints.uri(newest.step))} --num 100 --format grid --out images.png{options}")
+    say(f"{'next:':<14}{program()} generate {shlex.quote(checkpoints.uri(newest.step))} --num 100 --format grid --out images.png{options}")

@@ -134,7 +134,10 @@ def read_index(store: ObjectStore) -> Index:
     try:
         data = store.read_range(INDEX_KEY, 0, MAX_BYTES + 1)
     except ObjectMissing:
-        raise DataError(f"{_where(store)}: not found; expected a packed data set at {store.uri}: {REMEDY}") from None
+        raise DataError(
+            f"{_where(store)}: not found; expected a packed data set at {store.uri}: correct the path,"
+            " or pack images with `dcgan-train data pack SOURCE DEST`"
+        ) from None
     return parse_index(data, _where(store))
 
 

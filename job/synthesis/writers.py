@@ -55,8 +55,29 @@ class Request:
         return self.folder(), name
 
 
+def check_destination(form: str, destination: str, storage: StorageSpec, num_images: int, start: int) -> None:
+    """Raise ``ConfigError`` if ``write_images`` could not write there, or would replace other images. Takes no generator, and no time."""
+    request = Request(destination, storage, iter(()), num_images, start, "")
+    if form == "png":
+        store = request.folder()
+        for entry in store.list():
+            if PNG_NAME.fullmatch(entry.key) and start <= int(entry.key[:-4]) < start + num_images:
+                raise ConfigError(
+                    f"{store.uri} holds {entry.key} already; expected none of the images to write: choose another --out or --start"
+                )
+    elif form == "shards":
+        store = request.folder()
+        if store.stat(INDEX_KEY) is not None:
+            raise ConfigError(f"{store.uri} holds a data set already; expected an empty folder: choose another --out")
+    else:
+        if form == "grid" and num_images > MAX_GRID_IMAGES:
+            raise ConfigError(f"--num is {num_images} with --format grid; expected at most {MAX_GRID_IMAGES}: use --format png or npz")
+        request.file("grid.png" if form == "grid" else "images.npz")
+
+
 def write_images(form: str, destination: str, storage: StorageSpec, blocks: Blocks, num_images: int, start: int, origin: str) -> str:
     """Write all images as ``form`` (png, npz, shards or grid); the URI of what was written."""
+    check_destination(form, destination, storage, num_images, start)
     writers: dict[str, Writer] = {"png": _write_png, "npz": _write_npz, "shards": _write_shards, "grid": _write_grid}
     return writers[form](Request(destination, storage, blocks, num_images, start, origin))
 
@@ -64,11 +85,6 @@ def write_images(form: str, destination: str, storage: StorageSpec, blocks: Bloc
 def _write_png(request: Request) -> str:
     """One PNG per image, named by its index."""
     store = request.folder()
-    for entry in store.list():
-        if PNG_NAME.fullmatch(entry.key) and request.start <= int(entry.key[:-4]) < request.start + request.num_images:
-            raise ConfigError(
-                f"{store.uri} holds {entry.key} already; expected none of the images to write: choose another --out or --start"
-            )
     written: list[str] = []
     with _undone_on_failure(store, written):
         for block in request.blocks:
@@ -100,8 +116,6 @@ def _write_npz(request: Request) -> str:
 def _write_shards(request: Request) -> str:
     """A packed data set, ready for ``data.uri``: synthetic images where real ones are scarce."""
     store = request.folder()
-    if store.stat(INDEX_KEY) is not None:
-        raise ConfigError(f"{store.uri} holds a data set already; expected an empty folder: choose another --out")
     with scratch_folder() as folder:
         first = next(request.blocks)
         height, width, channels = first.shape[1:]
@@ -124,8 +138,6 @@ def _write_shards(request: Request) -> str:
 
 def _write_grid(request: Request) -> str:
     """One PNG, as square as the number of images allows."""
-    if request.num_images > MAX_GRID_IMAGES:
-        raise ConfigError(f"--num is {request.num_images} with --format grid; expected at most {MAX_GRID_IMAGES}: use --format png or npz")
     store, key = request.file("grid.png")
     images = np.concatenate(list(request.blocks))
     columns = math.ceil(math.sqrt(request.num_images))
