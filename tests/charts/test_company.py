@@ -179,6 +179,17 @@ def test_rules_are_the_file(rendered: Rendered) -> None:
     assert "{{ $labels.run }}" in json.dumps(rule)
 
 
+def test_alerts_link_to_the_runbook(chart: Helm, rendered: Rendered) -> None:
+    """By a whole address, or none: a path is a broken link in Alertmanager."""
+    settings = "monitoring.prometheusRule.enabled=true,monitoring.prometheusRule.runbookBaseUrl=https://git.example.com/gan/blob/main/"
+    rule = only(chart.render("--set", settings), "PrometheusRule")
+    alerts = [each for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each]
+    links = {each["alert"]: each["annotations"]["runbook_url"] for each in alerts}
+    assert links["DcganHang"] == "https://git.example.com/gan/blob/main/docs/runbook.md#dcganhang"
+    assert len(set(links.values())) == len(alerts) > 10
+    assert "runbook_url" not in json.dumps(rendered["monitoring"])
+
+
 def test_dashboards_are_the_files(rendered: Rendered) -> None:
     (board,) = (each for each in of_kind(rendered["monitoring"], "ConfigMap") if "run.yaml" not in each["data"])
     assert board["metadata"]["labels"]["grafana_dashboard"] == "1"

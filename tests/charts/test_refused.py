@@ -163,6 +163,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a port of DNS out of range": (("networkPolicy.dnsPorts[0]=0",), ("/networkPolicy/dnsPorts/0",)),
     "scraped how often": (("monitoring.podMonitor.interval=often",), ("/monitoring/podMonitor/interval",)),
     "scraped too seldom": (("monitoring.podMonitor.interval=151s",), ("/monitoring/podMonitor/interval",)),
+    "a runbook at a path": (("monitoring.prometheusRule.runbookBaseUrl=docs",), ("/monitoring/prometheusRule/runbookBaseUrl",)),
     "a name in capitals": (("fullnameOverride=Faces",), ("/fullnameOverride",)),
 }
 

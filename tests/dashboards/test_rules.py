@@ -65,9 +65,9 @@ def test_the_tests_see_a_minute(path: Path, tmp_path: Path) -> None:
 def test_an_alert_says_how_bad_what_and_where_to_read_on(alert: str) -> None:
     rule = ALERT_RULES[alert]
     assert rule["labels"]["severity"] in ("warning", "critical")
-    assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+    assert rule["annotations"].keys() == {"summary", "description", "runbook"}
     assert "{{ $labels.run }}" in rule["annotations"]["summary"]
-    path, anchor = rule["annotations"]["runbook_url"].split("#")
+    path, anchor = rule["annotations"]["runbook"].split("#")
     headings = [line for line in (ROOT / path).read_text().splitlines() if line.startswith("## ")]
     assert anchor in map(heading_anchor, headings)
 
@@ -77,6 +77,8 @@ def test_the_runbook_has_a_page_for_each_alert_and_no_other() -> None:
     assert re.findall(r"^## (Dcgan\w+)$", text, re.MULTILINE) == list(ALERT_RULES)
     pages = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     assert [page for page in pages if not all(f"**{part}:**" in page for part in ("Says", "Look", "Do"))] == []
+    severities = {page.split()[0]: re.findall(r"^Severity: (\w+)\.$", page, re.MULTILINE) for page in pages}
+    assert severities == {name: [rule["labels"]["severity"]] for name, rule in ALERT_RULES.items()}
 
 
 def test_every_recorded_series_is_used() -> None:

@@ -1,4 +1,4 @@
-"""Print the keys in a folder, one file each, as boto3's `credential_process` expects them, so that a run uses keys that are replaced in a mounted Secret.
+"""Print the keys in a folder, one file each, as boto3's `credential_process` expects them: keys replaced in a mounted Secret reach a run.
 
 credential_process = python credentials.py /etc/dcgan-train-keys
 """
