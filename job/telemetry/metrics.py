@@ -180,10 +180,12 @@ class WorkerMetrics:
         ).labels(**self._labels)
         self._data_wait_seconds = self._counter("dcgan_data_wait_seconds_total", "Time this worker waited for images.")
         self._compute_seconds = self._counter(
-            "dcgan_compute_seconds_total", "Time this worker computed gradients; the one with the most keeps the others waiting."
+            "dcgan_compute_seconds_total",
+            "Time this worker computed gradients; the one with the most keeps the others waiting. Not measured on GPUs: 0.",
         )
         self._sync_seconds = self._counter(
-            "dcgan_sync_seconds_total", "Rest of the time of steps: exchanging gradients, waiting for the slowest worker, applying them."
+            "dcgan_sync_seconds_total",
+            "Rest of the time of steps: exchanging gradients, waiting for the slowest worker, applying them; on GPUs computing them too.",
         )
 
     def _declare_life(self) -> None:

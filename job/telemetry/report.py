@@ -37,7 +37,8 @@ class Progress:
     data_wait_seconds: float
     """Mean time per step that this worker waited for images."""
     compute_seconds: float
-    """Mean time per step that this worker computed gradients. The worker with the most is the one that the others wait for."""
+    """Mean time per step that this worker computed gradients. The worker with the most is the one that the others wait for.
+    0 on GPUs."""
     sync_seconds: float = 0.0
     """The rest of the mean time of one step: gradients exchanged and applied, and the wait for the slowest worker."""
     checkpoint_step: int | None = None

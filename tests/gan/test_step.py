@@ -174,6 +174,16 @@ def test_metrics_are_named_and_probabilities() -> None:
     assert 0 < metrics["compute_seconds"] < 60
 
 
+@pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
+def test_launches_of_kernels_are_not_taken_for_the_time_of_computing(updates: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow's clock runs on the CPU; with a GPU it would say when a kernel was launched."""
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [object()] if kind == "GPU" else [])
+    spec = small(f"training.updates={updates}")
+    metrics = dict(zip(MEASURES, build_step(spec, build_networks(spec))(images(8), at(0)).numpy(), strict=True))
+    assert metrics["compute_seconds"] == 0
+    assert metrics["discriminator_loss"] > 0
+
+
 def test_another_noise_stream_is_other_noise_and_stream_0_is_the_seed_alone() -> None:
     spec = small()
     losses = [build_step(spec, build_networks(spec), *stream)(images(8), at(0)).numpy()[:2].tolist() for stream in ((), (0,), (1,), (2,))]
