@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ _PIECE_BYTES = 1 << 26
 
 Persist = Callable[[Callable[[], object]], object]
 Fence = Callable[[], None]
+Choose = Callable[[Manifest], Collection[str] | None]
 
 
 class DamagedPart(StorageError):
@@ -108,11 +109,11 @@ class Checkpoints:
         fenced(lambda: self._store.write(folder + manifests.NAME, committed.to_json()))
         return committed
 
-    def folders(self) -> list[Folder]:
-        """Every checkpoint's folder, newest first, committed or not; other objects are not ours and not shown."""
+    def folders(self, step: int | None = None) -> list[Folder]:
+        """Every checkpoint's folder, newest first, committed or not, or only that of ``step``; other objects are not shown."""
         found = (
             (match[1], match[2], entry)
-            for entry in self._store.list(ROOT)
+            for entry in self._store.list(ROOT if step is None else folder_of(step))
             # A step has one folder: with other leading zeros it is somebody else's.
             if (match := _OBJECT.fullmatch(entry.key)) and entry.key == folder_of(int(match[1])) + match[2]
         )
@@ -122,60 +123,62 @@ class Checkpoints:
         return sorted(folders, key=lambda folder: folder.step, reverse=True)
 
     def committed(self) -> list[Manifest]:
-        """Manifests, newest first. A quarantined one is passed over, and with a warning one that cannot be read."""
+        """All manifests, newest first, at the price of a request for each: where the newest is enough, take the first of ``readable``."""
         return [manifest for _, manifest in self.readable()]
 
-    def readable(self) -> Iterator[tuple[Folder, Manifest]]:
-        """Folders with a good manifest that are not quarantined, newest first."""
-        for folder in self.folders():
+    def readable(self, step: int | None = None) -> Iterator[tuple[Folder, Manifest]]:
+        """Yield folders with a good manifest, newest first, or only that of ``step``; each manifest is read when its turn comes.
+
+        A quarantined one is passed over, and with a warning one that cannot be read.
+        """
+        for folder in self.folders(step):
             if not folder.is_committed or folder.is_quarantined:
                 continue
             try:
-                yield folder, self.manifest(folder)
+                yield folder, self.manifest(folder.step)
             except ObjectMissing:
                 continue  # deleted since it was listed
             except BadManifest as error:
                 log.warning("checkpoint passed over: %s", error)
 
-    def manifest(self, folder: Folder) -> Manifest:
-        """The folder's manifest; ``BadManifest`` where it is none of ours."""
-        key = folder_of(folder.step) + manifests.NAME
+    def manifest(self, step: int) -> Manifest:
+        """Return the manifest of ``step``, in one request; ``BadManifest`` if it is not one, ``ObjectMissing`` if there is none."""
+        key = folder_of(step) + manifests.NAME
         uri = f"{self._store.uri.rstrip('/')}/{key}"
-        if folder.objects[manifests.NAME].num_bytes > manifests.MAX_BYTES:
-            raise BadManifest(f"{uri}: {folder.objects[manifests.NAME].num_bytes} bytes; expected at most {manifests.MAX_BYTES}")
-        manifest = manifests.parse_manifest(self._store.read(key), uri)
-        if manifest.step != folder.step:
+        manifest = manifests.parse_manifest(self._store.read_range(key, 0, manifests.MAX_BYTES + 1), uri)
+        if manifest.step != step:
             raise BadManifest(f"{uri}: says it is step {manifest.step}; expected the step of its folder")
         return manifest
 
-    def restore(self, step: int | None = None, only: str | None = None) -> tuple[Manifest, dict[str, bytes]] | None:
-        """The newest checkpoint whose every part verifies, with its parts; None where none is committed.
+    def restore(self, step: int | None = None, choose: Choose = lambda manifest: None) -> tuple[Manifest, dict[str, bytes]] | None:
+        """Return the newest checkpoint whose parts verify, with them; None if none is committed.
 
-        ``step`` looks at that step alone, ``only`` reads and verifies that part alone.
+        ``step`` restricts it to that step, and ``choose`` to the parts it names (None: to all); what it raises ends the search.
 
-        ``StorageError`` where some are committed and none verifies: to begin anew there would bury what can perhaps be saved.
+        ``StorageError`` if some are committed and none verifies: to start over would bury what can perhaps be saved.
         """
-        candidates = [manifest for manifest in self.committed() if step is None or manifest.step == step]
-        for manifest in candidates:
+        number, damage = 0, ""
+        for _, manifest in self.readable(step):
+            number += 1
             try:
-                return manifest, self.read(manifest, only)
+                return manifest, self.read(manifest, choose(manifest))
             except DamagedPart as error:
                 log.warning("checkpoint passed over: %s", error)
                 damage = str(error)
-        if candidates:
-            raise self.none_whole(len(candidates), damage)
+        if number:
+            raise self.none_whole(number, damage)
         return None
 
-    def read(self, manifest: Manifest, only: str | None = None) -> dict[str, bytes]:
-        """Every part, or ``only`` that one, verified; ``DamagedPart`` names the first that is not what the manifest says."""
-        return {part.name: self._read_part(manifest, part) for part in manifest.parts if only in (None, part.name)}
+    def read(self, manifest: Manifest, names: Collection[str] | None = None) -> dict[str, bytes]:
+        """Return every part, or those of ``names``, verified; ``DamagedPart`` names the first that is not what the manifest says."""
+        return {part.name: self._read_part(manifest, part) for part in manifest.parts if names is None or part.name in names}
 
     def damage(self, folder: Folder) -> str | None:
         """What is wrong with a committed checkpoint, every byte of it read; None for a whole one, and for a folder without a manifest."""
         if not folder.is_committed:
             return None
         try:
-            manifest = self.manifest(folder)
+            manifest = self.manifest(folder.step)
             for part in manifest.parts:
                 self._check_part(manifest, part, self._sha256_in_pieces)
         except (BadManifest, DamagedPart) as error:
@@ -200,13 +203,13 @@ class Checkpoints:
 
     def pin(self, step: int) -> None:
         """Keep it for good, whatever the configuration says; ``StorageError`` where it is not committed."""
-        if step not in (folder.step for folder in self.folders() if folder.is_committed):
+        if step not in (folder.step for folder in self.folders(step) if folder.is_committed):
             raise StorageError(f"{self._store.uri}: no committed checkpoint of step {step}; expected one that `checkpoints list` shows")
         self._mark(step, PINNED, "by hand")
 
     def unpin(self, step: int) -> None:
         """Leave it to the configuration again; ``StorageError`` where no such checkpoint is pinned."""
-        if step not in (folder.step for folder in self.folders() if folder.is_pinned):
+        if step not in (folder.step for folder in self.folders(step) if folder.is_pinned):
             raise StorageError(f"{self._store.uri}: step {step} is not pinned; expected one that `checkpoints list` shows as pinned")
         self._store.delete(folder_of(step) + PINNED)
 

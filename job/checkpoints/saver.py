@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple, get_args
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.manifest import Manifest
-from job.checkpoints.retention import prune
+from job.checkpoints.retention import Known, prune
 from job.config.errors import StorageError
 from job.config.spec import CheckpointSpec
 from job.config.waits import MAX_SAVE_WAIT_SECONDS
@@ -82,6 +82,7 @@ class Saver:
         self._failing = False
         self._closing = threading.Event()
         self._error: Exception | None = None
+        self._known: Known = {}
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._saved_at = clock()
         self._thread = threading.Thread(target=self._run, name="checkpoint-saver", daemon=True)
@@ -167,7 +168,7 @@ class Saver:
         }
         self._events.put(Event(committed.step, "committed", self._saved_at - work.since, committed.num_bytes, stages=stages))
         try:
-            prune(self._checkpoints, self._spec, committed.step, self._still_ours)
+            prune(self._checkpoints, self._spec, committed.step, self._still_ours, self._known)
         except StorageError as error:  # the next save removes it
             log.warning("old checkpoints were not removed: %s", error)
 

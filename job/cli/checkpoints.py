@@ -93,7 +93,7 @@ def _facts(found: "Checkpoints", folder: "Folder") -> str:
 
     state = "quarantined" if folder.is_quarantined else "pinned" if folder.is_pinned else "ok"
     try:
-        manifest = found.manifest(folder)
+        manifest = found.manifest(folder.step)
     except BadManifest:
         return f"{'?':>12}  {'?':>8}  {'?':<25}  {'unreadable':<11}"
     if folder.damage(manifest):

@@ -127,9 +127,9 @@ def stop_text(spec: "RunSpec") -> str:
     from job.config.spec import RESUME_WORDS
     from job.storage.uri import open_store
 
-    committed = Checkpoints(open_store(spec.uri, spec.storage)).committed()
-    if committed:
-        return f"the last checkpoint is step {committed[0].step}; the same command goes on from there"
+    newest = next(Checkpoints(open_store(spec.uri, spec.storage)).readable(), None)
+    if newest:
+        return f"the last checkpoint is step {newest[0].step}; the same command goes on from there"
     begin = "at step 0" if spec.checkpoints.resume in RESUME_WORDS else f"from {spec.checkpoints.resume}"
     return f"no checkpoint was saved yet; the same command starts again {begin}"
 
@@ -141,7 +141,7 @@ def _print_results(spec: "RunSpec") -> None:
 
     store = open_store(spec.uri, spec.storage)
     checkpoints = Checkpoints(store)
-    newest = checkpoints.committed()[0]
+    newest, _ = next(checkpoints.readable())
     folder = spec.uri.rstrip("/")
     grids = [entry.key for entry in store.list(GRIDS) if grid_step(entry.key) is not None]
     if grids:

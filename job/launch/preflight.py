@@ -107,13 +107,13 @@ def _origin(spec: RunSpec, index: Index) -> Manifest | None:
     if spec.checkpoints.resume in RESUME_WORDS:
         return None
     origin = open_origin(spec.checkpoints.resume, spec.storage)
-    found = [manifest for manifest in origin.checkpoints.committed() if origin.step in (None, manifest.step)]
-    if not found:
+    _, found = next(origin.checkpoints.readable(origin.step), (None, None))
+    if found is None:
         raise StorageError(
             f"{spec.checkpoints.resume}: no committed checkpoint there; expected a run folder or RUN/checkpoints/step-... (checkpoints.resume)"
         )
-    check_identity(spec, index, found[0], spec.checkpoints.resume)
-    return found[0]
+    check_identity(spec, index, found, spec.checkpoints.resume)
+    return found
 
 
 def _check_shards(store: ObjectStore, index: Index) -> None:

@@ -48,24 +48,16 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def progress_gif(
-    frames: Iterable[bytes],
-    labels: Sequence[str],
-    seconds_per_frame: float = 0.25,
-    last_frame_seconds: float = 2.0,
-    max_frames: int = 100,
-) -> bytes:
+def progress_gif(frames: Iterable[bytes], labels: Sequence[str], seconds_per_frame: float = 0.25, last_frame_seconds: float = 2.0) -> bytes:
     """A looping GIF of the PNGs in ``frames``, each with its label below it; the last is held longer.
 
-    At most ``max_frames`` of them, evenly chosen, the first and the last always among them. Only those are decoded and kept, so ``frames``
-    may read a long run one by one. Raises ``ValueError`` where frames and labels differ in number, or frames in size.
+    ``frames`` may read a long run one by one. Raises ``ValueError`` if frames and labels differ in number, or frames in size.
     """
-    if not labels or max_frames < 2:
-        raise ValueError(f"{len(labels)} labels and max_frames {max_frames}; expected at least 1 and 2")
-    chosen = evenly_chosen(len(labels), max_frames)
-    pictures = _captioned(frames, labels, frozenset(chosen))
+    if not labels:
+        raise ValueError("0 labels; expected at least 1")
+    pictures = _captioned(frames, labels)
     first = next(pictures)
-    durations = [round(seconds_per_frame * 1000)] * (len(chosen) - 1) + [round(last_frame_seconds * 1000)]
+    durations = [round(seconds_per_frame * 1000)] * (len(labels) - 1) + [round(last_frame_seconds * 1000)]
     buffer = io.BytesIO()
     first.save(buffer, format="GIF", save_all=True, append_images=pictures, duration=durations, loop=0)
     return buffer.getvalue()
@@ -76,13 +68,13 @@ def evenly_chosen(num_items: int, most: int) -> list[int]:
     return [int(index) for index in np.linspace(0, num_items - 1, min(num_items, most)).round()]
 
 
-def _captioned(frames: Iterable[bytes], labels: Sequence[str], chosen: frozenset[int]) -> Iterator[Image.Image]:
-    """The chosen frames as pictures with their captions; counts all of them."""
+def _captioned(frames: Iterable[bytes], labels: Sequence[str]) -> Iterator[Image.Image]:
+    """The frames as pictures with their captions; counts all of them."""
     size: tuple[int, int] | None = None
     count = 0
     for index, data in enumerate(frames):
         count += 1
-        if index >= len(labels) or index not in chosen:
+        if index >= len(labels):
             continue
         with Image.open(io.BytesIO(data)) as file:
             grid = file.convert("L" if file.mode in ("1", "L") else "RGB")

@@ -23,7 +23,7 @@ class Source(NamedTuple):
 def load_generator(uri: str, storage: StorageSpec | None = None) -> Source:
     """``generator.keras`` of ``RUN/checkpoints/step-...`` or of a run folder, its hash checked; ``StorageError`` where there is none."""
     checkpoints, step = open_origin(uri, storage or StorageSpec())
-    found = checkpoints.restore(step, only=PART)
+    found = checkpoints.restore(step, lambda manifest: [PART])
     if found is None or PART not in found[1]:
         raise StorageError(
             f"{uri}: no committed checkpoint here; expected a run folder or RUN/checkpoints/step-... (dcgan-train checkpoints list RUN)"

@@ -1,5 +1,6 @@
 """Which checkpoint a start goes on from, and its state on every worker: the chief chooses, all load what it chose and prove it."""
 
+import contextlib
 import hashlib
 import logging
 import time
@@ -7,14 +8,14 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from job.checkpoints.checkpoints import Checkpoints, DamagedPart
-from job.checkpoints.manifest import Manifest
+from job.checkpoints.manifest import BadManifest, Manifest
 from job.checkpoints.origin import open_origin
 from job.checkpoints.starts import TOO_OFTEN, Starts
 from job.config.errors import StorageError
 from job.config.spec import RESUME_WORDS, RunSpec
 from job.data.index import Index
 from job.storage.retry import until_it_works
-from job.storage.store import ObjectStore
+from job.storage.store import ObjectMissing, ObjectStore
 from job.training.identity import check_identity
 from job.training.strategy import Agreement
 from job.training.topology import Topology
@@ -27,7 +28,7 @@ _PAUSE_SECONDS = 1.0
 
 
 class Restored(NamedTuple):
-    """A checkpoint with its parts, every one of them verified; ``is_own`` where it stands in this run's folder."""
+    """A checkpoint with the parts of its state, every one of them verified; ``is_own`` if it is in this run's folder."""
 
     manifest: Manifest
     parts: dict[str, bytes]
@@ -77,7 +78,7 @@ class Resume:
         if self._spec.checkpoints.resume in RESUME_WORDS:
             return None
         origin = open_origin(self._spec.checkpoints.resume, self._spec.storage)
-        restored = origin.checkpoints.restore(origin.step)
+        restored = origin.checkpoints.restore(origin.step, _state_parts)
         if restored is None:
             raise StorageError(f"{self._spec.checkpoints.resume}: no committed checkpoint there; expected one (checkpoints.resume)")
         return Restored(*restored, is_own=False)
@@ -89,7 +90,7 @@ class Resume:
         """
         checkpoints, damage = Checkpoints(self._store), "no manifest can be read"
         crashed: Restored | None = None
-        for manifest in checkpoints.committed():
+        for _, manifest in checkpoints.readable():
             try:
                 found = Restored(manifest, _read_again(checkpoints, manifest))
             except DamagedPart as error:
@@ -114,9 +115,9 @@ class Resume:
         other = open_origin(self._spec.checkpoints.resume, self._spec.storage).checkpoints if is_other else None
         checkpoints = other or Checkpoints(self._store)
         for attempt in range(1, _TRIES + 1):
-            for manifest in checkpoints.committed():
-                if manifest.step == step:
-                    return Restored(manifest, _read_again(checkpoints, manifest), is_own=not is_other)
+            with contextlib.suppress(ObjectMissing, BadManifest):
+                manifest = checkpoints.manifest(step)
+                return Restored(manifest, _read_again(checkpoints, manifest), is_own=not is_other)
             if attempt < _TRIES:
                 time.sleep(attempt * _PAUSE_SECONDS)
         raise StorageError(
@@ -128,14 +129,19 @@ class Resume:
 
 
 def _read_again(checkpoints: Checkpoints, manifest: Manifest) -> dict[str, bytes]:
-    """Every part, verified; ``DamagedPart`` where one is found damaged again and again."""
+    """The parts of the state, verified; ``DamagedPart`` if one is found damaged again and again."""
     for attempt in range(1, _TRIES):
         try:
-            return checkpoints.read(manifest)
+            return checkpoints.read(manifest, _state_parts(manifest))
         except DamagedPart as error:
             log.warning("reading it again: %s", error)
             time.sleep(attempt * _PAUSE_SECONDS)
-    return checkpoints.read(manifest)
+    return checkpoints.read(manifest, _state_parts(manifest))
+
+
+def _state_parts(manifest: Manifest) -> list[str]:
+    """All but ``generator.keras``, which is for people: 512 workers need not download it."""
+    return [part.name for part in manifest.parts if part.name.endswith(".npz")]
 
 
 def _digest(manifest: Manifest) -> int:

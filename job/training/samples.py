@@ -10,12 +10,14 @@ from job.config.spec import RunSpec
 from job.config.waits import GRID_PATIENCE_SECONDS
 from job.gan.latents import fixed_latents
 from job.gan.step import encode
-from job.quality.grids import image_grid, png_bytes, progress_gif
+from job.quality.grids import evenly_chosen, image_grid, png_bytes, progress_gif
 from job.records.run_folder import GRIDS, PROGRESS, grid_key, grid_step
 from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
 
 log = logging.getLogger("dcgan.training")
+
+MAX_FRAMES = 100  # of the GIF
 
 
 def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: int) -> np.ndarray:
@@ -34,8 +36,8 @@ def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: i
 
 
 def save_progress(store: ObjectStore) -> None:
-    """Join all grids of the run folder, in step order, into one GIF; nothing happens without grids."""
+    """Join the run folder's grids, in step order, into one GIF, evenly chosen if there are many; nothing happens without grids."""
     steps = sorted(step for entry in store.list(GRIDS) if (step := grid_step(entry.key)) is not None)
     if steps:
-        frames = (store.read(grid_key(step)) for step in steps)
-        store.write(PROGRESS, progress_gif(frames, [f"step {step}" for step in steps]))
+        chosen = [steps[index] for index in evenly_chosen(len(steps), MAX_FRAMES)]
+        store.write(PROGRESS, progress_gif((store.read(grid_key(step)) for step in chosen), [f"step {step}" for step in chosen]))

@@ -51,6 +51,8 @@ class Breaking:
 
     def __init__(self, store: ObjectStore, before: Callable[[int, str], None]):
         self._store, self._before, self.requests = store, before, 0
+        self.asked: list[tuple[str, str]] = []
+        """Name and key of each request."""
         self.uri = store.uri
 
     def __getattr__(self, name: str) -> Any:
@@ -60,6 +62,7 @@ class Breaking:
 
         def asked(*arguments: Any) -> Any:
             self.requests += 1
+            self.asked.append((name, arguments[0]))
             self._before(self.requests, name)
             return method(*arguments)
 
@@ -67,6 +70,7 @@ class Breaking:
 
     def list(self, prefix: str = "") -> Iterator[Any]:
         self.requests += 1
+        self.asked.append(("list", prefix))
         self._before(self.requests, "list")
         return self._store.list(prefix)
 
@@ -91,6 +95,11 @@ class LosingAnswers(Breaking):
             return result
 
         return unanswered
+
+
+def counting(store: ObjectStore) -> Breaking:
+    """``store``; ``asked`` is what was asked of it."""
+    return Breaking(store, lambda request, name: None)
 
 
 def for_good_from(number: int) -> Callable[[int, str], None]:

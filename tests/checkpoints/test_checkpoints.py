@@ -10,7 +10,7 @@ from job.config.errors import StorageError
 from job.config.spec import CheckpointSpec
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
-from tests.checkpoints.saves import PARTS, facts
+from tests.checkpoints.saves import PARTS, counting, facts, save
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_an_empty_run_folder_restores_nothing(store: ObjectStore) -> None:
 
 
 def test_one_step_and_one_part_can_be_asked_for(saved: Checkpoints) -> None:
-    manifest, parts = saved.restore(20, only="generator.npz") or pytest.fail("nothing restored")
+    manifest, parts = saved.restore(20, lambda manifest: ["generator.npz"]) or pytest.fail("nothing restored")
     assert (manifest.step, parts) == (20, {"generator.npz": b"generator20"})
     assert saved.restore(25) is None
 
@@ -112,3 +112,29 @@ def test_the_manifest_is_written_last_and_deleted_first(store: ObjectStore) -> N
 def test_a_manifest_in_anothers_folder_is_passed_over(saved: Checkpoints, store: ObjectStore) -> None:
     store.write("checkpoints/step-000000040/manifest.json", store.read("checkpoints/step-000000030/manifest.json"))
     assert steps(saved) == [30, 20, 10]
+
+
+def test_a_known_step_costs_the_same_however_many_there_are(store: ObjectStore) -> None:
+    """One listing of its folder, its manifest, and size and content of each part."""
+    save(store, *range(10, 410, 10))
+    counted = counting(store)
+    assert (Checkpoints(counted).restore(200) or pytest.fail("nothing restored"))[0].step == 200
+    folder = "checkpoints/step-000000200/"
+    parts = [(name, f"{folder}{part}") for part in PARTS for name in ("stat", "read")]
+    assert counted.asked == [("list", folder), ("read_range", f"{folder}manifest.json"), *parts]
+
+
+def test_the_newest_costs_one_listing_and_its_own_manifest(store: ObjectStore) -> None:
+    save(store, *range(10, 410, 10))
+    counted = counting(store)
+    folder, manifest = next(Checkpoints(counted).readable())
+    assert (folder.step, manifest.step) == (400, 400)
+    assert counted.asked == [("list", "checkpoints/"), ("read_range", "checkpoints/step-000000400/manifest.json")]
+
+
+def test_a_pin_lists_its_own_folder(store: ObjectStore) -> None:
+    save(store, 10, 20)
+    counted = counting(store)
+    Checkpoints(counted).pin(10)
+    Checkpoints(counted).unpin(10)
+    assert {key for name, key in counted.asked if name == "list"} == {"checkpoints/step-000000010/"}

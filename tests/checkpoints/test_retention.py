@@ -15,7 +15,7 @@ from job.config.errors import StorageError
 from job.config.spec import CheckpointSpec
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
-from tests.checkpoints.saves import facts, parts_of, save, steps_of, tree
+from tests.checkpoints.saves import Breaking, counting, facts, parts_of, save, steps_of, tree
 from tests.servers.tools import ROOT
 
 
@@ -155,3 +155,54 @@ def test_nothing_is_collected_before_something_good_stands(store: ObjectStore, f
     store.write("checkpoints/step-000000005/generator.npz", b"x")
     prune(Checkpoints(store), CheckpointSpec(keep=1))
     assert tree(folder) == {"checkpoints/step-000000005/generator.npz"}
+
+
+def read_manifests(counted: Breaking) -> list[int]:
+    """Steps whose manifests were read since the last look."""
+    steps = [int(key.split("-")[1][:9]) for name, key in counted.asked if name.startswith("read") and key.endswith("manifest.json")]
+    counted.asked.clear()
+    return steps
+
+
+def test_only_the_manifests_that_decide_something_are_read(store: ObjectStore) -> None:
+    """Hundred are kept for good; a save removes one that is not, and looks at the newest three."""
+    counted = counting(store)
+    checkpoints = save(counted, *range(10, 1010, 10), 1011, 1012, 1013, 1014)
+    spec, known = CheckpointSpec(keep=3, keep_every_steps=10), {}
+    prune(checkpoints, spec, committed=1014, known=known)
+    assert read_manifests(counted) == [1014, 1013, 1012, 1011]
+    assert steps_of(store)[:4] == [1014, 1013, 1012, 1000]
+    save(counted, 1015)
+    prune(checkpoints, spec, committed=1015, known=known)
+    assert read_manifests(counted) == [1015]
+    assert steps_of(store)[:4] == [1015, 1014, 1013, 1000]
+
+
+def test_the_best_are_found_with_each_manifest_read_once(store: ObjectStore) -> None:
+    counted = counting(store)
+    checkpoints = Checkpoints(counted)
+    for step in range(10, 210, 10):
+        checkpoints.save(facts(step, generator_loss=float(abs(step - 50))), parts_of(step))
+    spec, known = CheckpointSpec(keep=1, keep_best=2, keep_every_steps=100), {}
+    prune(checkpoints, spec, committed=200, known=known)
+    assert sorted(read_manifests(counted)) == list(range(10, 210, 10))
+    assert steps_of(store) == [200, 100, 60, 50]
+    checkpoints.save(facts(210, generator_loss=0.5), parts_of(210))
+    prune(checkpoints, spec, committed=210, known=known)
+    assert read_manifests(counted) == [210]
+    assert steps_of(store) == [210, 200, 100, 50]
+    store.write("checkpoints/step-000000050/generator.npz", b"short")  # whole no more, by the listing: it does not count
+    checkpoints.save(facts(220, generator_loss=100.0), parts_of(220))
+    prune(checkpoints, spec, committed=220, known=known)
+    assert steps_of(store) == [220, 210, 200, 100, 50]
+    assert {step for step, _ in known} == {220, 210, 200, 100, 50}  # and those that are gone are forgotten
+
+
+def test_a_step_that_was_saved_again_is_read_again(store: ObjectStore) -> None:
+    counted = counting(store)
+    checkpoints, known = save(counted, 10, 20), {}
+    prune(checkpoints, CheckpointSpec(keep=2), known=known)
+    assert read_manifests(counted) == [20, 10]
+    save(counted, 20)
+    prune(checkpoints, CheckpointSpec(keep=2), known=known)
+    assert read_manifests(counted) == [20]

@@ -94,7 +94,7 @@ def test_a_long_caption_is_made_to_fit() -> None:
     assert (caption[:, -20:] < 128).any()
 
 
-def test_a_long_run_is_thinned_out_and_read_one_by_one() -> None:
+def test_frames_are_read_one_by_one() -> None:
     most_at_once, alive = 0, 0
 
     class Frame(bytes):
@@ -109,16 +109,16 @@ def test_a_long_run_is_thinned_out_and_read_one_by_one() -> None:
             alive -= 1
 
     def frames() -> Iterator[bytes]:
-        for number in range(250):
+        for number in range(0, 250, 25):
             yield Frame(frame(number))
 
-    data = progress_gif(frames(), [f"step {number}" for number in range(250)], max_frames=10)
+    data = progress_gif(frames(), [f"step {number}" for number in range(0, 250, 25)])
     with Image.open(io.BytesIO(data)) as gif:
         shown = []
         for index in range(gif.n_frames):
             gif.seek(index)
             shown.append(int(np.asarray(gif.convert("L"))[0, 0]))
-    assert shown == [0, 28, 55, 83, 111, 138, 166, 194, 221, 249]
+    assert shown == list(range(0, 250, 25))
     assert most_at_once <= 3
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from job.checkpoints import starts
 from job.checkpoints.checkpoints import QUARANTINED, Checkpoints
 from job.checkpoints.manifest import Manifest
 from job.checkpoints.saver import Saver
@@ -20,7 +21,7 @@ from job.training.identity import changes, model_identity, order_identity, setti
 from job.training.resume import Resume
 from job.training.saving import Saving
 from job.training.topology import Topology
-from tests.checkpoints.saves import Breaking, parts_of
+from tests.checkpoints.saves import Breaking, counting, parts_of
 from tests.servers.s3 import S3Server
 from tests.streaming.sets import pack_numbered
 
@@ -156,6 +157,23 @@ def test_every_worker_takes_what_the_chief_chose(run: Run) -> None:
     part_of(run, 30, "generator.npz").unlink()
     said = agreed_by(run)
     assert run.restore(1, said) == 20
+
+
+def test_a_worker_reads_what_it_needs_and_nothing_else(run: Run) -> None:
+    """However many checkpoints there are: 512 workers start at once. ``generator.keras`` is for people."""
+    for step in (10, 20, 30):
+        manifest = run.checkpoints.manifest(step)
+        run.checkpoints.save(manifest, {**parts_of(step), "generator.keras": b"another 100 MB"})
+    folder = "checkpoints/step-000000030/"
+    state = [(name, f"{folder}{part}") for part in parts_of(30) for name in ("stat", "read")]
+    said = agreed_by(run)
+    worker = counting(open_store(run.uri))
+    assert run.restore(1, said, worker) == 30
+    assert worker.asked == [("read_range", f"{folder}manifest.json"), *state]
+    chief = counting(open_store(run.uri))
+    assert run.restore(store=chief) == 30
+    read = [(name, key) for name, key in chief.asked if key != starts.KEY]
+    assert read == [("list", "checkpoints/"), ("read_range", f"{folder}manifest.json"), *state]
 
 
 def test_a_worker_that_sees_other_bytes_stops(run: Run, tmp_path: Path) -> None:

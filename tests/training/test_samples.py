@@ -1,0 +1,33 @@
+"""The GIF at the end of a run: of a long run it shows, and reads, an even choice of the grids."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from job.quality.grids import png_bytes
+from job.records.run_folder import GRIDS, PROGRESS, grid_key
+from job.storage.uri import open_store
+from job.training.samples import MAX_FRAMES, save_progress
+from tests.checkpoints.saves import counting
+
+pytestmark = pytest.mark.training
+
+
+def test_only_the_grids_that_the_gif_shows_are_read(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    for step in range(250):
+        store.write(grid_key(step), png_bytes(Image.fromarray(np.full((30, 60), step, np.uint8))))
+    counted = counting(store)
+    save_progress(counted)
+    read = [key for name, key in counted.asked if name == "read"]
+    assert len(read) == MAX_FRAMES == 100
+    assert (read[0], read[1], read[-1]) == (grid_key(0), grid_key(3), grid_key(249))
+    assert counted.requests == 1 + MAX_FRAMES + 1  # the listing and the GIF
+    assert ("list", GRIDS) in counted.asked
+    with Image.open(io.BytesIO(store.read(PROGRESS))) as gif:
+        assert gif.n_frames == MAX_FRAMES
+        gif.seek(MAX_FRAMES - 1)
+        assert int(np.asarray(gif.convert("L"))[0, 0]) == 249
