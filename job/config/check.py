@@ -3,8 +3,10 @@
 import math
 
 from job.config.errors import ConfigError
-from job.config.spec import RunSpec
+from job.config.spec import ModelSpec, RunSpec
 from job.config.waits import grid_seconds, start_wait_seconds
+
+MAX_LAYERS = 16  # of a network
 
 
 def check_run(spec: RunSpec) -> None:
@@ -39,7 +41,7 @@ def check_run(spec: RunSpec) -> None:
     )
     _check_waits(spec)
     _check_batch(spec)
-    _check_model(spec)
+    check_model(spec.model)
     training = spec.training
     _require(
         training.epochs is not None or training.steps is not None, "training.epochs and training.steps are both unset; expected one of them"
@@ -90,23 +92,29 @@ def _check_batch(spec: RunSpec) -> None:
     raise ConfigError(f"training.global_batch_size is {batch}; expected a multiple of {wanted_text}{whose} (for example {examples})")
 
 
-def _check_model(spec: RunSpec) -> None:
-    doublings = len(spec.model.generator.filters)
-    for side, name in zip(spec.model.image_size, ("height", "width"), strict=True):
+def check_model(model: ModelSpec) -> None:
+    """Raise ``ConfigError`` for the first combination that is not a model."""
+    for network, filters in (("generator", model.generator.filters), ("discriminator", model.discriminator.filters)):
+        _require(
+            len(filters) <= MAX_LAYERS,
+            f"model.{network}.filters has {len(filters)} entries; expected at most {MAX_LAYERS}, each of which is a factor of 2 in image size",
+        )
+    doublings = len(model.generator.filters)
+    for side, name in zip(model.image_size, ("height", "width"), strict=True):
         _require(
             side % 2**doublings == 0,
             f"model.image_size has {name} {side}; expected a multiple of {2**doublings}, because the {doublings} entries of"
             f" model.generator.filters stand for {doublings} doublings",
         )
         _require(
-            side >= 2 ** len(spec.model.discriminator.filters),
-            f"model.image_size has {name} {side}; expected at least {2 ** len(spec.model.discriminator.filters)},"
-            f" because each of the {len(spec.model.discriminator.filters)} entries of model.discriminator.filters halves it",
+            side >= 2 ** len(model.discriminator.filters),
+            f"model.image_size has {name} {side}; expected at least {2 ** len(model.discriminator.filters)},"
+            f" because each of the {len(model.discriminator.filters)} entries of model.discriminator.filters halves it",
         )
-    _require(spec.model.channels != 2, "model.channels is 2; expected 1 for grey or 3 for RGB")
-    kernel = spec.model.generator.kernel_size
+    _require(model.channels != 2, "model.channels is 2; expected 1 for grey or 3 for RGB")
+    kernel = model.generator.kernel_size
     _require(
-        spec.model.generator.upsampling != "subpixel" or kernel % 2 == 1,
+        model.generator.upsampling != "subpixel" or kernel % 2 == 1,
         f"model.generator.kernel_size is {kernel} with upsampling: subpixel; expected an odd number",
     )
 

@@ -20,9 +20,9 @@ from typing import Any
 import yaml
 
 from job.config.byte_size import EXAMPLES, parse_bytes
-from job.config.check import check_run
+from job.config.check import check_model, check_run
 from job.config.errors import ConfigError
-from job.config.spec import RunSpec
+from job.config.spec import ModelSpec, RunSpec
 from job.config.storage import StorageSpec
 
 SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|access_key", re.IGNORECASE)
@@ -67,6 +67,13 @@ def _keep_own_epochs(document: dict[str, Any]) -> None:
     training = document.get("training")
     if isinstance(training, dict) and training.get("epochs") is not None:
         training.setdefault("min_steps", 0)
+
+
+def build_model(values: Mapping[str, Any]) -> ModelSpec:
+    """Return the checked ``model`` section of a configuration; ``ConfigError`` as of ``load_run``."""
+    model: ModelSpec = _build(ModelSpec, values, "model.")
+    check_model(model)
+    return model
 
 
 def to_dict(spec: Any) -> dict[str, Any]:

@@ -4,6 +4,8 @@ Built from layers that ship with Keras only, so that ``generator.keras`` loads a
 upsampling: Shi et al. 2016 (arXiv:1609.05158). Weights of the tutorial notebook's network: 7x7x128 > 14x14x64 > 28x28x1.
 """
 
+from typing import NamedTuple
+
 import keras
 
 from job.config.spec import GeneratorSpec, ModelSpec
@@ -28,6 +30,30 @@ def build_generator(model: ModelSpec, seed: int, *, policy: str = "float32", syn
     x = _upsample(x, model.channels, spec, "image", initializers, policy)
     images = keras.layers.Activation("tanh", name="image_range", dtype="float32")(x)
     return keras.Model(latents, images, name="generator")
+
+
+class Sizes(NamedTuple):
+    """Numbers in the generator's trainable weights, in its moving statistics, and in the largest output of a layer for one image."""
+
+    num_trainable: int
+    num_statistics: int
+    largest_output: int
+
+
+def generator_sizes(model: ModelSpec) -> Sizes:
+    """Return the sizes of ``build_generator(model, ...)`` by arithmetic: nothing is allocated, whatever ``model`` says."""
+    spec = model.generator
+    height, width = (side // 2 ** len(spec.filters) for side in model.image_size)
+    channels = spec.filters[0]
+    largest = height * width * channels
+    num_trainable = (spec.latent_size + 1) * largest
+    for filters in (*spec.filters[1:], model.channels):
+        num_outputs = 4 * filters if spec.upsampling == "subpixel" else filters
+        num_trainable += (spec.kernel_size**2 * channels * num_outputs) + num_outputs
+        height, width, channels = 2 * height, 2 * width, filters
+        largest = max(largest, height * width * channels)
+    num_normalized = 0 if spec.normalize == "none" else sum(spec.filters)
+    return Sizes(num_trainable + 2 * num_normalized, 2 * num_normalized, largest)
 
 
 def _upsample(x, filters: int, spec: GeneratorSpec, name: str, initializers: Initializers, policy: str):

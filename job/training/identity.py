@@ -3,10 +3,11 @@
 from typing import Any
 
 from job.checkpoints.manifest import Manifest
-from job.config.errors import ConfigError, DataError
-from job.config.load import to_dict
-from job.config.spec import RunSpec
+from job.config.errors import ConfigError, DataError, StorageError
+from job.config.load import build_model, to_dict
+from job.config.spec import ModelSpec, RunSpec
 from job.data.index import Index
+from job.data.json_fields import shown
 from job.data.order import ORDER_VERSION
 
 
@@ -18,6 +19,25 @@ def model_identity(spec: RunSpec) -> dict[str, Any]:
         "discriminator_optimizer": spec.training.discriminator_optimizer.name,
         "averaged": spec.training.ema_decay > 0,
     }
+
+
+def model_of(manifest: Manifest, uri: str) -> tuple[ModelSpec, str, bool]:
+    """Return the model that ``model_identity`` wrote into a manifest, its precision, and whether weights were averaged.
+
+    ``StorageError`` names ``uri`` and the key that is not one of a model that this program trains.
+    """
+    values = {key: value for key, value in manifest.model.items() if key not in ("generator_optimizer", "discriminator_optimizer")}
+    is_averaged, precision = values.pop("averaged", False), manifest.settings.get("training.precision", "float32")
+    try:
+        model = build_model(values)
+    except ConfigError as error:
+        raise StorageError(f"{uri}: step {manifest.step}: the manifest's {error!s:.300}; use another checkpoint") from None
+    if precision not in ("float32", "bfloat16") or not isinstance(is_averaged, bool):
+        raise StorageError(
+            f"{uri}: step {manifest.step}: the manifest's training.precision is {shown(precision)} and model.averaged {shown(is_averaged)};"
+            " expected float32 or bfloat16, and true or false; use another checkpoint"
+        )
+    return model, precision, is_averaged
 
 
 def order_identity(spec: RunSpec) -> dict[str, int]:
