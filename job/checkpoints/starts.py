@@ -26,10 +26,12 @@ class Starts:
         return self._times.get(_name(manifest), 0) >= TOO_OFTEN
 
     def begin(self, manifest: Manifest) -> None:
-        """Training starts from the checkpoint."""
-        self._begun = _name(manifest)
-        times = self._times | {self._begun: self._times.get(self._begun, 0) + 1}
-        self._times = dict(list(times.items())[-_MOST_CHECKPOINTS:])
+        """Count a start from the checkpoint, once for this object: it can be repeated, also where the answer of its write was lost."""
+        name = _name(manifest)
+        if self._begun != name:
+            self._begun = name
+            times = self._times | {name: self._times.get(name, 0) + 1}
+            self._times = dict(list(times.items())[-_MOST_CHECKPOINTS:])
         self._write()
 
     def went_well(self) -> None:

@@ -21,7 +21,7 @@ from job.training.identity import changes, model_identity, order_identity, setti
 from job.training.resume import Resume
 from job.training.saving import Saving
 from job.training.topology import Topology
-from tests.checkpoints.saves import Breaking, counting, parts_of
+from tests.checkpoints.saves import Breaking, LosingAnswers, counting, parts_of
 from tests.servers.s3 import S3Server
 from tests.streaming.sets import pack_numbered
 
@@ -129,6 +129,14 @@ def test_a_checkpoint_that_ends_two_starts_is_passed_over(run: Run, caplog: pyte
     assert [run.restore() for _ in range(2)] == [30, 30]  # two of them: the cause is elsewhere, and nothing has to be trained again for it
     assert "the run ended right after step 20, too: from step 30 again" in caplog.text
     assert "checkpoint of step 30 passed over: the run ended 2 times right after it" in caplog.text
+
+
+def test_a_start_whose_count_is_written_twice_counts_once(run: Run) -> None:
+    """The answer of the write is lost, so it is repeated: a second start still takes the newest."""
+    losing = LosingAnswers(open_store(run.uri), "write")
+    assert run.restore(store=losing) == 30
+    assert losing.num_lost == 1
+    assert [run.restore(), run.restore()] == [30, 20]
 
 
 def test_a_start_that_trains_clears_the_count(run: Run) -> None:
