@@ -4,6 +4,8 @@ Must be made before any other TensorFlow operation of the process. ``TF_CONFIG``
 of one. Never ``fit``, never ``compile``: Keras 3 does not support them under this strategy (keras#20585, tensorflow#72388).
 """
 
+import json
+import os
 from collections.abc import Sequence
 
 import keras
@@ -21,6 +23,7 @@ def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
     """The strategy of this process; ``ConfigError`` where Keras or the GPUs are not what the run needs."""
     if not keras.version().startswith("3.") or keras.backend.backend() != "tensorflow":
         raise ConfigError(f"found Keras {keras.version()} on {keras.backend.backend()}; expected Keras 3 on TensorFlow")
+    _reach_workers_directly()
     threads = max(1, round(spec.workers.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(2)  # one thread computes, one waits in a collective operation
@@ -41,6 +44,15 @@ def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
     if strategy.num_replicas_in_sync != spec.num_replicas:
         raise ConfigError(f"found {strategy.num_replicas_in_sync} replicas; expected {spec.num_replicas} (workers.count x workers.gpus)")
     return strategy
+
+
+def _reach_workers_directly() -> None:
+    """Exempt the workers of ``TF_CONFIG`` from ``http_proxy``, for gRPC only: what reaches S3 keeps the proxy and the user's own exemptions."""
+    addresses = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker", [])
+    hosts = [address.rpartition(":")[0].strip("[]") for address in addresses]
+    exempt = next((os.environ[name] for name in ("no_grpc_proxy", "no_proxy", "NO_PROXY") if os.environ.get(name)), "")
+    # gRPC reads it before no_proxy, and nothing else does.
+    os.environ["no_grpc_proxy"] = ",".join(dict.fromkeys([*filter(None, exempt.split(",")), *hosts]))  # noqa: SIM112
 
 
 def _be_patient(seconds: float) -> None:

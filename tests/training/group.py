@@ -44,12 +44,14 @@ def train_group(
     variables that differ between its replicas.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    dead_proxy = f"http://127.0.0.1:{free_port()}"  # workers never use it among themselves
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(num_workers)]
     processes = []
     try:
         for rank in range(num_workers):
             config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
             environment = {**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
+            environment |= {"http_proxy": dead_proxy, "https_proxy": dead_proxy, "grpc_proxy": dead_proxy, "no_proxy": "example.com"}
             arguments = [sys.executable, "-m", "tests.training.group", str(folder), str(num_workers), str(num_devices), json.dumps(cases)]
             with open(folder / f"rank-{rank}.log", "wb") as log:
                 processes.append(subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT))
