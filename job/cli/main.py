@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from types import FrameType
 
 import click
@@ -22,6 +23,7 @@ from job.config.errors import DcganError, StorageError
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
+TRACEBACK = "DCGAN_TRACEBACK"
 
 _was_terminated = threading.Event()
 
@@ -66,6 +68,12 @@ def run_command(arguments: list[str]) -> int:
         say(f"error: {error}", err=True)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or the interpreter fails to flush it once more at its end
         return StorageError.exit_code
+    except Exception as error:  # a library's: whatever it is, the user gets one line
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        reason = " ".join(str(error).split()) or "no reason given"
+        say(f"error: unexpected {type(error).__name__}: {reason}. Set {TRACEBACK}=1 to see the traceback", err=True)
+        return DcganError.exit_code
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from job.cli.main import run_command
+from job.cli.status import status
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,3 +67,15 @@ def test_standard_output_on_a_full_disk_is_told() -> None:
     assert result.returncode == 3
     assert "No space left on device" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_an_exception_of_a_library_is_one_line_and_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(**_: object) -> None:
+        raise KeyError("Credentials")
+
+    monkeypatch.setattr(status, "callback", fail)  # stands in for boto3 with an S3 Express bucket
+    assert run_command(["status", "run"]) == 1
+    assert capsys.readouterr().err == "error: unexpected KeyError: 'Credentials'. Set DCGAN_TRACEBACK=1 to see the traceback\n"
+    monkeypatch.setenv("DCGAN_TRACEBACK", "1")
+    assert run_command(["status", "run"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
