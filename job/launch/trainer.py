@@ -58,7 +58,7 @@ def train(spec: RunSpec, view: View, lease: Lease | None = None, *, stamp: str =
     """
     with (
         tempfile.TemporaryDirectory(prefix="dcgan-train-ray-", ignore_cleanup_errors=True) as ray_storage,
-        cluster(spec.workers, verbose=verbose) as is_alone,
+        cluster(spec.workers, lambda what: view.note(f"waiting for {what}"), verbose=verbose) as is_alone,
     ):
         board = start_board()
         fit = ray.remote(
@@ -68,6 +68,7 @@ def train(spec: RunSpec, view: View, lease: Lease | None = None, *, stamp: str =
             scheduling_strategy=on_this_node(),
         )(_fit)
         fitting = fit.remote(spec, board, ray_storage, {"token": lease.token if lease else None, "stamp": stamp}, is_alone)
+        view.note("waiting for the workers to start")
         watch = _Watch(board, view, lease, fitting)
         try:
             watch.until_done()

@@ -61,10 +61,11 @@ class ProgressView:
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
+        self._begun = time.monotonic()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if self.progress is None:
-            yield Text("start", style="bold")
+            yield Text(f"start  {clock_text(time.monotonic() - self._begun)}", style="bold")
             return
         yield self._course(self.progress)
         yield self._state(self.progress, options.max_width)

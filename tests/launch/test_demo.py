@@ -1,6 +1,9 @@
 """``dcgan-train demo`` on somebody's own images: what it leaves, what it prints, and that a second start has nothing to do."""
 
+import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.launch.program import environment, run
+from tests.launch.program import Program, environment, run, session_processes, started
+from tests.servers.ports import free_port
 
 pytestmark = [pytest.mark.cluster, pytest.mark.training]
 
@@ -20,19 +24,42 @@ def test_the_demo_trains_on_a_folder_of_pictures(tmp_path: Path, ray_folder: Pat
     for number in range(80):
         Image.fromarray(random.integers(0, 256, (40, 32, 3), np.uint8)).save(pictures / f"{number}.png")
     command = ["demo", "--data", str(pictures), "--folder", str(tmp_path / "demo ü"), "--steps", "12"]
-    code, output = run(command, tmp_path / "first.log", environment(ray_folder))
-    assert code == 0, output
+    dead_proxy = f"http://127.0.0.1:{free_port()}"
+    env = environment(ray_folder, http_proxy=dead_proxy, https_proxy=dead_proxy, grpc_proxy=dead_proxy)
+    with started(command, tmp_path / "first.log", env) as program:
+        program.wait_for_text("waiting for the workers to start")
+        check_closed_to_others(program)
+        assert program.exit_code() == 0, program.output
+        program.nothing_left()
+        output = program.output
     assert "80 images, 1 shard\n" in output
     assert "80 images 28x28x3, 12 steps of 64 on 2 workers (CPU), from the start" in output
     grid = re.search(r"^sample grid: +(.+)$", output, re.MULTILINE)
     assert grid, output
     assert Image.open(grid[1]).mode == "RGB"
-    started = time.monotonic()
+    begun = time.monotonic()
     code, again = run(command, tmp_path / "second.log", environment(ray_folder))
     assert code == 0, again
     assert "already done (step 12)" in again
     assert grid[0] in again
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - begun < 10
+
+
+def check_closed_to_others(program: Program) -> None:
+    """Ray listens on loopback, and refuses whoever has another token or none."""
+    pids = {str(process.pid) for process in session_processes(program.pid)}
+    lines = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+    listening = [line.split()[3] for line in lines if (pid := re.search(r"pid=(\d+)", line)) and pid[1] in pids]
+    assert listening
+    assert all(address.startswith(("127.0.0.1:", "[::ffff:127.0.0.1]:", "[::1]:")) for address in listening), listening
+    head = next(line.split()[3].rpartition(":")[2] for line in lines if "gcs_server" in line and re.search(r"pid=(\d+)", line)[1] in pids)
+    loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # or Ray asks at the address of the network, where nothing listens
+    for token in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
+        code = f"import ray; ray.init('127.0.0.1:{head}'); print('joined')"
+        with pytest.raises(subprocess.TimeoutExpired) as waited:  # Ray asks again and again
+            subprocess.run([sys.executable, "-c", code], env=os.environ | loopback | token, capture_output=True, check=False, timeout=12)
+        assert b"InvalidAuthToken" in (waited.value.stderr or b"")
+        assert b"joined" not in (waited.value.stdout or b"")
 
 
 def test_too_few_pictures_are_told(tmp_path: Path) -> None:

@@ -63,3 +63,13 @@ def test_a_ray_address_where_nobody_answers(garments: Path, tmp_path: Path, ray_
     assert code == 2, output
     assert last_line(output).startswith(f"error: RAY_ADDRESS is {address}: no Ray cluster answers (")
     assert last_line(output).endswith("expected a running one, or unset RAY_ADDRESS")
+
+
+def test_a_temporary_folder_too_long_for_ray_is_one_line(garments: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    command = train_command(garments, tmp_path / "run", training__steps=100)
+    code, output = run(command, tmp_path / "train.log", environment(long), seconds=90)
+    assert code == 2, output
+    assert last_line(output).startswith("error: Ray cannot start on this machine: ")
+    assert last_line(output).endswith("set RAY_TMPDIR to a short one, for example RAY_TMPDIR=/tmp")
