@@ -21,6 +21,7 @@ from typing import NamedTuple
 from job.checkpoints import manifest as manifests
 from job.checkpoints.manifest import BadManifest, Manifest, Part, folder_of
 from job.config.errors import StorageError
+from job.config.text import counted
 from job.storage.atomic import remove_leftovers
 from job.storage.store import ObjectInfo, ObjectMissing, ObjectStore
 
@@ -188,7 +189,7 @@ class Checkpoints:
     def none_whole(self, number: int, damage: str) -> StorageError:
         """The error where checkpoints are there and none can be taken."""
         return StorageError(
-            f"{self._store.uri}: {number} checkpoints, none of them whole ({damage}); expected at least one."
+            f"{self._store.uri}: {counted(number, 'checkpoint')}, none of them whole ({damage}); expected at least one."
             " Restore its files, or train into another run folder (uri)"
         )
 

@@ -7,6 +7,7 @@ import click
 from job.cli.options import storage_options
 from job.cli.output import say
 from job.config.storage import StorageSpec
+from job.config.text import counted
 
 if TYPE_CHECKING:
     from job.checkpoints.checkpoints import Checkpoints, Folder
@@ -62,7 +63,7 @@ def verify(run: str, release: bool, storage: StorageSpec) -> None:
         say(f"step {folder.step}: {told}")
     if num_damaged:
         raise StorageError(
-            f"{run}: {num_damaged} of {len(folders)} checkpoints are damaged; "
+            f"{run}: damaged are {num_damaged} of {counted(len(folders), 'checkpoint')}; "
             + ("the newest whole one is used. Restore their files" if num_whole else "none is whole. Restore the files of one")
         )
 

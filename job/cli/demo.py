@@ -12,6 +12,7 @@ from job.cli.options import LocalPath
 from job.cli.output import say
 from job.config.errors import DataError
 from job.config.load import load_run
+from job.config.text import counted
 from job.telemetry.quiet import quiet_stderr
 
 IMAGE_SIZE = "28x28"
@@ -43,7 +44,7 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
     uri = _pack(source, folder / "data")
     index = read_index(open_store(uri))
     if index.num_rows < LEAST_IMAGES:
-        raise DataError(f"{source}: {index.num_rows} images; the demo needs at least {LEAST_IMAGES}, one batch: add more")
+        raise DataError(f"{source}: {counted(index.num_rows, 'image')}; the demo needs at least {LEAST_IMAGES}, one batch: add more")
     height, width, channels = index.image_shape
     overrides = {
         "uri": f"{folder}/runs/{Path(uri).name}",
@@ -81,5 +82,5 @@ def _packed(source: str, destination: Path) -> str:
     say(f"demo: packing {source} into {destination}")
     settings = PackSettings(IMAGE_SIZE)
     index = pack(PackJob(source, str(destination), settings)).index
-    say(f"demo: {index.num_rows:,} images, {len(index.shards)} shard{'s' if len(index.shards) > 1 else ''}")
+    say(f"demo: {counted(index.num_rows, 'image')}, {counted(len(index.shards), 'shard')}")
     return str(destination)

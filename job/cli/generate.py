@@ -6,6 +6,7 @@ from job.cli.options import storage_options
 from job.cli.output import say
 from job.config.errors import ConfigError
 from job.config.storage import StorageSpec
+from job.config.text import counted
 
 MAX_INDEX = 2**48  # far below where the counter of the latents would wrap
 
@@ -53,4 +54,4 @@ def generate(
         source = load_generator(checkpoint, storage)
     blocks = image_blocks(source.generator, seed, num_images, start)
     written = write_images(form, destination, storage, blocks, num_images, start, origin=f"{source.uri}#seed={seed}")
-    say(f"{num_images:,} images of {source.uri} (step {source.step}): {written}")
+    say(f"{counted(num_images, 'image')} of {source.uri} (step {source.step}): {written}")

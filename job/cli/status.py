@@ -12,7 +12,7 @@ import click
 from job.cli.options import option_text, program, storage_options
 from job.cli.output import say
 from job.config.storage import StorageSpec
-from job.config.text import printable
+from job.config.text import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -107,7 +107,7 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int, *, asci
     if found.images_per_second is not None and found.step:
         parts = [f"{found.images_per_second:,.0f} images/s"]
         if found.world_size:
-            parts.append(f"{found.world_size} worker{'' if found.world_size == 1 else 's'}")
+            parts.append(counted(found.world_size, "worker"))
         if found.step_seconds:
             share = (found.data_wait_seconds or 0.0) / found.step_seconds
             parts.append(f"{duration_text(found.step_seconds)} a step, {share:.0%} waiting for images")

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.config.errors import ConfigError, DataError
+from job.config.text import counted
 from job.data.permutation import fold, hash_range, permutation
 
 ORDER_VERSION = 2  # another number: other rows at the same positions
@@ -50,7 +51,7 @@ class Order:
             raise ConfigError(f"the order of samples was given global_batch_size {self.global_batch_size}; expected at least 1")
         if self.num_rows < self.global_batch_size:
             raise DataError(
-                f"{self.num_rows} images, fewer than one global batch of {self.global_batch_size}: "
+                f"{counted(self.num_rows, 'image')}, fewer than one global batch of {self.global_batch_size}: "
                 f"pack more images or set training.global_batch_size to at most {self.num_rows}"
             )
 

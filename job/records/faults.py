@@ -7,6 +7,7 @@ from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from job.checkpoints.checkpoints import Checkpoints
+from job.config.text import counted
 from job.records import journal
 from job.records.journal import Told
 from job.records.rows import MOST_STEP, Course
@@ -53,7 +54,9 @@ def _restarts(starts: list[Told], course: Course) -> Iterator[Fault]:
         number = name.rpartition("-")[2]
         if is_number(number) and int(number) > 0:
             lost = max(0, last_step - first.step)
-            yield Fault("the workers started again", first.time, first.step, f"start {int(number) + 1}; {lost:,} steps trained again")
+            yield Fault(
+                "the workers started again", first.time, first.step, f"start {int(number) + 1}; {counted(lost, 'step')} trained again"
+            )
         last_step = course.last_rows[name].step
 
 

@@ -6,6 +6,7 @@ from job.checkpoints.manifest import Manifest
 from job.config.errors import ConfigError, DataError, StorageError
 from job.config.load import build_model, to_dict
 from job.config.spec import ModelSpec, RunSpec
+from job.config.text import counted
 from job.data.index import Index
 from job.data.json_fields import shown
 from job.data.order import ORDER_VERSION
@@ -91,7 +92,7 @@ def check_images(spec: RunSpec, index: Index) -> None:
         )
     if index.num_rows < spec.training.global_batch_size:
         raise DataError(
-            f"{spec.data.uri}: {index.num_rows} images; expected at least one global batch of {spec.training.global_batch_size}"
+            f"{spec.data.uri}: {counted(index.num_rows, 'image')}; expected at least one global batch of {spec.training.global_batch_size}"
             f" (training.global_batch_size). Lower it to at most {index.num_rows}, or pack more images"
         )
 

@@ -83,3 +83,12 @@ def test_git_and_ray_leave_out_what_the_examples_make(path: str) -> None:
     """Ray's working directory is what .gitignore leaves."""
     assert subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, env=os.environ).returncode == 0
     assert subprocess.run(["git", "check-ignore", "-q", f"tests/{path}"], cwd=ROOT, env=os.environ).returncode == 1
+
+
+def test_one_damaged_checkpoint_is_counted_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done_run(open_store(str(tmp_path)))
+    for part in sorted((tmp_path / "checkpoints").glob("step-*/*.npz")):
+        part.write_bytes(b"")
+    assert run_command(["checkpoints", "verify", str(tmp_path)]) == 3
+    num = len(list((tmp_path / "checkpoints").glob("step-*")))
+    assert f"damaged are {num} of {num} checkpoint{'' if num == 1 else 's'}; " in capsys.readouterr().err
