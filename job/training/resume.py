@@ -14,6 +14,7 @@ from job.checkpoints.starts import TOO_OFTEN, Starts
 from job.config.errors import StorageError
 from job.config.spec import RESUME_WORDS, RunSpec
 from job.data.index import Index
+from job.records import journal
 from job.storage.retry import until_it_works
 from job.storage.store import ObjectMissing, ObjectStore
 from job.training.identity import check_identity
@@ -38,10 +39,10 @@ class Restored(NamedTuple):
 class Resume:
     """Restores for one worker. The chief's also marks what is damaged and counts starts: the run folder's lease is this run's."""
 
-    def __init__(self, spec: RunSpec, topology: Topology, store: ObjectStore, index: Index, agree: Agreement):
+    def __init__(self, spec: RunSpec, topology: Topology, store: ObjectStore, index: Index, agree: Agreement, start: str):
         self._spec, self._topology, self._index, self._agree = spec, topology, index, agree
         self._store = store
-        self._starts = self._patiently(lambda: Starts(store)) if topology.is_chief else None
+        self._starts = self._patiently(lambda: Starts(store, start, topology.world_size, self._has_failed)) if topology.is_chief else None
 
     def restore(self) -> Restored | None:
         """The same checkpoint on every worker, or None for a fresh run. A collective operation of three values."""
@@ -70,6 +71,11 @@ class Resume:
                 self._starts.went_well()
             except StorageError as error:
                 log.warning("the count of starts was not cleared: %s", error)
+
+    def _has_failed(self, stamp: str) -> bool:
+        """Whether the program that started at ``stamp`` ended with a crash: not a stop, and not an error that names its cause."""
+        end = journal.read(self._store, stamp).end
+        return end.get("outcome") == "failed" and end.get("exit_code") == 1
 
     def _choose(self) -> Restored | None:
         """The chief's choice."""

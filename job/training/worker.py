@@ -116,7 +116,7 @@ def _train(worker: Worker) -> bool:
     with worker.strategy.scope():
         networks = build_networks(spec)
     store = worker.store
-    resume = Resume(spec, topology, store, worker.index, worker.agree)
+    resume = Resume(spec, topology, store, worker.index, worker.agree, worker.start)
     restored = resume.restore()
     worker.observer.enter("start")  # after each agreement: the limit is for one wait of the chief, not for their sum
     noise_stream = _noise_stream(worker, restored)

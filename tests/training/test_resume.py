@@ -14,6 +14,8 @@ from job.config.errors import ConfigError, StorageError
 from job.config.load import load_run
 from job.config.spec import RunSpec
 from job.data.index import Index
+from job.records import journal
+from job.records.run_folder import start_name
 from job.storage.store import Interrupted
 from job.storage.uri import open_store
 from job.training import resume
@@ -35,6 +37,7 @@ class Run:
         self.index: Index = pack_numbered(folder / "set", 64, 32, height=8, width=8)
         self.settings = settings
         self.uri = str(folder / "run")
+        self.stamp, self.num_starts = "20260102T030405Z", 0
         for step in (10, 20, 30):
             self.save(step)
 
@@ -64,17 +67,29 @@ class Run:
         )
         self.checkpoints.save(facts, parts_of(step))
 
-    def restore(self, rank: int = 0, agreed: Sequence[int] | None = None, store: object = None) -> int | None:
+    def restore(self, rank: int = 0, agreed: Sequence[int] | None = None, store: object = None, world_size: int = 2) -> int | None:
         """The step that one start of a worker takes; ``agreed`` is what the chief said."""
-        resume = Resume(self.spec, Topology(rank, 2), store or open_store(self.uri), self.index, lambda mine: list(agreed or mine))
+        resume = Resume(
+            self.spec,
+            Topology(rank, world_size),
+            store or open_store(self.uri),
+            self.index,
+            lambda mine: list(agreed or mine),
+            self.start(),
+        )
         found = resume.restore()
         if found is None:
             return None
         assert found.parts == parts_of(found.manifest.step)
         return found.manifest.step
 
+    def start(self) -> str:
+        """The name of the next start of the workers by the same program."""
+        self.num_starts += 1
+        return start_name(self.stamp, self.num_starts - 1)
+
     def start_that_works(self) -> int | None:
-        resume = Resume(self.spec, Topology(0, 2), open_store(self.uri), self.index, list)
+        resume = Resume(self.spec, Topology(0, 2), open_store(self.uri), self.index, list, self.start())
         found = resume.restore()
         resume.went_well()
         return found.manifest.step if found else None
@@ -139,6 +154,37 @@ def test_a_start_whose_count_is_written_twice_counts_once(run: Run) -> None:
     assert [run.restore(), run.restore()] == [30, 20]
 
 
+@pytest.mark.parametrize("end", [None, ("stopped", None), ("failed", 3)])
+def test_a_stop_is_not_a_crash(run: Run, end: tuple[str, int | None] | None) -> None:
+    """Ctrl-C, a kill of everything, a store that is away: each before the first call, and the program is started again."""
+    for _ in range(4):
+        program = journal.begin(open_store(run.uri), {})
+        run.stamp, run.num_starts = program.stamp, 0
+        assert run.restore() == 30
+        if end:
+            program.end(end[0], "", end[1])
+
+
+def test_a_crash_that_ends_the_program_counts(run: Run) -> None:
+    found = []
+    for _ in range(3):
+        program = journal.begin(open_store(run.uri), {})
+        run.stamp, run.num_starts = program.stamp, 0
+        found.append(run.restore())
+        program.end("failed", "training crashed", 1)
+    assert found == [30, 30, 20]
+
+
+def test_workers_that_come_and_go_are_not_a_crash(run: Run) -> None:
+    """Nodes are taken away, and the run goes on with as many workers as there are."""
+    assert [run.restore(world_size=size) for size in (4, 3, 2, 3)] == [30] * 4
+
+
+def test_the_counts_of_an_earlier_version_are_read(run: Run) -> None:
+    open_store(run.uri).write(starts.KEY, b'{"step 30 of 2026-01-01T00:00:00+00:00": 2}')
+    assert run.restore() == 20
+
+
 def test_a_start_that_trains_clears_the_count(run: Run) -> None:
     assert [run.restore(), run.start_that_works(), run.restore(), run.restore(), run.restore()] == [30, 30, 30, 30, 20]
 
@@ -157,7 +203,7 @@ def test_an_empty_run_folder_is_a_fresh_start(run: Run) -> None:
 def agreed_by(run: Run) -> list[int]:
     """What the chief of ``run`` gives to the agreement."""
     said: list[int] = []
-    Resume(run.spec, Topology(0, 2), open_store(run.uri), run.index, lambda mine: said.extend(mine) or list(mine)).restore()
+    Resume(run.spec, Topology(0, 2), open_store(run.uri), run.index, lambda mine: said.extend(mine) or list(mine), run.start()).restore()
     return said
 
 
