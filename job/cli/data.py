@@ -80,7 +80,8 @@ def data() -> None:
 def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path | None, storage: StorageSpec, **settings: Any) -> None:  # fmt: skip
     """Pack the images of SOURCE into shards at DEST (a folder or s3://bucket/prefix).
 
-    SOURCE is a folder, tar or zip of PNG, JPEG, WebP or BMP images (sub-folders are classes), an IDX file or a folder of them, .npy, .npz,
+    SOURCE is a folder, tar or zip of images (PNG, JPEG, WebP, BMP, GIF, TIFF, PNM, AVIF; sub-folders are classes), an IDX file or a folder of
+    them, .npy, .npz,
     s3://bucket/prefix, keras:fashion_mnist (mnist, cifar10, cifar100), or synthetic:garments[:N], which needs no network.
     """
     from job.data.index import PackSettings

@@ -1,10 +1,11 @@
-"""One image: from the bytes of a PNG, JPEG, WebP or BMP file to uint8 pixels ``[H, W, C]`` of the wanted size.
+"""One image: from a file's bytes to uint8 pixels ``[H, W, C]`` of the wanted size.
 
-Knows one image at a time, never where it came from. What a viewer would show is what is packed: EXIF orientation is applied, transparency
-lies on white, 16-bit grey is scaled (Pillow would clip it), palette and CMYK become RGB. Colour profiles are ignored.
+Knows one image at a time, never where it came from. What a viewer would show is what is packed: EXIF orientation is applied, and
+``job.sources.flatten`` makes any mode grey or RGB. Of several frames or pages the first is read. Colour profiles are ignored.
 """
 
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -13,16 +14,21 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from job.config.errors import DataError
+from job.sources.flatten import load_flat
+from job.sources.formats import FORMAT_NAMES, FORMATS, describe_unknown
+from job.sources.tiff import check_tags, tile_pixels
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp")
 FITS = ("crop", "pad", "stretch", "exact")
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
-# All that Pillow's decoders raise on damaged files, seen by flipping bytes (tests/data/test_image.py).
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, struct.error, zlib.error)
+# All that Pillow's decoders raise on damaged files, seen by flipping bytes (tests/sources/test_image.py).
+_DECODE_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, ArithmeticError, RuntimeError),
+    *(struct.error, zlib.error),
+)
 _ORIENTATION_TAG = 0x0112
+_AVIF_EXIF = re.compile(rb"(infe[\x02\x03].{7,9})Exif", re.DOTALL)  # the entry of the EXIF block in the file's list of items
 _ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,7 +41,9 @@ _ORIENTATIONS = {
 # Pillow only warns between its limit and twice that; `_open` refuses all that is over the limit.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Many a camera writes EXIF that breaks the rules; the image is whole all the same.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.(Tiff|Jpeg|Gif|Png)ImagePlugin")
+# Pillow calls a PNG damaged whose colour profile or text is larger than 1 MiB; the pixels are whole.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -58,19 +66,17 @@ def decode_image(data: bytes, policy: ImagePolicy) -> Pixels:
     """Decode and fit one file's bytes; ``DataError``, without the file's name, when they are no whole image."""
     try:
         image = _open(data)
-        orientation = _ORIENTATIONS.get(image.getexif().get(_ORIENTATION_TAG, 1))
         if policy.size is not None and policy.fit != "exact":
             # A JPEG decodes at 1/2, 1/4 or 1/8 for a fraction of the time; twice the target leaves the final resampling its quality.
             image.draft(None, (2 * max(policy.size), 2 * max(policy.size)))
-        image.load()
+        flat = load_flat(image, data)
     except _DECODE_ERRORS as error:
         raise DataError(_reason(data, error)) from None
-    if orientation is not None:
-        image = image.transpose(orientation)
-    image = _flatten(image)
-    is_grey = image.mode == "L"
-    image = image.convert("L" if policy.channels == 1 else "RGB")
-    return Pixels(_as_array(fit_image(image, policy)), is_grey)
+    if (orientation := _orientation(image)) is not None:
+        flat = flat.transpose(orientation)
+    is_grey = flat.mode == "L"
+    flat = flat.convert("L" if policy.channels == 1 else "RGB")
+    return Pixels(_as_array(fit_image(flat, policy)), is_grey)
 
 
 def fit_pixels(pixels: NDArray[np.uint8], policy: ImagePolicy) -> NDArray[np.uint8]:
@@ -103,36 +109,44 @@ def fit_image(image: Image.Image, policy: ImagePolicy) -> Image.Image:
     return _resize(image, height, width, box)
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes) -> ImageFile.ImageFile:
     if not data:
-        raise DataError("is empty (0 bytes); expected a PNG, JPEG, WebP or BMP image")
+        raise DataError(f"is empty (0 bytes); expected a {FORMAT_NAMES} image")
+    check_tags(data)
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = _open_with_any_exif(data)
     except Image.DecompressionBombError as error:  # from twice the limit on
         raise _bomb(str(error)) from None
-    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-        raise _bomb(f"Image size ({image.width * image.height} pixels)")
+    for what, num_pixels in (("Image", image.width * image.height), ("Tile", tile_pixels(image))):
+        if Image.MAX_IMAGE_PIXELS is not None and num_pixels > Image.MAX_IMAGE_PIXELS:
+            raise _bomb(f"{what} size ({num_pixels} pixels)")
     return image
+
+
+def _open_with_any_exif(data: bytes) -> ImageFile.ImageFile:
+    """Open an image; an AVIF image whose EXIF block is not one, which libavif refuses, without it."""
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except _DECODE_ERRORS:
+        without_exif = _AVIF_EXIF.sub(rb"\1none", data) if data[4:8] == b"ftyp" else data
+        if without_exif == data:
+            raise
+        return Image.open(io.BytesIO(without_exif), formats=FORMATS)
 
 
 def _bomb(found: str) -> DataError:
     return DataError(f"is a decompression bomb? {found}; expected at most {Image.MAX_IMAGE_PIXELS:,} pixels: shrink or remove it")
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """``image`` as "L" or "RGB", whatever its mode."""
-    if image.mode.startswith(("I", "F")):  # a 16-bit grey PNG: scaled, where convert("L") would clip everything above 255 to white
-        values = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
-        is_grey = image.mode in ("1", "L", "LA", "La")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("L" if is_grey else "RGB")
-    if image.mode == "P":
-        rgb = image.convert("RGB")
-        red, green, blue = rgb.split()
-        return red if red.tobytes() == green.tobytes() == blue.tobytes() else rgb
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+def _orientation(image: Image.Image) -> Image.Transpose | None:
+    """Return how to turn a decoded image upright; None, as it is, also if its EXIF block is not one: the pixels are whole.
+
+    After the pixels: a damaged PNG whose metadata is asked for first decodes without an error.
+    """
+    try:
+        return _ORIENTATIONS.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    except _DECODE_ERRORS:
+        return None
 
 
 def _resize(image: Image.Image, height: int, width: int, box: tuple[float, float, float, float]) -> Image.Image:
@@ -146,5 +160,5 @@ def _as_array(image: Image.Image) -> NDArray[np.uint8]:
 
 def _reason(data: bytes, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return f"is not a PNG, JPEG, WebP or BMP image (it begins with {data[:12]!r})"
-    return f"is damaged ({error}); expected a whole PNG, JPEG, WebP or BMP image"
+        return describe_unknown(data)
+    return f"is damaged ({error}); expected a whole {FORMAT_NAMES} image"

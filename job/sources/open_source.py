@@ -11,6 +11,7 @@ from job.sources.archive import ArchiveSource
 from job.sources.files import FolderSource, StoreSource
 from job.sources.garment_set import GarmentSource
 from job.sources.idx import IdxSource, find_idx, is_idx
+from job.sources.formats import FORMAT_NAMES
 from job.sources.keras_datasets import open_keras
 from job.sources.numpy_arrays import NumpySource
 from job.sources.source import Source
@@ -18,7 +19,7 @@ from job.storage.paths import local_path
 from job.storage.uri import open_store
 
 _ACCEPTED = (
-    "a folder, tar or zip of PNG, JPEG, WebP or BMP images, an IDX file or a folder of them, .npy, .npz, s3://bucket/prefix, "
+    f"a folder, tar or zip of {FORMAT_NAMES} images, an IDX file or a folder of them, .npy, .npz, s3://bucket/prefix, "
     "keras:fashion_mnist (mnist, cifar10, cifar100) or synthetic:garments[:N]"
 )
 _GARMENTS = re.compile(r"synthetic:garments(?::(\d+))?")

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from job.sources.image import SUFFIXES
+from job.sources.formats import CONVERT, FORMAT_NAMES, SUFFIXES, UNREAD_SUFFIXES
 
 BLOCK_BYTES = 4 << 20  # raw pixels in one block
 MAX_FILE_BYTES = 512 << 20  # no single image is larger; a member of an archive may claim any size
@@ -94,7 +94,7 @@ def describe_counts(counts: Counter[str] | dict[str, int]) -> str:
 def describe_no_image(ignored: Counter[str]) -> str:
     """For a message about a source without any image: what it holds instead."""
     if not ignored:
-        return "is empty; expected PNG, JPEG, WebP or BMP images"
+        return f"is empty; expected {FORMAT_NAMES} images"
     total = ignored.total()
     return (
         f"{total} {'file' if total == 1 else 'files'}, none an image ({describe_counts(ignored)}); expected PNG, JPEG, WebP or BMP images"

@@ -176,7 +176,7 @@ def test_a_damaged_member_of_a_zip_is_named_or_skipped(tmp_path: Path) -> None:
 
 BROKEN = {
     "empty.png": (b"", r"is empty \(0 bytes\)"),
-    "text.png": (b"hello world, not an image", "is not a PNG, JPEG, WebP or BMP image"),
+    "text.png": (b"hello world, not an image", "is not a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image"),
     "cut.jpg": (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:700], "is damaged"),
     "bomb.png": (encoded(Image.new("1", (20_000, 20_000))), "is a decompression bomb"),
 }

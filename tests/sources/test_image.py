@@ -100,6 +100,31 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     assert min(pixels[4, 24], pixels[12, 8], pixels[12, 24]) > 200
 
 
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("exif", [b"not exif", b"x", b"Exif\0\0Exif\0\0II*\0\x08\0\0\0\1\0", b"Exif\0\0II*\0\xff\xff\xff\xff"])
+def test_an_exif_block_that_is_none_harms_no_pixel(image_format: str, exif: bytes) -> None:
+    image = Image.effect_noise((32, 16), 50)
+    data = encoded(image, image_format, exif=exif)
+    assert np.array_equal(decode_image(data, ANY).pixels, decode(image, image_format))
+    cut = data[:-60] if image_format == "PNG" else data[: len(data) * 3 // 4]
+    with pytest.raises(DataError, match="is damaged"):
+        decode_image(cut, ANY)
+
+
+def test_an_exif_block_of_avif_that_is_none_harms_no_pixel() -> None:
+    image, exif = Image.effect_noise((32, 16), 50), Image.Exif()
+    exif[0x0112] = 6
+    whole = encoded(image, "AVIF")
+    exif[0x010E] = "description"
+    begin = exif.tobytes().removeprefix(b"Exif\0\0")[:8]
+    data = encoded(image, "AVIF", exif=exif)
+    assert begin in data
+    turned = decode_image(data, ANY).pixels
+    assert turned.shape == (32, 16, 3)  # Pillow writes the orientation beside the block, so it holds without it
+    assert np.array_equal(decode_image(data.replace(begin, b"not exif"), ANY).pixels, turned)
+    assert np.array_equal(np.rot90(turned), decode_image(whole, ANY).pixels)
+
+
 def quarters(width: int, height: int) -> Image.Image:
     """Left half 0, right half 200."""
     values = np.zeros((height, width), np.uint8)
@@ -154,8 +179,8 @@ def test_a_large_photo_looks_the_same_reduced() -> None:
     ("data", "message"),
     [
         (b"", r"is empty \(0 bytes\)"),
-        (b"just some text", r"is not a PNG, JPEG, WebP or BMP image \(it begins with b'just some te'\)"),
-        (encoded(Image.new("L", (4, 4)), "GIF"), "is not a PNG, JPEG, WebP or BMP image"),
+        (b"just some text", r"is not a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image \(it begins with b'just some te'\)"),
+        (encoded(Image.new("L", (4, 4)), "PCX"), "is not a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image"),
         (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900], "is damaged"),
         (encoded(Image.effect_noise((64, 64), 50))[:900], "is damaged"),
         (grey_png(3)[:20], "is damaged|is not a PNG"),
@@ -177,12 +202,13 @@ def test_a_decompression_bomb_is_an_error_not_a_warning(side: int, recwarn: pyte
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "BMP"])
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF"])
 def test_damaged_bytes_never_crash(image_format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    mode = "P" if image_format == "PNG" else "RGB"
-    whole = encoded(Image.effect_noise((24, 24), 90).convert(mode), image_format, **({} if image_format == "BMP" else {"exif": exif}))
+    mode = "P" if image_format in ("PNG", "GIF") else "RGB"
+    options = {} if image_format in ("BMP", "GIF", "PPM") else {"exif": exif}
+    whole = encoded(Image.effect_noise((24, 24), 90).convert(mode), image_format, **options)
     random = np.random.default_rng(0)
     num_refused = 0
     for _ in range(400):

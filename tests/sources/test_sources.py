@@ -80,7 +80,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"is empty; expected PNG, JPEG, WebP or BMP images"),
+        ({}, r"is empty; expected PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF images"),
         ({f"{n}.txt": b"" for n in range(12)}, r"12 files, none an image \(.txt x12\)"),
         ({"a.csv": b"", "b.txt": b"", "c.txt": b""}, r"3 files, none an image \(.txt x2, .csv x1\)"),
     ],

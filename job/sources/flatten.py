@@ -1,0 +1,91 @@
+"""A decoded image of any of Pillow's modes as "L" or "RGB", as a viewer would show it.
+
+Transparency lies on white, 16-bit grey is scaled (Pillow would clip it), palettes and CMYK become RGB. A mode whose white is unknown is refused.
+"""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from job.config.errors import DataError
+from job.sources.tiff import white_level
+
+_GREY_BITS = {"1": 1, "L;2": 2, "L;4": 4, "I;16B": 16}  # of PNG's raw modes; others have 8 bits
+_REFUSED = {
+    "I": "integers of 32 bits, or with a sign",
+    "F": "floating-point values",
+    "LAB": "CIE L*a*b* values",
+}
+
+
+def load_flat(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
+    """Decode ``image``, opened from ``data``, to "L" where it holds no colour, else "RGB".
+
+    ``DataError`` for a mode without a meaning as 8-bit pixels; what Pillow raises for damaged data passes.
+    """
+    raw_mode = _raw_mode(image)
+    image.load()
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        values = np.asarray(image).astype(np.int64)
+        return _on_white(_scaled(values, white_level(image)), values, image, 16)
+    transparent = image.info.get("transparency")
+    if image.mode in ("1", "L"):
+        grey = image.convert("L")
+        if not isinstance(transparent, int):
+            return grey
+        bits = _GREY_BITS.get(raw_mode, 8)
+        return _on_white(np.asarray(grey), np.asarray(grey).astype(np.int64) * (2**bits - 1) // 255, image, bits)
+    if raw_mode == "RGB;16B" and isinstance(transparent, tuple):
+        return _wide_colour_on_white(image, data, transparent)
+    if image.mode == "RGBA" and image.format == "BMP" and image.getchannel("A").getextrema() == (0, 0):
+        return image.convert("RGB")  # a program that left the fourth byte unused
+    if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or transparent is not None:
+        is_grey = image.mode in ("LA", "La") or raw_mode == "LA;16B"
+        white = Image.new("RGBA", image.size, "white")
+        flat = Image.alpha_composite(white, _with_alpha(image)).convert("L" if is_grey else "RGB")
+        return _grey_if_equal(flat) if image.mode in ("P", "PA") else flat
+    if image.mode == "P":
+        return _grey_if_equal(image.convert("RGB"))
+    if image.mode in ("RGB", "RGBX", "CMYK", "YCbCr", "HSV"):
+        return image.convert("RGB")
+    held = _REFUSED.get(image.mode, "pixels that have no meaning as grey or RGB")
+    raise DataError(f"holds {held} (Pillow's mode {image.mode}); expected 8 or 16 bits, grey or RGB: save it as an 8-bit PNG")
+
+
+def _raw_mode(image: ImageFile.ImageFile) -> str:
+    """Return how a PNG file stores pixels, which Pillow forgets when it decodes them."""
+    return str(image.tile[0].args) if image.format == "PNG" and image.tile else ""
+
+
+def _scaled(values: NDArray[np.int64], white: int) -> NDArray[np.uint8]:
+    scaled = (values.clip(0, abs(white)) * 255 + abs(white) // 2) // abs(white)
+    return (scaled if white > 0 else 255 - scaled).astype(np.uint8)
+
+
+def _on_white(grey: NDArray[np.uint8], values: NDArray[np.int64], image: Image.Image, bits: int) -> Image.Image:
+    """Return ``grey`` with white where the stored ``values`` are the transparent one, if there is one."""
+    transparent = image.info.get("transparency")
+    if not isinstance(transparent, int):
+        return Image.fromarray(grey)
+    return Image.fromarray(np.where(values == transparent & (2**bits - 1), np.uint8(255), grey))
+
+
+def _wide_colour_on_white(image: Image.Image, data: bytes, transparent: tuple[int, ...]) -> Image.Image:
+    """Return a 16-bit RGB PNG with white for its transparent colour. Pillow keeps the high bytes only; a second decoding gives the low ones."""
+    low_image = Image.open(io.BytesIO(data), formats=("PNG",))
+    low_image.tile = [tile._replace(args="RGB;16L") for tile in low_image.tile]
+    high, low = np.asarray(image), np.asarray(low_image)
+    is_transparent = (high.astype(np.uint16) << 8 | low) == np.array(transparent, np.uint16)
+    return Image.fromarray(np.where(is_transparent.all(axis=2, keepdims=True), np.uint8(255), high))
+
+
+def _with_alpha(image: Image.Image) -> Image.Image:
+    premultiplied = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)
+    return (image.convert(premultiplied) if premultiplied else image).convert("RGBA")
+
+
+def _grey_if_equal(image: Image.Image) -> Image.Image:
+    red, green, blue = image.split()
+    return red if red.tobytes() == green.tobytes() == blue.tobytes() else image
