@@ -147,9 +147,13 @@ def _report_left_out(index: "Index") -> None:
             f" the first: {source.skipped[0].name}: {source.skipped[0].reason}"
         )
     if source.ignored:
-        from job.sources.source import describe_counts
+        from job.sources.formats import UNREAD_SUFFIXES
+        from job.sources.source import describe_counts, describe_unread
 
-        say(f"Ignored {sum(source.ignored.values())} files that are no images ({describe_counts(source.ignored)})")
+        if unread := describe_unread(source.ignored):
+            say(f"Left out {unread}")
+        if others := {kind: count for kind, count in source.ignored.items() if kind not in UNREAD_SUFFIXES}:
+            say(f"Ignored {counted(sum(others.values()), 'file')} not read as images ({describe_counts(others)})")
 
 
 @contextmanager

@@ -1,24 +1,26 @@
 """Images as single files: in a folder of this machine, or below a prefix of an object store."""
 
+import errno
 import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from job.config.errors import DataError
 from job.sources.signature import Signature
-from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile, describe_no_image, extension_of, is_image_name, label_of
+from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile, describe_no_image, extension_of, is_hidden, is_image_name, label_of
 from job.storage.store import ObjectStore
 
 
 class _Entry(NamedTuple):
     name: str  # relative path
     path: str
-    num_bytes: int
-    changed_ns: int
+    num_bytes: int = 0
+    changed_ns: int = 0
+    problem: str = ""  # why a folder cannot be listed
 
 
 class FolderSource:
@@ -32,9 +34,13 @@ class FolderSource:
         self.ignored: Counter[str] = Counter()
         self.num_images = 0
         self.num_bytes = 0
+        self._unlisted: dict[str, _Entry] = {}
         signature = Signature()
         for entry in _walk(str(folder), "", frozenset()):
-            if is_image_name(entry.name):
+            if entry.problem:
+                self._unlisted[entry.path] = entry
+                self.num_images += 1
+            elif is_image_name(entry.name):
                 self.num_images += 1
                 self.num_bytes += entry.num_bytes
                 signature.add(entry.name, entry.num_bytes, entry.changed_ns)
@@ -45,11 +51,17 @@ class FolderSource:
             raise DataError(f"{self.uri}: {describe_no_image(self.ignored)}")
 
     def items(self) -> Iterator[ImageFile | ImageBlock]:
+        # A folder that cannot be listed is a broken image, the first: found before hours of decoding, counted under --skip-bad.
+        yield from map(self._item, self._unlisted.values())
         for entry in _walk(self.uri, "", frozenset()):
-            if is_image_name(entry.name):
-                # Names that are not UTF-8 are shown escaped, so that they can be printed and kept in the index.
-                name = entry.name.encode("utf-8", "backslashreplace").decode()
-                yield ImageFile(f"{self.uri}/{name}", label_of(name), entry.num_bytes, partial(_read_file, entry.path))
+            if is_image_name(entry.name) or (entry.problem and entry.path not in self._unlisted):
+                yield self._item(entry)
+
+    def _item(self, entry: _Entry) -> ImageFile:
+        # Names that are not UTF-8 are shown escaped, so that they can be printed and kept in the index.
+        name = entry.name.encode("utf-8", "backslashreplace").decode()
+        load = partial(_refuse, entry.problem) if entry.problem else partial(_read_file, entry.path)
+        return ImageFile(f"{self.uri}/{name}", label_of(name), entry.num_bytes, load)
 
 
 class StoreSource:
@@ -80,7 +92,8 @@ class StoreSource:
         for found in self._store.list():
             if is_image_name(found.key):
                 name = f"{self.uri.rstrip('/')}/{found.key}"
-                yield ImageFile(name, label_of(found.key), found.num_bytes, partial(self._store.read, found.key))
+                label = label_of(found.key.replace("\\", "/"))  # as a program on Windows may have uploaded it
+                yield ImageFile(name, label, found.num_bytes, partial(self._store.read, found.key))
 
 
 def _read_file(path: str) -> bytes:
@@ -88,23 +101,38 @@ def _read_file(path: str) -> bytes:
         return file.read(MAX_FILE_BYTES + 1)
 
 
+def _refuse(problem: str) -> NoReturn:
+    raise DataError(problem)
+
+
 def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[_Entry]:
-    """Every regular file below ``folder``, sorted folder by folder; links are followed, but not into a folder that holds them."""
+    """Yield every regular file below ``folder``, sorted folder by folder; links are followed, but not into a folder that holds them.
+
+    Hidden and system folders are named and not entered: the system's own may not even be listed.
+    """
     try:
         status = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror}); expected a folder of images that this user may read") from None
+        problem = f"cannot be listed ({error.strerror}); expected a folder of images that this user may read"
+        if not prefix:
+            raise DataError(f"{folder}: {problem}") from None
+        yield _Entry(prefix.removesuffix("/"), folder, problem=problem)
+        return
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
     for entry in entries:
+        name = prefix + entry.name
         try:
             found = entry.stat()
-        except OSError:  # a link that leads nowhere: it is still reported by name when it claims to be an image
-            yield _Entry(prefix + entry.name, entry.path, 0, 0)
+        except OSError as error:  # a link that leads nowhere: it is still reported by name when it claims to be an image
+            may_be_folder = error.errno not in (errno.ENOENT, errno.ELOOP) and not is_hidden(entry.name) and not is_image_name(entry.name)
+            yield _Entry(name, entry.path, problem=f"cannot be read ({error.strerror})" if may_be_folder else "")
             continue
-        if stat.S_ISDIR(found.st_mode):
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {here})
+        if stat.S_ISDIR(found.st_mode) and is_hidden(entry.name):
+            yield _Entry(name, entry.path)
+        elif stat.S_ISDIR(found.st_mode):
+            yield from _walk(entry.path, f"{name}/", above | {here})
         elif stat.S_ISREG(found.st_mode):
-            yield _Entry(prefix + entry.name, entry.path, found.st_size, found.st_mtime_ns)
+            yield _Entry(name, entry.path, found.st_size, found.st_mtime_ns)

@@ -15,6 +15,11 @@ from job.sources.formats import CONVERT, FORMAT_NAMES, SUFFIXES, UNREAD_SUFFIXES
 
 BLOCK_BYTES = 4 << 20  # raw pixels in one block
 MAX_FILE_BYTES = 512 << 20  # no single image is larger; a member of an archive may claim any size
+# Folders in which macOS, Windows, Linux and network drives keep thumbnails, snapshots and deleted files; those with a dot are known by it.
+_SYSTEM_FOLDERS = frozenset(
+    ("__macosx", "@eadir", "@__thumb", "@recycle", "#recycle", "#snapshot", "$recycle.bin", "recycler",
+     "system volume information", "lost+found")
+)  # fmt: skip
 
 
 class ImageFile(NamedTuple):
@@ -68,10 +73,15 @@ class Source(Protocol):
         """Every image, once."""
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether any part of a path below the source is hidden (``.git``) or belongs to the system (``lost+found``)."""
+    parts = PurePosixPath(name).parts
+    return any((part.startswith(".") and part != "..") or part.lower() in _SYSTEM_FOLDERS for part in parts)
+
+
 def is_image_name(name: str) -> bool:
-    """Whether a file of that path is taken for an image: by its extension; hidden files and the Mac's ``__MACOSX`` copies never are."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
+    """Return whether a file of that path below the source is taken for an image: by its extension, if it is not hidden."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and not is_hidden(name)
 
 
 def label_of(name: str) -> str | None:
@@ -80,8 +90,8 @@ def label_of(name: str) -> str | None:
 
 
 def extension_of(name: str) -> str:
-    """How an ignored file is counted: by its extension in lower case."""
-    if PurePosixPath(name).name.startswith("."):
+    """Return how an ignored file is counted: by its extension in lower case."""
+    if is_hidden(name):
         return "hidden"
     return PurePosixPath(name).suffix.lower() or "no extension"
 
@@ -92,13 +102,22 @@ def describe_counts(counts: Counter[str] | dict[str, int]) -> str:
 
 
 def describe_no_image(ignored: Counter[str]) -> str:
-    """For a message about a source without any image: what it holds instead."""
+    """Return, for a message about a source without any image, what it holds instead."""
     if not ignored:
         return f"is empty; expected {FORMAT_NAMES} images"
     total = ignored.total()
-    return (
-        f"{total} {'file' if total == 1 else 'files'}, none an image ({describe_counts(ignored)}); expected PNG, JPEG, WebP or BMP images"
-    )
+    if unread := describe_unread(ignored):
+        return f"{total} file{'s'[: total != 1]}, among them {unread}"
+    found = f"{total} file{'s'[: total != 1]}, none an image ({describe_counts(ignored)})"
+    hidden = "; hidden and system folders are left out" if "hidden" in ignored else ""
+    return f"{found}; expected {FORMAT_NAMES} images{hidden}"
+
+
+def describe_unread(ignored: Counter[str] | dict[str, int]) -> str:
+    """Return how many images of formats that are not read were met, and what to do; empty if there were none."""
+    unread = {suffix: count for suffix, count in ignored.items() if suffix in UNREAD_SUFFIXES}
+    total = sum(unread.values())
+    return f"{total} image{'s'[: total != 1]} of formats that are not read ({describe_counts(unread)}): {CONVERT}" if unread else ""
 
 
 def rows_per_block(row_bytes: int) -> int:

@@ -218,6 +218,29 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         packed_index(folder, tmp_path / "out")
 
 
+def test_a_folder_that_cannot_be_listed_is_named_or_skipped(tmp_path: Path) -> None:
+    """As a user without rights: root may list any folder, so it gives up that right (``setpriv`` is of util-linux)."""
+    folder = write_folder(tmp_path / "set", class_files(3) | {"cat/closed/a.png": grey_png(9)})
+    program = (
+        "import sys; from job.data.index import PackSettings; from job.packing.pack import PackJob, pack\n"
+        "index = pack(PackJob(sys.argv[1], sys.argv[2], PackSettings(skip_bad=len(sys.argv) > 3))).index\n"
+        "print(index.num_rows, index.source.num_read, index.source.num_skipped, index.source.skipped)\n"
+    )
+    without_rights = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+    command = [*without_rights, sys.executable, "-c", program, str(folder), str(tmp_path / "out")]
+    (folder / "cat" / "closed").chmod(0)
+    try:
+        refused, packed = (
+            subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+            for options in ([], ["--skip-bad"])
+        )
+    finally:
+        (folder / "cat" / "closed").chmod(0o700)
+    problem = "cannot be listed (Permission denied); expected a folder of images that this user may read"
+    assert f"DataError: {folder}/cat/closed: {problem}" in refused.stderr
+    assert packed.stdout == f"3 4 1 (SkippedImage(name='{folder}/cat/closed', reason='{problem}'),)\n", packed.stderr
+
+
 def test_packing_again_is_quick_and_changes_nothing(images_file: Path, tmp_path: Path) -> None:
     job = PackJob(str(images_file), str(tmp_path / "out"), PackSettings())
     assert not pack(job).was_packed

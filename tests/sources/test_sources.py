@@ -53,7 +53,7 @@ def test_folder(tmp_path: Path) -> None:
     )
     source = open_source(str(tmp_path))
     assert (source.kind, source.num_images) == ("folder", 6)
-    assert source.ignored == {".txt": 1, "hidden": 1, ".png": 1, "no extension": 1}
+    assert source.ignored == {".txt": 1, "hidden": 2, "no extension": 1}
     expected = [("cat", 0), ("cat", 3), ("dog", 1), ("dog", 4), ("owl", 2), ("owl", 5)]
     assert files_of(source) == [(f"{tmp_path}/{folder}/{value:03d}.png", folder, value) for folder, value in expected]
 
@@ -93,6 +93,43 @@ def test_a_folder_without_images(tmp_path: Path, files: dict[str, bytes], messag
 
 
 # Archives
+
+HIDDEN = (
+    ".ipynb_checkpoints/a.png", "cat/.git/a.png", ".Trash-1000/files/a.png", ".thumbnails/a.png", "cat/@eaDir/a.png", "@__thumb/a.png",
+    "$RECYCLE.BIN/S-1-5/a.png", "lost+found/a.png", "__MACOSX/cat/a.png", "cat/._a.png",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "zip", "dotted", "below-dots"])
+def test_hidden_and_system_folders_hold_no_images(tmp_path: Path, kind: str) -> None:
+    files = {"cat/1.png": grey_png(1), "dog/2.png": grey_png(2)} | dict.fromkeys(HIDDEN, grey_png(9))
+    source = {
+        "folder": lambda: write_folder(tmp_path / "set", files),
+        "tar": lambda: write_tar(tmp_path / "a.tar", files),
+        "zip": lambda: write_zip(tmp_path / "a.zip", files),
+        "dotted": lambda: write_tar(tmp_path / "a.tar", {f"./{name}": data for name, data in files.items()}),
+        "below-dots": lambda: write_folder(tmp_path / ".cache" / "lost+found", files),
+    }[kind]()
+    opened = open_source(str(source))
+    assert [(label, grey) for _, label, grey in files_of(opened)] == [("cat", 1), ("dog", 2)]
+    assert opened.ignored == {"hidden": len(HIDDEN)}
+
+
+def test_a_source_of_hidden_images_alone_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1 file, none an image \(hidden x1\); expected .*; hidden and system folders are left out"):
+        open_source(str(write_folder(tmp_path / "set", {".git/a.png": grey_png(1)})))
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_images_that_are_not_read_are_counted_and_the_remedy_is_named(tmp_path: Path, kind: str) -> None:
+    files = {f"{number}.heic": b"x" for number in range(12)} | {"a.cr2": b"x", "notes.txt": b"x"}
+    source = write_folder(tmp_path / "set", files) if kind == "folder" else write_zip(tmp_path / "a.zip", files)
+    with pytest.raises(
+        DataError,
+        match=r"14 files, among them 13 images of formats that are not read \(\.heic x12, \.cr2 x1\): convert them to PNG or JPEG",
+    ):
+        list(read_all(open_source(str(source))))
+
 
 
 @pytest.mark.parametrize(
