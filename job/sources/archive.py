@@ -9,15 +9,20 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from posixpath import normpath
+from typing import NamedTuple, NoReturn
 
 from job.config.errors import DataError
 from job.sources.signature import signature_of
 from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile, describe_no_image, extension_of, is_image_name, label_of
 
 _READ_ERRORS = (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, ValueError)
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+# Names of the others (APPNOTE.TXT, 4.4.5). Windows takes Deflate64 for what is larger than 2 GB.
+_OTHER_ZIP_METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 93: "Zstandard", 95: "XZ", 96: "JPEG", 98: "PPMd", 99: "AES encryption"}
 
 
 class _Member(NamedTuple):
@@ -57,42 +62,72 @@ class ArchiveSource:
         return False
 
     def _tar_members(self) -> Iterator[_Member]:
-        try:
-            with _decompressed(self._path) as stream:
-                watched = _Watched(stream)
-                with tarfile.open(fileobj=watched, mode="r|") as archive:
-                    while (member := archive.next()) is not None:
-                        archive.members.clear()  # type: ignore[attr-defined]  # it keeps every header it has read: 2 GB for a million images
-                        if member.isdir() or not self._takes(member.name):
-                            continue
-                        file = archive.extractfile(member) if member.isreg() else None
-                        if file is None:
-                            self.ignored["link"] += 1
-                        else:
-                            data = file.read(MAX_FILE_BYTES + 1)
-                            yield _Member(member.name.removeprefix("./"), member.size, partial(bytes, data))
-                    watched.check_end(archive.offset)
-                while stream.read(1 << 20):  # to the end, where a compressed file keeps the checksum of all before
-                    pass
-        except _READ_ERRORS as error:
-            raise self._damaged("tar", error) from None
+        """Yield the regular files, then the hard links: what those name is found in a second pass, made only if there are any."""
+        targets: dict[str, str] = {}  # of each hard link
+        links: dict[str, list[str]] = {}  # the images that are links to a file
+        for archive, member in self._tar_headers():
+            name, path = member.name.removeprefix("./"), normpath(member.name)
+            if member.islnk():
+                target = normpath(member.linkname)
+                targets[path] = targets.get(target, target)
+            if member.isdir() or not self._takes(name):
+                continue
+            if member.islnk():
+                links.setdefault(targets[path], []).append(name)
+            elif member.isreg():
+                yield _Member(name, member.size, partial(bytes, self._read_tar(archive, member)))
+            else:
+                self.ignored["link"] += 1
+        if links:
+            for archive, member in self._tar_headers():
+                if member.isreg() and (names := links.pop(normpath(member.name), [])):
+                    data = self._read_tar(archive, member)
+                    yield from (_Member(name, member.size, partial(bytes, data)) for name in names)
+            for target, names in links.items():
+                yield from (_Member(name, 0, partial(_refuse, f"is a hard link to {target!r}, which the archive lacks")) for name in names)
+
+    def _tar_headers(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+        """Yield each member's header with the archive, from which the member may be read before the next one is asked for."""
+        with self._naming_damage("tar"), _decompressed(self._path) as stream:
+            watched = _Watched(stream)
+            with tarfile.open(fileobj=watched, mode="r|") as archive:
+                while (member := archive.next()) is not None:
+                    archive.members.clear()  # type: ignore[attr-defined]  # it keeps every header it has read: 2 GB for a million images
+                    yield archive, member
+                watched.check_end(archive.offset)
+            while stream.read(1 << 20):  # to the end, where a compressed file keeps the checksum of all before
+                pass
+
+    def _read_tar(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+        with self._naming_damage("tar"):
+            file = archive.extractfile(member)
+            return file.read(MAX_FILE_BYTES + 1) if file else b""
 
     def _zip_members(self) -> Iterator[_Member]:
-        try:
-            with zipfile.ZipFile(self._path) as archive:
-                for member in archive.infolist():
-                    if member.is_dir() or not self._takes(member.filename):
-                        continue
-                    if member.flag_bits & 1:
-                        raise DataError(f"{self._path}!/{member.filename}: is encrypted; expected a zip file without a password")
-                    yield _Member(member.filename, member.file_size, _read_member(archive, member))
-        except _READ_ERRORS as error:
-            raise self._damaged("zip", error) from None
+        with self._naming_damage("zip"), zipfile.ZipFile(self._path) as archive:
+            # The specification says "/"; programs of Windows have written their own separator.
+            names = [(member.filename.replace("\\", "/"), member) for member in archive.infolist()]
+            images = [(name, member) for name, member in names if not name.endswith("/") and self._takes(name)]
+            for name, member in images:
+                if member.flag_bits & 1:
+                    raise DataError(f"{self._path}!/{name}: is encrypted; expected a zip file without a password")
+                if member.compress_type not in _ZIP_METHODS:
+                    method = _OTHER_ZIP_METHODS.get(member.compress_type, "an unknown method")
+                    raise DataError(
+                        f"{self._path}!/{name}: is compressed with {method} (number {member.compress_type}), which Python cannot read; "
+                        "unpack the archive and pack the folder, or zip it again with Deflate"
+                    )
+            for name, member in images:
+                yield _Member(name, member.file_size, _read_member(archive, member))
 
-    def _damaged(self, kind: str, error: Exception) -> DataError:
-        return DataError(
-            f"{self.uri}: the {kind} archive is damaged or cut short ({error}); expected a whole archive: copy or download it again"
-        )
+    @contextmanager
+    def _naming_damage(self, kind: str) -> Iterator[None]:
+        try:
+            yield
+        except _READ_ERRORS as error:
+            raise DataError(
+                f"{self.uri}: the {kind} archive is damaged or cut short ({error}); expected a whole archive: copy or download it again"
+            ) from None
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], bytes]:
@@ -106,7 +141,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[
         return partial(_refuse, f"is damaged ({error}); expected a whole zip archive: copy or download it again")
 
 
-def _refuse(reason: str) -> bytes:
+def _refuse(reason: str) -> NoReturn:
     raise DataError(reason)
 
 

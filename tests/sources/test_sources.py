@@ -3,8 +3,10 @@
 import gzip
 import io
 import os
+import re
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,8 +94,6 @@ def test_a_folder_without_images(tmp_path: Path, files: dict[str, bytes], messag
         open_source(str(tmp_path / "set"))
 
 
-# Archives
-
 HIDDEN = (
     ".ipynb_checkpoints/a.png", "cat/.git/a.png", ".Trash-1000/files/a.png", ".thumbnails/a.png", "cat/@eaDir/a.png", "@__thumb/a.png",
     "$RECYCLE.BIN/S-1-5/a.png", "lost+found/a.png", "__MACOSX/cat/a.png", "cat/._a.png",
@@ -131,6 +131,8 @@ def test_images_that_are_not_read_are_counted_and_the_remedy_is_named(tmp_path: 
         list(read_all(open_source(str(source))))
 
 
+# Archives
+
 
 @pytest.mark.parametrize(
     ("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tgz", "w:gz"), ("a.tar.bz2", "w:bz2"), ("a.tar.xz", "w:xz")]
@@ -150,6 +152,74 @@ def test_zip(tmp_path: Path) -> None:
     assert files_of(source) == [(f"{path}!/../../cats/0.png", "cats", 0), (f"{path}!/set/dogs/1.png", "dogs", 1)]
     assert source.ignored == {"hidden": 1}
     assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_zip_of_windows_has_the_classes_of_any_other(tmp_path: Path) -> None:
+    files = {"cats/0.png": grey_png(0), "cats/": b"", "__MACOSX/cats/1.png": b"x", "set/dogs/1.png": grey_png(1), "notes.txt": b""}
+    expected = open_source(str(write_zip(tmp_path / "a.zip", files)))
+    found = files_of(expected)
+    source = open_source(str(write_zip(tmp_path / "a.zip", {name.replace("/", "\\"): data for name, data in files.items()})))
+    assert files_of(source) == found == [(f"{tmp_path}/a.zip!/cats/0.png", "cats", 0), (f"{tmp_path}/a.zip!/set/dogs/1.png", "dogs", 1)]
+    assert source.ignored == expected.ignored == {"hidden": 1, ".txt": 1}
+
+
+@pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (93, "Zstandard"), (98, "PPMd"), (77, "an unknown method")])
+def test_a_compression_that_python_cannot_read_is_one_error(tmp_path: Path, method: int, name: str) -> None:
+    path = write_zip(tmp_path / "a.zip", {"a.txt": b"", "cat/1.png": grey_png(1), "cat/2.png": grey_png(2)}, compression=0)
+    data = bytearray(path.read_bytes())
+    for signature, place in ((b"PK\3\4", 8), (b"PK\1\2", 10)):  # local header and directory
+        for found in re.finditer(re.escape(signature), path.read_bytes()):
+            data[found.start() + place] = method
+    path.write_bytes(data)
+    with pytest.raises(
+        DataError, match=rf"cat/1.png: is compressed with {name} \(number {method}\), which Python cannot read; unpack the archive and pack"
+    ):
+        list(read_all(open_source(str(path))))
+    npz = write_zip(tmp_path / "a.npz", {"x.npy": npy_of_shape((1, 10, 10))}, compression=0)
+    npz.write_bytes(
+        npz.read_bytes().replace(b"PK\3\4\x14\0\0\0\0", b"PK\3\4\x14\0\0\0\x09").replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0\x09\0")
+    )
+    with pytest.raises(DataError, match="cannot be read as NumPy arrays"):
+        open_source(str(npz))
+
+
+@pytest.mark.parametrize(
+    ("begin", "kind"),
+    [(b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\7", "RAR"), (b"\x28\xb5\x2f\xfd\x24", "Zstandard"), (b"\x04\x22\x4d\x18", "LZ4")],
+)
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.zip", "a.bin"])
+def test_archives_that_are_not_read_are_named(tmp_path: Path, begin: bytes, kind: str, name: str) -> None:
+    (tmp_path / name).write_bytes(begin + bytes(600))
+    with pytest.raises(DataError, match=f"{name}: is a {kind} archive, which is not read; unpack it and pack the folder"):
+        open_source(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_hard_links_of_a_tar_are_read(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, value in (("./data/0001", 1), ("./cat/2.png", 2)):
+            member = tarfile.TarInfo(name)
+            member.size = len(grey_png(value))
+            archive.addfile(member, io.BytesIO(grey_png(value)))
+        for name, target, kind in (
+            ("./dog/a.png", "./data/0001", tarfile.LNKTYPE), ("./owl/b.png", "dog/a.png", tarfile.LNKTYPE),
+            ("./dog/c.png", "./cat/2.png", tarfile.LNKTYPE), ("./dog/d.png", "./gone.png", tarfile.LNKTYPE),
+            ("./dog/e.png", "../cat/2.png", tarfile.SYMTYPE),
+        ):  # fmt: skip
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            archive.addfile(member)
+    source = open_source(str(path))
+    *whole, broken = source.items()
+    assert [(item.name, item.label, decode_image(item.load(), GREY).pixels[0, 0, 0]) for item in whole if isinstance(item, ImageFile)] == [
+        (f"{path}!/cat/2.png", "cat", 2), (f"{path}!/dog/a.png", "dog", 1), (f"{path}!/owl/b.png", "owl", 1), (f"{path}!/dog/c.png", "dog", 2),
+    ]  # fmt: skip
+    assert source.ignored == {"no extension": 1, "link": 1}
+    assert isinstance(broken, ImageFile)
+    assert broken.name == f"{path}!/dog/d.png"
+    with pytest.raises(DataError, match=r"is a hard link to 'gone\.png', which the archive lacks"):
+        broken.load()
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
