@@ -17,26 +17,26 @@ from job.sources.signature import signature_of
 from job.sources.source import ImageBlock, ImageFile, rows_per_block
 
 IDX_MAGIC = b"\0\0\x08"
-_IMAGES_NAME = re.compile(r"(?P<split>train|t10k|test)-images[-.]idx[34]-ubyte(\.gz)?")
+_IMAGES_NAME = re.compile(r"(?P<set>([^.].*-)?)(?P<split>train|t10k|test)-images[-.]idx[34]-ubyte(\.gz)?")  # emnist-letters-train-...
+_MAX_UNNAMED = 4  # files of a folder that are opened to see whether they are IDX files under other names
 
 
 class IdxSource:
     """An IDX file of images ``[N, H, W]`` or ``[N, H, W, C]``, and the one of labels where it lies beside it."""
 
-    kind = "idx"
-    class_names = None
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, labels: Path | None = None) -> None:
         self.uri = str(path)
+        self.kind = "idx"
+        self.class_names: tuple[str, ...] | None = None
         self.ignored: Counter[str] = Counter()
-        self._path, self._labels_path = path, _labels_beside(path)
+        self._path, self._labels_path = path, labels or _labels_beside(path)
         self._shape = as_image_shape(_shape_of(path), str(path))
         _check_size(path, self._shape)
         self.num_images = self._shape[0]
-        self.num_bytes = path.stat().st_size
-        self.signature = signature_of(filter(None, (path, self._labels_path)))
+        files = [file for file in (path, self._labels_path) if file]
+        self.num_bytes: int | None = sum(file.stat().st_size for file in files)
+        self.signature: str | None = signature_of(files)
         if self._labels_path:
-            self.num_bytes += self._labels_path.stat().st_size
             shape = _shape_of(self._labels_path)
             if shape != (self.num_images,):
                 raise DataError(
@@ -59,15 +59,35 @@ class IdxSource:
                     yield ImageBlock(images, labels)
 
 
-def find_idx(folder: Path, split: str) -> Path | None:
-    """The images file of ``split`` ("train" or "test") when ``folder`` holds IDX files; ``ConfigError`` when it holds only the other split."""
-    found = {match["split"]: path for path in sorted(folder.iterdir()) if (match := _IMAGES_NAME.fullmatch(path.name)) and path.is_file()}
+def find_idx(folder: Path, split: str) -> IdxSource | None:
+    """Return the IDX images of ``split`` ("train" or "test") in ``folder`` by MNIST's or EMNIST's names, else a single file by its content.
+
+    None if it holds none; ``ConfigError`` if it holds the other split only, or several sets.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if (match := _IMAGES_NAME.fullmatch(path.name)) and path.is_file():
+            found.setdefault(match["set"], {})[match["split"]] = path
     if not found:
+        return _find_by_content(folder)
+    if len(found) > 1 and "" not in found:
+        raise ConfigError(f"{folder}: holds IDX images of {', '.join(name.rstrip('-') for name in found)}; expected one set: name its file")
+    splits = found.get("") or next(iter(found.values()))
+    path_of_split = splits.get("train") if split == "train" else splits.get("t10k", splits.get("test"))
+    if path_of_split is None:
+        raise ConfigError(f"{folder}: holds no IDX images of --split {split}; found {', '.join(path.name for path in splits.values())}")
+    return IdxSource(path_of_split)
+
+
+def _find_by_content(folder: Path) -> IdxSource | None:
+    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file()]
+    if not 0 < len(files) <= _MAX_UNNAMED:
         return None
-    path = found.get("train") if split == "train" else found.get("t10k", found.get("test"))
-    if path is None:
-        raise ConfigError(f"{folder}: holds no IDX images of --split {split}; found {', '.join(path.name for path in found.values())}")
-    return path
+    idx_files = [path for path in files if is_idx(path)]
+    images, labels = ([path for path in idx_files if (len(_shape_of(path)) == 1) == is_labels] for is_labels in (False, True))
+    if len(images) != 1:
+        return None
+    return IdxSource(images[0], labels[0] if len(labels) == 1 else None)
 
 
 def is_idx(path: Path) -> bool:

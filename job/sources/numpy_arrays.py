@@ -49,9 +49,9 @@ class NumpySource:
 
     class_names = None
 
-    def __init__(self, path: Path, split: str) -> None:
+    def __init__(self, path: Path, split: str, kind: str = "") -> None:
         self.uri = str(path)
-        self.kind = path.suffix.lower().removeprefix(".")
+        self.kind = kind or path.suffix.lower().removeprefix(".")
         self.ignored: Counter[str] = Counter()
         self.num_bytes = path.stat().st_size
         self.signature = signature_of([path])
@@ -62,12 +62,14 @@ class NumpySource:
             if self.kind == "npz":
                 label_key = self._find_arrays(split)
             with self._open() as file:
-                self._shape = as_image_shape(_read_header(file, self.uri), self.uri)
+                shape = _read_header(file, self.uri)
+                self._shape = as_image_shape(shape, self.uri)
+                _check_not_one_image(shape, self.uri)
                 check_num_bytes(self.uri, self._shape, self._member_bytes() - file.tell())
             if self.kind == "npz" and label_key is not None:
                 with np.load(path, allow_pickle=False) as arrays:
                     self._labels = _check_labels(arrays[label_key], self._shape[0], self.uri)
-        except (*READ_ERRORS, ValueError, SyntaxError, MemoryError, tokenize.TokenError, zipfile.BadZipFile) as error:
+        except (*READ_ERRORS, ValueError, SyntaxError, MemoryError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{path}: cannot be read as NumPy arrays ({error}); expected uint8 images, saved without pickled objects"
             ) from None
@@ -118,6 +120,15 @@ def _read_header(file: IO[bytes], where: str) -> tuple[int, ...]:
     if is_fortran and len(shape) > 1:
         raise DataError(f"{where}: saved in Fortran order; expected C order (save np.ascontiguousarray(array))")
     return tuple(shape)
+
+
+def _check_not_one_image(shape: tuple[int, ...], where: str) -> None:
+    """Raise ``DataError`` for the shape of one colour image, which would be taken for many grey ones."""
+    if len(shape) == 3 and (shape[2] in (3, 4) or shape[0] in (3, 4)):
+        raise DataError(
+            f"{where}: values of shape {list(shape)}, which may be one colour image; expected images [N, H, W] or [N, H, W, 1 or 3]: "
+            "stack colour images with np.stack(images), or save grey ones as array[..., None]"
+        )
 
 
 def _check_labels(labels: NDArray[Any], num_images: int, where: str) -> NDArray[Any]:

@@ -5,13 +5,15 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+from numpy.lib import format as npy
+
 from job.config.errors import ConfigError, DataError
 from job.config.storage import StorageSpec
 from job.sources.archive import ArchiveSource
 from job.sources.files import FolderSource, StoreSource
+from job.sources.formats import FORMAT_NAMES
 from job.sources.garment_set import GarmentSource
 from job.sources.idx import IdxSource, find_idx, is_idx
-from job.sources.formats import FORMAT_NAMES
 from job.sources.keras_datasets import open_keras
 from job.sources.numpy_arrays import NumpySource
 from job.sources.source import Source
@@ -24,6 +26,13 @@ _ACCEPTED = (
 )
 _GARMENTS = re.compile(r"synthetic:garments(?::(\d+))?")
 _DEFAULT_GARMENTS = 20_000
+_OTHER_ARCHIVES = {
+    b"7z\xbc\xaf": "7z",
+    b"Rar!": "RAR",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"\x04\x22\x4d\x18": "LZ4",
+    b"\x1f\x9d": "compress",
+}
 
 
 def open_source(uri: str, storage: StorageSpec | None = None, split: str | None = None, seed: int = 0) -> Source:
@@ -61,8 +70,7 @@ def _open(uri: str, storage: StorageSpec | None, split: str, seed: int) -> Sourc
     path = Path(canonical_uri(uri))
     try:
         if path.is_dir():
-            idx = find_idx(path, split)
-            return IdxSource(idx) if idx else FolderSource(path)
+            return find_idx(path, split) or FolderSource(path)
         if not path.exists():
             raise DataError(f"{path}: no such file or folder; expected {_ACCEPTED}")
         if not path.is_file():  # a pipe would be waited for, a device read for ever
@@ -74,6 +82,15 @@ def _open(uri: str, storage: StorageSpec | None, split: str, seed: int) -> Sourc
 
 def _open_file(path: Path, split: str) -> Source:
     """By content where the format marks itself, so that a wrong or missing extension does no harm."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    for magic, kind in _OTHER_ARCHIVES.items():
+        if head.startswith(magic):
+            raise DataError(
+                f"{path}: is a {kind} archive, which is not read; unpack it and pack the folder, or make a .tar.gz or .zip of it"
+            )
+    if head.startswith(npy.MAGIC_PREFIX):
+        return NumpySource(path, split, "npy")
     if path.suffix.lower() in (".npy", ".npz"):
         return NumpySource(path, split)
     if path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
@@ -82,6 +99,4 @@ def _open_file(path: Path, split: str) -> Source:
         return IdxSource(path)
     if re.search(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz)$", path.name.lower()) or tarfile.is_tarfile(path):
         return ArchiveSource(path, "tar")
-    with open(path, "rb") as file:
-        head = file.read(12)
     raise DataError(f"{path}: a file of unknown kind ({'empty' if not head else f'it begins with {head!r}'}); expected {_ACCEPTED}")

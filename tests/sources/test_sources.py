@@ -304,6 +304,45 @@ def test_idx_without_the_split_asked_for(tmp_path: Path) -> None:
         open_source(str(tmp_path / "png"), split="test")
 
 
+@pytest.mark.parametrize("prefix", ["emnist-letters-", "qmnist-", ""])
+def test_idx_by_the_names_of_emnist(tmp_path: Path, prefix: str) -> None:
+    images = numbered(6, 7, 5)[..., 0]
+    for split, end in (("train", 5), ("test", 3)):
+        (tmp_path / f"{prefix}{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images[:end])))
+        (tmp_path / f"{prefix}{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(end, dtype=np.uint8))))
+    (tmp_path / f"{prefix}mapping.txt").write_text("0 48\n")
+    (tmp_path / f"._{prefix}train-images-idx3-ubyte.gz").write_bytes(b"AppleDouble")
+    for split, end in (("train", 5), ("test", 3)):
+        found_images, found_labels = arrays_of(open_source(str(tmp_path), split=split))
+        assert np.array_equal(found_images[..., 0], images[:end])
+        assert np.array_equal(found_labels, np.arange(end))
+
+
+def test_a_folder_of_several_idx_sets_asks_for_one(tmp_path: Path) -> None:
+    for name in ("letters", "digits"):
+        (tmp_path / f"emnist-{name}-train-images-idx3-ubyte").write_bytes(idx(numbered(3)[..., 0]))
+    with pytest.raises(ConfigError, match="holds IDX images of emnist-digits, emnist-letters; expected one set: name its file"):
+        open_source(str(tmp_path))
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(numbered(4)[..., 0]))
+    assert open_source(str(tmp_path)).num_images == 4
+
+
+def test_idx_and_npy_files_of_any_name(tmp_path: Path) -> None:
+    images, labels = numbered(6, 7, 5), np.arange(6, dtype=np.uint8) % 2
+    folder = write_folder(tmp_path / "set", {"pictures.bin": gzip.compress(idx(images[..., 0])), "README": b"x"})
+    for uri in (folder, folder / "pictures.bin"):
+        assert np.array_equal(arrays_of(open_source(str(uri)))[0], images)
+    write_folder(folder, {"answers.bin": idx(labels)})
+    found_images, found_labels = arrays_of(open_source(str(folder)))
+    assert np.array_equal(found_images, images)
+    assert np.array_equal(found_labels, labels)
+    np.save(tmp_path / "a.npy", images)
+    (tmp_path / "a.npy").rename(tmp_path / "a.dat")
+    source = open_source(str(tmp_path / "a.dat"))
+    assert source.kind == "npy"
+    assert np.array_equal(arrays_of(source)[0], images)
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -385,6 +424,18 @@ def test_unsuitable_npy(tmp_path: Path, array: np.ndarray, message: str) -> None
         open_source(str(tmp_path / "a.npy"))
 
 
+@pytest.mark.parametrize("shape", [(48, 64, 3), (48, 64, 4), (3, 48, 64), (4, 48, 64)])
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_one_photo_is_not_an_array_of_images(tmp_path: Path, shape: tuple[int, ...], kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    np.save(path, np.zeros(shape, np.uint8)) if kind == "npy" else np.savez(path, x=np.zeros(shape, np.uint8))
+    with pytest.raises(
+        DataError,
+        match=rf"values of shape \[{shape[0]}, .*, which may be one colour image; expected images \[N, H, W\] or \[N, H, W, 1 or 3\]",
+    ):
+        open_source(str(path))
+
+
 def npy_of_shape(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
@@ -398,7 +449,7 @@ def npy_of_shape(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
         ((2**70, 2**70, 2**70), "expected at most 268,435,456 bytes"),
         ((-5, 4, 4), "expected images"),
         ((5, -4, -4), "expected images"),
-        ((2**60, 4, 4), r"ends after 100 bytes of values; expected 18,446,744,073,709,551,616 bytes"),
+        ((2**60, 8, 8), r"ends after 100 bytes of values; expected 73,786,976,294,838,206,464 bytes"),
     ],
 )
 @pytest.mark.parametrize("kind", ["npy", "npz"])
