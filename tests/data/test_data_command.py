@@ -54,7 +54,7 @@ def test_pack_and_verify(tmp_path: Path) -> None:
     lines = result.output.splitlines()
     assert lines[0].startswith("Packed: 40 images 6x8x3, 3 classes, 3 shards, 0.0 MB, fingerprint ")
     assert lines[1] == f"Skipped 1 broken image, listed in index.json; the first: {folder}/cat/bad.png: is empty (0 bytes); expected a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image"  # fmt: skip  # noqa: E501
-    assert lines[2] == "Ignored 1 files that are no images (.txt x1)"
+    assert lines[2] == "Ignored 1 file not read as images (.txt x1)"
     again = run("pack", folder, tmp_path / "out", *options)
     assert (again.exit_code, again.output.splitlines()) == (0, [lines[0].replace("Packed", "Already packed")])
     verified = run("verify", tmp_path / "out")
@@ -175,7 +175,7 @@ def test_from_s3_to_s3(tmp_path: Path, s3_env: S3Server) -> None:
     result = run("pack", f"s3://{bucket}/photos", f"s3://{bucket}/packed", "--shard-bytes", "100", "--endpoint-url", s3_env.endpoint_url)
     assert result.exit_code == 0, result.output
     assert result.output.startswith("Packed: 20 images 4x4x1, 3 classes, 4 shards")
-    assert "Ignored 1 files" in result.output
+    assert "Ignored 1 file not read as images" in result.output
     assert run("pack", f"s3://{bucket}/photos", f"s3://{bucket}/packed", "--shard-bytes", "100").output.startswith("Already packed")
     images.write("cat/000.png", images.read("cat/000.png")[:-1] + b"x")
     changed = error_of(run("pack", f"s3://{bucket}/photos", f"s3://{bucket}/packed", "--shard-bytes", "100"))
