@@ -39,6 +39,7 @@ def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], res
         spec = dataclasses.replace(spec, checkpoints=dataclasses.replace(spec.checkpoints, resume=resume))
     if dry_run:
         from job.launch import machine, preflight
+        from job.launch.estimate import time_text
 
         checked = preflight.check(spec)
         if not checked.is_finished:
@@ -46,6 +47,8 @@ def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], res
         click.echo(to_yaml(checked.spec), nl=False)
         say(f"# {plan_text(checked)}")
         say(f"# {length_text(checked)}")
+        if not checked.is_finished:
+            say(f"# {time_text(checked)}")
         say(f"# not checked: {machine.unchecked(checked.spec)}")
         return
     train_run(spec, verbose=verbose)

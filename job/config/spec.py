@@ -215,6 +215,10 @@ class MetricsSpec:
         minimum=0,
         maximum=65535,
     )
+    host: str | None = key(
+        None,
+        "Address to listen on. Unset: loopback in a Ray cluster that the run starts on this machine, every address in one that it joins.",
+    )
     linger_seconds: float = key(
         30.0,
         "Seconds for which workers serve their last values after the end, where something scrapes them: two scrape intervals, so that none is lost."

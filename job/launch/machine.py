@@ -3,6 +3,7 @@
 With ``RAY_ADDRESS`` the workers run elsewhere: their room is checked when the cluster is joined, their ports when they start.
 """
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +11,7 @@ from job.config.errors import ConfigError
 from job.config.spec import RunSpec, WorkerSpec
 from job.telemetry.server import check_port
 
+LOOPBACK = "127.0.0.1"
 MIN_LOCAL_CORES = 4  # a small machine may run a few workers on fewer cores: slowly, but for trying out it does
 
 
@@ -28,7 +30,14 @@ def check_machine(spec: RunSpec) -> None:
         raise no_room(spec.workers, [node], "on this machine")
     if spec.metrics.enabled and spec.metrics.port:
         for local_rank in range(min(room, spec.workers.most)):
-            check_port(spec.metrics.port + local_rank)
+            check_port(spec.metrics.port + local_rank, with_metrics_host(spec).metrics.host or "")
+
+
+def with_metrics_host(spec: RunSpec) -> RunSpec:
+    """Return ``spec`` with ``metrics.host`` on loopback if it is unset and the run starts its own cluster: who scrapes it is here, too."""
+    if spec.metrics.host is not None or not is_local():
+        return spec
+    return dataclasses.replace(spec, metrics=dataclasses.replace(spec.metrics, host=LOOPBACK))
 
 
 def unchecked(spec: RunSpec) -> str:

@@ -24,6 +24,7 @@ from job.config.errors import DcganError
 from job.config.spec import RunSpec, WorkerSpec
 from job.launch.board import BoardHandler, BoardListener, on_this_node, start_board
 from job.launch.cluster import cluster
+from job.launch.machine import with_metrics_host
 from job.storage.uri import open_store
 from job.telemetry.report import Progress
 
@@ -67,7 +68,9 @@ def train(spec: RunSpec, view: View, lease: Lease | None = None, *, stamp: str =
             runtime_env={"env_vars": FIT_ENV | {START_TIMEOUT: f"{_start_seconds(spec.workers):g}"}},
             scheduling_strategy=on_this_node(),
         )(_fit)
-        fitting = fit.remote(spec, board, ray_storage, {"token": lease.token if lease else None, "stamp": stamp}, is_alone)
+        fitting = fit.remote(
+            with_metrics_host(spec), board, ray_storage, {"token": lease.token if lease else None, "stamp": stamp}, is_alone
+        )
         view.note("waiting for the workers to start")
         watch = _Watch(board, view, lease, fitting)
         try:

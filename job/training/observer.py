@@ -69,7 +69,8 @@ class Observer:
         first_port = DEFAULT_PORT if spec.metrics.port is None else spec.metrics.port
         port = first_port + topology.local_rank if first_port else 0
         is_strict = spec.metrics.port is not None
-        self._server = MetricsServer(self._metrics.registry, port, or_any=not is_strict) if spec.metrics.enabled else None
+        self._host = spec.metrics.host or ""
+        self._server = MetricsServer(self._metrics.registry, port, self._host, or_any=not is_strict) if spec.metrics.enabled else None
         self._topology = topology
         self._grid_size = spec.samples.rows, spec.samples.columns
         self._history = self._new_history(records, spec.history.every_seconds) if records and topology.is_chief else None
@@ -79,7 +80,7 @@ class Observer:
     def __enter__(self) -> "Observer":
         if self._server:
             self._server.start()
-            url = f"http://{_host_address()}:{self._server.port}/metrics"
+            url = f"http://{_address(self._host)}:{self._server.port}/metrics"
             self.note(f"metrics of worker {self._topology.rank}: {url}")
             if self._history:
                 self._history.metrics_url(url)
@@ -188,8 +189,10 @@ def _limits(spec: WatchdogSpec) -> dict[Phase, float]:
     }
 
 
-def _host_address() -> str:
-    """This machine's address as others see it, or the loopback address where it has no name."""
+def _address(host: str) -> str:
+    """Return the address to scrape: ``host``, or for a server on every address this machine's as others see it (loopback if it has no name)."""
+    if host not in ("", "0.0.0.0", "::"):
+        return f"[{host}]" if ":" in host else host
     try:
         return socket.gethostbyname(socket.gethostname())
     except OSError:

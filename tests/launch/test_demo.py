@@ -33,6 +33,7 @@ def test_the_demo_trains_on_a_folder_of_pictures(tmp_path: Path, ray_folder: Pat
         program.nothing_left()
         output = program.output
     assert "80 images, 1 shard\n" in output
+    assert len(re.findall(r"metrics of worker \d: http://127\.0\.0\.1:\d+/metrics", output)) == 2
     assert "80 images 28x28x3, 12 steps of 64 on 2 workers (CPU), from the start" in output
     grid = re.search(r"^sample grid: +(.+)$", output, re.MULTILINE)
     assert grid, output
@@ -54,12 +55,23 @@ def check_closed_to_others(program: Program) -> None:
     assert all(address.startswith(("127.0.0.1:", "[::ffff:127.0.0.1]:", "[::1]:")) for address in listening), listening
     head = next(line.split()[3].rpartition(":")[2] for line in lines if "gcs_server" in line and re.search(r"pid=(\d+)", line)[1] in pids)
     loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # or Ray asks at the address of the network, where nothing listens
-    for token in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
-        code = f"import ray; ray.init('127.0.0.1:{head}'); print('joined')"
-        with pytest.raises(subprocess.TimeoutExpired) as waited:  # Ray asks again and again
-            subprocess.run([sys.executable, "-c", code], env=os.environ | loopback | token, capture_output=True, check=False, timeout=12)
-        assert b"InvalidAuthToken" in (waited.value.stderr or b"")
-        assert b"joined" not in (waited.value.stdout or b"")
+    code = f"import ray; ray.init('127.0.0.1:{head}'); print('joined')"
+    strangers = [
+        subprocess.Popen([sys.executable, "-c", code], env=os.environ | loopback | token, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for token in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64})
+    ]
+    try:
+        until = time.monotonic() + 12
+        for stranger in strangers:
+            with pytest.raises(subprocess.TimeoutExpired):  # Ray asks again and again
+                stranger.wait(until - time.monotonic())
+    finally:
+        for stranger in strangers:
+            stranger.kill()
+    for stranger in strangers:
+        said = stranger.communicate()[0]
+        assert b"InvalidAuthToken" in said
+        assert b"joined" not in said
 
 
 def test_too_few_pictures_are_told(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ from job.cli.train import length_text
 from job.config.load import load_run
 from job.config.spec import RunSpec
 from job.data.index import read_index
-from job.launch import preflight
+from job.launch import machine, preflight
+from job.launch.estimate import multiply_adds, probe, time_text
+from job.records.run_folder import STATUS
 from job.storage.uri import open_store
 from job.training.identity import model_identity, order_identity, settings_of
 from tests.launch.program import SMALL
@@ -57,3 +59,46 @@ def test_a_run_folder_keeps_the_length_it_began_with(
     spec = spec_of(garments, tmp_path / "run", *settings)
     commit_step_50(spec, {key: value for key, value in settings_of(spec).items() if key != "training.min_steps"} | kept)
     assert preflight.check(spec).schedule.total_steps == total_steps
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "millions"),
+    [
+        ("notebook", [], 126),  # counted layer by layer for the notebook's networks
+        ("notebook", ["training.updates=simultaneous"], 105),
+        ("notebook", ["model.generator.upsampling=subpixel", "model.generator.kernel_size=3"], 145),
+    ],
+)
+def test_the_arithmetic_of_an_image(preset: str, settings: list[str], millions: float) -> None:
+    spec = load_run(preset, overrides=["uri=a", "data.uri=b", *settings])
+    assert multiply_adds(spec) / 1e6 == pytest.approx(millions, rel=0.02)
+
+
+def test_the_time_is_estimated_from_the_arithmetic_or_from_the_speed_before(
+    garments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    spec = spec_of(garments, tmp_path / "run", "training.steps=800", "workers.count=2")
+    checked = preflight.check(spec)
+    assert 800 * 16 * multiply_adds(spec) / (0.4 * 1e6) / 3600 == pytest.approx(21.7, rel=0.02)
+    assert time_text(checked, rate=1e6).startswith("time: 11 h to 1.8 days, estimated from the networks' arithmetic")
+    commit_step_50(spec, settings_of(spec))
+    open_store(spec.uri).write(STATUS, b'{"progress": {"images_per_second": 100.0}}')
+    assert time_text(preflight.check(spec), rate=1e6) == "time: about 2 min at the 100 images/s that this run measured before"
+    for other in (b"{}", b'{"progress": {"images_per_second": "nan"}}', b"\xff"):
+        open_store(spec.uri).write(STATUS, other)
+        assert "estimated" in time_text(preflight.check(spec), rate=1e6)
+
+
+def test_the_probe_measures_something() -> None:
+    assert 1e8 < probe(0.05) < 1e14
+
+
+def test_metrics_of_a_cluster_of_its_own_are_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, chosen = (load_run("notebook", overrides=["uri=a", "data.uri=b", *host]) for host in ([], ["metrics.host=0.0.0.0"]))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert machine.with_metrics_host(spec).metrics.host == "127.0.0.1"
+    assert machine.with_metrics_host(chosen) == chosen
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert machine.with_metrics_host(spec) == spec

@@ -4,6 +4,7 @@ As a program, ``python -m tests.training.test_observer FOLDER``, it is a worker 
 """
 
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -92,6 +93,21 @@ def test_two_runs_on_one_machine_have_ports_and_one_of_your_own_is_strict(tmp_pa
         refusal = pytest.raises(ConfigError, match=rf"metrics\.port {ports[0]} is taken by ")
         with refusal, observing(tmp_path / "3", Scripted(), f"metrics.port={ports[0]}"):
             pass
+
+
+@pytest.mark.parametrize(("host", "at"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", None), ("null", None)])
+def test_metrics_are_served_at_the_host_that_is_set(tmp_path: Path, host: str, at: str | None) -> None:
+    listener = Scripted()
+    with observing(tmp_path, listener, f"metrics.host={host}"):
+        found, port = re.findall(r"http://(\S+):(\d+)/metrics", listener.notes[0])[0]
+        assert at in (None, found)
+        others = [address[4][0] for address in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)] + ["127.0.0.2"]
+        for other in others:
+            if at is None or other == at:
+                socket.create_connection((other, int(port)), timeout=5).close()
+            else:
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection((other, int(port)), timeout=5)
 
 
 def test_diversity_is_of_a_grid_beside_the_data(tmp_path: Path) -> None:

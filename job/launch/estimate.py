@@ -1,0 +1,114 @@
+"""How long a run will train, before it starts: from what the run measured before, or from the networks' arithmetic and a probe of this machine.
+
+Loads no TensorFlow. Multiply-adds are those of the convolutions and dense layers; everything else is part of the measured share.
+"""
+
+import math
+import os
+import time
+
+import numpy as np
+
+from job.config.errors import StorageError
+from job.config.spec import ModelSpec, RunSpec
+from job.data.json_fields import JsonFields, WrongField
+from job.launch.machine import is_local
+from job.launch.preflight import Preflight
+from job.records.run_folder import STATUS
+from job.records.status_file import MOST_BYTES
+from job.storage.uri import open_store
+
+PROBE_SECONDS = 1.0
+_PROBE_SIDE = 1024
+# Share of the matrix-product rate that a training step reaches: 0.37 for `notebook`, 0.48 for `fashion` (docs/training.md), more for larger layers.
+_SHARE = 0.4
+_FACTOR = 2.0  # the estimate may be wrong by this much either way
+
+
+def time_text(checked: Preflight, rate: float | None = None) -> str:
+    """Return one line: how long the rest of the run will take, with its uncertainty and where it is from.
+
+    ``rate`` is this machine's multiply-adds per second; unset: it is measured, which takes a second.
+    """
+    spec = checked.spec
+    steps = checked.schedule.total_steps - (checked.resumed.step if checked.resumed else 0)
+    num_images = steps * spec.training.global_batch_size
+    if measured := _measured_images_per_second(checked):
+        return f"time: about {_about(num_images / measured)} at the {measured:,.0f} images/s that this run measured before"
+    if not is_local() or spec.workers.gpus:
+        return "time: known after the first steps; it is estimated for CPU workers on this machine, or from an earlier start of the run"
+    cores = os.cpu_count() or 1
+    busy = min(cores, spec.workers.count * max(1, round(spec.workers.cpus))) / cores
+    images_per_second = _SHARE * busy * (rate or probe()) / multiply_adds(spec)
+    seconds = num_images / images_per_second
+    return (
+        f"time: {_about(seconds / _FACTOR)} to {_about(seconds * _FACTOR)}, estimated from the networks' arithmetic and a probe of this"
+        " machine; the first minute of training says it better"
+    )
+
+
+def multiply_adds(spec: RunSpec) -> float:
+    """Return the multiply-adds of training on one image: forward passes, and two of the same size for each backward pass.
+
+    ``alternating``: two passes forward and one backward through G; through D three forward, two whole ones backward, and one for its input
+    only. ``simultaneous``: one pass through G; through D two forward, two backward, and one for its input.
+    """
+    generator, discriminator = _generator(spec.model), _discriminator(spec.model)
+    if spec.training.updates == "alternating":
+        return 4 * generator + 8 * discriminator
+    return 3 * generator + 7 * discriminator
+
+
+def probe(seconds: float = PROBE_SECONDS) -> float:
+    """Return the multiply-adds per second of float32 matrix products on all cores."""
+    matrix = np.ones((_PROBE_SIDE, _PROBE_SIDE), np.float32)
+    product = matrix @ matrix  # the first one starts the threads
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        np.matmul(matrix, matrix, out=product)
+        count += 1
+    return count * _PROBE_SIDE**3 / (time.perf_counter() - started)
+
+
+def _generator(model: ModelSpec) -> float:
+    spec = model.generator
+    height, width = (side // 2 ** len(spec.filters) for side in model.image_size)
+    channels = spec.filters[0]
+    total = spec.latent_size * height * width * channels
+    for filters in (*spec.filters[1:], model.channels):
+        outputs = 4 * filters if spec.upsampling == "subpixel" else filters
+        total += height * width * spec.kernel_size**2 * channels * outputs
+        height, width, channels = 2 * height, 2 * width, filters
+    return float(total)
+
+
+def _discriminator(model: ModelSpec) -> float:
+    spec = model.discriminator
+    height, width = model.image_size
+    channels, total = model.channels, 0
+    for filters in spec.filters:
+        height, width = -(-height // 2), -(-width // 2)
+        total += height * width * spec.kernel_size**2 * channels * filters
+        channels = filters
+    return float(total + height * width * channels)
+
+
+def _measured_images_per_second(checked: Preflight) -> float | None:
+    """Return the speed of the run's last start; None if it is not known, or was that of another number of workers or other settings."""
+    spec, resumed = checked.spec, checked.resumed
+    if not resumed or resumed.world_size != spec.workers.count or any(key.startswith("training.") for key in checked.changes):
+        return None
+    try:
+        data = open_store(spec.uri, spec.storage).read_range(STATUS, 0, MOST_BYTES)
+        speed = JsonFields.parse(data, MOST_BYTES).object("progress").values.get("images_per_second")
+    except (StorageError, WrongField):
+        return None
+    return float(speed) if isinstance(speed, int | float) and 0 < speed < math.inf else None
+
+
+def _about(seconds: float) -> str:
+    """Return ``40 s``, ``12 min``, ``3.4 h`` or ``2.1 days``."""
+    for limit, unit, size in ((90, "s", 1), (90 * 60, "min", 60), (36 * 3600, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.2g} {unit}" if unit == "h" else f"{max(1, round(seconds / size))} {unit}"
+    return f"{seconds / 86400:.2g} days"
