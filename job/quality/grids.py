@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 # A picture of a 28-pixel garment is hard to judge below about this size on a screen.
 READABLE_PIXELS = 96
@@ -51,7 +51,8 @@ def png_bytes(image: Image.Image) -> bytes:
 def progress_gif(frames: Iterable[bytes], labels: Sequence[str], seconds_per_frame: float = 0.25, last_frame_seconds: float = 2.0) -> bytes:
     """A looping GIF of the PNGs in ``frames``, each with its label below it; the last is held longer.
 
-    ``frames`` may read a long run one by one. Raises ``ValueError`` if frames and labels differ in number, or frames in size.
+    ``frames`` may read a long run one by one. Raises ``ValueError`` if frames and labels differ in number. A frame of
+    another size than the first is fitted into it.
     """
     if not labels:
         raise ValueError("0 labels; expected at least 1")
@@ -79,8 +80,8 @@ def _captioned(frames: Iterable[bytes], labels: Sequence[str]) -> Iterator[Image
         with Image.open(io.BytesIO(data)) as file:
             grid = file.convert("L" if file.mode in ("1", "L") else "RGB")
         size = size or grid.size
-        if grid.size != size:
-            raise ValueError(f"frame {index} is {grid.width} x {grid.height} pixels; expected {size[0]} x {size[1]} as the first")
+        if grid.size != size:  # the rows or columns of the grid were changed during the run
+            grid = ImageOps.pad(grid, size, Image.Resampling.NEAREST, color="white")
         yield _with_caption(grid, labels[index])
     if count != len(labels):
         raise ValueError(f"{count} frames with {len(labels)} labels; expected one label for each frame")
