@@ -20,6 +20,7 @@ from job.cli.report import report
 from job.cli.status import status
 from job.cli.train import train
 from job.config.errors import DcganError, StorageError
+from job.telemetry.secrets import mask_secrets
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -71,7 +72,7 @@ def run_command(arguments: list[str]) -> int:
     except Exception as error:  # a library's: whatever it is, the user gets one line
         if os.environ.get(TRACEBACK):
             traceback.print_exc()
-        reason = " ".join(str(error).split()) or "no reason given"
+        reason = mask_secrets(" ".join(str(error).split())) or "no reason given"
         say(f"error: unexpected {type(error).__name__}: {reason}. Set {TRACEBACK}=1 to see the traceback", err=True)
         return DcganError.exit_code
     return 0

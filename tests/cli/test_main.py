@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from job.cli.main import run_command
-from job.cli.status import status
+from job.cli.main import main, run_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,13 +69,18 @@ def test_standard_output_on_a_full_disk_is_told() -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_an_exception_of_a_library_is_one_line_and_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(**_: object) -> None:
-        raise KeyError("Credentials")
+def test_an_exception_of_a_library_is_one_line_without_secrets_and_code_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
 
-    monkeypatch.setattr(status, "callback", fail)  # stands in for boto3 with an S3 Express bucket
-    assert run_command(["status", "run"]) == 1
-    assert capsys.readouterr().err == "error: unexpected KeyError: 'Credentials'. Set DCGAN_TRACEBACK=1 to see the traceback\n"
+    def fail() -> None:
+        raise KeyError(f"Credentials\n{secret}")
+
+    monkeypatch.setitem(main.commands, "broken", click.Command("broken", callback=fail))
+    assert run_command(["broken"]) == 1
+    assert capsys.readouterr().err == "error: unexpected KeyError: 'Credentials\\n***'. Set DCGAN_TRACEBACK=1 to see the traceback\n"
     monkeypatch.setenv("DCGAN_TRACEBACK", "1")
-    assert run_command(["status", "run"]) == 1
+    assert run_command(["broken"]) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err
