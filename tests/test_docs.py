@@ -19,7 +19,13 @@ from job.config.load import load_run, preset_names
 from tests.test_architecture import FOLDERS, MAY_LOAD
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "README.tr.md", "CHANGELOG.md", *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")))
+DOCUMENTS = (
+    "README.md",
+    "README.tr.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")),
+)
 Check = Callable[[str], Iterator[str]]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
