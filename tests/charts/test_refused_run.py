@@ -34,6 +34,7 @@ REFUSED = {
     "batch smaller than the workers": ("run.training.global_batch_size=1", "training.global_batch_size"),
     "side of images": ("run.model.image_size=30", "model.image_size"),
     "one side of images": ("run.model.image_size={28,30}", "model.image_size"),
+    "many layers": (f"run.model.discriminator.filters={{{','.join(['8'] * 17)}}}", "model.discriminator.filters has 17 entries"),
     "small images": ("run.model.image_size=4,run.model.discriminator.filters={8,8,8}", "model.image_size"),
     "channels": ("run.model.channels=2", "model.channels"),
     "kernel": ("run.model.generator.upsampling=subpixel,run.model.generator.kernel_size=4", "model.generator.kernel_size"),

@@ -137,6 +137,12 @@
 {{- $model := .model -}}
 {{- $sides := $model.image_size -}}
 {{- if not (kindIs "slice" $sides) -}}{{- $sides = list $sides -}}{{- end -}}
+{{- range $network := list "generator" "discriminator" -}}
+  {{- $filters := (index $model $network).filters -}}
+  {{- if gt (len $filters) 16 -}}
+    {{- fail (printf "run.model.%s.filters has %d entries; expected at most 16, each of which is a factor of 2 in image size" $network (len $filters)) -}}
+  {{- end -}}
+{{- end -}}
 {{- $multiple := 1 -}}{{- range $model.generator.filters -}}{{- $multiple = mul $multiple 2 -}}{{- end -}}
 {{- $smallest := 1 -}}{{- range $model.discriminator.filters -}}{{- $smallest = mul $smallest 2 -}}{{- end -}}
 {{- range $sides -}}
