@@ -25,7 +25,9 @@ STAND_IN = f"synthetic:garments:{DEMO_IMAGES}"
 
 @click.command()
 @click.option(
-    "--data", "source", help="Your own images: a folder, archive, IDX or .npz. Default: Fashion-MNIST, or a stand-in for it offline."
+    "--data",
+    "source",
+    help="Your own images: a folder, archive, IDX or .npz. Default: Fashion-MNIST, or drawn garments if it is not available.",
 )
 @click.option("--folder", type=LocalPath(), default=".demo", show_default=True, help="Where packed images and runs go.")
 @click.option("--steps", type=click.IntRange(min=1), default=DEMO_STEPS, show_default=True, help="Training steps.")
@@ -62,7 +64,7 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
 
 
 def _pack(source: str | None, folder: Path) -> str:
-    """Pack ``source``, or Fashion-MNIST, or garments drawn here where that cannot be fetched; the folder of the shards."""
+    """Pack ``source``, or Fashion-MNIST, or garments drawn here if it is not on this machine and cannot be downloaded; the folder of the shards."""
     if source is not None:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).name).strip("-.") or "images"
         name += f"-{zlib.crc32(os.path.abspath(source).encode()):08x}"  # two sources of one name are two data sets
@@ -70,8 +72,9 @@ def _pack(source: str | None, folder: Path) -> str:
     try:
         with quiet_stderr():
             return _packed(FASHION_MNIST, folder / "fashion-mnist")
-    except DataError:
-        say("demo: Fashion-MNIST cannot be fetched here; garments drawn by the program stand in for it", err=True)
+    except DataError as error:
+        say(f"demo: {error}", err=True)
+        say("demo: training on garments drawn by the program instead", err=True)
         return _packed(STAND_IN, folder / "garments")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from job.sources.keras_datasets import DEBIAN_FASHION
 from tests.launch.program import Program, environment, run, session_processes, started
 from tests.servers.ports import free_port
 
@@ -72,6 +74,23 @@ def check_closed_to_others(program: Program) -> None:
         said = stranger.communicate()[0]
         assert b"InvalidAuthToken" in said
         assert b"joined" not in said
+
+
+def test_fashion_mnist_of_debian_or_drawn_garments_without_a_network(tmp_path: Path) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    env = environment(tmp_path, KERAS_HOME=str(tmp_path / "keras"), https_proxy=nowhere, HTTPS_PROXY=nowhere)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # the demo ends before Ray starts, after packing
+        port = str(server.getsockname()[1])
+        code, output = run(["demo", "--folder", str(tmp_path / "demo"), "--port", port], tmp_path / "log", env)
+    assert code == 2
+    assert f"error: metrics.port {port} is taken" in output
+    if DEBIAN_FASHION.is_dir():
+        assert "60,000 images, 180 shards" in output
+        assert [path.name for path in (tmp_path / "demo" / "data").iterdir()] == ["fashion-mnist"]
+    else:
+        assert "install Debian's package dataset-fashion-mnist" in output
+        assert "demo: training on garments drawn by the program instead\n" in output
+        assert "20,000 images" in output
 
 
 def test_too_few_pictures_are_told(tmp_path: Path) -> None:
