@@ -181,11 +181,12 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
 def _unknown_key(name: str, prefix: str) -> str:
     if SECRET_NAME.search(name):
         return f"{prefix}{name}: credentials do not belong in a configuration; use the standard AWS variables, a profile or a role"
-    known = all_keys()
-    nearest = difflib.get_close_matches(prefix + name, known, n=1, cutoff=0.6)
+    known = [key for key in all_keys() if key != prefix.rstrip(".")]
+    nearest = difflib.get_close_matches((prefix + name).lower(), known, n=1, cutoff=0.6)
     if not nearest:
-        nearest = [key for key in known if key.rpartition(".")[2] == name][:1]
-    hint = f"; did you mean {nearest[0]}?" if nearest else f"; known here: {', '.join(sorted(k for k in known if k.startswith(prefix)))}"
+        nearest = [key for key in known if key.rpartition(".")[2] == name.lower()][:1]
+    here = sorted(key.removeprefix(prefix) for key in known if key.startswith(prefix) and "." not in key.removeprefix(prefix))
+    hint = f"; did you mean {nearest[0]}?" if nearest else f"; known here: {', '.join(here)}"
     return f"{prefix}{name}: unknown key{hint}"
 
 
