@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.kills import worker_pid
-from tests.launch.program import Program, environment, newest_step, run, started, train_command
+from tests.launch.program import Program, environment, newest_step, pack_command, run, started, train_command
 
 PARTS = ("detection and new process", "Ray and TensorFlow loaded", "our imports", "networks and restore", "compile and first call")
 
@@ -44,7 +44,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}: {' '.join(sys.argv)}")
     with tempfile.TemporaryDirectory(prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        code, output = run(["data", "pack", "synthetic:garments:2048", str(folder / "data")], folder / "pack.log", environment(folder))
+        code, output = run(pack_command(2048, folder / "data"), folder / "pack.log", environment(folder))
         assert code == 0, output
         for section in arguments.only or ("recovery", "stall"):
             {"recovery": recovery, "stall": stall}[section](arguments, folder)

@@ -24,7 +24,7 @@ from tests.chaos.network import Host
 from tests.chaos.ray_hosts import RayHosts, ray_hosts
 from tests.chaos.watch import Stall, Watch
 from tests.launch.fixtures import CHECKPOINT_EVERY
-from tests.launch.program import Program, environment, newest_step, run, train_command
+from tests.launch.program import Program, environment, newest_step, pack_command, run, train_command
 from tests.servers.prometheus import wait_for
 
 SETTINGS = {
@@ -250,7 +250,7 @@ def main() -> None:
     say("| fault | what happened | seconds without a step | steps lost |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        pack = ["data", "pack", "synthetic:garments:512", str(folder / "data"), "--shard-bytes", "64KiB"]
+        pack = [*pack_command(512, folder / "data"), "--shard-bytes", "64KiB"]
         assert run(pack, folder / "pack.log", environment(folder))[0] == 0
         went_wrong = [_table(faults, folder, steps_each) for faults in groups(chosen)]
         sys.exit(any(went_wrong))

@@ -21,7 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from job.telemetry.ports import port_holder
-from tests.launch.program import RAY_AGENTS, Program, environment, newest_step, run, session_processes, started, state, train_command
+from tests.launch.program import (
+    RAY_AGENTS,
+    Program,
+    environment,
+    newest_step,
+    pack_command,
+    run,
+    session_processes,
+    started,
+    state,
+    train_command,
+)
 from tests.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.servers.faults import Fault
 from tests.servers.prometheus import wait_for
@@ -203,7 +214,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True) as name, s3_server() as server:
         folder = Path(name)
         code, output = run(
-            ["data", "pack", "synthetic:garments:512", str(folder / "data"), "--shard-bytes", "64KiB"],
+            [*pack_command(512, folder / "data"), "--shard-bytes", "64KiB"],
             folder / "pack.log",
             environment(folder),
         )

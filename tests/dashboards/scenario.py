@@ -30,7 +30,7 @@ from job.config.storage import StorageSpec
 from job.storage.uri import open_store
 from job.telemetry.ports import port_holder
 from tests.dashboards.rules_files import ALERTS, RECORDING, shortened
-from tests.launch.program import START_SECONDS, Program, environment, run, started, train_command
+from tests.launch.program import START_SECONDS, Program, environment, pack_command, run, started, train_command
 from tests.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.servers.faults import Fault
 from tests.servers.ports import free_port
@@ -143,7 +143,7 @@ def scripted_run(folder: Path, ray_folder: Path) -> Iterator[Scenario]:
         proxy = stack.enter_context(fault_proxy(store.endpoint_url))
         secrets = {name: value for name, value in store.env().items() if name != "AWS_ENDPOINT_URL"}
         bucket, env = store.new_bucket(), environment(ray_folder, **secrets)
-        pack = ["data", "pack", "synthetic:garments:4096", f"s3://{bucket}/data", "--shard-bytes", "64KiB"]
+        pack = [*pack_command(4096, f"s3://{bucket}/data"), "--shard-bytes", "64KiB"]
         code, output = run([*pack, "--endpoint-url", store.endpoint_url], folder / "pack.log", env)
         assert code == 0, output
         port = two_ports()

@@ -15,6 +15,7 @@ from tests.e2e.release import Release
 from tests.e2e.run import Run
 from tests.e2e.store import Store, in_cluster_store
 from tests.image import build
+from tests.launch.program import pack_command
 from tests.servers.tools import ROOT
 
 BUILD = ROOT / "build"
@@ -79,11 +80,10 @@ def store_env(store: Store) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def images(store: Store, store_env: dict[str, str], shared_data: Path | None) -> str:
-    """6,000 packed images on the store: MNIST where it is beside the checkout, else garments that the program draws."""
-    source = str(shared_data / "mnist") if shared_data else "synthetic:garments:6000"
+def images(store: Store, store_env: dict[str, str]) -> str:
+    """6,000 packed images on the store: Fashion-MNIST from Debian's package if it is installed, else garments that the program draws."""
     uri = f"s3://{store.server.new_bucket('images')}/packed"
-    subprocess.run(["dcgan-train", "data", "pack", source, uri, "--limit", "6000"], check=True, capture_output=True, timeout=300)
+    subprocess.run(["dcgan-train", *pack_command(6000, uri)], check=True, capture_output=True, timeout=300)
     return uri
 
 

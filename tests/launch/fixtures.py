@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.launch.program import environment, run, train_command
+from tests.launch.program import environment, pack_command, run, train_command
 
 STEPS = 900
 GRIDS_EVERY = 300
@@ -34,7 +34,7 @@ def garments(tmp_path_factory: pytest.TempPathFactory, ray_folder: Path) -> Path
     """512 packed grey images of 28x28 in several shards."""
     folder = tmp_path_factory.mktemp("garments")
     code, output = run(
-        ["data", "pack", "synthetic:garments:512", str(folder / "packed"), "--shard-bytes", "64KiB"],
+        [*pack_command(512, folder / "packed"), "--shard-bytes", "64KiB"],
         folder / "pack.log",
         environment(ray_folder),
     )

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.checkpoints.checkpoints import Checkpoints
+from job.sources.keras_datasets import DEBIAN_FASHION
 from job.storage.uri import open_store
 from tests.servers.process import server_process
 from tests.servers.prometheus import wait_for
@@ -56,6 +57,12 @@ def environment(ray_folder: Path, **more: str) -> dict[str, str]:
     kept |= {"TMPDIR": str(ray_folder), "RAY_TMPDIR": str(ray_folder), "COLUMNS": "200"}
     # Ray kills its own tasks when the machine is short of memory, also when other programs took it.
     return kept | {"RAY_memory_monitor_refresh_ms": "0"} | more
+
+
+def pack_command(num_images: int, folder: str | Path) -> list[str]:
+    """``data pack`` of 28x28 grey images: Fashion-MNIST from Debian's package if it is installed, else garments that the program draws."""
+    source = "keras:fashion_mnist" if DEBIAN_FASHION.is_dir() else f"synthetic:garments:{num_images}"
+    return ["data", "pack", source, str(folder), "--limit", str(num_images)]
 
 
 def train_command(data: str | Path, run: str | Path, **settings: object) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.launch.fixtures import run_command
-from tests.launch.program import environment, run, started
+from tests.launch.program import environment, pack_command, run, started
 from tests.servers.prometheus import Prometheus, prometheus, wait_for
 from tests.servers.s3 import S3Server
 
@@ -44,7 +44,7 @@ def test_pack_train_list_and_generate_on_s3(s3_server: S3Server, tmp_path: Path,
     env = environment(ray_folder, **secrets)
     endpoint = ["--endpoint-url", s3_server.endpoint_url]
 
-    packed = check(["data", "pack", "synthetic:garments:512", data, *endpoint], tmp_path, env)
+    packed = check([*pack_command(512, data), *endpoint], tmp_path, env)
     assert "512 images 28x28x1, 10 classes, 2 shards, 0.4 MB" in packed
 
     settings = {
