@@ -23,7 +23,7 @@ def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
     """The strategy of this process; ``ConfigError`` where Keras or the GPUs are not what the run needs."""
     if not keras.version().startswith("3.") or keras.backend.backend() != "tensorflow":
         raise ConfigError(f"found Keras {keras.version()} on {keras.backend.backend()}; expected Keras 3 on TensorFlow")
-    _reach_workers_directly()
+    reach_workers_directly()
     threads = max(1, round(spec.workers.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(2)  # one thread computes, one waits in a collective operation
@@ -46,7 +46,7 @@ def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
     return strategy
 
 
-def _reach_workers_directly() -> None:
+def reach_workers_directly() -> None:
     """Exempt the workers of ``TF_CONFIG`` from ``http_proxy``, for gRPC only: what reaches S3 keeps the proxy and the user's own exemptions."""
     addresses = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker", [])
     hosts = [address.rpartition(":")[0].strip("[]") for address in addresses]

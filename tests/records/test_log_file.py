@@ -125,12 +125,12 @@ def test_a_warning_is_on_the_store_at_once(store: ObjectStore) -> None:
 
 
 def test_secrets_are_masked(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY")
 
     def fail() -> None:
-        logging.getLogger("botocore").warning("signing with %s", "wJalrXUtnFEMI")
-        logging.getLogger("dcgan.storage").info("key", extra={"fields": {"key": "wJalrXUtnFEMI"}})
-        raise OSError("refused wJalrXUtnFEMI")
+        logging.getLogger("botocore").warning("signing with %s", "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY")
+        logging.getLogger("dcgan.storage").info("key", extra={"fields": {"key": "wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY"}})
+        raise OSError("refused wJalrXUtnFEMI-K7MDENG-bPxRfiCYEXAMPLEKEY")
 
     with pytest.raises(OSError), Writer(store, 3600.0) as writer, kept_log(writer, START, "rank000", "garments", 0):
         fail()

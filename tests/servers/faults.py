@@ -39,7 +39,8 @@ class Rule:
 
     fault: Fault
     times: float = inf  # at most so many
-    seconds: float = inf  # only from now until then
+    seconds: float = inf  # only from now until then, or, with ``from_first``, from the first request that it hits
+    from_first: bool = False
     share: float = 1.0  # 0 to 1: a random share of them, which ``seed`` decides
     seed: int = 0
     match: str = ""  # a part of the path, which is ``/bucket/key``
@@ -51,7 +52,11 @@ class Rule:
 
     def hits(self, request: Head) -> bool:
         method, path = request.word(0), request.path()
-        if self.times <= 0 or time.monotonic() - self.started > self.seconds or method not in self.methods or self.match not in path:
+        if self.times <= 0 or method not in self.methods or self.match not in path:
+            return False
+        if self.from_first and not self.seen:
+            self.started = time.monotonic()
+        if time.monotonic() - self.started > self.seconds:
             return False
         # The nth request for the same bytes has the same fate in every run, whatever comes between. Buckets have random names.
         what = f"{method} {path.lstrip('/').partition('/')[2]} {request.header('Range')}"

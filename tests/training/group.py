@@ -85,6 +85,9 @@ def _strategy_on_logical_devices(num_devices: int) -> "tf.distribute.Strategy":
     import tensorflow as tf
     from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
 
+    from job.training.strategy import reach_workers_directly
+
+    reach_workers_directly()
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * num_devices)
     CollectiveAllReduceExtended._initialize_local_devices = lambda self, resolver, worker_device: (

@@ -22,7 +22,7 @@ def test_a_save_that_is_due_in_an_outage_does_not_hold_training(s3_server: S3Ser
     bucket = s3_server.new_bucket("outage")
     values = SETTINGS | {"uri": f"s3://{bucket}/run", "data.uri": tmp_path / "set", "workers.count": 1, "checkpoints.every_steps": 20}
     with fault_proxy(s3_server.endpoint_url) as proxy:
-        proxy.fault(Fault.ERROR_503, seconds=OUTAGE_SECONDS, match=".npz", methods=("PUT",))
+        proxy.fault(Fault.ERROR_503, seconds=OUTAGE_SECONDS, from_first=True, match=".npz", methods=("PUT",))
         base = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
         env = base | s3_server.env() | {"AWS_ENDPOINT_URL": proxy.endpoint_url, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
         command = ["0", "1", *(f"{key}={value}" for key, value in values.items())]
