@@ -40,7 +40,8 @@ def as_image_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int, i
     if len(shape) == 3:
         shape = (*shape, 1)
     if len(shape) != 4 or shape[3] not in (1, 3) or min(shape) < 1:
-        raise DataError(f"{where}: values of shape {list(shape)}; expected images [N, H, W] or [N, H, W, 1 or 3]")
+        hint = ": move the channels to the end with np.moveaxis(array, 1, -1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
+        raise DataError(f"{where}: values of shape {list(shape)}; expected images [N, H, W] or [N, H, W, 1 or 3]{hint}")
     if (row_bytes := math.prod(shape[1:])) > MAX_ROW_BYTES:
         raise DataError(f"{where}: values of shape {list(shape)}, {row_bytes:,} bytes an image; expected at most {MAX_ROW_BYTES:,} bytes")
     return (shape[0], shape[1], shape[2], shape[3])

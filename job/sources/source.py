@@ -3,6 +3,7 @@
 Knows nothing of any one format. A source is read once, in an order that depends on its content alone, and holds at most a few images at a time.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
@@ -85,8 +86,12 @@ def is_image_name(name: str) -> bool:
 
 
 def label_of(name: str) -> str | None:
-    """The class of an image by its path in the source: the folder it is in, None for one that is in no folder."""
-    return PurePosixPath(name).parent.name or None
+    """Return the class of an image by its path in the source: the folder it is in, None if it is in none.
+
+    In Unicode's composed form (NFC): macOS writes names decomposed, and a folder that came both ways is one class.
+    """
+    folder = PurePosixPath(name).parent.name
+    return unicodedata.normalize("NFC", folder) if folder not in ("", "..") else None
 
 
 def extension_of(name: str) -> str:

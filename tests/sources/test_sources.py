@@ -18,7 +18,7 @@ from job.config.errors import ConfigError, DataError
 from job.sources.decode import decode_all
 from job.sources.image import ImagePolicy, decode_image
 from job.sources.open_source import canonical_uri, open_source
-from job.sources.source import ImageBlock, ImageFile, Source
+from job.sources.source import ImageBlock, ImageFile, Source, label_of
 from tests.data.samples import class_files, encoded, grey_png, idx, numbered, write_folder, write_tar, write_zip
 
 ROOT = Path(__file__).parents[2]
@@ -512,6 +512,35 @@ def test_a_file_of_unknown_kind(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7 ....")
     with pytest.raises(DataError, match=r"a.pdf: a file of unknown kind \(it begins with b'%PDF-1.7 ...'\); expected a folder"):
         open_source(str(tmp_path / "a.pdf"))
+
+
+def test_one_image_is_not_a_data_set(tmp_path: Path) -> None:
+    (tmp_path / "a.PNG").write_bytes(b"\x89PNG\r\n\x1a\n....")
+    with pytest.raises(DataError, match=r"a.PNG: is one image; expected many: give the folder it is in"):
+        open_source(str(tmp_path / "a.PNG"))
+
+
+def test_an_array_with_the_channels_first(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((5, 3, 16, 16), np.uint8))
+    with pytest.raises(
+        DataError, match=r"shape \[5, 3, 16, 16\]; expected .*: move the channels to the end with np.moveaxis\(array, 1, -1\)"
+    ):
+        open_source(str(tmp_path / "a.npy"))
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("caf\u00e9/1.png", "caf\u00e9"),
+        ("cafe\u0301/1.png", "caf\u00e9"),  # as macOS writes it
+        ("1.png", None),
+        ("../1.png", None),
+        ("/1.png", None),
+        ("a/b/1.png", "b"),
+    ],
+)
+def test_the_class_is_the_folder_in_one_form_of_unicode(name: str, label: str | None) -> None:
+    assert label_of(name) == label
 
 
 @pytest.mark.parametrize("name", ["pipe", "pipe.npy", "pipe.zip", "train-images-idx3-ubyte.gz"])
