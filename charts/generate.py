@@ -27,9 +27,12 @@ README = CHART / "README.md"
 RUN = CHART / "files" / "run.json"
 BEGIN, END = "<!-- Values: written by charts/generate.py; do not edit. -->", "<!-- End of values. -->"
 
-# Set by templates/_run.tpl, from other values.
+# Set by templates/_run.tpl from other values, or, like metrics.host, right in a pod as it is.
 OF_THE_CHART = frozenset(
-    ("workers.count", "workers.min", "workers.max", "workers.cpus", "workers.gpus", "data.cache_dir", "data.cache_bytes", "metrics.port")
+    (
+        *("workers.count", "workers.min", "workers.max", "workers.cpus", "workers.gpus", "data.cache_dir", "data.cache_bytes"),
+        *("metrics.port", "metrics.host"),
+    )
 )
 STORES = r"^((s3|file)://.+)?$"  # paths of a laptop mean nothing in a pod
 ORIGINS = r"^(auto|never|(s3|file)://.+)$"

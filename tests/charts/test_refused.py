@@ -125,6 +125,11 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("extraEnv[0].name=HTTPS_PROXY", "extraEnv[0].value=http://me:key@proxy:3128"),
         ("extraEnv[0] gives HTTPS_PROXY an address with a password",),
     ),
+    "a variable twice": (
+        ("extraEnv[0].name=LEVEL", "extraEnv[0].value=x", "extraEnv[1].name=LEVEL", "extraEnv[1].value=y"),
+        ("extraEnv[1] sets LEVEL again, after extraEnv[0]",),
+    ),
+    "metrics where nobody scrapes them": (("run.metrics.host=127.0.0.1",), ("additional properties host not allowed",)),
     "a variable of the chart's": (("extraEnv[0].name=RAY_AUTH_MODE", "extraEnv[0].value=x"), ("extraEnv[0] sets RAY_AUTH_MODE",)),
     "a volume of the chart's": (("extraVolumes[0].name=cache",), ("extraVolumes[0] is named cache",)),
     "a variable with two values": (

@@ -93,7 +93,12 @@
   {{- fail "auth.existingSecret is set with auth.mode: disabled; expected auth.mode: token" -}}
 {{- end -}}
 
+{{- $seen := dict -}}
 {{- range $index, $entry := $values.extraEnv -}}
+  {{- if hasKey $seen $entry.name -}}
+    {{- fail (printf "extraEnv[%d] sets %s again, after extraEnv[%d]; expected each name once, because Kubernetes merges them by name" $index $entry.name (get $seen $entry.name)) -}}
+  {{- end -}}
+  {{- $_ := set $seen $entry.name $index -}}
   {{- /* Whole words of a name decide (not MAX_TOKENS); where a secret is (AWS_WEB_IDENTITY_TOKEN_FILE), or a switch, is not a secret. */}}
   {{- $isSecret := regexMatch "(?i)(^|_)(SECRET|[A-Z0-9]*PASSWORD|PASSWD|PASSPHRASE|TOKEN|CREDENTIALS?|APIKEY|(ACCESS|API|PRIVATE|SECRET)_KEY)(_|$)" $entry.name -}}
   {{- $isAbout := regexMatch "(?i)_(FILE|PATH|DIR|URL|URI|ENDPOINT|NAME|ARN|ENABLED|DISABLED|TTL|TIMEOUT|SECONDS)$" $entry.name -}}
