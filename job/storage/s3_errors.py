@@ -36,6 +36,7 @@ _REGION = _Meaning("wrong region", "set storage.region (or AWS_REGION) to {regio
 _BUSY = _Meaning("the server is overloaded or failing", "try again later, or raise storage.max_attempts")
 _CLOCK = _Meaning("this machine's clock and the server's are too far apart", "set the clock (for example with NTP)")
 _FULL = _Meaning("the store is full or the quota is used up", "free some space there or choose another place")
+_ARCHIVED = _Meaning("the object is in an archive of the store", "restore it, or copy it to a storage class that can be read at once")
 _UNSUPPORTED = _Meaning("the server lacks what this request needs", "if it refuses checksums, set storage.checksums=when_required")
 _UNREACHABLE = _Meaning("cannot reach {endpoint}", "check storage.endpoint_url (or AWS_ENDPOINT_URL), the server and the network between")
 _NO_CREDENTIALS = _Meaning("found no credentials", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or a role for the pod")
@@ -52,7 +53,8 @@ _CODES = {
     _REGION: "PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301 307",
     _BUSY: "SlowDown ServiceUnavailable InternalError Throttling ThrottlingException RequestLimitExceeded 429 500 502 503 504",
     _CLOCK: "RequestTimeTooSkewed",
-    _FULL: "QuotaExceeded XMinioStorageFull InsufficientCapacity 507",
+    _FULL: "QuotaExceeded XMinioAdminBucketQuotaExceeded XMinioStorageFull InsufficientCapacity 507",
+    _ARCHIVED: "InvalidObjectState",
     _UNSUPPORTED: "NotImplemented XAmzContentSHA256Mismatch BadDigest MissingContentLength 501",
     _KMS: "KMS",  # KMS.DisabledException, KMS.NotFoundException and so on
     _NOT_S3: "404 405",  # S3's own are in words: NoSuchKey, NoSuchBucket, MethodNotAllowed
@@ -114,7 +116,10 @@ def storage_error(uri: str, action: str, endpoint: str | None, error: Exception)
     status = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     code = str(told.get("Code", ""))
     meaning = _denial(told.get("Message") or "") if _BY_CODE.get(code) is _DENIED else _BY_CODE.get(code.partition(".")[0])
-    meaning = meaning or _BY_CODE.get(str(status.get("HTTPStatusCode", ""))) or _by_exception(error)
+    by_status = _BY_CODE.get(str(status.get("HTTPStatusCode", "")))
+    if by_status in (_DENIED, _NOT_S3) and code and not code.isdigit():  # S3's own word for another error, which has many
+        by_status = None
+    meaning = meaning or by_status or _by_exception(error)
     said = f"{code}: {told.get('Message') or 'no further word'}" if code else f"{type(error).__name__}: {error}"
     if attempts := status.get("RetryAttempts"):
         said += f", after {attempts + 1} attempts"

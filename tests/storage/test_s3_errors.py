@@ -193,6 +193,16 @@ def test_the_endpoint_redirects_everything(tmp_path: Path) -> None:
         (400, "IllegalLocationConstraintException", "unsupported location", "", r"wrong region .*set storage.region"),
         (403, "RequestTimeTooSkewed", "The difference is too large.", "", "clock and the server's are too far apart .*; set the clock"),
         (403, "QuotaExceeded", "Quota of the bucket.", "", "the store is full or the quota is used up .*free some space"),
+        (400, "XMinioAdminBucketQuotaExceeded", "Bucket quota exceeded", "", "the store is full or the quota is used up"),
+        (403, "InvalidObjectState", "Not valid for the storage class.", "", "the object is in an archive .*restore it"),
+        (403, "NeverHeardOf", "Of a status that has words.", "", r"the server refused \(NeverHeardOf: .*\); see what the server said"),
+        (
+            405,
+            "MethodNotAllowed",
+            "Not against this resource.",
+            "",
+            r"the server refused \(MethodNotAllowed: .*\); see what the server said",
+        ),
         (
             501,
             "NotImplemented",
@@ -208,7 +218,7 @@ def test_the_endpoint_redirects_everything(tmp_path: Path) -> None:
 def test_an_error_in_words(status: int, code: str, message: str, extra: str, text: str, tmp_path: Path) -> None:
     with scripted_s3([s3_error(status, code, message, extra)]) as server:
         store = S3Store("s3://bucket/runs", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
-        if status in (418, 500, 501, 503):  # an answer to HEAD has no words, and these are not asked again
+        if status in (405, 418, 500, 501, 503):  # an answer to HEAD has no words, and these are not asked again
             with pytest.raises(StorageError, match=text):
                 store.read("k")
         else:
