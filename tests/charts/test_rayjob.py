@@ -1,5 +1,6 @@
 """templates/rayjob.yaml: the RayJob and the pods that come of it."""
 
+import json
 import re
 from typing import Any
 
@@ -76,6 +77,21 @@ def test_gpu(rendered: Rendered) -> None:
     head = templates(only(rendered["gpu"], "RayJob"))["head"]
     assert "nvidia.com/gpu" not in container(head)["resources"]["limits"]
     assert head["spec"]["nodeSelector"] == {"pool": "on-demand"}
+
+
+def test_scheduling_keeps_what_the_user_wrote(chart: Helm) -> None:
+    """A toleration of 0 seconds evicts at once, one without them never; a constraint may be about other pods, too."""
+    toleration = {"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "zone",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"team": "vision"}},
+    }
+    settings = f"workers.tolerations=[{json.dumps(toleration)}]", f"workers.topologySpreadConstraints=[{json.dumps(spread)}]"
+    worker = templates(only(chart.render("--set-json", settings[0], "--set-json", settings[1]), "RayJob"))["worker"]
+    assert worker["spec"]["tolerations"] == [toleration]
+    assert worker["spec"]["topologySpreadConstraints"] == [spread]
 
 
 @pytest.mark.parametrize("resource", ["nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "nvidia.com/gpu.shared", "amd.com/gpu"])

@@ -60,7 +60,7 @@ affinity:
 {{- $_ := set $selector.matchLabels "app.kubernetes.io/component" $.component }}
 topologySpreadConstraints:
   {{- range . }}
-  - {{ merge (deepCopy .) (dict "labelSelector" $selector) | toYaml | indent 4 | trim }}
+  - {{ ternary . (set (deepCopy .) "labelSelector" $selector) (hasKey . "labelSelector") | toYaml | indent 4 | trim }}
   {{- end }}
 {{- end }}
 {{- with .of.priorityClassName }}
@@ -102,12 +102,13 @@ capabilities:
 {{- else -}}{{ . }}{{- end -}}
 {{- end -}}
 
-{{/* A list of entries without their empty fields (value: "", readOnly: false), which Kubernetes does not write back either. */}}
+{{/* A list of entries without their empty fields (value: "", readOnly: false), which Kubernetes does not write back either. A number of 0 is
+     not empty: tolerationSeconds: 0 evicts at once. */}}
 {{- define "dcgan-train.withoutEmptyFields" -}}
 {{- $entries := list -}}
 {{- range . -}}
 {{- $entry := dict -}}
-{{- range $name, $value := . -}}{{- if $value -}}{{- $_ := set $entry $name $value -}}{{- end -}}{{- end -}}
+{{- range $name, $value := . -}}{{- if or $value (regexMatch "^(int|float)" (kindOf $value)) -}}{{- $_ := set $entry $name $value -}}{{- end -}}{{- end -}}
 {{- $entries = append $entries $entry -}}
 {{- end -}}
 {{- toYaml $entries -}}
