@@ -1,9 +1,10 @@
-"""Images in an archive: tar (plain, gzip, bzip2, xz) or zip. Read in one pass; nothing is ever extracted to disk."""
+"""Images in an archive: tar (plain, gzip, bzip2, xz, lzma) or zip. Read in one pass; nothing is ever extracted to disk."""
 
 import bz2
 import gzip
 import io
 import lzma
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -55,10 +56,10 @@ class ArchiveSource:
         if not num_images:
             raise DataError(f"{self.uri}: {describe_no_image(self.ignored)}")
 
-    def _takes(self, name: str) -> bool:
-        if is_image_name(name):
+    def _takes(self, name: str, mode: int = 0) -> bool:
+        if is_image_name(name) and not stat.S_ISLNK(mode):  # a link's bytes are the path of another file
             return True
-        self.ignored[extension_of(name)] += 1
+        self.ignored["link" if is_image_name(name) else extension_of(name)] += 1
         return False
 
     def _tar_members(self) -> Iterator[_Member]:
@@ -107,7 +108,7 @@ class ArchiveSource:
         with self._naming_damage("zip"), zipfile.ZipFile(self._path) as archive:
             # The specification says "/"; programs of Windows have written their own separator.
             names = [(member.filename.replace("\\", "/"), member) for member in archive.infolist()]
-            images = [(name, member) for name, member in names if not name.endswith("/") and self._takes(name)]
+            images = [(name, member) for name, member in names if not name.endswith("/") and self._takes(name, member.external_attr >> 16)]
             for name, member in images:
                 if member.flag_bits & 1:
                     raise DataError(f"{self._path}!/{name}: is encrypted; expected a zip file without a password")
@@ -174,6 +175,6 @@ def _decompressed(path: Path) -> io.BufferedIOBase:
         return gzip.open(path, "rb")
     if head.startswith(b"BZh"):
         return bz2.open(path, "rb")
-    if head == b"\xfd7zXZ\x00":
+    if head == b"\xfd7zXZ\x00" or head.startswith(b"]\0\0"):  # xz, or the older .lzma
         return lzma.open(path, "rb")
     return open(path, "rb")

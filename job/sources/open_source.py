@@ -32,6 +32,7 @@ _OTHER_ARCHIVES = {
     b"\x28\xb5\x2f\xfd": "Zstandard",
     b"\x04\x22\x4d\x18": "LZ4",
     b"\x1f\x9d": "compress",
+    b"LZIP": "lzip",
 }
 
 
@@ -97,7 +98,7 @@ def _open_file(path: Path, split: str) -> Source:
         return ArchiveSource(path, "zip")
     if is_idx(path):
         return IdxSource(path)
-    if re.search(r"\.(tar(\.(gz|bz2|xz))?|tgz|tbz2?|txz)$", path.name.lower()) or tarfile.is_tarfile(path):
+    if re.search(r"\.(tar(\.(gz|bz2|xz|lzma))?|tgz|tbz2?|txz|tlz)$", path.name.lower()) or tarfile.is_tarfile(path):
         return ArchiveSource(path, "tar")
     if path.suffix.lower() in SUFFIXES:
         raise DataError(f"{path}: is one image; expected many: give the folder it is in")

@@ -2,11 +2,14 @@
 
 import gzip
 import io
+import lzma
 import os
 import re
+import stat
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -163,6 +166,18 @@ def test_a_zip_of_windows_has_the_classes_of_any_other(tmp_path: Path) -> None:
     assert source.ignored == expected.ignored == {"hidden": 1, ".txt": 1}
 
 
+def test_a_symbolic_link_of_a_zip_is_counted_and_not_read(tmp_path: Path) -> None:
+    """As of a tar: what the member holds is the path of another file."""
+    path = write_zip(tmp_path / "a.zip", {"cat/1.png": grey_png(1), "dog/2.png": grey_png(2)})
+    with zipfile.ZipFile(path, "a") as archive:
+        link = zipfile.ZipInfo("dog/3.png")
+        link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "../cat/1.png")
+    source = open_source(str(path))
+    assert [(label, grey) for _, label, grey in files_of(source)] == [("cat", 1), ("dog", 2)]
+    assert source.ignored == {"link": 1}
+
+
 @pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (93, "Zstandard"), (98, "PPMd"), (77, "an unknown method")])
 def test_a_compression_that_python_cannot_read_is_one_error(tmp_path: Path, method: int, name: str) -> None:
     path = write_zip(tmp_path / "a.zip", {"a.txt": b"", "cat/1.png": grey_png(1), "cat/2.png": grey_png(2)}, compression=0)
@@ -183,9 +198,25 @@ def test_a_compression_that_python_cannot_read_is_one_error(tmp_path: Path, meth
         open_source(str(npz))
 
 
+def test_a_tar_of_the_older_lzma_format(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", class_files(5)).read_bytes()
+    path = tmp_path / "a.tar.lzma"
+    path.write_bytes(lzma.compress(tar, lzma.FORMAT_ALONE))
+    assert [grey for _, _, grey in files_of(open_source(str(path)))] == list(range(5))
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=f"{path}: the tar archive is damaged or cut short"):
+        list(read_all(open_source(str(path))))
+
+
 @pytest.mark.parametrize(
     ("begin", "kind"),
-    [(b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\7", "RAR"), (b"\x28\xb5\x2f\xfd\x24", "Zstandard"), (b"\x04\x22\x4d\x18", "LZ4")],
+    [
+        (b"7z\xbc\xaf\x27\x1c", "7z"),
+        (b"Rar!\x1a\7", "RAR"),
+        (b"\x28\xb5\x2f\xfd\x24", "Zstandard"),
+        (b"\x04\x22\x4d\x18", "LZ4"),
+        (b"LZIP\1", "lzip"),
+    ],
 )
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.zip", "a.bin"])
 def test_archives_that_are_not_read_are_named(tmp_path: Path, begin: bytes, kind: str, name: str) -> None:
