@@ -1,5 +1,6 @@
 """Images as NumPy arrays: a ``.npy`` file, an ``.npz`` file of named arrays, or arrays in memory. Nothing is ever unpickled."""
 
+import math
 import tokenize
 import zipfile
 from collections import Counter
@@ -16,8 +17,8 @@ from job.sources.row_stream import READ_ERRORS, as_image_shape, check_num_bytes,
 from job.sources.signature import signature_of
 from job.sources.source import ImageBlock, ImageFile, rows_per_block
 
-_TRAIN_IMAGES = ("x_train", "train_images", "images", "x", "data", "arr_0")
-_TRAIN_LABELS = ("y_train", "train_labels", "labels", "y", "targets", "arr_1")
+_TRAIN_IMAGES = ("x_train", "train_images", "images", "x", "data", "arr_0", "image", "imgs")
+_TRAIN_LABELS = ("y_train", "train_labels", "labels", "y", "targets", "arr_1", "label", "target")
 _TEST_IMAGES, _TEST_LABELS = ("x_test", "test_images"), ("y_test", "test_labels")
 
 
@@ -35,7 +36,9 @@ class ArraySource:
         self.class_names = class_names
         self.ignored: Counter[str] = Counter()
         self._images = images.reshape(as_image_shape(images.shape, uri))
-        self._labels = None if labels is None else _check_labels(labels, len(images), uri)
+        if labels is not None:
+            _check_labels(labels.shape, labels.dtype, len(images), uri)
+        self._labels = None if labels is None else labels.reshape(-1)
         self.num_images = len(images)
 
     def items(self) -> Iterator[ImageFile | ImageBlock]:
@@ -61,14 +64,17 @@ class NumpySource:
         try:
             if self.kind == "npz":
                 label_key = self._find_arrays(split)
-            with self._open() as file:
+            with self._open(self._member) as file:
                 shape = _read_header(file, self.uri)
                 self._shape = as_image_shape(shape, self.uri)
                 _check_not_one_image(shape, self.uri)
                 check_num_bytes(self.uri, self._shape, self._member_bytes() - file.tell())
             if self.kind == "npz" and label_key is not None:
+                with self._open(f"{label_key}.npy") as file:
+                    labels_shape, _, dtype = _read_any_header(file)
+                _check_labels(labels_shape, dtype, self._shape[0], self.uri)  # before memory is set aside
                 with np.load(path, allow_pickle=False) as arrays:
-                    self._labels = _check_labels(arrays[label_key], self._shape[0], self.uri)
+                    self._labels = arrays[label_key].reshape(-1)
         except (*READ_ERRORS, ValueError, SyntaxError, MemoryError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{path}: cannot be read as NumPy arrays ({error}); expected uint8 images, saved without pickled objects"
@@ -78,7 +84,7 @@ class NumpySource:
     def items(self) -> Iterator[ImageFile | ImageBlock]:
         start = 0
         try:
-            with self._open() as file:
+            with self._open(self._member) as file:
                 _read_header(file, self.uri)
                 for images in read_blocks(file, self.uri, self._shape):
                     yield ImageBlock(images, None if self._labels is None else self._labels[start : start + len(images)])
@@ -90,11 +96,13 @@ class NumpySource:
         with zipfile.ZipFile(self._path) as archive:
             found = [name.removesuffix(".npy") for name in archive.namelist()]
         image_keys, label_keys = (_TRAIN_IMAGES, _TRAIN_LABELS) if split == "train" else (_TEST_IMAGES, _TEST_LABELS)
-        image_key = next((key for key in image_keys if key in found), None)
+        image_key = _find_key(found, image_keys)
+        if image_key is None and split == "train" and len(found) == 1:
+            image_key = found[0]
         if image_key is None:
             raise DataError(f"{self.uri}: holds the arrays {', '.join(found) or '(none)'}; expected images named {', '.join(image_keys)}")
         self._member = f"{image_key}.npy"
-        return next((key for key in label_keys if key in found), None)
+        return _find_key(found, label_keys)
 
     def _member_bytes(self) -> int:
         """Size of the array's file, header included."""
@@ -103,23 +111,34 @@ class NumpySource:
         with zipfile.ZipFile(self._path) as archive:
             return archive.getinfo(self._member).file_size
 
-    def _open(self) -> IO[bytes]:
-        if self._member is None:
+    def _open(self, member: str | None) -> IO[bytes]:
+        if member is None:
             return open(self._path, "rb")
         with zipfile.ZipFile(self._path) as archive:  # an open member keeps the file open for itself
-            return archive.open(self._member)
+            return archive.open(member)
+
+
+def _find_key(found: list[str], keys: tuple[str, ...]) -> str | None:
+    """Return the name of the first of ``keys`` that is ``found``, as it is written or else in another case."""
+    in_any_case = {name.lower(): name for name in found}
+    return next((key for key in keys if key in found), None) or next((in_any_case[key] for key in keys if key in in_any_case), None)
 
 
 def _read_header(file: IO[bytes], where: str) -> tuple[int, ...]:
     """The shape of the array whose values come next in ``file``; they must be uint8, row after row."""
-    version = npy.read_magic(file)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, is_fortran, dtype = read(file)
+    shape, is_fortran, dtype = _read_any_header(file)
     if dtype != np.uint8:
         raise DataError(f"{where}: an array of {dtype}, shape {list(shape)}; expected uint8 (scale to 0..255, then array.astype('uint8'))")
     if is_fortran and len(shape) > 1:
         raise DataError(f"{where}: saved in Fortran order; expected C order (save np.ascontiguousarray(array))")
-    return tuple(shape)
+    return shape
+
+
+def _read_any_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, whether in Fortran order, and type of the array whose values come next in ``file``."""
+    version = npy.read_magic(file)
+    shape, is_fortran, dtype = npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+    return tuple(shape), is_fortran, dtype
 
 
 def _check_not_one_image(shape: tuple[int, ...], where: str) -> None:
@@ -131,9 +150,6 @@ def _check_not_one_image(shape: tuple[int, ...], where: str) -> None:
         )
 
 
-def _check_labels(labels: NDArray[Any], num_images: int, where: str) -> NDArray[Any]:
-    if not np.issubdtype(labels.dtype, np.integer) or labels.size != num_images:
-        raise DataError(
-            f"{where}: labels of {labels.dtype} and shape {list(labels.shape)}; expected {num_images} whole numbers, one an image"
-        )
-    return labels.reshape(-1)
+def _check_labels(shape: tuple[int, ...], dtype: np.dtype[Any], num_images: int, where: str) -> None:
+    if not np.issubdtype(dtype, np.integer) or math.prod(shape) != num_images:
+        raise DataError(f"{where}: labels of {dtype} and shape {list(shape)}; expected {num_images} whole numbers, one an image")

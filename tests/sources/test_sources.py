@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -438,6 +439,22 @@ def test_npz(tmp_path: Path, names: tuple[str, str], save: object) -> None:
     assert np.array_equal(arrays_of(open_source(str(tmp_path / "a.npz"), split="test"))[0], images[:4])
 
 
+@pytest.mark.parametrize("names", [("X", "y"), ("X_train", "Y_train"), ("image", "label"), ("imgs", "Labels"), ("faces", None)])
+def test_npz_by_other_names(tmp_path: Path, names: tuple[str, str | None]) -> None:
+    """In any case, and an array that is alone under any name."""
+    images, labels = numbered(9, 5, 5)[..., 0], np.arange(9) % 4
+    np.savez(tmp_path / "a.npz", **{names[0]: images} | ({names[1]: labels} if names[1] else {}))
+    found_images, found_labels = arrays_of(open_source(str(tmp_path / "a.npz")))
+    assert np.array_equal(found_images[..., 0], images)
+    assert found_labels is None if names[1] is None else np.array_equal(found_labels, labels)
+
+
+def test_npz_names_as_documented_come_first(tmp_path: Path) -> None:
+    images = numbered(9, 5, 5)[..., 0]
+    np.savez(tmp_path / "a.npz", X=images[:2], Images=images[:3], data=images, image=images[:4])
+    assert open_source(str(tmp_path / "a.npz")).num_images == 9
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
@@ -495,8 +512,18 @@ def test_numpy_of_absurd_shape(tmp_path: Path, shape: tuple[int, ...], message: 
 
 def test_numpy_labels_of_absurd_shape(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.npz", {"x.npy": npy_of_shape((100, 1, 1)), "y.npy": npy_of_shape((2**50,), "<i8")})
-    with pytest.raises(DataError, match=rf"{path}: cannot be read as NumPy arrays"):
+    with pytest.raises(DataError, match=rf"{path}: labels of int64 and shape \[{2**50}\]; expected 100 whole numbers, one an image"):
         open_source(str(path))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:  # 64 MiB that are really there, in 64 KiB
+        archive.writestr("x.npy", npy_of_shape((100, 1, 1)))
+        archive.writestr("y.npy", npy_of_shape((64 << 20,)) + bytes((64 << 20) - 100))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"labels of uint8 and shape \[67108864\]; expected 100 whole numbers, one an image"):
+            open_source(str(path))
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_broken_numpy_files(tmp_path: Path) -> None:
@@ -509,8 +536,8 @@ def test_broken_numpy_files(tmp_path: Path) -> None:
     for name in ("text.npy", "text.npz"):
         with pytest.raises(DataError, match=f"{name}: cannot be read as NumPy arrays"):
             open_source(str(tmp_path / name))
-    np.savez(tmp_path / "other.npz", weights=np.zeros(3))
-    with pytest.raises(DataError, match="holds the arrays weights; expected images named x_train, train_images, images"):
+    np.savez(tmp_path / "other.npz", weights=np.zeros(3), biases=np.zeros(3))
+    with pytest.raises(DataError, match="holds the arrays weights, biases; expected images named x_train, train_images, images"):
         open_source(str(tmp_path / "other.npz"))
     np.savez(tmp_path / "labels.npz", x=numbered(3), y=np.zeros(4, int))
     with pytest.raises(DataError, match=r"labels of int64 and shape \[4\]; expected 3 whole numbers"):
