@@ -11,7 +11,7 @@ from job.config.errors import ConfigError, DataError
 from job.config.storage import StorageSpec
 from job.sources.archive import ArchiveSource
 from job.sources.files import FolderSource, StoreSource
-from job.sources.formats import FORMAT_NAMES, SUFFIXES
+from job.sources.formats import FORMAT_NAMES, SAVE_TABLES, SUFFIXES, TABLE_SUFFIXES
 from job.sources.garment_set import GarmentSource
 from job.sources.idx import IdxSource, find_idx, is_idx
 from job.sources.keras_datasets import open_keras
@@ -102,4 +102,6 @@ def _open_file(path: Path, split: str) -> Source:
         return ArchiveSource(path, "tar")
     if path.suffix.lower() in SUFFIXES:
         raise DataError(f"{path}: is one image; expected many: give the folder it is in")
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        raise DataError(f"{path}: {SAVE_TABLES}")
     raise DataError(f"{path}: a file of unknown kind ({'empty' if not head else f'it begins with {head!r}'}); expected {_ACCEPTED}")

@@ -3,6 +3,7 @@
 Knows nothing of any one format. A source is read once, in an order that depends on its content alone, and holds at most a few images at a time.
 """
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,9 +13,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from job.sources.formats import CONVERT, FORMAT_NAMES, SUFFIXES, UNREAD_SUFFIXES
+from job.sources.formats import CONVERT, FORMAT_NAMES, NO_EXTENSION, OTHER_EXTENSION, SUFFIXES, UNREAD_SUFFIXES, remedy_for
 
 BLOCK_BYTES = 4 << 20  # raw pixels in one block
+_MAX_SHOWN = 10  # kinds of files in a message
+_EXTENSION = re.compile(r"\.[0-9]?[a-z][a-z0-9_]{0,9}")  # .png, .7z; not .000123 or .jpg?size=200, of which there may be a million
 MAX_FILE_BYTES = 512 << 20  # no single image is larger; a member of an archive may claim any size
 # Folders in which macOS, Windows, Linux and network drives keep thumbnails, snapshots and deleted files; those with a dot are known by it.
 _SYSTEM_FOLDERS = frozenset(
@@ -98,12 +101,15 @@ def extension_of(name: str) -> str:
     """Return how an ignored file is counted: by its extension in lower case."""
     if is_hidden(name):
         return "hidden"
-    return PurePosixPath(name).suffix.lower() or "no extension"
+    extension = PurePosixPath(name).suffix.lower()
+    return extension if _EXTENSION.fullmatch(extension) else OTHER_EXTENSION if extension else NO_EXTENSION
 
 
 def describe_counts(counts: Counter[str] | dict[str, int]) -> str:
     """For a message: ``.txt x12, .csv x1``, the most frequent first."""
-    return ", ".join(f"{name} x{count}" for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    by_frequency = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(count for _, count in by_frequency[_MAX_SHOWN:])
+    return ", ".join([f"{name} x{count}" for name, count in by_frequency[:_MAX_SHOWN]] + ([f"others x{rest}"] if rest else []))
 
 
 def describe_no_image(ignored: Counter[str]) -> str:
@@ -115,7 +121,8 @@ def describe_no_image(ignored: Counter[str]) -> str:
         return f"{total} file{'s'[: total != 1]}, among them {unread}"
     found = f"{total} file{'s'[: total != 1]}, none an image ({describe_counts(ignored)})"
     hidden = "; hidden and system folders are left out" if "hidden" in ignored else ""
-    return f"{found}; expected {FORMAT_NAMES} images{hidden}"
+    remedy = remedy_for(ignored)
+    return f"{found}; expected {FORMAT_NAMES} images{hidden}" + (f": {remedy}" if remedy else "")
 
 
 def describe_unread(ignored: Counter[str] | dict[str, int]) -> str:

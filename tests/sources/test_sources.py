@@ -22,7 +22,7 @@ from job.config.errors import ConfigError, DataError
 from job.sources.decode import decode_all
 from job.sources.image import ImagePolicy, decode_image
 from job.sources.open_source import canonical_uri, open_source
-from job.sources.source import ImageBlock, ImageFile, Source, label_of
+from job.sources.source import ImageBlock, ImageFile, Source, describe_counts, label_of
 from tests.data.samples import class_files, encoded, grey_png, idx, numbered, write_folder, write_tar, write_zip
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +89,20 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
         ({}, r"is empty; expected PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF images"),
         ({f"{n}.txt": b"" for n in range(12)}, r"12 files, none an image \(.txt x12\)"),
         ({"a.csv": b"", "b.txt": b"", "c.txt": b""}, r"3 files, none an image \(.txt x2, .csv x1\)"),
+        (
+            {"a.zip": b"", "b.tar.gz": b""},
+            r"2 files, none an image \(.gz x1, .zip x1\); .*: archives inside are not opened: unpack them, or give one of them as SOURCE",
+        ),
+        (
+            {"a.npz": b"", "b.txt": b""},
+            r"2 files, none an image \(.npz x1, .txt x1\); .*: arrays inside are not opened: give the file of one as SOURCE",
+        ),
+        (
+            {"data/train-00000.parquet": b""},
+            r"1 file, none an image \(.parquet x1\); .*: tables are not read; save the images in them as PNG files, or as one",
+        ),
+        ({"index.json": b"", "shard-00000.u8": b""}, r"2 files, .*: this is a packed data set already: train on it as it is"),
+        ({"1f3a": b"", "1f3b": b""}, r"2 files, none an image \(no extension x2\); .*: images are known by their extension: rename them"),
     ],
 )
 def test_a_folder_without_images(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
@@ -122,6 +136,15 @@ def test_hidden_and_system_folders_hold_no_images(tmp_path: Path, kind: str) -> 
 def test_a_source_of_hidden_images_alone_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 file, none an image \(hidden x1\); expected .*; hidden and system folders are left out"):
         open_source(str(write_folder(tmp_path / "set", {".git/a.png": grey_png(1)})))
+
+
+def test_kinds_of_ignored_files_are_few(tmp_path: Path) -> None:
+    """Numbers and addresses behind the last dot are not extensions: a million of them would fill the index and the screen."""
+    files = {f"frame.{number:06}": b"" for number in range(50)} | {f"b.jpg?w={number}": b"" for number in range(50)}
+    source = open_source(str(write_folder(tmp_path / "set", {"a.png": grey_png(1), "d.TXT": b"", "e": b""} | files)))
+    assert source.ignored == {".txt": 1, "no extension": 1, "other extension": 100}
+    kinds = {f".e{number}": 2 + (number < 10) for number in range(2000)}
+    assert describe_counts(kinds) == ", ".join(f".e{number} x3" for number in range(10)) + ", others x3980"
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
@@ -576,6 +599,13 @@ def test_one_image_is_not_a_data_set(tmp_path: Path) -> None:
     (tmp_path / "a.PNG").write_bytes(b"\x89PNG\r\n\x1a\n....")
     with pytest.raises(DataError, match=r"a.PNG: is one image; expected many: give the folder it is in"):
         open_source(str(tmp_path / "a.PNG"))
+
+
+@pytest.mark.parametrize("name", ["train.csv", "train-00000-of-00001.parquet", "faces.H5", "train_32x32.mat"])
+def test_a_table_is_not_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"label,pixel1\n")
+    with pytest.raises(DataError, match=f"{name}: tables are not read; save the images in them as PNG files, or as one uint8 array"):
+        open_source(str(tmp_path / name))
 
 
 def test_an_array_with_the_channels_first(tmp_path: Path) -> None:
