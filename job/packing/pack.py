@@ -61,6 +61,7 @@ def pack(job: PackJob, on_progress: Callable[[Progress], None] = lambda progress
     if (packed := _already_packed(store, job)) is not None:
         return PackResult(packed, True)
     source = _open(job)
+    _check_not_the_source(store, source)
     store.write(_PROBE_KEY, b"")  # a destination that refuses is found before hours of decoding, not after
     if (path := store.local_path(INDEX_KEY)) is not None:
         remove_leftovers(path.parent)
@@ -101,6 +102,16 @@ def _pack_rows(store: ObjectStore, source: Source, job: PackJob, folder: Path, o
 
 def _open(job: PackJob) -> Source:
     return open_source(job.source_uri, job.storage, job.settings.split, job.settings.seed)
+
+
+def _check_not_the_source(store: ObjectStore, source: Source) -> None:
+    """Raise ``ConfigError`` if shards would be written among the images, where deleting a data set would delete the images."""
+    path = store.local_path(INDEX_KEY)
+    destination = store.uri if path is None else str(path.parent.resolve())
+    if destination.rstrip("/") == source.uri.rstrip("/"):
+        raise ConfigError(
+            f"DEST is the folder of the images, {source.uri}; expected another folder, for example {source.uri.rstrip('/')}-packed"
+        )
 
 
 def _already_packed(store: ObjectStore, job: PackJob) -> Index | None:

@@ -366,6 +366,19 @@ def test_a_destination_that_cannot_be_written_is_found_first(images_file: Path, 
     assert steps == []
 
 
+def test_the_source_is_no_destination(tmp_path: Path) -> None:
+    """Shards among the photos, and the advice to delete what is there, would cost someone the photos."""
+    folder = write_folder(tmp_path / "photos", class_files(6))
+    for destination in (folder, tmp_path / "x" / ".." / "photos", f"file://{folder}"):
+        with pytest.raises(
+            ConfigError, match=f"DEST is the folder of the images, {folder}; expected another folder, for example {folder}-packed"
+        ):
+            packed_index(folder, destination)
+    assert sorted(path.name for path in folder.iterdir()) == ["cat", "dog", "owl"]
+    assert packed_index(folder, folder / "packed").num_rows == 6
+    assert packed_index(folder, folder / "packed").num_rows == 6  # what lies there changes nothing
+
+
 def test_a_missing_temporary_folder(images_file: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=rf"{tmp_path}/none: no temporary folder can be made there .*--tmp"):
         pack(PackJob(str(images_file), str(tmp_path / "out"), PackSettings(), tmp=tmp_path / "none"))
