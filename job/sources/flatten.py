@@ -12,7 +12,8 @@ from PIL import Image, ImageFile
 from job.config.errors import DataError
 from job.sources.tiff import white_level
 
-_GREY_BITS = {"1": 1, "L;2": 2, "L;4": 4, "I;16B": 16}  # of PNG's raw modes; others have 8 bits
+_GREY_MAXIMA = {"1": 1, "L;2": 3, "L;4": 15}  # of PNG's raw modes; others have 8 bits
+_STRIP_VALUES = 1 << 20  # of 16 bits, scaled at a time: an index takes eight bytes each
 _REFUSED = {
     "I": "integers of 32 bits, or with a sign",
     "F": "floating-point values",
@@ -28,15 +29,12 @@ def load_flat(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
     raw_mode = _raw_mode(image)
     image.load()
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        values = np.asarray(image).astype(np.int64)
-        return _on_white(_scaled(values, white_level(image)), values, image, 16)
+        values = np.asarray(image)
+        return _on_white(_scaled(values, white_level(image)), values, image, 65535)
     transparent = image.info.get("transparency")
     if image.mode in ("1", "L"):
-        grey = image.convert("L")
-        if not isinstance(transparent, int):
-            return grey
-        bits = _GREY_BITS.get(raw_mode, 8)
-        return _on_white(np.asarray(grey), np.asarray(grey).astype(np.int64) * (2**bits - 1) // 255, image, bits)
+        grey = as_mode(image, "L")
+        return _on_white(np.asarray(grey), np.asarray(grey), image, _GREY_MAXIMA.get(raw_mode, 255))
     if raw_mode == "RGB;16B" and isinstance(transparent, tuple):
         return _wide_colour_on_white(image, data, transparent)
     if image.mode == "RGBA" and image.format == "BMP" and image.getchannel("A").getextrema() == (0, 0):
@@ -49,7 +47,7 @@ def load_flat(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
     if image.mode == "P":
         return _grey_if_equal(image.convert("RGB"))
     if image.mode in ("RGB", "RGBX", "CMYK", "YCbCr", "HSV"):
-        return image.convert("RGB")
+        return as_mode(image, "RGB")
     held = _REFUSED.get(image.mode, "pixels that have no meaning as grey or RGB")
     raise DataError(f"holds {held} (Pillow's mode {image.mode}); expected 8 or 16 bits, grey or RGB: save it as an 8-bit PNG")
 
@@ -59,17 +57,28 @@ def _raw_mode(image: ImageFile.ImageFile) -> str:
     return str(image.tile[0].args) if image.format == "PNG" and image.tile else ""
 
 
-def _scaled(values: NDArray[np.int64], white: int) -> NDArray[np.uint8]:
-    scaled = (values.clip(0, abs(white)) * 255 + abs(white) // 2) // abs(white)
-    return (scaled if white > 0 else 255 - scaled).astype(np.uint8)
+def as_mode(image: Image.Image, mode: str) -> Image.Image:
+    """Return ``image`` in a mode; itself if it has it, of which Pillow would make a copy."""
+    return image if image.mode == mode else image.convert(mode)
 
 
-def _on_white(grey: NDArray[np.uint8], values: NDArray[np.int64], image: Image.Image, bits: int) -> Image.Image:
-    """Return ``grey`` with white where the stored ``values`` are the transparent one, if there is one."""
+def _scaled(values: NDArray[np.integer], white: int) -> NDArray[np.uint8]:
+    shown = (np.arange(65536).clip(0, abs(white)) * 255 + abs(white) // 2) // abs(white)
+    table = (shown if white > 0 else 255 - shown).astype(np.uint8)
+    scaled = np.empty(values.shape, np.uint8)
+    step = max(1, _STRIP_VALUES // values.shape[1])
+    for start in range(0, len(values), step):
+        scaled[start : start + step] = table[values[start : start + step].clip(0, 65535)]
+    return scaled
+
+
+def _on_white(grey: NDArray[np.uint8], values: NDArray[np.integer], image: Image.Image, maximum: int) -> Image.Image:
+    """Return ``grey`` with white if the ``values``, as stored or scaled to 8 bits, are the transparent one of 0 to ``maximum``, if any."""
     transparent = image.info.get("transparency")
     if not isinstance(transparent, int):
         return Image.fromarray(grey)
-    return Image.fromarray(np.where(values == transparent & (2**bits - 1), np.uint8(255), grey))
+    level = transparent & maximum
+    return Image.fromarray(np.where(values == (level if maximum > 255 else level * 255 // maximum), np.uint8(255), grey))
 
 
 def _wide_colour_on_white(image: Image.Image, data: bytes, transparent: tuple[int, ...]) -> Image.Image:
@@ -77,8 +86,9 @@ def _wide_colour_on_white(image: Image.Image, data: bytes, transparent: tuple[in
     low_image = Image.open(io.BytesIO(data), formats=("PNG",))
     low_image.tile = [tile._replace(args="RGB;16L") for tile in low_image.tile]
     high, low = np.asarray(image), np.asarray(low_image)
-    is_transparent = (high.astype(np.uint16) << 8 | low) == np.array(transparent, np.uint16)
-    return Image.fromarray(np.where(is_transparent.all(axis=2, keepdims=True), np.uint8(255), high))
+    colour = np.array(transparent, np.uint16)
+    is_transparent = np.logical_and(high == (colour >> 8), low == (colour & 255)).all(axis=2, keepdims=True)
+    return Image.fromarray(np.where(is_transparent, np.uint8(255), high))
 
 
 def _with_alpha(image: Image.Image) -> Image.Image:

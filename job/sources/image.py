@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from job.config.errors import DataError
-from job.sources.flatten import load_flat
+from job.sources.flatten import as_mode, load_flat
 from job.sources.formats import FORMAT_NAMES, FORMATS, describe_unknown
 from job.sources.tiff import check_tags, tile_pixels
 
@@ -75,7 +75,7 @@ def decode_image(data: bytes, policy: ImagePolicy) -> Pixels:
     if (orientation := _orientation(image)) is not None:
         flat = flat.transpose(orientation)
     is_grey = flat.mode == "L"
-    flat = flat.convert("L" if policy.channels == 1 else "RGB")
+    flat = as_mode(flat, "L" if policy.channels == 1 else "RGB")
     return Pixels(_as_array(fit_image(flat, policy)), is_grey)
 
 
@@ -83,7 +83,7 @@ def fit_pixels(pixels: NDArray[np.uint8], policy: ImagePolicy) -> NDArray[np.uin
     """Raw pixels ``[H, W, 1 or 3]`` made to the policy; ``DataError`` when ``exact`` refuses them."""
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     if policy.channels is not None:
-        image = image.convert("L" if policy.channels == 1 else "RGB")
+        image = as_mode(image, "L" if policy.channels == 1 else "RGB")
     return _as_array(fit_image(image, policy))
 
 

@@ -1,6 +1,9 @@
 """Decoding: every mode as a viewer would show it, every broken file an error that says how."""
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from job.config.errors import DataError
 from job.sources.image import ImagePolicy, decode_image
 from tests.data.samples import encoded, grey_png
 
+ROOT = Path(__file__).parents[2]
 ANY = ImagePolicy(size=None, channels=None)
 
 
@@ -26,6 +30,28 @@ def test_formats(image_format: str) -> None:
     pixels = decode(Image.new("RGB", (8, 6), (250, 10, 100)), image_format)
     assert pixels.shape == (6, 8, 3)
     assert np.abs(pixels.astype(int) - [250, 10, 100]).max() < 6
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from job.sources.image import ImagePolicy, decode_image
+def peak():  # not ru_maxrss: see tests/packing/test_pack.py
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+data = Path(sys.argv[1]).read_bytes()
+before = peak()
+decode_image(data, ImagePolicy((64, 64), None))
+print((peak() - before) * 1024)
+"""
+
+
+@pytest.mark.parametrize("mode", ["RGB", "I;16"])
+def test_a_large_image_takes_few_bytes_a_pixel(tmp_path: Path, mode: str) -> None:
+    """Many threads decode at a time, each an image of up to 89 million pixels: a copy more is a gigabyte more."""
+    (tmp_path / "a.png").write_bytes(encoded(Image.new(mode, (4000, 4000)), compress_level=1))
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / "a.png")]
+    num_bytes = int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    assert num_bytes / 4000**2 < 9, f"{num_bytes / 4000**2:.1f} bytes a pixel"
 
 
 def test_palette_becomes_colour() -> None:
