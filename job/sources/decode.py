@@ -17,6 +17,7 @@ from job.sources.image import ImagePolicy, decode_image, fit_pixels
 from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile
 
 _TASK_FILES, _TASK_BYTES = 64, 1 << 20
+_MAX_PENDING_BYTES = 512 << 20  # of files that are decoded or wait for it, or one: an archive's are in memory by then
 _TASK_DECODED_BYTES = 8 << 20  # raw pixels that one task makes, where the size is known before: several tasks wait at a time
 
 
@@ -38,15 +39,19 @@ def decode_all(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, wor
 
     ``DataError`` when raw pixels do not fit; ``OSError``, ``StorageError`` and the source's own errors pass.
     """
-    pending: deque[Future[Decoded]] = deque()
+    pending: deque[tuple[Future[Decoded], int]] = deque()
+    pending_bytes = 0
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
-        for task in _tasks(items, policy, uri):
-            pending.append(pool.submit(task))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        for task, num_bytes in _tasks(items, policy, uri):
+            pending.append((pool.submit(task), num_bytes))
+            pending_bytes += num_bytes
+            while len(pending) > 2 * workers or (len(pending) > 1 and pending_bytes > _MAX_PENDING_BYTES):
+                first, num_bytes = pending.popleft()
+                pending_bytes -= num_bytes
+                yield first.result()
+        for first, _ in pending:
+            yield first.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -64,7 +69,8 @@ def limited(items: Iterator[ImageFile | ImageBlock], limit: int | None) -> Itera
             return
 
 
-def _tasks(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, uri: str) -> Iterator[Callable[[], Decoded]]:
+def _tasks(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, uri: str) -> Iterator[tuple[Callable[[], Decoded], int]]:
+    """Yield what decodes some of the items, and how many bytes of files that takes."""
     files: list[ImageFile] = []
     num_bytes = 0
     max_images = None if policy.size is None else max(1, _TASK_DECODED_BYTES // (policy.size[0] * policy.size[1] * 3))
@@ -72,15 +78,15 @@ def _tasks(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, uri: st
     for item in items:
         if isinstance(item, ImageBlock):
             for part in _parts(item, max_images):
-                yield partial(_fit_block, part, policy, uri)
+                yield partial(_fit_block, part, policy, uri), 0
             continue
         files.append(item)
         num_bytes += item.num_bytes
         if len(files) == max_files or num_bytes >= _TASK_BYTES:
-            yield partial(_decode_files, files, policy)
+            yield partial(_decode_files, files, policy), num_bytes
             files, num_bytes = [], 0
     if files:
-        yield partial(_decode_files, files, policy)
+        yield partial(_decode_files, files, policy), num_bytes
 
 
 def _parts(block: ImageBlock, max_images: int | None) -> Iterator[ImageBlock]:

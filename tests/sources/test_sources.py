@@ -666,6 +666,22 @@ def test_images_are_enlarged_a_few_at_a_time(tmp_path: Path, size: tuple[int, in
     assert (num_files, labels) == (12, list(range(12)))
 
 
+def test_large_files_of_an_archive_wait_a_few_at_a_time() -> None:
+    """An archive is read ahead of the threads that decode: 33 files of 300 MiB would wait for 16 of them."""
+    taken = []
+
+    def items() -> Iterator[ImageFile]:
+        for number in range(40):
+            taken.append(number)
+            yield ImageFile(f"{number}.png", None, 300 << 20, lambda: grey_png(1))
+
+    decoded = decode_all(items(), GREY, 16, "a.zip")
+    names = [file.name for file in next(decoded)]
+    assert len(taken) <= 3
+    names += [file.name for files in decoded for file in files]
+    assert names == [f"{number}.png" for number in range(40)]
+
+
 def test_garments_are_counted_and_labelled() -> None:
     source = open_source("synthetic:garments:1203", seed=4)
     images, labels = arrays_of(source)
