@@ -83,7 +83,8 @@ def _close_to_others() -> None:
     # places: here, and for the processes that are started from here.
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False
-    if "RAY_AUTH_MODE" not in os.environ:  # then ray.init chooses tokens; chosen here, it would come too late for this process
+    if not os.environ.get("RAY_AUTH_MODE"):  # then ray.init chooses tokens; chosen here, it would come too late for this process
+        os.environ.pop("RAY_AUTH_MODE", None)  # Ray takes an empty one for the choice of no authentication
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
@@ -116,12 +117,12 @@ def _reason(error: BaseException) -> str:
 
 
 def _join(options: Mapping[str, object], waiting: Callable[[str], None]) -> None:
-    address = os.environ["RAY_ADDRESS"]
+    address = os.environ["RAY_ADDRESS"].strip()
     waiting(f"the Ray cluster at {address}")
     try:
         _knock(address)  # Ray itself would try for minutes
         ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:  # ValueError: no address at all
         raise ConfigError(
             f"RAY_ADDRESS is {address}: no Ray cluster answers ({_reason(error)}); expected a running one, or unset RAY_ADDRESS"
         ) from error

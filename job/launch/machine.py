@@ -17,7 +17,7 @@ MIN_LOCAL_CORES = 4  # a small machine may run a few workers on fewer cores: slo
 
 def is_local() -> bool:
     """Return whether the run starts a cluster of its own on this machine."""
-    return not os.environ.get("RAY_ADDRESS")
+    return os.environ.get("RAY_ADDRESS", "").strip() in ("", "local")  # Ray, too, starts one for "local"
 
 
 def check_machine(spec: RunSpec) -> None:

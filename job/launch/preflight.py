@@ -18,6 +18,7 @@ from job.config.load import to_yaml
 from job.config.spec import RESUME_WORDS, DataSpec, RunSpec, TrainingSpec
 from job.data.index import Index, read_index
 from job.data.order import Order, worker_slots
+from job.launch.machine import is_local
 from job.records import journal
 from job.records.run_folder import CONFIGURATION
 from job.records.summary import finished_step
@@ -133,7 +134,7 @@ def _check_cache(spec: RunSpec, index: Index) -> None:
     order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
     fewest = spec.workers.fewest  # with more of them each reads less
     workers = [worker_slots(order, worker, fewest) for worker in range(fewest)]
-    if os.environ.get("RAY_ADDRESS"):  # where the workers will be is not known yet: each could be alone, at best
+    if not is_local():  # where the workers will be is not known yet: each could be alone, at best
         for slots in workers:
             check_budget(spec.data.cache_bytes, order, index, [slots], spec.training.steps_per_call)
         return

@@ -28,6 +28,7 @@ def test_the_demo_trains_on_a_folder_of_pictures(tmp_path: Path, ray_folder: Pat
     command = ["demo", "--data", str(pictures), "--folder", str(tmp_path / "demo ü"), "--steps", "12"]
     dead_proxy = f"http://127.0.0.1:{free_port()}"
     env = environment(ray_folder, http_proxy=dead_proxy, https_proxy=dead_proxy, grpc_proxy=dead_proxy)
+    env |= {"RAY_ADDRESS": "local", "RAY_AUTH_MODE": ""}  # neither opens the cluster to others
     with started(command, tmp_path / "first.log", env) as program:
         program.wait_for_text("waiting for the workers to start")
         check_closed_to_others(program)

@@ -56,8 +56,9 @@ def test_a_damaged_shard_stops_the_run_and_is_named(garments: Path, tmp_path: Pa
     assert whole_checkpoints(folder) == []
 
 
-def test_a_ray_address_where_nobody_answers(garments: Path, tmp_path: Path, ray_folder: Path) -> None:
-    address = f"127.0.0.1:{free_port()}"
+@pytest.mark.parametrize("address", ["127.0.0.1:PORT", "nonsense"])
+def test_a_ray_address_where_nobody_answers(address: str, garments: Path, tmp_path: Path, ray_folder: Path) -> None:
+    address = address.replace("PORT", str(free_port()))
     command = train_command(garments, tmp_path / "run", training__steps=100)
     code, output = run(command, tmp_path / "train.log", environment(ray_folder, RAY_ADDRESS=address), seconds=90)
     assert code == 2, output

@@ -95,6 +95,13 @@ def test_the_probe_measures_something() -> None:
     assert 1e8 < probe(0.05) < 1e14
 
 
+@pytest.mark.parametrize(("address", "is_local"), [("", True), (" ", True), ("local", True), ("auto", False), ("127.0.0.1:6379", False)])
+def test_a_cluster_of_its_own_unless_another_is_named(address: str, is_local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``local`` is Ray's word for a new one, which then has to be closed to others as well."""
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert machine.is_local() == is_local
+
+
 def test_metrics_of_a_cluster_of_its_own_are_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     spec, chosen = (load_run("notebook", overrides=["uri=a", "data.uri=b", *host]) for host in ([], ["metrics.host=0.0.0.0"]))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
