@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import traceback
+from functools import partial
 from types import FrameType
 
 import click
@@ -15,7 +16,7 @@ from job.cli.data import data
 from job.cli.demo import demo
 from job.cli.generate import generate
 from job.cli.options import set_hint
-from job.cli.output import escape_what_a_terminal_cannot_show, say
+from job.cli.output import escape_what_a_terminal_cannot_show, open_standard_streams, say
 from job.cli.report import report
 from job.cli.status import status
 from job.cli.train import train
@@ -44,7 +45,10 @@ for command in (data, train, status, report, checkpoints, generate, demo):
 
 def run() -> None:
     """Run the command line of this process and exit."""
+    open_standard_streams()
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored: nohup
+        signal.signal(signal.SIGHUP, partial(_hang_up, [number for number in range(3) if os.isatty(number)]))
     escape_what_a_terminal_cannot_show()
     sys.exit(run_command(sys.argv[1:]))
 
@@ -87,8 +91,17 @@ def _show(error: click.ClickException, arguments: list[str]) -> None:
         say(hint, err=True)
 
 
+def _hang_up(terminals: list[int], signal_number: int, frame: FrameType | None) -> None:
+    """Stop as for SIGTERM, and write no more to the terminal that was closed: each write would fail."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in terminals:
+        os.dup2(nowhere, number)
+    _terminate(signal_number, frame)
+
+
 def _terminate(signal_number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; the way out takes a moment
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # once is enough; the way out takes a moment
     _was_terminated.set()
     # Not a SystemExit, nor a class of ours: Ray, when one passes through it, makes an exit with status 1, or a plain KeyboardInterrupt, of it.
     raise KeyboardInterrupt

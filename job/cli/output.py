@@ -1,6 +1,7 @@
 """Lines on standard output and standard error, on any terminal."""
 
 import io
+import os
 import sys
 
 from job.config.text import printable
@@ -16,3 +17,17 @@ def escape_what_a_terminal_cannot_show() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def open_standard_streams() -> None:
+    """Open the null device as each of standard input, output and error that is closed (``<&- >&- 2>&-``, some daemons).
+
+    Otherwise the first files that the program opens get the numbers 0 to 2, and libraries print into them.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            stream = open(os.devnull, mode)  # noqa: SIM115  it stays open, and gets this number: those below it are taken
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)

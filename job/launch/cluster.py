@@ -60,7 +60,7 @@ def _start(options: Mapping[str, object], waiting: Callable[[str], None]) -> Non
     for attempt in range(1, START_ATTEMPTS + 1):
         waiting(what)
         try:
-            with _ended_on_failure():
+            with _ended_on_failure(), _deaf_to_hangup():
                 ray.init(
                     address="local", num_cpus=local_cores(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options
                 )
@@ -104,6 +104,19 @@ def _ended_on_failure() -> Iterator[None]:
                 process.kill()
         psutil.wait_procs(left, timeout=KNOCK_SECONDS)
         raise
+
+
+@contextlib.contextmanager
+def _deaf_to_hangup() -> Iterator[None]:
+    """Hold SIGHUP back for a while, and for good in the processes that are started inside, which inherit that.
+
+    A closed terminal sends it to all of them, but the workers still have to save a last checkpoint.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _remedy(error: Exception) -> str:

@@ -59,6 +59,23 @@ def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "<&-"])
+def test_closed_standard_streams_end_in_no_file(closed: str, tmp_path: Path) -> None:
+    shell = f"{sys.executable} -m job data pack synthetic:garments:20 {tmp_path}/packed {closed}"
+    result = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert run_command(["data", "verify", str(tmp_path / "packed")]) == 0
+
+
+def test_a_hangup_stops_the_program_unless_nohup_started_it() -> None:
+    program = "import os, signal, sys; from job.cli import main; {}; main.main = {}; main.run()"
+    hang_up = "type('', (), {'main': lambda *_, **__: (os.kill(os.getpid(), signal.SIGHUP), print('still here'))})"
+    for before, code, said in (("0", 143, ""), ("signal.signal(signal.SIGHUP, signal.SIG_IGN)", 0, "still here\n")):
+        command = [sys.executable, "-c", program.format(before, hang_up)]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert (result.returncode, result.stdout) == (code, said), result.stderr
+
+
 def test_standard_output_on_a_full_disk_is_told() -> None:
     with open("/dev/full", "w") as full:
         result = subprocess.run(

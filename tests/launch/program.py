@@ -104,6 +104,10 @@ class Program:
         """SIGINT to the whole process group, as a terminal does it: what Ray started gets it too."""
         os.killpg(self.pid, signal.SIGINT)
 
+    def close_terminal(self) -> None:
+        """SIGHUP to the whole process group, as when a terminal is closed."""
+        os.killpg(self.pid, signal.SIGHUP)
+
     def wait_for_text(self, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
         """The first match of ``pattern`` in the output; fails when the program ends without it."""
         return wait_for(f"{pattern!r} in the output", lambda: self._running() and re.search(pattern, self.output), seconds)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,7 @@ def test_stopped_and_killed_and_started_again_it_ends_with_the_same_bits(
             check_stopped(program, 130, running)
         with running.start() as program:
             program.wait_for_checkpoint(running.run_folder, after=check_goes_on(program, running.run_folder))
-            program.send(signal.SIGTERM)
+            program.close_terminal()  # `ray job stop` sends SIGTERM: test_ray_job
             check_stopped(program, 143, running)
         output = running.run(KILLS)
         assert [(kill.victim, kill.moment) for kill in running.kills] == KILLS
