@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 import ray
 from ray._private import ray_constants
 
+from job.config.cores import usable_cores
 from job.config.errors import ConfigError, DcganError
 from job.config.spec import WorkerSpec
 from job.launch.machine import bundle, is_local, local_cores, no_room, num_bundles
@@ -72,7 +73,7 @@ def _start(options: Mapping[str, object], waiting: Callable[[str], None]) -> Non
             if attempt == START_ATTEMPTS:
                 raise ClusterFailed(
                     f"Ray did not start on this machine in {attempt} attempts ({seconds:.0f} s): {reason.rstrip('.')}. The load is"
-                    f" {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores. Stop other programs or try again later; with -v Ray says more"
+                    f" {os.getloadavg()[0]:.1f} on {usable_cores()} cores. Stop other programs or try again later; with -v Ray says more"
                 ) from error
             what = f"Ray to start on this machine: attempt {attempt + 1} of {START_ATTEMPTS}, the last one failed ({reason.rstrip('.')})"
 

@@ -4,11 +4,11 @@ Loads no TensorFlow. Multiply-adds are those of the convolutions and dense layer
 """
 
 import math
-import os
 import time
 
 import numpy as np
 
+from job.config.cores import usable_cores
 from job.config.errors import StorageError
 from job.config.spec import ModelSpec, RunSpec
 from job.data.json_fields import JsonFields, WrongField
@@ -38,7 +38,7 @@ def time_text(checked: Preflight, rate: float | None = None) -> str:
         return f"time: about {_about(num_images / measured)} at the {measured:,.0f} images/s that this run measured before"
     if not is_local() or spec.workers.gpus:
         return "time: known after the first steps; it is estimated for CPU workers on this machine, or from an earlier start of the run"
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     busy = min(cores, spec.workers.count * max(1, round(spec.workers.cpus))) / cores
     images_per_second = _SHARE * busy * (rate or probe()) / multiply_adds(spec)
     seconds = num_images / images_per_second
@@ -68,7 +68,7 @@ def probe(seconds: float = PROBE_SECONDS) -> float:
     while time.perf_counter() - started < seconds:
         np.matmul(matrix, matrix, out=product)
         count += 1
-    return count * _PROBE_SIDE**3 / (time.process_time() - used) * (os.cpu_count() or 1)
+    return count * _PROBE_SIDE**3 / (time.process_time() - used) * usable_cores()
 
 
 def _generator(model: ModelSpec) -> float:

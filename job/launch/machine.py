@@ -7,6 +7,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
+from job.config.cores import usable_cores
 from job.config.errors import ConfigError
 from job.config.spec import RunSpec, WorkerSpec
 from job.telemetry.server import check_port
@@ -52,7 +53,7 @@ def unchecked(spec: RunSpec) -> str:
 
 def local_cores() -> int:
     """Return the number of cores that a cluster on this machine offers to workers."""
-    return max(os.cpu_count() or 1, MIN_LOCAL_CORES)
+    return max(usable_cores(), MIN_LOCAL_CORES)
 
 
 def bundle(workers: WorkerSpec) -> dict[str, float]:

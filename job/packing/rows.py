@@ -4,7 +4,6 @@ Knows neither the destination nor the shards. What can only be known at the end 
 between the two.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from job.config.cores import usable_cores
 from job.config.errors import DataError
 from job.data.index import PackSettings, SkippedImage
 from job.data.permutation import fold
@@ -65,7 +65,7 @@ class Rows:
         if total is not None and limit is not None:
             total = min(total, limit)
         policy = ImagePolicy(_parse_size(self._settings.size), self._settings.channels, self._settings.fit)
-        for decoded in decode_all(limited(self._source.items(), limit), policy, workers or os.cpu_count() or 1, self._source.uri):
+        for decoded in decode_all(limited(self._source.items(), limit), policy, workers or usable_cores(), self._source.uri):
             if isinstance(decoded, ImageBlock):
                 self._add_block(decoded)
             else:

@@ -78,7 +78,7 @@ def test_the_time_is_estimated_from_the_arithmetic_or_from_the_speed_before(
     garments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
     spec = spec_of(garments, tmp_path / "run", "training.steps=800", "workers.count=2")
     checked = preflight.check(spec)
     assert 800 * 16 * multiply_adds(spec) / (0.6 * 1e6) / 3600 == pytest.approx(14.5, rel=0.02)
