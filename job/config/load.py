@@ -103,13 +103,18 @@ def _read_preset(name: Any) -> dict[str, Any]:
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
-        document = _parse_yaml(path.read_text(encoding="utf-8"))
+        document = _parse_yaml(path.read_bytes())  # UTF-8, or UTF-16 with its mark, which PowerShell writes
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not a text file; expected YAML") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(f"{path}: not a text file; expected YAML in UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        mark, problem = error.problem_mark, " ".join(filter(None, (error.context, error.problem)))
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        hint = ". Indent with spaces: YAML takes no tabs" if "\\t" in problem else ""
+        raise ConfigError(f"{path}: not valid YAML{where}: {problem}{hint}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not valid YAML: nested too deeply") from error
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -134,10 +139,11 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML without dates (``uri: 2026-02-03`` is text) and without keys given twice, of which plain YAML silently takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for name in names:
-            if names.count(name) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name} is there twice", node.start_mark)
+        names = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in names:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} is there twice", key.start_mark)
+            names.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -147,7 +153,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _parse_yaml(text: str) -> Any:
+def _parse_yaml(text: str | bytes) -> Any:
     return yaml.load(text, Loader=_Loader)
 
 

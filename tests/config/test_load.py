@@ -76,7 +76,13 @@ def test_combinations_that_cannot_train_are_refused() -> None:
     [
         ("[1, 2]", "found a list at the top"),
         ("a: [", "not valid YAML"),
-        ("seed: 1\nseed: 2", "the key seed is there twice"),
+        ("seed: 1\nseed: 2", "not valid YAML in line 2, column 1: the key seed is there twice"),
+        (
+            "training:\n\tepochs: 2",
+            "in line 2, column 1: while scanning for the next token found character '\\t' that cannot start any token",
+        ),
+        ("training:\n\tepochs: 2", "Indent with spaces: YAML takes no tabs"),
+        ("[" * 3000, "nested too deeply"),
         ("seed: 1\nsede: 2", "sede: unknown key; did you mean seed?"),
     ],
 )
@@ -89,8 +95,17 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> Non
 def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(path=tmp_path / "none.yaml")
     binary = tmp_path / "binary.yaml"
-    binary.write_bytes(b"\xff\xfe\x00\x80")
-    assert "not a text file" in refusal(path=binary)
+    for content in (b"\x89PNG\r\n\x1a\n", b"\xff\xfe\x00\xd8", b"seed: \xfc"):
+        binary.write_bytes(content)
+        assert "not a text file; expected YAML in UTF-8" in refusal(path=binary)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_of_windows_are_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_bytes("uri: Läufe/ü\r\ntraining:\r\n  epochs: 2\r\n".encode(encoding))
+    spec = load_run("notebook", path, ["data.uri=packed"])
+    assert (spec.uri, spec.training.epochs) == ("Läufe/ü", 2.0)
 
 
 def test_later_sources_win(tmp_path: Path) -> None:
