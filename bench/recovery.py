@@ -25,46 +25,92 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.kills import worker_pid
-from tests.launch.program import Program, environment, newest_step, pack_command, run, started, train_command
+from tests.launch.program import (
+    Program,
+    environment,
+    newest_step,
+    pack_command,
+    run,
+    started,
+    train_command,
+)
 
-PARTS = ("detection and new process", "Ray and TensorFlow loaded", "our imports", "networks and restore", "compile and first call")
+PARTS = (
+    "detection and new process",
+    "Ray and TensorFlow loaded",
+    "our imports",
+    "networks and restore",
+    "compile and first call",
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--only", choices=("recovery", "stall"), action="append")
     parser.add_argument("--preset", default="fashion")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument(
-        "--env", action="append", default=[], metavar="NAME=VALUE", help="recovery: a variable of the program's environment"
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="recovery: a variable of the program's environment",
     )
     arguments = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}: {' '.join(sys.argv)}")
-    with tempfile.TemporaryDirectory(prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}: {' '.join(sys.argv)}"
+    )
+    with tempfile.TemporaryDirectory(
+        prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True
+    ) as name:
         folder = Path(name)
-        code, output = run(pack_command(2048, folder / "data"), folder / "pack.log", environment(folder))
+        code, output = run(
+            pack_command(2048, folder / "data"), folder / "pack.log", environment(folder)
+        )
         assert code == 0, output
         for section in arguments.only or ("recovery", "stall"):
             {"recovery": recovery, "stall": stall}[section](arguments, folder)
 
 
-def command(arguments: argparse.Namespace, folder: Path, run_folder: Path, **settings: object) -> list[str]:
+def command(
+    arguments: argparse.Namespace, folder: Path, run_folder: Path, **settings: object
+) -> list[str]:
     """``train`` of the preset's full-size networks."""
     _, *words = train_command(folder / "data", run_folder, **settings)
-    values = [value for value in words[1::2] if not value.startswith(("model.", "training.global_batch_size"))] + arguments.settings
-    return ["train", "--preset", arguments.preset, *(part for value in values for part in ("--set", value))]
+    values = [
+        value
+        for value in words[1::2]
+        if not value.startswith(("model.", "training.global_batch_size"))
+    ] + arguments.settings
+    return [
+        "train",
+        "--preset",
+        arguments.preset,
+        *(part for value in values for part in ("--set", value)),
+    ]
 
 
 def recovery(arguments: argparse.Namespace, folder: Path) -> None:
     run_folder = folder / "recovery"
-    settings = {"training__steps": 10**6, "checkpoints__every_steps": 20, "samples__every_steps": 10**6, "workers__max_restarts": 100}
+    settings = {
+        "training__steps": 10**6,
+        "checkpoints__every_steps": 20,
+        "samples__every_steps": 10**6,
+        "workers__max_restarts": 100,
+    }
     found: list[dict[str, float]] = []
     env = environment(folder, **dict(pair.split("=", 1) for pair in arguments.env))
-    with started(command(arguments, folder, run_folder, **settings), folder / "recovery.log", env) as program:
+    with started(
+        command(arguments, folder, run_folder, **settings), folder / "recovery.log", env
+    ) as program:
         for _ in range(arguments.kills):
-            before = program.wait_for_checkpoint(run_folder, after=newest_step(run_folder), seconds=300)
+            before = program.wait_for_checkpoint(
+                run_folder, after=newest_step(run_folder), seconds=300
+            )
             program.wait_for_checkpoint(run_folder, after=before, seconds=300)
             pid = worker_pid(program, 1)
             assert pid is not None
@@ -74,11 +120,15 @@ def recovery(arguments: argparse.Namespace, folder: Path) -> None:
             print(f"# {found[-1]}", file=sys.stderr)
         program.send(signal.SIGTERM)
         program.exit_code(120)
-    print(f"\n### From SIGKILL of a worker to the next step, {arguments.preset}, two workers, median of {len(found)}\n")
+    print(
+        f"\n### From SIGKILL of a worker to the next step, {arguments.preset}, two workers, median of {len(found)}\n"
+    )
     print("| part | seconds | least | most |\n| --- | --- | --- | --- |")
     for part in (*PARTS, "all"):
         seconds = [each[part] for each in found]
-        print(f"| {part} | {statistics.median(seconds):.1f} | {min(seconds):.1f} | {max(seconds):.1f} |")
+        print(
+            f"| {part} | {statistics.median(seconds):.1f} | {min(seconds):.1f} | {max(seconds):.1f} |"
+        )
 
 
 def split(folder: Path, program: Program, killed_at: float) -> dict[str, float]:
@@ -90,8 +140,18 @@ def split(folder: Path, program: Program, killed_at: float) -> dict[str, float]:
         if done:
             begin = next(event for event in events if event["event"] == "worker started")
             restored = next(event for event in events if event["event"] == "resumed")
-            moments = [killed_at, process_start(begin["fields"]["pid"]), begin["fields"]["begun"], begin["at"], restored["at"], done["at"]]
-            return {**{part: b - a for part, a, b in zip(PARTS, moments, moments[1:], strict=False)}, "all": done["at"] - killed_at}
+            moments = [
+                killed_at,
+                process_start(begin["fields"]["pid"]),
+                begin["fields"]["begun"],
+                begin["at"],
+                restored["at"],
+                done["at"],
+            ]
+            return {
+                **{part: b - a for part, a, b in zip(PARTS, moments, moments[1:], strict=False)},
+                "all": done["at"] - killed_at,
+            }
         time.sleep(0.2)
     raise SystemExit(f"no step within 200 s of a kill:\n{program.output[-3000:]}")
 
@@ -114,7 +174,9 @@ def process_start(pid: int) -> float:
     ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
     booted = float(re.search(r"btime (\d+)", Path("/proc/stat").read_text())[1])
     uptime_based = time.time() - float(Path("/proc/uptime").read_text().split()[0])
-    return (uptime_based if abs(uptime_based - booted) < 2 else booted) + ticks / os.sysconf("SC_CLK_TCK")
+    return (uptime_based if abs(uptime_based - booted) < 2 else booted) + ticks / os.sysconf(
+        "SC_CLK_TCK"
+    )
 
 
 def stall(arguments: argparse.Namespace, folder: Path) -> None:
@@ -129,17 +191,31 @@ def stall(arguments: argparse.Namespace, folder: Path) -> None:
         "samples__every_steps": 10**6,
         "training__steps_per_call": 10,
     }
-    with started(command(arguments, folder, run_folder, **settings), folder / "stall.log", environment(folder)) as program:
+    with started(
+        command(arguments, folder, run_folder, **settings),
+        folder / "stall.log",
+        environment(folder),
+    ) as program:
         url = program.wait_for_text(r"metrics of worker 0: (http://\S+)")[1]
-        scrapes = [wait_for_steps(program, url, step) for step in range(2 * half, settings["training__steps"], half)]
+        scrapes = [
+            wait_for_steps(program, url, step)
+            for step in range(2 * half, settings["training__steps"], half)
+        ]
         assert program.exit_code(300) == 0, program.output
     seconds = [after["at"] - before["at"] for before, after in itertools.pairwise(scrapes)]
     saving, plain = seconds[::2], seconds[1::2]
     saved = scrapes[1::2]  # where the 50 steps with the save end
     for scrape in saved:
-        assert scrape["committed"] == scrape["step"] - half, f"the save before step {scrape['step']:.0f} took longer than its {half} steps"
-    held = [(b["held_seconds"] - a["held_seconds"]) / (b["held_count"] - a["held_count"]) for a, b in itertools.pairwise(saved)]
-    print(f"\n### A checkpoint every {half} steps, {arguments.preset}, two workers, {len(plain)} pairs of {half} steps of one run\n")
+        assert scrape["committed"] == scrape["step"] - half, (
+            f"the save before step {scrape['step']:.0f} took longer than its {half} steps"
+        )
+    held = [
+        (b["held_seconds"] - a["held_seconds"]) / (b["held_count"] - a["held_count"])
+        for a, b in itertools.pairwise(saved)
+    ]
+    print(
+        f"\n### A checkpoint every {half} steps, {arguments.preset}, two workers, {len(plain)} pairs of {half} steps of one run\n"
+    )
     print("| what | median | least | most |\n| --- | --- | --- | --- |")
     for name, values in (
         ("steps/s with a checkpoint", [half / each for each in saving]),
@@ -148,7 +224,9 @@ def stall(arguments: argparse.Namespace, folder: Path) -> None:
         ("the training thread is held for, ms", [1000 * each for each in held]),
         ("one step takes, ms", [1000 * each / half for each in plain]),
     ):
-        print(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
+        print(
+            f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} |"
+        )
     print(f"\nOf all together: {sum(plain) / sum(saving):.3f}")
 
 
@@ -161,8 +239,13 @@ def wait_for_steps(program: Program, url: str, step: int) -> dict[str, float]:
             with opener.open(url, timeout=10) as answer:
                 text, at = answer.read().decode(), time.monotonic()
         except urllib.error.URLError as error:
-            raise SystemExit(f"{url}: {error}; the run's own words:\n{program.output[-5000:]}") from error
-        numbers = {name: float(value) for name, value in re.findall(r"^(\w+)\{[^}]*\} (\S+)$", text, re.MULTILINE)}
+            raise SystemExit(
+                f"{url}: {error}; the run's own words:\n{program.output[-5000:]}"
+            ) from error
+        numbers = {
+            name: float(value)
+            for name, value in re.findall(r"^(\w+)\{[^}]*\} (\S+)$", text, re.MULTILINE)
+        }
         if numbers.get("dcgan_step", 0) >= step:
             return {
                 "at": at,

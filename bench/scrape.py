@@ -60,7 +60,13 @@ def measure(arguments: argparse.Namespace) -> None:
     from job.training.strategy import create_strategy
 
     batch, steps = arguments.batch, arguments.steps
-    shared = ["uri=a", "data.uri=b", "workers.count=1", f"workers.cpus={os.cpu_count()}", f"training.global_batch_size={batch}"]
+    shared = [
+        "uri=a",
+        "data.uri=b",
+        "workers.count=1",
+        f"workers.cpus={os.cpu_count()}",
+        f"training.global_batch_size={batch}",
+    ]
     spec = load_run(arguments.preset, overrides=shared)
     strategy = create_strategy(spec)
     with strategy.scope():
@@ -107,7 +113,12 @@ def measure(arguments: argparse.Namespace) -> None:
                 scraper = start_scraper(url) if variant is VARIANTS[2] else None
                 try:
                     rates[variant].append(
-                        batch * steps * per_second(lambda v=variant: train(instruments=v is not VARIANTS[0]), arguments.seconds)
+                        batch
+                        * steps
+                        * per_second(
+                            lambda v=variant: train(instruments=v is not VARIANTS[0]),
+                            arguments.seconds,
+                        )
                     )
                 finally:
                     if scraper:
@@ -116,13 +127,19 @@ def measure(arguments: argparse.Namespace) -> None:
                         scraper.wait()
         scrape_seconds = statistics.median(timed(lambda: fetch(url)) for _ in range(50))
     processor = platform.processor() or platform.machine()
-    print(f"{arguments.preset}, batch {batch}, {steps} steps per call, {os.cpu_count()} cores, {processor}")
+    print(
+        f"{arguments.preset}, batch {batch}, {steps} steps per call, {os.cpu_count()} cores, {processor}"
+    )
     print(f"{arguments.rounds} rounds of {arguments.seconds:g} s each")
-    print("| variant | images/s | min | max | ratio to the first |\n| --- | --- | --- | --- | --- |")
+    print(
+        "| variant | images/s | min | max | ratio to the first |\n| --- | --- | --- | --- | --- |"
+    )
     first = statistics.median(rates[VARIANTS[0]])
     for variant, found in rates.items():
         median = statistics.median(found)
-        print(f"| {variant} | {median:.1f} | {min(found):.1f} | {max(found):.1f} | {median / first:.4f} |")
+        print(
+            f"| {variant} | {median:.1f} | {min(found):.1f} | {max(found):.1f} | {median / first:.4f} |"
+        )
     call_seconds = batch * steps / first
     report = statistics.median(report_seconds)
     print(
@@ -132,7 +149,9 @@ def measure(arguments: argparse.Namespace) -> None:
 
 def start_scraper(url: str) -> subprocess.Popen[str]:
     """A process that scrapes each second; what it takes to start is over when this returns."""
-    scraper = subprocess.Popen([sys.executable, "-c", SCRAPE, url], stdout=subprocess.PIPE, text=True)
+    scraper = subprocess.Popen(
+        [sys.executable, "-c", SCRAPE, url], stdout=subprocess.PIPE, text=True
+    )
     assert scraper.stdout
     assert scraper.stdout.readline() == "ready\n"
     return scraper
@@ -154,7 +173,9 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def fetch(url: str) -> bytes:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=10) as answer:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        url, timeout=10
+    ) as answer:
         return bytes(answer.read())
 
 

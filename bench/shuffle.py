@@ -27,10 +27,18 @@ def main() -> None:
     for shard_images in arguments.shard_images:
         full, rest = divmod(arguments.images, shard_images)
         order = Order((shard_images,) * full + ((rest,) if rest else ()), arguments.batch, seed=0)
-        epochs = [rows_at(order, epoch * order.steps_per_epoch, order.steps_per_epoch).ravel() for epoch in range(arguments.epochs)]
+        epochs = [
+            rows_at(order, epoch * order.steps_per_epoch, order.steps_per_epoch).ravel()
+            for epoch in range(arguments.epochs)
+        ]
         show(f"ours, {order.num_lanes} lanes", shard_images, epochs, arguments.images)
     generator = np.random.default_rng(0)
-    show("a permutation of all images", None, [generator.permutation(arguments.images) for _ in range(arguments.epochs)], arguments.images)
+    show(
+        "a permutation of all images",
+        None,
+        [generator.permutation(arguments.images) for _ in range(arguments.epochs)],
+        arguments.images,
+    )
 
 
 def show(name: str, shard_images: int | None, epochs: list[np.ndarray], num_images: int) -> None:
@@ -42,9 +50,14 @@ def show(name: str, shard_images: int | None, epochs: list[np.ndarray], num_imag
         both_shown = (place[1:] >= 0) & (place[:-1] >= 0)
         apart.append(np.median(np.abs(np.diff(place))[both_shown]))
         packed_apart.append(np.median(np.abs(np.diff(epoch))))
-        pairs = [set(map(tuple, np.sort(np.stack([rows[1:], rows[:-1]], axis=1)).tolist())) for rows in (epoch, following)]
+        pairs = [
+            set(map(tuple, np.sort(np.stack([rows[1:], rows[:-1]], axis=1)).tolist()))
+            for rows in (epoch, following)
+        ]
         again.append(len(pairs[0] & pairs[1]) / len(epoch))
-    print(f"| {name} | {shard_images or ''} | {np.mean(apart):,.0f} | {np.mean(packed_apart):,.0f} | {np.mean(again):.2%} |")
+    print(
+        f"| {name} | {shard_images or ''} | {np.mean(apart):,.0f} | {np.mean(packed_apart):,.0f} | {np.mean(again):.2%} |"
+    )
 
 
 if __name__ == "__main__":

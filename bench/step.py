@@ -25,8 +25,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("variants", nargs="+", metavar="PRESET[:KEY=VALUE,...]")
-    parser.add_argument("--workers", type=int, default=1, help="processes, in one MultiWorkerMirroredStrategy")
-    parser.add_argument("--cpus", type=int, default=None, help="compute threads of each process; default: cores / workers")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes, in one MultiWorkerMirroredStrategy"
+    )
+    parser.add_argument(
+        "--cpus",
+        type=int,
+        default=None,
+        help="compute threads of each process; default: cores / workers",
+    )
     parser.add_argument("--batch", type=int, default=64, help="global batch size")
     parser.add_argument("--steps", type=int, default=10, help="steps per call")
     parser.add_argument("--rounds", type=int, default=7)
@@ -38,7 +45,11 @@ def main() -> None:
     processes = []
     for rank in range(arguments.workers):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-        processes.append(subprocess.Popen([sys.executable, *sys.argv], env={**os.environ, "TF_CONFIG": json.dumps(config)}))
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, *sys.argv], env={**os.environ, "TF_CONFIG": json.dumps(config)}
+            )
+        )
     sys.exit(max(process.wait() for process in processes))
 
 
@@ -70,7 +81,13 @@ def measure(arguments: argparse.Namespace) -> None:
         with strategy.scope():
             networks = build_networks(spec)
         calls.append(build_call(spec, strategy, networks))
-        shape = (1, arguments.steps, spec.replica_batch_size, *spec.model.image_size, spec.model.channels)
+        shape = (
+            1,
+            arguments.steps,
+            spec.replica_batch_size,
+            *spec.model.image_size,
+            spec.model.channels,
+        )
         chunks.append(tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8)))
     seconds: list[list[float]] = [[] for _ in specs]
     for round_number in range(arguments.rounds + 1):
@@ -86,7 +103,9 @@ def measure(arguments: argparse.Namespace) -> None:
         f"{arguments.workers} processes of {cpus} threads, global batch {arguments.batch},"
         f" {platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     )
-    print("| variant | images/s | min | max | ratio to the first |\n| --- | --- | --- | --- | --- |")
+    print(
+        "| variant | images/s | min | max | ratio to the first |\n| --- | --- | --- | --- | --- |"
+    )
     images = arguments.steps * arguments.batch
     for variant, times, median in zip(arguments.variants, seconds, medians, strict=True):
         print(

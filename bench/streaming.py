@@ -55,20 +55,39 @@ Run = Callable[[], dict[str, Any]]  # one measurement
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--grey", help="source of 28x28 grey images")
     parser.add_argument("--colour", help="source of colour images, resized to 64x64")
-    parser.add_argument("--only", choices=tuple(SECTIONS), action="append", help="one section; may be repeated")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of a reader")
     parser.add_argument(
-        "--work", type=Path, default=ROOT / ".bench", help="folder for data sets, caches and the other libraries (up to 20 GB)"
+        "--only", choices=tuple(SECTIONS), action="append", help="one section; may be repeated"
     )
-    parser.add_argument("--libraries", type=Path, help="an environment that has the other libraries; default: made in --work")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="of each measurement of a reader"
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=ROOT / ".bench",
+        help="folder for data sets, caches and the other libraries (up to 20 GB)",
+    )
+    parser.add_argument(
+        "--libraries",
+        type=Path,
+        help="an environment that has the other libraries; default: made in --work",
+    )
     arguments = parser.parse_args()
     sources = {"28x28x1": (arguments.grey, None), "64x64x3": (arguments.colour, "64x64")}
-    sets = {name: packed(source, arguments.work / name, size) for name, (source, size) in sources.items() if source}
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}: {' '.join(sys.argv)}")
+    sets = {
+        name: packed(source, arguments.work / name, size)
+        for name, (source, size) in sources.items()
+        if source
+    }
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}: {' '.join(sys.argv)}"
+    )
     for section in arguments.only or SECTIONS:
         SECTIONS[section](arguments, sets)
 
@@ -90,19 +109,30 @@ def reader(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
             measured = partial(ours, "read", seconds=arguments.seconds)
             runs: dict[str, Run] = {
                 "ours, local folder, a call's 20 batches at a time": partial(measured, folder),
-                "ours, S3 with a warm cache, the same": partial(measured, uri, arguments.work / "cache", env),
-                "ours, local folder, single batches": partial(measured, folder, None, None, "--batches"),
-                **{title: partial(contender, libraries, how, others, index, arguments.seconds) for title, how in LIBRARIES.items()},
+                "ours, S3 with a warm cache, the same": partial(
+                    measured, uri, arguments.work / "cache", env
+                ),
+                "ours, local folder, single batches": partial(
+                    measured, folder, None, None, "--batches"
+                ),
+                **{
+                    title: partial(contender, libraries, how, others, index, arguments.seconds)
+                    for title, how in LIBRARIES.items()
+                },
             }
             found = in_turns(runs, arguments.rounds)
             shutil.rmtree(arguments.work / "cache")
         first = statistics.median(run["images_per_second"] for run in next(iter(found.values())))
         print(f"\n### Reader, {index.num_rows:,} images {name}, shuffled, batches of 64\n")
-        print("| reader | images/s | min | max | ours is so many times as fast |\n| --- | --- | --- | --- | --- |")
+        print(
+            "| reader | images/s | min | max | ours is so many times as fast |\n| --- | --- | --- | --- | --- |"
+        )
         for run_name, results in found.items():
             rates = [result["images_per_second"] for result in results]
             median = statistics.median(rates)
-            print(f"| {run_name} | {median:,.0f} | {min(rates):,.0f} | {max(rates):,.0f} | {first / median:,.1f} |")
+            print(
+                f"| {run_name} | {median:,.0f} | {min(rates):,.0f} | {max(rates):,.0f} | {first / median:,.1f} |"
+            )
 
 
 def cold(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
@@ -110,11 +140,15 @@ def cold(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
     for name, folder in sets.items():
         with on_s3(folder) as (uri, env, _):
             runs: dict[str, Run] = {
-                "boto3, get_object on 16 threads": partial(fresh, empty, partial(ours, "boto3", uri, empty, env)),
+                "boto3, get_object on 16 threads": partial(
+                    fresh, empty, partial(ours, "boto3", uri, empty, env)
+                ),
                 "boto3, download_file on 16 threads": partial(
                     fresh, empty, partial(ours, "boto3", uri, empty, env, "--how", "download_file")
                 ),
-                "ours: an epoch through tf.data, verified": partial(fresh, empty, partial(ours, "cold", uri, empty, env)),
+                "ours: an epoch through tf.data, verified": partial(
+                    fresh, empty, partial(ours, "cold", uri, empty, env)
+                ),
             }
             found = in_turns(runs, arguments.rounds)
         first = statistics.median(run["seconds"] for run in next(iter(found.values())))
@@ -132,8 +166,20 @@ def training(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
     with on_s3(folder) as (uri, env, url), fault_proxy(url) as proxy:
         caches = arguments.work / "caches"
         caches.mkdir(parents=True)
-        command = [sys.executable, OURS, "train", uri, caches, "--rounds", str(arguments.rounds), "--proxy", proxy.endpoint_url]
-        with subprocess.Popen(map(str, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+        command = [
+            sys.executable,
+            OURS,
+            "train",
+            uri,
+            caches,
+            "--rounds",
+            str(arguments.rounds),
+            "--proxy",
+            proxy.endpoint_url,
+        ]
+        with subprocess.Popen(
+            map(str, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+        ) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             for line in process.stdout:
@@ -143,16 +189,30 @@ def training(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
                     process.stdin.write("set\n")
                     process.stdin.flush()
         shutil.rmtree(caches)
-    print(f"\n### Training, one worker, {folder.name}: memory and warm cache in turns of a few calls, cold an epoch\n")
+    print(
+        f"\n### Training, one worker, {folder.name}: memory and warm cache in turns of a few calls, cold an epoch\n"
+    )
     print(
         "| images from | turns | images/s | of memory's | waiting for images | before the first step, s |\n| --- | --- | --- | --- | --- | --- |"
     )
     at_most = statistics.median(result["memory"]["images_per_second"])
-    for name, title in (("memory", "memory"), ("warm", "S3, warm cache"), ("cold", "S3, cold, at 4 times the rate")):
-        rates, waits, first = (result[name][key] for key in ("images_per_second", "wait_share", "first_wait_seconds"))
+    for name, title in (
+        ("memory", "memory"),
+        ("warm", "S3, warm cache"),
+        ("cold", "S3, cold, at 4 times the rate"),
+    ):
+        rates, waits, first = (
+            result[name][key] for key in ("images_per_second", "wait_share", "first_wait_seconds")
+        )
         beside = result["memory"]["images_per_second"] if name == "warm" else [at_most] * len(rates)
         ratio = statistics.median(rate / other for rate, other in zip(rates, beside, strict=True))
-        row = (title, len(rates), f"{statistics.median(rates):,.0f}", f"{ratio:.3f}", f"{statistics.median(waits):.2%}")
+        row = (
+            title,
+            len(rates),
+            f"{statistics.median(rates):,.0f}",
+            f"{ratio:.3f}",
+            f"{statistics.median(waits):.2%}",
+        )
         print(f"| {' | '.join(map(str, row))} | {statistics.median(first):.2f} |")
 
 
@@ -162,14 +222,18 @@ def memory(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
     if not (folder / "index.json").exists():
         pixels = np.lib.format.open_memmap(source, "w+", np.uint8, (LARGE_IMAGES, 64, 64, 3))
         for start in range(0, LARGE_IMAGES, 1000):
-            pixels[start : start + 1000] = np.random.default_rng(start).integers(0, 256, pixels[start : start + 1000].shape, np.uint8)
+            pixels[start : start + 1000] = np.random.default_rng(start).integers(
+                0, 256, pixels[start : start + 1000].shape, np.uint8
+            )
         del pixels
         pack(PackJob(str(source), str(folder), PackSettings(), tmp=arguments.work))
         source.unlink()
     empty = arguments.work / "empty"
     with on_s3(folder) as (uri, env, _):
         result = fresh(empty, partial(ours, "memory", uri, empty, env))
-    print("\n### Memory and disk of one reader of everything, looked at twenty times a second\n\n| what | figure |\n| --- | --- |")
+    print(
+        "\n### Memory and disk of one reader of everything, looked at twenty times a second\n\n| what | figure |\n| --- | --- |"
+    )
     for name, value in result.items():
         print(f"| {name.replace('_', ' ')} | {value:,.1f} |")
 
@@ -202,15 +266,42 @@ def fresh(folder: Path, run: Run) -> dict[str, Any]:
 
 
 def ours(
-    what: str, data: object, folder: Path | None = None, env: dict[str, str] | None = None, *options: str, seconds: float = 5.0
+    what: str,
+    data: object,
+    folder: Path | None = None,
+    env: dict[str, str] | None = None,
+    *options: str,
+    seconds: float = 5.0,
 ) -> dict[str, Any]:
-    command = [sys.executable, OURS, what, data, *([folder] if folder else []), "--seconds", seconds, *options]
+    command = [
+        sys.executable,
+        OURS,
+        what,
+        data,
+        *([folder] if folder else []),
+        "--seconds",
+        seconds,
+        *options,
+    ]
     return last_line(command, env)
 
 
-def contender(python: Path, how: tuple[str, ...], folder: Path, index: Index, seconds: float) -> dict[str, Any]:
+def contender(
+    python: Path, how: tuple[str, ...], folder: Path, index: Index, seconds: float
+) -> dict[str, Any]:
     library, *settings = how
-    command = [python, CONTENDERS, "read", library, "--data", folder, "--batch", 64, "--seconds", seconds]
+    command = [
+        python,
+        CONTENDERS,
+        "read",
+        library,
+        "--data",
+        folder,
+        "--batch",
+        64,
+        "--seconds",
+        seconds,
+    ]
     options = [part for setting in settings for part in ("--set", setting)]
     return last_line([*command, "--shape", ",".join(map(str, index.image_shape)), *options])
 
@@ -220,7 +311,10 @@ def prepare(python: Path, index: Index, folder: Path, others: Path) -> None:
     array = others / "images.npy"
     if not array.exists():
         others.mkdir(parents=True, exist_ok=True)
-        rows = [np.fromfile(folder / shard.name, np.uint8).reshape(-1, *index.image_shape) for shard in index.shards]
+        rows = [
+            np.fromfile(folder / shard.name, np.uint8).reshape(-1, *index.image_shape)
+            for shard in index.shards
+        ]
         np.save(array, np.concatenate(rows))
     subprocess.run([python, CONTENDERS, "prepare", "--images", array, "--out", others], check=True)
 
@@ -231,7 +325,10 @@ def libraries_python(arguments: argparse.Namespace) -> Path:
     if not (folder / "bin" / "python").exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         requirements = CONTENDERS.with_name("streaming-requirements.txt")
-        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+        subprocess.run(
+            [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", requirements],
+            check=True,
+        )
     return Path(folder / "bin" / "python")
 
 
@@ -253,7 +350,9 @@ def last_line(command: list[Any], env: dict[str, str] | None = None) -> dict[str
     """What a measurement printed last."""
     done = subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True)
     if done.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+        raise SystemExit(
+            f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stderr[-3000:]}"
+        )
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
 

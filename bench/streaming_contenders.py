@@ -73,7 +73,9 @@ def write_tfrecord(images: np.ndarray, folder: Path, example: bool = False) -> N
                 record = images[index].tobytes()
                 if example:
                     value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[record]))
-                    record = tf.train.Example(features=tf.train.Features(feature={"image": value})).SerializeToString()
+                    record = tf.train.Example(
+                        features=tf.train.Features(feature={"image": value})
+                    ).SerializeToString()
                 writer.write(record)
 
 
@@ -83,7 +85,12 @@ def write_tensor_slices(images: np.ndarray, folder: Path) -> None:
 
 
 def read_mosaicml(
-    folder: Path, shape: tuple[int, ...], batch: int, workers: int = -1, predownload: int = 0, collate: str = "numpy"
+    folder: Path,
+    shape: tuple[int, ...],
+    batch: int,
+    workers: int = -1,
+    predownload: int = 0,
+    collate: str = "numpy",
 ) -> Iterator[Any]:
     """The default shuffle (py1e), over all images.
 
@@ -96,26 +103,47 @@ def read_mosaicml(
     clean_stale_shared_memory()  # what a killed reader left behind makes the next one fail
     shards = json.loads((folder / "index.json").read_text())["shards"]
     dataset = StreamingDataset(
-        local=str(folder), shuffle=True, batch_size=batch, predownload=predownload or sum(shard["samples"] for shard in shards)
+        local=str(folder),
+        shuffle=True,
+        batch_size=batch,
+        predownload=predownload or sum(shard["samples"] for shard in shards),
     )
     loader = _loader(
-        dataset, workers, shape, batch_size=batch, collate_fn=functools.partial(_join, key="image", shape=shape, collate=collate)
+        dataset,
+        workers,
+        shape,
+        batch_size=batch,
+        collate_fn=functools.partial(_join, key="image", shape=shape, collate=collate),
     )
     while True:
         yield from loader
 
 
 def read_webdataset(
-    folder: Path, shape: tuple[int, ...], batch: int, workers: int = -1, shuffle: int = 5000, resampled: bool = True, collate: str = "numpy"
+    folder: Path,
+    shape: tuple[int, ...],
+    batch: int,
+    workers: int = -1,
+    shuffle: int = 5000,
+    resampled: bool = True,
+    collate: str = "numpy",
 ) -> Iterator[Any]:
     """Shards drawn at random without an end (``resampled``, else shuffled every epoch), then a shuffle buffer that starts full."""
     import webdataset as wds
 
     urls = sorted(str(path) for path in folder.glob("*.tar"))
-    dataset = wds.WebDataset(urls, resampled=True) if resampled else wds.WebDataset(urls, shardshuffle=len(urls))
+    dataset = (
+        wds.WebDataset(urls, resampled=True)
+        if resampled
+        else wds.WebDataset(urls, shardshuffle=len(urls))
+    )
     dataset = dataset.shuffle(shuffle, initial=shuffle)
-    dataset = dataset.batched(batch, collation_fn=functools.partial(_join, key="bin", shape=shape, collate=collate))
-    loader = _loader(dataset, workers, shape, batch_size=None, collate_fn=lambda batch: batch)  # else a worker makes tensors of the arrays
+    dataset = dataset.batched(
+        batch, collation_fn=functools.partial(_join, key="bin", shape=shape, collate=collate)
+    )
+    loader = _loader(
+        dataset, workers, shape, batch_size=None, collate_fn=lambda batch: batch
+    )  # else a worker makes tensors of the arrays
     while True:
         yield from loader
 
@@ -142,7 +170,10 @@ def read_tfrecord(
         if example:
             parse = tf.io.parse_example if decode == "batch" else tf.io.parse_single_example
             records = parse(records, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
-        return tf.reshape(tf.io.decode_raw(records, tf.uint8), [steps, batch, *shape] if decode == "batch" else shape)
+        return tf.reshape(
+            tf.io.decode_raw(records, tf.uint8),
+            [steps, batch, *shape] if decode == "batch" else shape,
+        )
 
     files = sorted(str(path) for path in folder.glob("*.tfrecord"))
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": False}
@@ -151,7 +182,11 @@ def read_tfrecord(
         tf.data.TFRecordDataset,
         cycle_length=len(files),
         block_length=block,
-        **(parallel if interleave == "parallel" or (interleave == "auto" and math.prod(shape) >= 4096) else {}),
+        **(
+            parallel
+            if interleave == "parallel" or (interleave == "auto" and math.prod(shape) >= 4096)
+            else {}
+        ),
     )
     records = records.shuffle(10_000).repeat()
     if decode == "batch":
@@ -161,7 +196,9 @@ def read_tfrecord(
     yield from chunks.prefetch(tf.data.AUTOTUNE)
 
 
-def read_tensor_slices(folder: Path, shape: tuple[int, ...], batch: int, dtype: str = "uint8", repeat: bool = True) -> Iterator[Any]:
+def read_tensor_slices(
+    folder: Path, shape: tuple[int, ...], batch: int, dtype: str = "uint8", repeat: bool = True
+) -> Iterator[Any]:
     """``from_tensor_slices(images).shuffle(len(images)).batch(batch)``; the tutorial has float32 in memory, four times the bytes."""
     import tensorflow as tf
 
@@ -206,7 +243,11 @@ LIBRARIES = {
     "tfrecord": (write_tfrecord, read_tfrecord, "tensorflow"),
     "tensor-slices": (write_tensor_slices, read_tensor_slices, "tensorflow"),
     # Other ways to store the same, which only `prepare --variants` writes.
-    "mosaicml-ndarray": (functools.partial(write_mosaicml, ndarray=True), read_mosaicml, "mosaicml-streaming"),
+    "mosaicml-ndarray": (
+        functools.partial(write_mosaicml, ndarray=True),
+        read_mosaicml,
+        "mosaicml-streaming",
+    ),
     "tfrecord-example": (
         functools.partial(write_tfrecord, example=True),
         functools.partial(read_tfrecord, example=True),
@@ -240,13 +281,21 @@ def measure(batches: Iterator[Any], seconds: float) -> tuple[int, float]:
     return num_images, elapsed
 
 
-def read(name: str, data: Path, batch: int, seconds: float, shape: tuple[int, ...], overrides: list[str]) -> dict[str, Any]:
+def read(
+    name: str, data: Path, batch: int, seconds: float, shape: tuple[int, ...], overrides: list[str]
+) -> dict[str, Any]:
     """What one library reads of ``data / name``, and with which settings."""
     _, reader, distribution = LIBRARIES[name]
-    settings = {key: field.default for key, field in inspect.signature(reader).parameters.items() if field.default is not field.empty}
+    settings = {
+        key: field.default
+        for key, field in inspect.signature(reader).parameters.items()
+        if field.default is not field.empty
+    }
     for override in overrides:
         key, _, value = override.partition("=")
-        settings[key] = value == "true" if isinstance(settings[key], bool) else type(settings[key])(value)
+        settings[key] = (
+            value == "true" if isinstance(settings[key], bool) else type(settings[key])(value)
+        )
     for path in (data / name).iterdir():
         path.read_bytes()  # into the page cache
     batches = reader(data / name, shape, batch, **settings)
@@ -268,25 +317,50 @@ def main() -> None:
     command = commands.add_parser("prepare", help="write an array in the form of each library")
     command.add_argument("--images", type=Path, required=True, help=".npy, uint8 [N, H, W, C]")
     command.add_argument("--out", type=Path, required=True)
-    command.add_argument("--variants", action="store_true", help="also the encodings that were not faster")
+    command.add_argument(
+        "--variants", action="store_true", help="also the encodings that were not faster"
+    )
     command = commands.add_parser("read", help="measure one library")
     command.add_argument("library", choices=LIBRARIES)
     command.add_argument("--data", type=Path, required=True, help="the --out of prepare")
     command.add_argument("--batch", type=int, default=64)
     command.add_argument("--seconds", type=float, default=20)
-    command.add_argument("--shape", type=lambda text: tuple(int(size) for size in text.split(",")), required=True, metavar="H,W,C")
     command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="another setting than the default"
+        "--shape",
+        type=lambda text: tuple(int(size) for size in text.split(",")),
+        required=True,
+        metavar="H,W,C",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="another setting than the default",
     )
     arguments = parser.parse_args()
     if arguments.command == "prepare":
-        prepare(np.load(arguments.images, mmap_mode="r"), arguments.out, list(LIBRARIES)[: None if arguments.variants else 4])
+        prepare(
+            np.load(arguments.images, mmap_mode="r"),
+            arguments.out,
+            list(LIBRARIES)[: None if arguments.variants else 4],
+        )
         return
-    result = read(arguments.library, arguments.data, arguments.batch, arguments.seconds, arguments.shape, arguments.overrides)
+    result = read(
+        arguments.library,
+        arguments.data,
+        arguments.batch,
+        arguments.seconds,
+        arguments.shape,
+        arguments.overrides,
+    )
     print(json.dumps(result), flush=True)
     for worker in multiprocessing.active_children():
         worker.kill()  # else they keep our standard output open, and who reads it waits
-    os._exit(0)  # threads of StreamingDataset in this process wait for samples to be taken, and would keep it
+    os._exit(
+        0
+    )  # threads of StreamingDataset in this process wait for samples to be taken, and would keep it
 
 
 if __name__ == "__main__":

@@ -41,18 +41,33 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("folder", nargs="?", help="the cache, or where plain boto3 downloads to")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--batches", action="store_true", help="read: single batches out of tf.data, as other libraries give them")
+    parser.add_argument(
+        "--batches",
+        action="store_true",
+        help="read: single batches out of tf.data, as other libraries give them",
+    )
     parser.add_argument("--how", choices=("get_object", "download_file"), default="get_object")
     parser.add_argument("--budget", type=int, default=512 * 10**6, help="memory: data.cache_bytes")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--proxy", help="train: address of a proxy whose rate is set to four times what training takes")
+    parser.add_argument(
+        "--proxy",
+        help="train: address of a proxy whose rate is set to four times what training takes",
+    )
     arguments = parser.parse_args()
-    measure = {"read": read, "cold": cold, "boto3": boto3_plain, "memory": memory, "train": train}[arguments.what]
+    measure = {"read": read, "cold": cold, "boto3": boto3_plain, "memory": memory, "train": train}[
+        arguments.what
+    ]
     print(json.dumps(measure(arguments)), flush=True)
 
 
 def images(
-    data: str, cache: str | None, budget: int = 20 * 10**9, ahead: int = 500, listener: Any = None, start: int = 0, stop: int = 10**7
+    data: str,
+    cache: str | None,
+    budget: int = 20 * 10**9,
+    ahead: int = 500,
+    listener: Any = None,
+    start: int = 0,
+    stop: int = 10**7,
 ) -> Any:
     """Index, chunks through tf.data, and the reader that closes them, of all images of ``data`` for one worker."""
     from job.config.spec import DataSpec
@@ -67,9 +82,13 @@ def images(
     order = Order(tuple(shard.num_rows for shard in index.shards), BATCH, 0)
     slots = worker_slots(order, 0, 1)
     spec = DataSpec(cache_dir=cache or "unused", cache_bytes=budget, fetch_ahead_batches=ahead)
-    shards = open_shards(store, index, spec, needs(order, slots, start, stop), connections=THREADS, listener=listener)
+    shards = open_shards(
+        store, index, spec, needs(order, slots, start, stop), connections=THREADS, listener=listener
+    )
     reader = Reader(order, index, slots, shards, threads=os.cpu_count() or 1)
-    return SimpleNamespace(store=store, index=index, chunks=as_input(index, order, reader, start), reader=reader)
+    return SimpleNamespace(
+        store=store, index=index, chunks=as_input(index, order, reader, start), reader=reader
+    )
 
 
 def as_input(index: Any, order: Any, reader: Any, start: int = 0) -> Any:
@@ -78,7 +97,9 @@ def as_input(index: Any, order: Any, reader: Any, start: int = 0) -> Any:
 
     height, width, channels = index.image_shape
     spec = SimpleNamespace(model=SimpleNamespace(image_size=(height, width), channels=channels))
-    schedule = SimpleNamespace(calls=lambda first: ((step, STEPS) for step in itertools.count(first, STEPS)))
+    schedule = SimpleNamespace(
+        calls=lambda first: ((step, STEPS) for step in itertools.count(first, STEPS))
+    )
     return Input(spec, SimpleNamespace(rank=0, world_size=1), reader, order, schedule, start)  # type: ignore[arg-type]
 
 
@@ -136,7 +157,11 @@ def cold(arguments: argparse.Namespace) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         endless.close()
     size = reading.index.num_rows * reading.index.row_bytes
-    return {"seconds": seconds, "megabytes_per_second": size / seconds / 1e6, "fetched_bytes": Counting.bytes}
+    return {
+        "seconds": seconds,
+        "megabytes_per_second": size / seconds / 1e6,
+        "fetched_bytes": Counting.bytes,
+    }
 
 
 def _epoch_steps(data: str) -> int:
@@ -165,13 +190,18 @@ def boto3_plain(arguments: argparse.Namespace) -> dict[str, Any]:
         if arguments.how == "download_file":
             client.download_file(bucket, f"{prefix}/{name}", str(folder / name))
         else:
-            (folder / name).write_bytes(client.get_object(Bucket=bucket, Key=f"{prefix}/{name}")["Body"].read())
+            (folder / name).write_bytes(
+                client.get_object(Bucket=bucket, Key=f"{prefix}/{name}")["Body"].read()
+            )
 
     started = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(get, [shard.name for shard in index.shards]))
     seconds = time.perf_counter() - started
-    return {"seconds": seconds, "megabytes_per_second": index.num_rows * index.row_bytes / seconds / 1e6}
+    return {
+        "seconds": seconds,
+        "megabytes_per_second": index.num_rows * index.row_bytes / seconds / 1e6,
+    }
 
 
 def memory(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -205,7 +235,10 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     done.set()
     watcher.join()
-    grown, disk = [resident - before for resident, _ in samples], [on_disk for _, on_disk in samples]
+    grown, disk = (
+        [resident - before for resident, _ in samples],
+        [on_disk for _, on_disk in samples],
+    )
     return {
         "data_megabytes": number * index.row_bytes / 1e6,
         "seconds": seconds,
@@ -240,7 +273,13 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     from job.training.strategy import create_strategy
 
     index = read_index(open_store(arguments.data))
-    overrides = ["uri=a", "data.uri=b", "workers.count=1", f"workers.cpus={os.cpu_count()}", f"training.global_batch_size={BATCH}"]
+    overrides = [
+        "uri=a",
+        "data.uri=b",
+        "workers.count=1",
+        f"workers.cpus={os.cpu_count()}",
+        f"training.global_batch_size={BATCH}",
+    ]
     spec = load_run(GREY if index.image_shape[2] == 1 else COLOUR, overrides=overrides)
     strategy = create_strategy(spec)
     with strategy.scope():
@@ -259,7 +298,11 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
             waiting = time.perf_counter()
         seconds = waiting - begun
         rate = num * STEPS * BATCH / seconds
-        return {"images_per_second": rate, "wait_share": sum(waits) / seconds, "first_wait_seconds": waits[0]}
+        return {
+            "images_per_second": rate,
+            "wait_share": sum(waits) / seconds,
+            "first_wait_seconds": waits[0],
+        }
 
     def from_cold() -> dict[str, float]:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as cache:
@@ -289,7 +332,10 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         limit(4 * found["memory"][-1]["images_per_second"] * index.row_bytes)
         found["cold"].append(from_cold())
     shutil.rmtree(warm)
-    return {name: {key: [turn[key] for turn in turns] for key in turns[0]} for name, turns in found.items()}
+    return {
+        name: {key: [turn[key] for turn in turns] for key in turns[0]}
+        for name, turns in found.items()
+    }
 
 
 def limit(bytes_per_second: float) -> None:

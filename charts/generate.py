@@ -25,12 +25,23 @@ CHART = Path(__file__).with_name("dcgan-train")
 SCHEMA = CHART / "values.schema.json"
 README = CHART / "README.md"
 RUN = CHART / "files" / "run.json"
-BEGIN, END = "<!-- Values: written by charts/generate.py; do not edit. -->", "<!-- End of values. -->"
+BEGIN, END = (
+    "<!-- Values: written by charts/generate.py; do not edit. -->",
+    "<!-- End of values. -->",
+)
 
 # Set by templates/_run.tpl from other values, or, like metrics.host, right in a pod as it is.
 OF_THE_CHART = frozenset(
     (
-        *("workers.count", "workers.min", "workers.max", "workers.cpus", "workers.gpus", "data.cache_dir", "data.cache_bytes"),
+        *(
+            "workers.count",
+            "workers.min",
+            "workers.max",
+            "workers.cpus",
+            "workers.gpus",
+            "data.cache_dir",
+            "data.cache_bytes",
+        ),
         *("metrics.port", "metrics.host"),
     )
 )
@@ -43,7 +54,13 @@ CHECKED = {
     "training": ("global_batch_size", "epochs", "steps", "updates", "batch_norm", "jit_compile"),
     "checkpoints": ("fail_after_seconds", "grace_seconds", "resume"),
     "watchdog": ("start_seconds", "checkpoint_seconds", "train_seconds"),
-    "storage": ("endpoint_url", "server_side_encryption", "kms_key_id", "connect_timeout_seconds", "read_timeout_seconds"),
+    "storage": (
+        "endpoint_url",
+        "server_side_encryption",
+        "kms_key_id",
+        "connect_timeout_seconds",
+        "read_timeout_seconds",
+    ),
 }
 
 
@@ -62,7 +79,10 @@ def _section(cls: type, prefix: str) -> dict[str, Any]:
         if dataclasses.is_dataclass(hint):
             properties[field.name] = _section(typing.cast(type, hint), name + ".")
         elif name not in OF_THE_CHART:
-            properties[field.name] = {"description": field.metadata["doc"], **_key(name, hint, field.metadata)}
+            properties[field.name] = {
+                "description": field.metadata["doc"],
+                **_key(name, hint, field.metadata),
+            }
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
@@ -81,16 +101,29 @@ def _key(name: str, hint: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
         if typing.get_args(wanted)[-1] is Ellipsis:
             return numbers
         exact = len(typing.get_args(wanted))
-        return {"anyOf": [numbers | {"minItems": exact, "maxItems": exact}, {"type": "integer", "minimum": 1}]}
+        return {
+            "anyOf": [
+                numbers | {"minItems": exact, "maxItems": exact},
+                {"type": "integer", "minimum": 1},
+            ]
+        }
     if limits["choices"]:
         return {"enum": [*limits["choices"], *([None] if type(None) in options else [])]}
-    kind = {bool: ["boolean"], int: ["integer"], float: ["number", "string"], str: ["string"]}[wanted]
+    kind = {bool: ["boolean"], int: ["integer"], float: ["number", "string"], str: ["string"]}[
+        wanted
+    ]
     if limits["unit"] == "bytes":
         kind.append("string")
     if type(None) in options:
         kind.append("null")
-    limited = {"minimum": limits["minimum"], "maximum": limits["maximum"], "exclusiveMinimum": limits["above"]}
-    number = {"pattern": r"^[0-9]{0,20}\.?[0-9]{1,20}([eE][-+]?[0-9]{1,2})?$"} if wanted is float else {}
+    limited = {
+        "minimum": limits["minimum"],
+        "maximum": limits["maximum"],
+        "exclusiveMinimum": limits["above"],
+    }
+    number = (
+        {"pattern": r"^[0-9]{0,20}\.?[0-9]{1,20}([eE][-+]?[0-9]{1,2})?$"} if wanted is float else {}
+    )
     return {
         "type": kind if len(kind) > 1 else kind[0],
         **{key: value for key, value in limited.items() if value is not None},
@@ -103,7 +136,10 @@ def run() -> str:
     defaults = {}
     for preset in (None, *preset_names()):
         values = to_dict(load_run(preset, check=False))
-        defaults[preset or ""] = {section: {name: values[section][name] for name in names} for section, names in CHECKED.items()}
+        defaults[preset or ""] = {
+            section: {name: values[section][name] for name in names}
+            for section, names in CHECKED.items()
+        }
     return json.dumps({"defaults": defaults, "limits": dict(_limits(RunSpec, ""))}, indent=1) + "\n"
 
 
@@ -116,7 +152,11 @@ def _limits(cls: type, prefix: str) -> Iterator[tuple[str, dict[str, float]]]:
         elif hints[field.name] in (float, float | None) and prefix + field.name not in OF_THE_CHART:
             yield (
                 prefix + field.name,
-                {name: value for name in ("minimum", "above", "maximum") if (value := field.metadata[name]) is not None},
+                {
+                    name: value
+                    for name in ("minimum", "above", "maximum")
+                    if (value := field.metadata[name]) is not None
+                },
             )
 
 
@@ -147,7 +187,9 @@ def documented(text: str) -> Iterator[tuple[str, Any, str]]:
         elif comment and (more := re.match(r"\s*# (.*)", line)):
             comment.append(more[1])
         elif key := re.match(r"( *)([A-Za-z]\w*):", line):
-            path = [(indent, name) for indent, name in path if indent < len(key[1])] + [(len(key[1]), key[2])]
+            path = [(indent, name) for indent, name in path if indent < len(key[1])] + [
+                (len(key[1]), key[2])
+            ]
             if comment:
                 names = [name for _, name in path]
                 default = values

@@ -66,13 +66,28 @@ REQUIRED = ("uri=runs/first", "data.uri=packed/mnist")
 
 def configuration() -> str:
     """The whole document."""
-    return "\n".join([INTRODUCTION, "## Keys", "", *_sections(RunSpec, ""), "## Presets", "", *_presets(), "## Mistakes", "", *_mistakes()])
+    return "\n".join(
+        [
+            INTRODUCTION,
+            "## Keys",
+            "",
+            *_sections(RunSpec, ""),
+            "## Presets",
+            "",
+            *_presets(),
+            "## Mistakes",
+            "",
+            *_mistakes(),
+        ]
+    )
 
 
 def _sections(cls: type, prefix: str) -> Iterator[str]:
     """A heading, the class's own words and a table of its keys; then the same for each section inside it."""
     hints = typing.get_type_hints(cls)
-    nested = [field for field in dataclasses.fields(cls) if dataclasses.is_dataclass(hints[field.name])]
+    nested = [
+        field for field in dataclasses.fields(cls) if dataclasses.is_dataclass(hints[field.name])
+    ]
     own = [field for field in dataclasses.fields(cls) if field not in nested]
     yield f"### `{prefix.rstrip('.')}`" if prefix else "### At the top"
     yield ""
@@ -82,7 +97,13 @@ def _sections(cls: type, prefix: str) -> Iterator[str]:
         yield "| key | type | default | allowed | meaning |"
         yield "| --- | --- | --- | --- | --- |"
         for field in own:
-            cells = (f"`{prefix}{field.name}`", _type(hints[field.name]), _default(field), _allowed(field), field.metadata["doc"])
+            cells = (
+                f"`{prefix}{field.name}`",
+                _type(hints[field.name]),
+                _default(field),
+                _allowed(field),
+                field.metadata["doc"],
+            )
             yield f"| {' | '.join(map(_cell, cells))} |"
     yield ""
     for field in nested:
@@ -97,7 +118,11 @@ def _type(hint: Any) -> str:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     wanted = next(option for option in options if option is not type(None))
     if typing.get_origin(wanted) is tuple:
-        return "whole numbers" if typing.get_args(wanted)[-1] is Ellipsis else f"{len(typing.get_args(wanted))} whole numbers"
+        return (
+            "whole numbers"
+            if typing.get_args(wanted)[-1] is Ellipsis
+            else f"{len(typing.get_args(wanted))} whole numbers"
+        )
     return {bool: "true or false", int: "whole number", float: "number", str: "text"}[wanted]
 
 
@@ -128,21 +153,30 @@ def _allowed(field: dataclasses.Field[Any]) -> str:
 
 def _presets() -> Iterator[str]:
     """What each is for, then the keys that any of them sets; a value in bold differs from the default."""
-    names = sorted(preset_names(), key=lambda name: (load_run(name, check=False).model.image_size, name))
+    names = sorted(
+        preset_names(), key=lambda name: (load_run(name, check=False).model.image_size, name)
+    )
     for name in names:
         text = (resources.files("job.config") / "presets" / f"{name}.yaml").read_text()
         head = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
         yield f"- `{name}`: {' '.join(head)}"
     default = _flat(RunSpec())
     presets = [_flat(load_run(name, check=False)) for name in names]
-    changed = [key for key in default if key != "preset" and any(preset[key] != default[key] for preset in presets)]
+    changed = [
+        key
+        for key in default
+        if key != "preset" and any(preset[key] != default[key] for preset in presets)
+    ]
     yield ""
     yield "Values of the presets where any of them differs from the default; a value in bold is one that differs."
     yield ""
     yield f"| key | default | {' | '.join(names)} |"
     yield "| --- " * (len(names) + 2) + "|"
     for key in changed:
-        values = (_value(preset[key]) if preset[key] == default[key] else f"**{_value(preset[key])}**" for preset in presets)
+        values = (
+            _value(preset[key]) if preset[key] == default[key] else f"**{_value(preset[key])}**"
+            for preset in presets
+        )
         yield f"| `{key}` | {_value(default[key])} | {' | '.join(values)} |"
     yield ""
 
@@ -152,7 +186,11 @@ def _flat(spec: Any, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
-        flat |= _flat(value, f"{prefix}{field.name}.") if dataclasses.is_dataclass(value) else {prefix + field.name: value}
+        flat |= (
+            _flat(value, f"{prefix}{field.name}.")
+            if dataclasses.is_dataclass(value)
+            else {prefix + field.name: value}
+        )
     return flat
 
 
@@ -167,7 +205,9 @@ def _mistakes() -> Iterator[str]:
         except ConfigError as error:
             yield f"| `{preset}` | {' '.join(f'`{override}`' for override in overrides)} | {_cell(str(error))} |"
         else:
-            raise AssertionError(f"--preset {preset} --set {overrides} is no mistake any more; expected one that the program refuses")
+            raise AssertionError(
+                f"--preset {preset} --set {overrides} is no mistake any more; expected one that the program refuses"
+            )
     yield ""
 
 

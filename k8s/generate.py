@@ -18,10 +18,17 @@ _DO_NOT_EDIT = "# Written by k8s/generate.py from charts/dcgan-train/files/rules
 def generated() -> dict[Path, str]:
     """Contents by path."""
     monitoring = K8S / "components" / "monitoring"
-    dashboards = {monitoring / path.name: _on_one_line(path) for path in sorted(FILES.glob("dashboards/*.json"))}
+    dashboards = {
+        monitoring / path.name: _on_one_line(path)
+        for path in sorted(FILES.glob("dashboards/*.json"))
+    }
     return {
-        **{K8S / "base" / name: (FILES / name).read_text() for name in ("stop.py", "credentials.py", "aws-config")},
-        monitoring / "prometheusrule.yaml": _DO_NOT_EDIT + yaml.safe_dump(_prometheus_rule(), sort_keys=False, width=140),
+        **{
+            K8S / "base" / name: (FILES / name).read_text()
+            for name in ("stop.py", "credentials.py", "aws-config")
+        },
+        monitoring / "prometheusrule.yaml": _DO_NOT_EDIT
+        + yaml.safe_dump(_prometheus_rule(), sort_keys=False, width=140),
         **dashboards,
     }
 
@@ -32,7 +39,11 @@ def _on_one_line(path: Path) -> str:
 
 def _prometheus_rule() -> dict:
     """The groups of all files, in the order of their names, as in the chart."""
-    groups = [group for path in sorted(FILES.glob("rules/*.yaml")) for group in yaml.safe_load(path.read_text())["groups"]]
+    groups = [
+        group
+        for path in sorted(FILES.glob("rules/*.yaml"))
+        for group in yaml.safe_load(path.read_text())["groups"]
+    ]
     return {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",

@@ -15,12 +15,21 @@ HEAVY = ("tensorflow", "keras", "ray", "boto3", "botocore", "scipy", "PIL", "pan
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def loaded_by(statement: str) -> list[str]:
     """Which of the heavy libraries are there after ``statement``."""
-    result = python("-c", f"import sys\n{statement}\nprint(*(name for name in {HEAVY} if name in sys.modules))")
+    result = python(
+        "-c", f"import sys\n{statement}\nprint(*(name for name in {HEAVY} if name in sys.modules))"
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout.split()
 

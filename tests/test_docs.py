@@ -62,10 +62,16 @@ def broken_mentions(text: str) -> Iterator[str]:
         words = span.split()
         if words[0] == "dcgan-train":
             command, rest = command_of(words[1:])
-            known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"-h", "--help", "--version"}
+            known = {
+                name for option in command.params for name in (*option.opts, *option.secondary_opts)
+            } | {"-h", "--help", "--version"}
             if isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
                 yield f"{span}: no command {rest[0]}"
-            yield from (f"{span}: no option {word}" for word in rest if word.startswith("-") and word not in known)
+            yield from (
+                f"{span}: no option {word}"
+                for word in rest
+                if word.startswith("-") and word not in known
+            )
         if words[0] == "make":
             yield from (f"{span}: {complaint}" for complaint in unmade(words[1:]))
 
@@ -108,7 +114,11 @@ def broken_configurations(text: str) -> Iterator[str]:
         document = yaml.safe_load(block)
         if "uri" not in document:
             continue
-        overrides = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in document.items() if key != "preset"]
+        overrides = [
+            f"{key}={yaml.safe_dump(value, default_flow_style=True)}"
+            for key, value in document.items()
+            if key != "preset"
+        ]
         try:
             load_run(document.get("preset"), overrides=overrides)
         except ConfigError as error:
@@ -124,24 +134,42 @@ def missing_paths(text: str) -> Iterator[str]:
 BROKEN: list[tuple[Check, str, str]] = [
     (broken_commands, "```sh\ndcgan-train trian\n```", "no command trian"),
     (broken_commands, "```sh\ndcgan-train train --stes 3\n```", "No such option"),
-    (broken_commands, "```sh\ndcgan-train train --set workers.cuont=3\n```", "did you mean workers.count?"),
+    (
+        broken_commands,
+        "```sh\ndcgan-train train --set workers.cuont=3\n```",
+        "did you mean workers.count?",
+    ),
     (broken_commands, "```sh\ndcgan-train train --preset fashoin\n```", "did you mean fashion?"),
     (broken_commands, "```sh\ndcgan-train data pack here\n```", "Missing argument 'DEST'"),
-    (broken_commands, "```sh\ndcgan-train generate run \\\n  --num x --out y\n```", "'x' is not a valid integer"),
-    (broken_commands, "```sh\nray job submit --working-dir . -- python -m job tain\n```", "no command tain"),
+    (
+        broken_commands,
+        "```sh\ndcgan-train generate run \\\n  --num x --out y\n```",
+        "'x' is not a valid integer",
+    ),
+    (
+        broken_commands,
+        "```sh\nray job submit --working-dir . -- python -m job tain\n```",
+        "no command tain",
+    ),
     (broken_commands, "```sh\nmake deom\n```", "no target deom"),
     (broken_commands, "```sh\nmake demo DATUM=x\n```", "no variable DATUM"),
     (broken_mentions, "Use `dcgan-train data pak`.", "no command pak"),
     (broken_mentions, "Use `dcgan-train train --dry`.", "no option --dry"),
     (broken_mentions, "Use `make tset`.", "no target tset"),
-    (broken_configurations, "```yaml\nuri: a\ndata: {uri: b, flip: true}\n```", "data.flip: unknown key"),
+    (
+        broken_configurations,
+        "```yaml\nuri: a\ndata: {uri: b, flip: true}\n```",
+        "data.flip: unknown key",
+    ),
     (broken_configurations, "```yaml\nuri: a\n```", "data.uri is not set"),
     (missing_paths, "See `job/config/specs.py`.", "no such file"),
 ]
 CHECKS = (broken_commands, broken_mentions, broken_configurations, missing_paths)
 
 
-@pytest.mark.parametrize(("check", "text", "complaint"), BROKEN, ids=[complaint for _, _, complaint in BROKEN])
+@pytest.mark.parametrize(
+    ("check", "text", "complaint"), BROKEN, ids=[complaint for _, _, complaint in BROKEN]
+)
 def test_a_check_sees_what_it_is_for(check: Check, text: str, complaint: str) -> None:
     assert any(complaint in found for found in check(text)), list(check(text))
 
@@ -160,7 +188,15 @@ def test_links_lead_to_files_and_headings(name: str) -> None:
         target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
         assert target.exists(), f"{name}: {link}"
         assert target.is_relative_to(ROOT), f"{name}: {link}"
-        headings = [heading_anchor(line) for line in target.read_text().splitlines() if line.startswith("#")] if anchor else []
+        headings = (
+            [
+                heading_anchor(line)
+                for line in target.read_text().splitlines()
+                if line.startswith("#")
+            ]
+            if anchor
+            else []
+        )
         assert not anchor or anchor in headings, f"{name}: {link}"
 
 
@@ -188,7 +224,16 @@ def rows(text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", ["README.md", "README.tr.md"])
 def test_every_exit_code_is_explained(name: str) -> None:
-    explained = set(re.findall(r"\d+", " ".join(first for first in rows((ROOT / name).read_text()) if re.fullmatch(r"[\d, ]+", first))))
+    explained = set(
+        re.findall(
+            r"\d+",
+            " ".join(
+                first
+                for first in rows((ROOT / name).read_text())
+                if re.fullmatch(r"[\d, ]+", first)
+            ),
+        )
+    )
     assert explained == set(re.findall(r"\d+", (main.help or "").partition("Exit codes:")[2]))
     assert {str(kind.exit_code) for kind in (DcganError, *DcganError.__subclasses__())} <= explained
 
@@ -208,27 +253,47 @@ def test_the_table_of_presets_is_right(name: str) -> None:
         ]
 
 
-TURKISH = {"goruntulerim": "my-images", "goruntuler": "images", "ilk": "first", "sentetik": "synthetic", "rapor": "report"}
+TURKISH = {
+    "goruntulerim": "my-images",
+    "goruntuler": "images",
+    "ilk": "first",
+    "sentetik": "synthetic",
+    "rapor": "report",
+}
 
 
 def outline(text: str) -> list[str]:
     """Return the levels of the headings, the links and the commands of a page, in order, with Turkish names translated."""
-    parts = re.compile(r"^#+(?= )|^```sh\n.*?^```$|(?<=\]\()[^)]+", re.MULTILINE | re.DOTALL).findall(text)
-    return [re.sub(r"\w+", lambda word: TURKISH.get(word.group(), word.group()), part) for part in parts]
+    parts = re.compile(
+        r"^#+(?= )|^```sh\n.*?^```$|(?<=\]\()[^)]+", re.MULTILINE | re.DOTALL
+    ).findall(text)
+    return [
+        re.sub(r"\w+", lambda word: TURKISH.get(word.group(), word.group()), part) for part in parts
+    ]
 
 
 def test_both_readmes_have_the_same_sections_commands_and_links() -> None:
     english, turkish = (ROOT / "README.md").read_text(), (ROOT / "README.tr.md").read_text()
-    assert outline(turkish)[2:] == outline(english)[2:]  # after the title and the link to the other page
-    first_cells = [re.findall(r"^\| (`?\w[^|]*?) \|(?= \d)", text, re.MULTILINE) for text in (english, turkish)]
+    assert (
+        outline(turkish)[2:] == outline(english)[2:]
+    )  # after the title and the link to the other page
+    first_cells = [
+        re.findall(r"^\| (`?\w[^|]*?) \|(?= \d)", text, re.MULTILINE) for text in (english, turkish)
+    ]
     assert first_cells[0] == first_cells[1] != []
 
 
 def test_the_table_of_folders_is_the_order_of_imports() -> None:
     table = {
-        first.removeprefix("job/"): rest for first, rest in rows((ROOT / "docs/architecture.md").read_text()).items() if "job/" in first
+        first.removeprefix("job/"): rest
+        for first, rest in rows((ROOT / "docs/architecture.md").read_text()).items()
+        if "job/" in first
     }
     assert tuple(table) == FOLDERS
     for library, folders in MAY_LOAD.items():
-        named = {folder for folder, rest in table.items() if re.search(rf"\b{library}\b(?!, only)", rest.rpartition("|")[2])}
+        named = {
+            folder
+            for folder, rest in table.items()
+            if re.search(rf"\b{library}\b(?!, only)", rest.rpartition("|")[2])
+        }
         assert named == folders, library

@@ -38,7 +38,9 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
             entry = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
             entry.create_system = 3  # whatever this machine is
             with archive.open(entry, "w", force_zip64=True) as file:
-                npy.write_array(file, np.asarray(arrays[name], order="C"), version=(1, 0), allow_pickle=False)
+                npy.write_array(
+                    file, np.asarray(arrays[name], order="C"), version=(1, 0), allow_pickle=False
+                )
     return buffer.getvalue()
 
 
@@ -47,43 +49,71 @@ def unpack(data: bytes, expected: Expected, name: str) -> dict[str, NDArray[Any]
     if (count := data.count(_DIRECTORY_ENTRY)) > MAX_ARRAYS:  # zipfile makes an object of each
         raise StorageError(f"{name}: has about {count:,} arrays; expected at most {MAX_ARRAYS:,}")
     try:
-        if not data.startswith(_FIRST_ENTRY):  # zipfile would look for an archive behind other bytes; numpy.load would not
+        if not data.startswith(
+            _FIRST_ENTRY
+        ):  # zipfile would look for an archive behind other bytes; numpy.load would not
             raise zipfile.BadZipFile("the file does not begin with an array")
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             if len(entries) != len(archive.infolist()):
                 raise zipfile.BadZipFile("an array is there twice")
-            missing, surplus = sorted(expected.keys() - entries.keys()), sorted(entries.keys() - expected.keys())
+            missing, surplus = (
+                sorted(expected.keys() - entries.keys()),
+                sorted(entries.keys() - expected.keys()),
+            )
             if missing or surplus:
                 shown = [key[:80] for key in surplus[:3]]
                 raise StorageError(
                     f"{name}: missing {missing[:3]}, not known here {shown}; expected the variables of this model and optimizer"
                 )
-            return {key: _read(archive, entries[key], shape, np.dtype(dtype), f"{name}: {key}") for key, (shape, dtype) in expected.items()}
+            return {
+                key: _read(archive, entries[key], shape, np.dtype(dtype), f"{name}: {key}")
+                for key, (shape, dtype) in expected.items()
+            }
     # zipfile raises more than its own: RuntimeError for an encrypted entry or an unknown version, ValueError for offsets out of the file.
     except (zipfile.BadZipFile, struct.error, RuntimeError, ValueError, EOFError, OSError) as error:
-        raise StorageError(f"{name}: {error!s:.200}; expected uncompressed arrays as numpy.savez writes them") from None
+        raise StorageError(
+            f"{name}: {error!s:.200}; expected uncompressed arrays as numpy.savez writes them"
+        ) from None
 
 
-def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> NDArray[Any]:
+def _read(
+    archive: zipfile.ZipFile,
+    entry: zipfile.ZipInfo,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    where: str,
+) -> NDArray[Any]:
     """Return one array; ``StorageError`` unless it is one of ``shape`` and ``dtype``."""
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
-        raise StorageError(f"{where} is compressed (method {entry.compress_type}); expected an array that is not")
+        raise StorageError(
+            f"{where} is compressed (method {entry.compress_type}); expected an array that is not"
+        )
     with archive.open(entry) as file:
         head = io.BytesIO(file.read(_MAX_HEADER_BYTES))
     try:
         if (version := npy.read_magic(head)) != (1, 0):
             raise ValueError(f"version {version}")
-        found_shape, is_fortran, found_dtype = npy.read_array_header_1_0(head, max_header_size=_MAX_HEADER_BYTES)
+        found_shape, is_fortran, found_dtype = npy.read_array_header_1_0(
+            head, max_header_size=_MAX_HEADER_BYTES
+        )
     except (ValueError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
-        raise StorageError(f"{where} has no readable header ({error!s:.80}); expected that of a plain array (.npy, version 1.0)") from None
+        raise StorageError(
+            f"{where} has no readable header ({error!s:.80}); expected that of a plain array (.npy, version 1.0)"
+        ) from None
     if found_shape != shape:
         raise StorageError(f"{where} has shape {found_shape!s:.80}; expected {shape}")
     if found_dtype != dtype:
-        raise StorageError(f"{where} has dtype {npy.dtype_to_descr(found_dtype)!r:.80}; expected {npy.dtype_to_descr(dtype)!r}")
+        raise StorageError(
+            f"{where} has dtype {npy.dtype_to_descr(found_dtype)!r:.80}; expected {npy.dtype_to_descr(dtype)!r}"
+        )
     if is_fortran:
         raise StorageError(f"{where} is in Fortran order; expected C order")
     num_bytes, found_bytes = math.prod(shape) * dtype.itemsize, entry.file_size - head.tell()
     if found_bytes != num_bytes:
-        raise StorageError(f"{where} has {found_bytes} bytes of values; expected {num_bytes} for shape {shape}")
-    return np.frombuffer(archive.read(entry), dtype, math.prod(shape), head.tell()).reshape(shape)  # the CRC-32 is checked, too
+        raise StorageError(
+            f"{where} has {found_bytes} bytes of values; expected {num_bytes} for shape {shape}"
+        )
+    return np.frombuffer(archive.read(entry), dtype, math.prod(shape), head.tell()).reshape(
+        shape
+    )  # the CRC-32 is checked, too

@@ -83,7 +83,11 @@ class Checkpoints:
         return f"{self._store.uri.rstrip('/')}/{folder_of(step).rstrip('/')}"
 
     def save(
-        self, facts: Manifest, parts: Mapping[str, bytes], persist: Persist = lambda request: request(), fence: Fence = lambda: None
+        self,
+        facts: Manifest,
+        parts: Mapping[str, bytes],
+        persist: Persist = lambda request: request(),
+        fence: Fence = lambda: None,
     ) -> Manifest:
         """Commit ``parts`` as the checkpoint of ``facts.step`` (whose own ``parts`` are not looked at); gives the manifest as written.
 
@@ -100,7 +104,9 @@ class Checkpoints:
 
             persist(once)
 
-        fenced(lambda: self._store.delete(folder + manifests.NAME))  # a re-made step is uncommitted until its new manifest stands
+        fenced(
+            lambda: self._store.delete(folder + manifests.NAME)
+        )  # a re-made step is uncommitted until its new manifest stands
         listed = []
         for name, data in parts.items():
             fenced(lambda name=name, data=data: self._store.write(folder + name, data))  # type: ignore[misc]
@@ -116,10 +122,12 @@ class Checkpoints:
             (match[1], match[2], entry)
             for entry in self._store.list(ROOT if step is None else folder_of(step))
             # A step has one folder: with other leading zeros it is somebody else's.
-            if (match := _OBJECT.fullmatch(entry.key)) and entry.key == folder_of(int(match[1])) + match[2]
+            if (match := _OBJECT.fullmatch(entry.key))
+            and entry.key == folder_of(int(match[1])) + match[2]
         )
         folders = [
-            Folder(int(digits), {name: entry for _, name, entry in entries}) for digits, entries in groupby(found, key=lambda item: item[0])
+            Folder(int(digits), {name: entry for _, name, entry in entries})
+            for digits, entries in groupby(found, key=lambda item: item[0])
         ]
         return sorted(folders, key=lambda folder: folder.step, reverse=True)
 
@@ -146,12 +154,18 @@ class Checkpoints:
         """Return the manifest of ``step``, in one request; ``BadManifest`` if it is not one, ``ObjectMissing`` if there is none."""
         key = folder_of(step) + manifests.NAME
         uri = f"{self._store.uri.rstrip('/')}/{key}"
-        manifest = manifests.parse_manifest(self._store.read_range(key, 0, manifests.MAX_BYTES + 1), uri)
+        manifest = manifests.parse_manifest(
+            self._store.read_range(key, 0, manifests.MAX_BYTES + 1), uri
+        )
         if manifest.step != step:
-            raise BadManifest(f"{uri}: says it is step {manifest.step}; expected the step of its folder")
+            raise BadManifest(
+                f"{uri}: says it is step {manifest.step}; expected the step of its folder"
+            )
         return manifest
 
-    def restore(self, step: int | None = None, choose: Choose = lambda manifest: None) -> tuple[Manifest, dict[str, bytes]] | None:
+    def restore(
+        self, step: int | None = None, choose: Choose = lambda manifest: None
+    ) -> tuple[Manifest, dict[str, bytes]] | None:
         """Return the newest checkpoint whose parts verify, with them; None if none is committed.
 
         ``step`` restricts it to that step, and ``choose`` to the parts it names (None: to all); what it raises ends the search.
@@ -172,7 +186,11 @@ class Checkpoints:
 
     def read(self, manifest: Manifest, names: Collection[str] | None = None) -> dict[str, bytes]:
         """Return every part, or those of ``names``, verified; ``DamagedPart`` names the first that is not what the manifest says."""
-        return {part.name: self._read_part(manifest, part) for part in manifest.parts if names is None or part.name in names}
+        return {
+            part.name: self._read_part(manifest, part)
+            for part in manifest.parts
+            if names is None or part.name in names
+        }
 
     def damage(self, folder: Folder) -> str | None:
         """What is wrong with a committed checkpoint, every byte of it read; None for a whole one, and for a folder without a manifest."""
@@ -205,20 +223,28 @@ class Checkpoints:
     def pin(self, step: int) -> None:
         """Keep it for good, whatever the configuration says; ``StorageError`` where it is not committed."""
         if step not in (folder.step for folder in self.folders(step) if folder.is_committed):
-            raise StorageError(f"{self._store.uri}: no committed checkpoint of step {step}; expected one that `checkpoints list` shows")
+            raise StorageError(
+                f"{self._store.uri}: no committed checkpoint of step {step}; expected one that `checkpoints list` shows"
+            )
         self._mark(step, PINNED, "by hand")
 
     def unpin(self, step: int) -> None:
         """Leave it to the configuration again; ``StorageError`` where no such checkpoint is pinned."""
         if step not in (folder.step for folder in self.folders(step) if folder.is_pinned):
-            raise StorageError(f"{self._store.uri}: step {step} is not pinned; expected one that `checkpoints list` shows as pinned")
+            raise StorageError(
+                f"{self._store.uri}: step {step} is not pinned; expected one that `checkpoints list` shows as pinned"
+            )
         self._store.delete(folder_of(step) + PINNED)
 
     def why_quarantined(self, folder: Folder) -> str:
         """What was found damaged, as it was written down then."""
         try:
-            told = json.loads(self._store.read_range(folder_of(folder.step) + QUARANTINED, 0, _MARK_BYTES))
-            return "".join(letter if letter.isprintable() else "?" for letter in str(told["reason"]))
+            told = json.loads(
+                self._store.read_range(folder_of(folder.step) + QUARANTINED, 0, _MARK_BYTES)
+            )
+            return "".join(
+                letter if letter.isprintable() else "?" for letter in str(told["reason"])
+            )
         except (ValueError, KeyError, TypeError, RecursionError, ObjectMissing):
             return "no reason was written down"
 
@@ -239,7 +265,10 @@ class Checkpoints:
 
     def _mark(self, step: int, name: str, reason: str) -> None:
         since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._store.write(folder_of(step) + name, json.dumps({"since": since, "reason": reason[:1000]}, indent=2).encode())
+        self._store.write(
+            folder_of(step) + name,
+            json.dumps({"since": since, "reason": reason[:1000]}, indent=2).encode(),
+        )
 
     def _sha256_in_pieces(self, key: str, num_bytes: int) -> str:
         """However large the object is, it is never in memory whole."""
@@ -258,7 +287,9 @@ class Checkpoints:
         self._check_part(manifest, part, sha256)
         return read[manifest.folder + part.name]
 
-    def _check_part(self, manifest: Manifest, part: Part, sha256_of: Callable[[str, int], str]) -> None:
+    def _check_part(
+        self, manifest: Manifest, part: Part, sha256_of: Callable[[str, int], str]
+    ) -> None:
         """``DamagedPart`` where it is not what the manifest says; nothing is read of a part that has another size."""
         uri = f"{self.uri(manifest.step)}/{part.name}"
         found = self._store.stat(manifest.folder + part.name)

@@ -65,7 +65,9 @@ class Holder:
 
     def to_json(self) -> bytes:
         """The file's content."""
-        return (json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n").encode()
+        return (
+            json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+        ).encode()
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since} (last renewed {self.renewed})"
@@ -74,13 +76,19 @@ class Holder:
 def new_holder(seconds: float) -> Holder:
     """This process, with a token of its own."""
     now = _now()
-    return Holder(uuid.uuid4().hex, *_this_process(), since=now, renewed=now, seconds=seconds, number=1)
+    return Holder(
+        uuid.uuid4().hex, *_this_process(), since=now, renewed=now, seconds=seconds, number=1
+    )
 
 
 def is_gone(holder: Holder) -> bool:
     """Whether the holder certainly runs no more. False where that cannot be seen from here: another machine or container, no ``/proc``."""
     here = _this_process()
-    if here.boot_id is None or (holder.host, holder.boot_id, holder.pid_namespace) != (here.host, here.boot_id, here.pid_namespace):
+    if here.boot_id is None or (holder.host, holder.boot_id, holder.pid_namespace) != (
+        here.host,
+        here.boot_id,
+        here.pid_namespace,
+    ):
         return False
     try:
         os.kill(holder.pid, 0)
@@ -92,7 +100,9 @@ def is_gone(holder: Holder) -> bool:
         state, started = _state(holder.pid)
     except OSError:  # hidden from this user, or ended just now
         return False
-    return state in "ZX" or started != holder.process_started  # killed and not yet reaped; a later process of the same number
+    return (
+        state in "ZX" or started != holder.process_started
+    )  # killed and not yet reaped; a later process of the same number
 
 
 def parse_holder(data: bytes, uri: str) -> Holder:
@@ -108,17 +118,29 @@ def parse_holder(data: bytes, uri: str) -> Holder:
 def _parse(fields: JsonFields) -> Holder:
     version = fields.integer("format_version")
     if version != FORMAT_VERSION:
-        raise WrongField(f"format_version is {version}; this program reads version {FORMAT_VERSION}")
+        raise WrongField(
+            f"format_version is {version}; this program reads version {FORMAT_VERSION}"
+        )
     seconds = fields.values.get("seconds")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= MAX_SECONDS:
-        raise WrongField(f"seconds is {shown(seconds)}; expected a number above 0, at most {MAX_SECONDS:.0f}")
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, int | float)
+        or not 0 < seconds <= MAX_SECONDS
+    ):
+        raise WrongField(
+            f"seconds is {shown(seconds)}; expected a number above 0, at most {MAX_SECONDS:.0f}"
+        )
     return Holder(
         token=fields.matching("token", _TOKEN, "32 hexadecimal digits"),
         host=fields.matching("host", _HOST, "a host name"),
         pid=fields.integer("pid", 1, 2**31 - 1),
         process_started=fields.optional_integer("process_started", 0),
-        boot_id=fields.matching("boot_id", _BOOT_ID, "a UUID or null") if fields.has("boot_id") else None,
-        pid_namespace=fields.matching("pid_namespace", _PID_NAMESPACE, "pid:[NUMBER] or null") if fields.has("pid_namespace") else None,
+        boot_id=fields.matching("boot_id", _BOOT_ID, "a UUID or null")
+        if fields.has("boot_id")
+        else None,
+        pid_namespace=fields.matching("pid_namespace", _PID_NAMESPACE, "pid:[NUMBER] or null")
+        if fields.has("pid_namespace")
+        else None,
         since=fields.matching("since", _TIME, "a time such as 2025-01-01T12:00:00+00:00"),
         renewed=fields.matching("renewed", _TIME, "a time such as 2025-01-01T12:00:00+00:00"),
         seconds=float(seconds),
@@ -127,7 +149,10 @@ def _parse(fields: JsonFields) -> Holder:
 
 
 def _this_process() -> Process:
-    host, pid = re.sub(r"[^\w.-]", "-", platform.node(), flags=re.ASCII)[:255] or "unknown", os.getpid()
+    host, pid = (
+        re.sub(r"[^\w.-]", "-", platform.node(), flags=re.ASCII)[:255] or "unknown",
+        os.getpid(),
+    )
     try:
         if os.readlink("/proc/self") == str(pid):  # else it is the /proc of another container
             boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -16,12 +16,22 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple
 
-from job.checkpoints.holder import MAX_BYTES, MAX_SECONDS, BadLease, Holder, is_gone, new_holder, parse_holder
+from job.checkpoints.holder import (
+    MAX_BYTES,
+    MAX_SECONDS,
+    BadLease,
+    Holder,
+    is_gone,
+    new_holder,
+    parse_holder,
+)
 from job.config.errors import ConfigError, StorageError
 from job.storage.store import Interrupted, ObjectMissing, ObjectStore
 
 KEY = "lease.json"
-CLOSE_SECONDS = 5.0  # for the release; a store that is out of reach must not hold up the end of a job
+CLOSE_SECONDS = (
+    5.0  # for the release; a store that is out of reach must not hold up the end of a job
+)
 _PROBE = "lease-probe/plain"
 _LONGEST_POLL_SECONDS = 5.0
 _NO_TAG = "0" * 32
@@ -76,16 +86,22 @@ def acquire(
         seen, taken = _look(store), None
         if seen is None:
             taken = _take(store, mine, None)
-        elif is_gone(seen.holder) or (seen.holder == watched and clock() - watched_since >= watched.seconds):
+        elif is_gone(seen.holder) or (
+            seen.holder == watched and clock() - watched_since >= watched.seconds
+        ):
             taken = _take(store, mine, seen.tag)
         elif watched is None:
             watched, watched_since = seen.holder, clock()
-            note(f"{_uri(store)}: held by {watched}; waiting up to {watched.seconds:g} s whether its holder still lives")
+            note(
+                f"{_uri(store)}: held by {watched}; waiting up to {watched.seconds:g} s whether its holder still lives"
+            )
         elif seen.holder != watched:
             if deadline is None:
                 deadline = clock() + wait_seconds
                 if wait_seconds:
-                    note(f"{_uri(store)}: {seen.holder} trains into this run folder; waiting up to {wait_seconds:g} s for it to end")
+                    note(
+                        f"{_uri(store)}: {seen.holder} trains into this run folder; waiting up to {wait_seconds:g} s for it to end"
+                    )
             if clock() >= deadline:
                 raise LeaseHeld(
                     f"{store.uri}: another job trains into this run folder: {seen.holder}; expected none. Stop that job, or choose another run"
@@ -94,7 +110,9 @@ def acquire(
             watched, watched_since = seen.holder, clock()
         if taken is not None:
             if seen is not None:
-                log.info("run folder taken over from a job that ended without a word: %s", seen.holder)
+                log.info(
+                    "run folder taken over from a job that ended without a word: %s", seen.holder
+                )
             return Lease(store, mine, taken)
         sleep(min((watched or mine).seconds / 12, _LONGEST_POLL_SECONDS))
 
@@ -134,12 +152,22 @@ class Lease:
         self._closing.set()
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
-            log.warning("%s: not released within %g s; it frees itself in %g s", _uri(self._store), CLOSE_SECONDS, self._holder.seconds)
+            log.warning(
+                "%s: not released within %g s; it frees itself in %g s",
+                _uri(self._store),
+                CLOSE_SECONDS,
+                self._holder.seconds,
+            )
 
     def __enter__(self) -> "Lease":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def _keep(self) -> None:
@@ -168,7 +196,9 @@ class Lease:
             self._renew()
             self._store.delete(KEY)
         except StorageError as error:
-            log.warning("lease not released, it frees itself in %g s: %s", self._holder.seconds, error)
+            log.warning(
+                "lease not released, it frees itself in %g s: %s", self._holder.seconds, error
+            )
         except LeaseLost as error:
             self._lost = str(error)
             log.error("%s", error)
@@ -181,7 +211,9 @@ class Lease:
             if tag is not None:
                 self._tag = tag
                 return
-            self._tag = _tag_of(self._store, self.token)  # ours after all: a write of ours whose answer was lost
+            self._tag = _tag_of(
+                self._store, self.token
+            )  # ours after all: a write of ours whose answer was lost
         raise StorageError(
             f"{_uri(self._store)}: the store refuses to replace what this job wrote itself; expected to win with its own tag"
         )
@@ -211,7 +243,11 @@ def _tag_of(store: ObjectStore, token: str) -> str:
         raise LeaseLost(f"this job's lease was overwritten: {error}") from None
     if seen is not None and seen.holder.token == token:
         return seen.tag
-    found = "its lease was deleted, by hand or by a job that held it in between" if seen is None else f"taken over by {seen.holder}"
+    found = (
+        "its lease was deleted, by hand or by a job that held it in between"
+        if seen is None
+        else f"taken over by {seen.holder}"
+    )
     raise LeaseLost(
         f"{store.uri}: this job has lost the run folder: {found}; expected to be the only one there. Its checkpoints stay."
         " See that one job alone uses the folder and start it again, or choose another run folder (uri)"
@@ -224,7 +260,9 @@ def _take(store: ObjectStore, mine: Holder, tag: str | None) -> str | None:
     try:
         taken = store.write_if(KEY, mine.to_json(), tag)
         # Some stores take the conditions for headers they need not know. Neither of these may win: there is an object, and of another tag.
-        if taken is not None and any(store.write_if(KEY, mine.to_json(), wrong) is not None for wrong in (None, _NO_TAG)):
+        if taken is not None and any(
+            store.write_if(KEY, mine.to_json(), wrong) is not None for wrong in (None, _NO_TAG)
+        ):
             found = "ignores the condition of a conditional write (If-None-Match, If-Match)"
     except Interrupted:
         raise

@@ -52,7 +52,9 @@ class Manifest:
     metrics: dict[str, float]
     versions: dict[str, str]
     parts: tuple[Part, ...]
-    settings: dict[str, Any] = field(default_factory=dict)  # the configuration of the run by dotted key: single values, and lists of them
+    settings: dict[str, Any] = field(
+        default_factory=dict
+    )  # the configuration of the run by dotted key: single values, and lists of them
     noise_stream: int = 0  # which set of noise it trained with
     reason: SaveReason = "schedule"  # why it was saved
 
@@ -68,7 +70,9 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """The file's content; ``ValueError`` for a number that is not finite, which no reader would take back."""
-        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2, allow_nan=False).encode()
+        return json.dumps(
+            {"format_version": FORMAT_VERSION, **asdict(self)}, indent=2, allow_nan=False
+        ).encode()
 
 
 def folder_of(step: int) -> str:
@@ -81,13 +85,17 @@ def parse_manifest(data: bytes, uri: str) -> Manifest:
     try:
         return _parse(JsonFields.parse(data, MAX_BYTES))
     except WrongField as error:
-        raise BadManifest(f"{uri}: {error}; it is no checkpoint manifest of ours, or was changed: take another checkpoint") from None
+        raise BadManifest(
+            f"{uri}: {error}; it is no checkpoint manifest of ours, or was changed: take another checkpoint"
+        ) from None
 
 
 def _parse(fields: JsonFields) -> Manifest:
     version = fields.integer("format_version")
     if version != FORMAT_VERSION:
-        raise WrongField(f"format_version is {version}; this program reads version {FORMAT_VERSION}")
+        raise WrongField(
+            f"format_version is {version}; this program reads version {FORMAT_VERSION}"
+        )
     return Manifest(
         step=fields.integer("step", 0, MAX_STEP),
         images_seen=fields.integer("images_seen", 0),
@@ -100,7 +108,9 @@ def _parse(fields: JsonFields) -> Manifest:
         versions=fields.texts("versions"),
         parts=_parse_parts(fields),
         settings=_parse_settings(fields) if fields.has("settings") else {},
-        noise_stream=fields.integer("noise_stream", 0, 2**31 - 1) if fields.has("noise_stream") else 0,
+        noise_stream=fields.integer("noise_stream", 0, 2**31 - 1)
+        if fields.has("noise_stream")
+        else 0,
         reason=_parse_reason(fields) if fields.has("reason") else "schedule",
     )
 
@@ -108,13 +118,21 @@ def _parse(fields: JsonFields) -> Manifest:
 def _parse_parts(fields: JsonFields) -> tuple[Part, ...]:
     parts: dict[str, Part] = {}
     for entry in fields.objects("parts"):
-        name = entry.matching("name", PART_NAME, "at most 64 letters, digits and _, then .npz or .keras")
+        name = entry.matching(
+            "name", PART_NAME, "at most 64 letters, digits and _, then .npz or .keras"
+        )
         if name in parts or len(parts) == MAX_PARTS:
-            raise WrongField(f"{entry.path} is {name} again or one too many; expected at most {MAX_PARTS} parts of different names")
-        parts[name] = Part(name, entry.integer("num_bytes", 0, MAX_PARTS_BYTES), entry.sha256("sha256"))
+            raise WrongField(
+                f"{entry.path} is {name} again or one too many; expected at most {MAX_PARTS} parts of different names"
+            )
+        parts[name] = Part(
+            name, entry.integer("num_bytes", 0, MAX_PARTS_BYTES), entry.sha256("sha256")
+        )
     if not parts or (total := sum(part.num_bytes for part in parts.values())) > MAX_PARTS_BYTES:
         found = f"parts have {total:,} bytes together" if parts else "parts is []"
-        raise WrongField(f"{found}; expected at least one part, and at most {MAX_PARTS_BYTES:,} bytes")
+        raise WrongField(
+            f"{found}; expected at least one part, and at most {MAX_PARTS_BYTES:,} bytes"
+        )
     return tuple(parts.values())
 
 
@@ -122,7 +140,9 @@ def _parse_settings(fields: JsonFields) -> dict[str, Any]:
     settings = fields.plain("settings", depth=1)
     for key, value in settings.items():
         if isinstance(value, dict):
-            raise WrongField(f"settings.{key} is {shown(value)}; expected a single value or a list of them")
+            raise WrongField(
+                f"settings.{key} is {shown(value)}; expected a single value or a list of them"
+            )
     return settings
 
 

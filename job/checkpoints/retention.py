@@ -46,12 +46,21 @@ def prune(
     if not kept:  # nothing good is there yet: leave everything to a person
         return
     if spec.keep_best:
-        scored = [manifest for manifest in map(whole, usable) if manifest and spec.best_by in manifest.metrics]
+        scored = [
+            manifest
+            for manifest in map(whole, usable)
+            if manifest and spec.best_by in manifest.metrics
+        ]
         scored.sort(key=lambda manifest: (manifest.metrics[spec.best_by], -manifest.step))
         kept |= {manifest.step for manifest in scored[: spec.keep_best]}
     for folder in usable:
         is_round = spec.keep_every_steps and folder.step % spec.keep_every_steps == 0
-        if folder.step not in kept | {committed} and not is_round and not folder.is_pinned and whole(folder):
+        if (
+            folder.step not in kept | {committed}
+            and not is_round
+            and not folder.is_pinned
+            and whole(folder)
+        ):
             fence()
             checkpoints.delete(folder)
     for folder in folders:
@@ -65,7 +74,9 @@ def _whole(checkpoints: Checkpoints, known: Known, folder: Folder) -> Manifest |
     key = _key(folder)
     if key not in known:
         try:
-            known[key] = dataclasses.replace(checkpoints.manifest(folder.step), model={}, settings={}, versions={})
+            known[key] = dataclasses.replace(
+                checkpoints.manifest(folder.step), model={}, settings={}, versions={}
+            )
         except (BadManifest, ObjectMissing) as error:
             log.warning("checkpoint passed over: %s", error)
             known[key] = None

@@ -96,7 +96,9 @@ class Saver:
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
-        self._thread.join(timeout=5.0)  # a request in flight ends with its own timeout; the thread is a daemon
+        self._thread.join(
+            timeout=5.0
+        )  # a request in flight ends with its own timeout; the thread is a daemon
 
     @property
     def is_idle(self) -> bool:
@@ -111,9 +113,18 @@ class Saver:
         since = self._clock()
         with self._changed:
             if self._spec.when_busy == "wait":
-                self._changed.wait_for(lambda: self._work is None or self._failing, self._max_wait_seconds)
+                self._changed.wait_for(
+                    lambda: self._work is None or self._failing, self._max_wait_seconds
+                )
             if self._work is not None:
-                self._events.put(Event(facts.step, "skipped", 0.0, reason=f"the save of step {self._work.facts.step} is still under way"))
+                self._events.put(
+                    Event(
+                        facts.step,
+                        "skipped",
+                        0.0,
+                        reason=f"the save of step {self._work.facts.step} is still under way",
+                    )
+                )
                 return
             self._work = _Work(facts, parts, since)
             self._changed.notify_all()
@@ -159,14 +170,24 @@ class Saver:
             fenced_at = self._clock()  # the last time is just before the manifest
             self._fence()
 
-        committed = self._checkpoints.save(work.facts, parts, lambda request: self._persist(work, request), fence)
+        committed = self._checkpoints.save(
+            work.facts, parts, lambda request: self._persist(work, request), fence
+        )
         self._saved_at = self._clock()
         stages: dict[Stage, float] = {
             "pack": packed_at - begun_at,
             "upload": fenced_at - packed_at,
             "commit": self._saved_at - fenced_at,
         }
-        self._events.put(Event(committed.step, "committed", self._saved_at - work.since, committed.num_bytes, stages=stages))
+        self._events.put(
+            Event(
+                committed.step,
+                "committed",
+                self._saved_at - work.since,
+                committed.num_bytes,
+                stages=stages,
+            )
+        )
         try:
             prune(self._checkpoints, self._spec, committed.step, self._still_ours, self._known)
         except StorageError as error:  # the next save removes it
@@ -189,7 +210,9 @@ class Saver:
                 attempt += 1
                 failing_seconds = self._clock() - max(self._saved_at, work.since)
                 reason = error.reason if isinstance(error, Interrupted) else REFUSED
-                self._events.put(Event(work.facts.step, "failed", self._clock() - work.since, reason=reason))
+                self._events.put(
+                    Event(work.facts.step, "failed", self._clock() - work.since, reason=reason)
+                )
                 if failing_seconds > self._spec.fail_after_seconds:
                     raise SaveFailed(
                         f"nothing was saved for {failing_seconds:.0f} s, after {attempt} tries of this request; expected a save within"
@@ -197,7 +220,11 @@ class Saver:
                     ) from error
                 if self._clock() - told_at > _OFTEN_SECONDS:
                     told_at = self._clock()
-                    log.warning("checkpoint of step %d is not saved yet, trying again: %s", work.facts.step, error)
+                    log.warning(
+                        "checkpoint of step %d is not saved yet, trying again: %s",
+                        work.facts.step,
+                        error,
+                    )
                 with self._changed:
                     self._failing = True
                     self._changed.notify_all()

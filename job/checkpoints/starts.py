@@ -22,7 +22,9 @@ _MOST_BYTES, _MOST_CHECKPOINTS = 65536, 100
 class Starts:
     """The counts in one run folder. Only the chief's process writes them."""
 
-    def __init__(self, store: ObjectStore, start: str, world_size: int, has_failed: Callable[[str], bool]):
+    def __init__(
+        self, store: ObjectStore, start: str, world_size: int, has_failed: Callable[[str], bool]
+    ):
         """``start`` names this start of ``world_size`` workers; ``has_failed`` says whether the program of that stamp ended with a crash."""
         self._store, self._start, self._world_size = store, start, world_size
         found = _read(store)
@@ -68,7 +70,11 @@ class Starts:
         self._times = dict(list(times.items())[-_MOST_CHECKPOINTS:])
 
     def _write(self) -> None:
-        begun = {_BEGUN: {"checkpoint": self._begun, "start": self._start, "workers": self._world_size}} if self._begun else {}
+        begun = (
+            {_BEGUN: {"checkpoint": self._begun, "start": self._start, "workers": self._world_size}}
+            if self._begun
+            else {}
+        )
         self._store.write(KEY, json.dumps(self._times | begun, indent=2).encode())
 
 

@@ -43,7 +43,11 @@ class Claim(NamedTuple):
 
 
 def claim(
-    store: ObjectStore, start: str, check_owner: Callable[[], None] = lambda: None, *, conditional: bool = True
+    store: ObjectStore,
+    start: str,
+    check_owner: Callable[[], None] = lambda: None,
+    *,
+    conditional: bool = True,
 ) -> Callable[[], None]:
     """Become the writer; return a check that raises ``Superseded`` once a later start has claimed the run folder.
 
@@ -67,7 +71,9 @@ def claim(
     return check
 
 
-def _take(store: ObjectStore, wanted: Claim, check_owner: Callable[[], None], conditional: bool) -> Claim:
+def _take(
+    store: ObjectStore, wanted: Claim, check_owner: Callable[[], None], conditional: bool
+) -> Claim:
     for _ in range(_ATTEMPTS):
         check_owner()
         seen = store.stat(KEY)  # before it is read: the write below replaces only what was read
@@ -77,14 +83,18 @@ def _take(store: ObjectStore, wanted: Claim, check_owner: Callable[[], None], co
             continue
         if found and found[:2] > wanted[:2]:
             raise _superseded(store, wanted)
-        if found and found[:2] == wanted[:2]:  # this process's own, after a roll-back or a lost answer
+        if (
+            found and found[:2] == wanted[:2]
+        ):  # this process's own, after a roll-back or a lost answer
             wanted = wanted._replace(number=found.number + 1)
         if not conditional:
             store.write(KEY, wanted.to_json())
             return wanted
         if store.write_if(KEY, wanted.to_json(), seen.etag if seen else None) is not None:
             return wanted
-    raise StorageError(f"{_uri(store)}: {_ATTEMPTS} conditional writes failed in a row; expected one of them to succeed")
+    raise StorageError(
+        f"{_uri(store)}: {_ATTEMPTS} conditional writes failed in a row; expected one of them to succeed"
+    )
 
 
 def _superseded(store: ObjectStore, claim: Claim) -> Superseded:

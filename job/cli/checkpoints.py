@@ -34,7 +34,9 @@ def list_checkpoints(run: str, storage: StorageSpec) -> None:
 
 @checkpoints.command()
 @click.argument("run")
-@click.option("--release", is_flag=True, help="Take the quarantine off checkpoints that are whole again.")
+@click.option(
+    "--release", is_flag=True, help="Take the quarantine off checkpoints that are whole again."
+)
 @storage_options
 def verify(run: str, release: bool, storage: StorageSpec) -> None:
     """Read every part of every checkpoint of RUN and compare it with its manifest; exit code 3 where one is damaged."""
@@ -57,14 +59,20 @@ def verify(run: str, release: bool, storage: StorageSpec) -> None:
                 found.release(folder.step)
                 told = "ok, quarantine taken off"
             else:
-                told += f"; quarantined ({found.why_quarantined(folder)})" + ("" if damage else "; --release takes it again")
+                told += f"; quarantined ({found.why_quarantined(folder)})" + (
+                    "" if damage else "; --release takes it again"
+                )
         num_damaged += damage is not None
         num_whole += damage is None and folder.is_committed
         say(f"step {folder.step}: {told}")
     if num_damaged:
         raise StorageError(
             f"{run}: damaged are {num_damaged} of {counted(len(folders), 'checkpoint')}; "
-            + ("the newest whole one is used. Restore their files" if num_whole else "none is whole. Restore the files of one")
+            + (
+                "the newest whole one is used. Restore their files"
+                if num_whole
+                else "none is whole. Restore the files of one"
+            )
         )
 
 
@@ -112,4 +120,6 @@ def _open(run: str, storage: StorageSpec) -> "Checkpoints":
 def _none(run: str) -> Exception:
     from job.config.errors import StorageError
 
-    return StorageError(f"{run}: no committed checkpoint; expected a run folder (uri in run.yaml) that training has saved to")
+    return StorageError(
+        f"{run}: no committed checkpoint; expected a run folder (uri in run.yaml) that training has saved to"
+    )

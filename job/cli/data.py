@@ -31,9 +31,17 @@ class ImageSize(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         match = re.fullmatch(r"([1-9]\d{0,8})(?:x([1-9]\d{0,8}))?", str(value).lower())
         if not match:
-            self.fail(f"{value!r} is not an image size; expected one number (64) or height x width (48x64)", param, ctx)
+            self.fail(
+                f"{value!r} is not an image size; expected one number (64) or height x width (48x64)",
+                param,
+                ctx,
+            )
         if max(int(match[1]), int(match[2] or 0)) > _MAX_SIDE:
-            self.fail(f"{value!r} is too large an image size; expected at most {_MAX_SIDE} a side", param, ctx)
+            self.fail(
+                f"{value!r} is too large an image size; expected at most {_MAX_SIDE} a side",
+                param,
+                ctx,
+            )
         return f"{match[1]}x{match[2] or match[1]}"
 
 
@@ -44,7 +52,9 @@ class ByteSize(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if (num_bytes := parse_bytes(str(value))) is None:
-            self.fail(f"{value!r} is not a number of bytes; expected for example {EXAMPLES}", param, ctx)
+            self.fail(
+                f"{value!r} is not a number of bytes; expected for example {EXAMPLES}", param, ctx
+            )
         return num_bytes
 
 
@@ -57,9 +67,15 @@ def data() -> None:
 @click.argument("source")
 @click.argument("dest")
 @click.option(
-    "--size", type=ImageSize(), help="N or HEIGHTxWIDTH, at most 4096 a side. Default: the images' own size, when they all agree."
+    "--size",
+    type=ImageSize(),
+    help="N or HEIGHTxWIDTH, at most 4096 a side. Default: the images' own size, when they all agree.",
 )
-@click.option("--channels", type=click.Choice(["1", "3"]), help="1 grey, 3 colour. Default: 1 when all images are grey, else 3.")
+@click.option(
+    "--channels",
+    type=click.Choice(["1", "3"]),
+    help="1 grey, 3 colour. Default: 1 when all images are grey, else 3.",
+)
 @click.option(
     "--fit",
     type=click.Choice(_FITS),
@@ -67,15 +83,40 @@ def data() -> None:
     show_default=True,
     help="Images of another size: crop (short side to size, then the centre), pad (black borders), stretch, or exact (refuse).",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the shuffle (and of synthetic images).")
 @click.option(
-    "--shard-bytes", type=ByteSize(), help="Size of a shard, such as 8MiB. Default: 256KiB to 16MiB, so that there are about 2,000 of them."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the shuffle (and of synthetic images).",
 )
-@click.option("--split", type=click.Choice(["train", "test"]), help="Part of an IDX folder, .npz file or Keras data set. Default: train.")
+@click.option(
+    "--shard-bytes",
+    type=ByteSize(),
+    help="Size of a shard, such as 8MiB. Default: 256KiB to 16MiB, so that there are about 2,000 of them.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "test"]),
+    help="Part of an IDX folder, .npz file or Keras data set. Default: train.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of SOURCE.")
-@click.option("--skip-bad", is_flag=True, help="Leave broken images out, count them and list them in index.json, instead of stopping.")
-@click.option("--workers", type=click.IntRange(min=0), default=0, help="Threads that decode. Default: one per core.")
-@click.option("--tmp", type=LocalPath(file_okay=False), help="Folder for temporary files as large as the result. Default: TMPDIR.")
+@click.option(
+    "--skip-bad",
+    is_flag=True,
+    help="Leave broken images out, count them and list them in index.json, instead of stopping.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Threads that decode. Default: one per core.",
+)
+@click.option(
+    "--tmp",
+    type=LocalPath(file_okay=False),
+    help="Folder for temporary files as large as the result. Default: TMPDIR.",
+)
 @storage_options
 def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path | None, storage: StorageSpec, **settings: Any) -> None:  # fmt: skip
     """Pack the images of SOURCE into shards at DEST (a folder or s3://bucket/prefix).
@@ -92,9 +133,13 @@ def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path |
     with _progress() as advance:
         result = run_pack(
             PackJob(source, dest, pack_settings, storage, workers, tmp),
-            lambda progress: advance("Reading" if progress.phase == "read" else "Writing", progress.done, progress.total),
+            lambda progress: advance(
+                "Reading" if progress.phase == "read" else "Writing", progress.done, progress.total
+            ),
         )
-    say(f"{'Already packed' if result.was_packed else 'Packed'}: {_summary(result.index)} at {dest}")
+    say(
+        f"{'Already packed' if result.was_packed else 'Packed'}: {_summary(result.index)} at {dest}"
+    )
     if not result.was_packed:
         _report_left_out(result.index)
 
@@ -110,7 +155,9 @@ def verify(uri: str, storage: StorageSpec) -> None:
 
     store = open_store(uri, storage)
     index = read_index(store)
-    total = sum(shard.num_bytes + (4 * shard.num_rows if shard.labels else 0) for shard in index.shards)
+    total = sum(
+        shard.num_bytes + (4 * shard.num_rows if shard.labels else 0) for shard in index.shards
+    )
     done = 0
     with _progress() as advance:
 
@@ -131,7 +178,11 @@ def verify(uri: str, storage: StorageSpec) -> None:
 
 def _summary(index: "Index") -> str:
     shape = "x".join(map(str, index.image_shape))
-    classes = f", {len(index.classes)} class{'' if len(index.classes) == 1 else 'es'}" if index.classes else ""
+    classes = (
+        f", {len(index.classes)} class{'' if len(index.classes) == 1 else 'es'}"
+        if index.classes
+        else ""
+    )
     megabytes = index.num_rows * index.row_bytes / 1e6
     return (
         f"{counted(index.num_rows, 'image')} {shape}{classes}, {counted(len(index.shards), 'shard')}, {megabytes:,.1f} MB,"
@@ -152,8 +203,12 @@ def _report_left_out(index: "Index") -> None:
 
         if unread := describe_unread(source.ignored):
             say(f"Left out {unread}")
-        if others := {kind: count for kind, count in source.ignored.items() if kind not in UNREAD_SUFFIXES}:
-            say(f"Ignored {counted(sum(others.values()), 'file')} not read as images ({describe_counts(others)})")
+        if others := {
+            kind: count for kind, count in source.ignored.items() if kind not in UNREAD_SUFFIXES
+        }:
+            say(
+                f"Ignored {counted(sum(others.values()), 'file')} not read as images ({describe_counts(others)})"
+            )
 
 
 @contextmanager
@@ -165,7 +220,12 @@ def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         tasks: dict[str, TaskID] = {}
 

@@ -29,10 +29,26 @@ STAND_IN = f"synthetic:garments:{DEMO_IMAGES}"
     "source",
     help="Your own images: a folder, archive, IDX or .npz. Default: Fashion-MNIST, or drawn garments if it is not available.",
 )
-@click.option("--folder", type=LocalPath(), default=".demo", show_default=True, help="Where packed images and runs go.")
-@click.option("--steps", type=click.IntRange(min=1), default=DEMO_STEPS, show_default=True, help="Training steps.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port of the first worker's metrics; 0: any free one."
+    "--folder",
+    type=LocalPath(),
+    default=".demo",
+    show_default=True,
+    help="Where packed images and runs go.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=DEMO_STEPS,
+    show_default=True,
+    help="Training steps.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port of the first worker's metrics; 0: any free one.",
 )
 def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
     """Pack images, train on two workers under a local Ray, and show where the results are.
@@ -46,7 +62,9 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
     uri = _pack(source, folder / "data")
     index = read_index(open_store(uri))
     if index.num_rows < LEAST_IMAGES:
-        raise DataError(f"{source}: {counted(index.num_rows, 'image')}; the demo needs at least {LEAST_IMAGES}, one batch: add more")
+        raise DataError(
+            f"{source}: {counted(index.num_rows, 'image')}; the demo needs at least {LEAST_IMAGES}, one batch: add more"
+        )
     height, width, channels = index.image_shape
     overrides = {
         "uri": f"{folder}/runs/{Path(uri).name}",
@@ -58,8 +76,16 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
         "checkpoints.every_steps": max(1, steps // 4),
         "metrics.port": port,
     }
-    spec = load_run("fashion", overrides=[f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in overrides.items()])
-    say("demo: training two workers under a local Ray; Ctrl-C stops it, the same command goes on", err=True)
+    spec = load_run(
+        "fashion",
+        overrides=[
+            f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in overrides.items()
+        ],
+    )
+    say(
+        "demo: training two workers under a local Ray; Ctrl-C stops it, the same command goes on",
+        err=True,
+    )
     train_run(spec)
 
 

@@ -13,14 +13,36 @@ MAX_INDEX = 2**48  # far below where the counter of the latents would wrap
 
 @click.command()
 @click.argument("checkpoint")
-@click.option("--num", "num_images", type=click.IntRange(1, MAX_INDEX), required=True, help="How many images.")
-@click.option("--out", "destination", required=True, help="Where to: a folder URI for png and shards, a file or folder for npz and grid.")
 @click.option(
-    "--format", "form", type=click.Choice(["png", "npz", "shards", "grid"]), default="png", show_default=True, help="What to write."
+    "--num", "num_images", type=click.IntRange(1, MAX_INDEX), required=True, help="How many images."
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Other seed, other images.")
 @click.option(
-    "--start", type=click.IntRange(0, MAX_INDEX), default=0, show_default=True, help="Index of the first image: parts can be made apart."
+    "--out",
+    "destination",
+    required=True,
+    help="Where to: a folder URI for png and shards, a file or folder for npz and grid.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["png", "npz", "shards", "grid"]),
+    default="png",
+    show_default=True,
+    help="What to write.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Other seed, other images.",
+)
+@click.option(
+    "--start",
+    type=click.IntRange(0, MAX_INDEX),
+    default=0,
+    show_default=True,
+    help="Index of the first image: parts can be made apart.",
 )
 @storage_options
 def generate(
@@ -39,7 +61,9 @@ def generate(
     import os
 
     if not destination.strip() or not checkpoint.strip():
-        raise ConfigError("CHECKPOINT or --out is empty; expected a URI or a path (an unset shell variable?)")
+        raise ConfigError(
+            "CHECKPOINT or --out is empty; expected a URI or a path (an unset shell variable?)"
+        )
     from job.synthesis.writers import check_destination, write_images
 
     check_destination(form, destination, storage, num_images, start)
@@ -53,5 +77,7 @@ def generate(
     with quiet_stderr():  # TensorFlow looks for GPUs now, and says so
         source = load_generator(checkpoint, storage)
     blocks = image_blocks(source.generator, seed, num_images, start)
-    written = write_images(form, destination, storage, blocks, num_images, start, origin=f"{source.uri}#seed={seed}")
+    written = write_images(
+        form, destination, storage, blocks, num_images, start, origin=f"{source.uri}#seed={seed}"
+    )
     say(f"{counted(num_images, 'image')} of {source.uri} (step {source.step}): {written}")

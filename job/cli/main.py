@@ -48,7 +48,9 @@ def run() -> None:
     open_standard_streams()
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored: nohup
-        signal.signal(signal.SIGHUP, partial(_hang_up, [number for number in range(3) if os.isatty(number)]))
+        signal.signal(
+            signal.SIGHUP, partial(_hang_up, [number for number in range(3) if os.isatty(number)])
+        )
     escape_what_a_terminal_cannot_show()
     sys.exit(run_command(sys.argv[1:]))
 
@@ -69,7 +71,9 @@ def run_command(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    except OSError as error:  # standard output on a full disk; stores and sources have errors of their own
+    except (
+        OSError
+    ) as error:  # standard output on a full disk; stores and sources have errors of their own
         say(f"error: {error}", err=True)
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or the interpreter fails to flush it once more at its end
         return StorageError.exit_code
@@ -77,7 +81,10 @@ def run_command(arguments: list[str]) -> int:
         if os.environ.get(TRACEBACK):
             traceback.print_exc()
         reason = mask_secrets(" ".join(str(error).split())) or "no reason given"
-        say(f"error: unexpected {type(error).__name__}: {reason}. Set {TRACEBACK}=1 to see the traceback", err=True)
+        say(
+            f"error: unexpected {type(error).__name__}: {reason}. Set {TRACEBACK}=1 to see the traceback",
+            err=True,
+        )
         return DcganError.exit_code
     return 0
 

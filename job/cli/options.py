@@ -27,7 +27,9 @@ def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
         from job.config.load import load_storage
 
         given = {name: value for name in _FLAGS if (value := others.pop(name)) is not None}
-        return command(*arguments, storage=dataclasses.replace(load_storage(overrides), **given), **others)
+        return command(
+            *arguments, storage=dataclasses.replace(load_storage(overrides), **given), **others
+        )
 
     for option in (
         click.option(
@@ -37,9 +39,16 @@ def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="KEY=VALUE",
             help="Another key of the storage section, such as storage.request_payer=requester; can be repeated.",
         ),
-        click.option("--path-style/--virtual-host", "path_style", default=None, help="Address buckets as endpoint/bucket."),
+        click.option(
+            "--path-style/--virtual-host",
+            "path_style",
+            default=None,
+            help="Address buckets as endpoint/bucket.",
+        ),
         click.option("--region", help="S3 region; default: the standard AWS variables."),
-        click.option("--endpoint-url", help="S3 endpoint; default: AWS_ENDPOINT_URL, else Amazon's own."),
+        click.option(
+            "--endpoint-url", help="S3 endpoint; default: AWS_ENDPOINT_URL, else Amazon's own."
+        ),
     ):
         with_storage = option(with_storage)
     return with_storage
@@ -72,7 +81,11 @@ def program() -> str:
     if shutil.which("dcgan-train"):
         return "dcgan-train"
     beside = Path(sys.executable).with_name("dcgan-train")
-    return shlex.quote(str(beside)) if os.access(beside, os.X_OK) else f"{shlex.quote(sys.executable)} -m job"
+    return (
+        shlex.quote(str(beside))
+        if os.access(beside, os.X_OK)
+        else f"{shlex.quote(sys.executable)} -m job"
+    )
 
 
 def set_hint(option: str, arguments: list[str]) -> str | None:
@@ -84,6 +97,8 @@ def set_hint(option: str, arguments: list[str]) -> str | None:
     if not keys:
         return None
     rest = arguments[arguments.index(option) + 1 :][:1] if option in arguments else []
-    given = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{option}=")] or rest
+    given = [
+        argument.partition("=")[2] for argument in arguments if argument.startswith(f"{option}=")
+    ] or rest
     value = shlex.quote(given[0]) if given and not given[0].startswith("--") else "VALUE"
     return f"{option} is a key of the configuration; use `dcgan-train train` with {' or '.join(f'--set {key}={value}' for key in keys)}"

@@ -12,7 +12,9 @@ from job.config.storage import StorageSpec
 
 @click.command()
 @click.argument("run")
-@click.option("--out", "destination", type=LocalPath(dir_okay=False), help="A file; default: RUN/report.html.")
+@click.option(
+    "--out", "destination", type=LocalPath(dir_okay=False), help="A file; default: RUN/report.html."
+)
 @storage_options
 def report(run: str, destination: Path | None, storage: StorageSpec) -> None:
     """Write one HTML file that tells all of the run in the folder RUN: curves, grids, configuration, faults. It needs no network."""
@@ -29,7 +31,9 @@ def report(run: str, destination: Path | None, storage: StorageSpec) -> None:
     if is_other:  # a device or a pipe, which a new file must not replace
         _write_through(destination, html)
     else:
-        target = Path(os.path.realpath(destination))  # what a link points to is written, and the link stays
+        target = Path(
+            os.path.realpath(destination)
+        )  # what a link points to is written, and the link stays
         LocalStore(target.parent).write(target.name, html)
     say(str(destination), err=is_other)  # it may be our own standard output
 

@@ -20,10 +20,20 @@ if TYPE_CHECKING:
 
     from job.records.look import Look
 
-STATE_STYLES = {"running": "bold green", "starting": "bold green", "done": "bold cyan", "failed": "bold red", "stale": "bold yellow"}
+STATE_STYLES = {
+    "running": "bold green",
+    "starting": "bold green",
+    "done": "bold cyan",
+    "failed": "bold red",
+    "stale": "bold yellow",
+}
 LABEL_COLUMNS = 13
 BAR_COLUMNS = 24
-DIVERSITY, DATA_DIVERSITY, SCORE = "dcgan_sample_diversity", "dcgan_data_diversity", "dcgan_quality_"
+DIVERSITY, DATA_DIVERSITY, SCORE = (
+    "dcgan_sample_diversity",
+    "dcgan_data_diversity",
+    "dcgan_quality_",
+)
 SPARK_LEVELS, BAR_PARTS = "▁▂▃▄▅▆▇█", "━╌"
 ASCII_LEVELS, ASCII_BAR_PARTS = "_.,-~=+#", "#-"  # for a terminal that is not UTF-8
 
@@ -31,7 +41,14 @@ ASCII_LEVELS, ASCII_BAR_PARTS = "_.,-~=+#", "#-"  # for a terminal that is not U
 @click.command()
 @click.argument("run")
 @click.option("--watch", is_flag=True, help="Look again and again, until the run has ended.")
-@click.option("--every", "every_seconds", type=click.FloatRange(min=0.5), default=5.0, show_default=True, help="Seconds between looks.")
+@click.option(
+    "--every",
+    "every_seconds",
+    type=click.FloatRange(min=0.5),
+    default=5.0,
+    show_default=True,
+    help="Seconds between looks.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON a look, for machines.")
 @storage_options
 def status(
@@ -62,7 +79,9 @@ def status(
             _say(found)
         return
     if not watch or not console.is_terminal:
-        for line in lines(found, run, storage, console.width, ascii_only=console.options.ascii_only):
+        for line in lines(
+            found, run, storage, console.width, ascii_only=console.options.ascii_only
+        ):
             console.print(line, soft_wrap=True)
     if not watch:
         return
@@ -70,7 +89,11 @@ def status(
         while not found.is_over:
             time.sleep(every_seconds)
             found = look(store, found)
-            quiet = f", last word {_ago(found.told_seconds_ago)} ago" if found.is_quiet and found.told_seconds_ago is not None else ""
+            quiet = (
+                f", last word {_ago(found.told_seconds_ago)} ago"
+                if found.is_quiet and found.told_seconds_ago is not None
+                else ""
+            )
             say(f"{found.state}: {_course(found)}{quiet}")
         return
     with Live(_group(found, run, storage, console), console=console, auto_refresh=False) as live:
@@ -90,28 +113,41 @@ def _group(found: "Look", run: str, storage: "StorageSpec", console: "Console") 
     return Group(*lines(found, run, storage, console.width, ascii_only=console.options.ascii_only))
 
 
-def lines(found: "Look", run: str, storage: "StorageSpec", columns: int, *, ascii_only: bool = False) -> "list[Text]":
+def lines(
+    found: "Look", run: str, storage: "StorageSpec", columns: int, *, ascii_only: bool = False
+) -> "list[Text]":
     """What a terminal of ``columns`` shows: each line a label and what it stands for."""
     from rich.text import Text
 
     from job.telemetry.progress import duration_text
 
-    shown = [Text(found.state, style=STATE_STYLES.get(found.state, "bold")).append(printable(f"  {run}"), style="not bold default")]
+    shown = [
+        Text(found.state, style=STATE_STYLES.get(found.state, "bold")).append(
+            printable(f"  {run}"), style="not bold default"
+        )
+    ]
     if found.why:
         shown.append(_line("why", found.why))
     if (last_word := _last_word(found)) is not None:
         shown.append(last_word)
     shown.append(_line("step", _course(found)))
     if found.step is not None and found.total_steps:
-        shown[-1].append("  ").append(_bar(found.step / found.total_steps, ASCII_BAR_PARTS if ascii_only else BAR_PARTS), style="cyan")
+        shown[-1].append("  ").append(
+            _bar(found.step / found.total_steps, ASCII_BAR_PARTS if ascii_only else BAR_PARTS),
+            style="cyan",
+        )
     if found.images_per_second is not None and found.step:
         parts = [f"{found.images_per_second:,.0f} images/s"]
         if found.world_size:
             parts.append(counted(found.world_size, "worker"))
         if found.step_seconds:
             share = (found.data_wait_seconds or 0.0) / found.step_seconds
-            parts.append(f"{duration_text(found.step_seconds)} a step, {share:.0%} waiting for images")
-        shown.append(_line("last speed" if found.is_over or found.is_quiet else "speed", ", ".join(parts)))
+            parts.append(
+                f"{duration_text(found.step_seconds)} a step, {share:.0%} waiting for images"
+            )
+        shown.append(
+            _line("last speed" if found.is_over or found.is_quiet else "speed", ", ".join(parts))
+        )
     levels = ASCII_LEVELS if ascii_only else SPARK_LEVELS
     room = max(8, min(60, columns - LABEL_COLUMNS - 12))
     for label, value, name in (
@@ -119,9 +155,15 @@ def lines(found: "Look", run: str, storage: "StorageSpec", columns: int, *, asci
         ("G loss", found.generator_loss, "generator_loss"),
     ):
         if value is not None and found.step:
-            shown.append(_line(label, f"{value:<8.4g}  ").append(sparkline(found.curves.get(name, []), room, levels), style="magenta"))
+            shown.append(
+                _line(label, f"{value:<8.4g}  ").append(
+                    sparkline(found.curves.get(name, []), room, levels), style="magenta"
+                )
+            )
     if found.real_probability is not None and found.fake_probability is not None and found.step:
-        shown.append(_line("D(x), D(G(z))", f"{found.real_probability:.2f}, {found.fake_probability:.2f}"))
+        shown.append(
+            _line("D(x), D(G(z))", f"{found.real_probability:.2f}, {found.fake_probability:.2f}")
+        )
     if quality := _quality(found.values):
         shown.append(_line("quality", quality))
     shown += [_line("checkpoint", _checkpoint(found)), _line("faults", _faults(found))]
@@ -148,7 +190,9 @@ def sparkline(values: list[float], columns: int, levels: str = SPARK_LEVELS) -> 
 def _line(label: str, text: str) -> "Text":
     from rich.text import Text
 
-    return Text(f"{label:<{LABEL_COLUMNS}}  ", style="dim", overflow="fold").append(printable(text), style="not dim")
+    return Text(f"{label:<{LABEL_COLUMNS}}  ", style="dim", overflow="fold").append(
+        printable(text), style="not dim"
+    )
 
 
 def _course(found: "Look") -> str:
@@ -171,8 +215,14 @@ def _last_word(found: "Look") -> "Text | None":
     if not found.is_quiet:
         return line
     line.stylize("yellow", LABEL_COLUMNS)
-    every = f"expected every {_ago(found.told_every_seconds)}; " if found.told_every_seconds and found.state == "running" else ""
-    return line.append(f" ({every}it may hang, or not reach this folder: see its log)", style="yellow")
+    every = (
+        f"expected every {_ago(found.told_every_seconds)}; "
+        if found.told_every_seconds and found.state == "running"
+        else ""
+    )
+    return line.append(
+        f" ({every}it may hang, or not reach this folder: see its log)", style="yellow"
+    )
 
 
 def _quality(values: dict[str, float]) -> str:
@@ -180,8 +230,15 @@ def _quality(values: dict[str, float]) -> str:
     parts = []
     made, real = values.get(DIVERSITY), values.get(DATA_DIVERSITY)
     if made is not None:
-        parts.append(f"diversity {made:.3g}" + (f", {made / real:.2f} of the data set's {real:.3g}" if real else ""))
-    scores = ((name.removeprefix(SCORE), value) for name, value in sorted(values.items()) if name.startswith(SCORE) and "{" not in name)
+        parts.append(
+            f"diversity {made:.3g}"
+            + (f", {made / real:.2f} of the data set's {real:.3g}" if real else "")
+        )
+    scores = (
+        (name.removeprefix(SCORE), value)
+        for name, value in sorted(values.items())
+        if name.startswith(SCORE) and "{" not in name
+    )
     return ", ".join([*parts, *(f"{name.replace('_', ' ')} {value:.4g}" for name, value in scores)])
 
 
@@ -193,7 +250,11 @@ def _bar(share: float, parts: str) -> str:
 def _checkpoint(found: "Look") -> str:
     if found.checkpoint_step is None:
         return "none yet"
-    ago = f", {_ago(found.checkpoint_seconds_ago)} ago" if found.checkpoint_seconds_ago is not None else ""
+    ago = (
+        f", {_ago(found.checkpoint_seconds_ago)} ago"
+        if found.checkpoint_seconds_ago is not None
+        else ""
+    )
     return f"step {found.checkpoint_step:,}{ago}"
 
 
@@ -225,5 +286,7 @@ def _next(found: "Look", run: str, storage: "StorageSpec") -> str:
         return f"{program()} report {folder} --out report.html{options}"
     again = "start the same command again: it goes on from the last checkpoint"
     if found.state == "failed":
-        return f"mend what is said above, then {again}; {found.uri.rstrip('/')}/report.html tells more"
+        return (
+            f"mend what is said above, then {again}; {found.uri.rstrip('/')}/report.html tells more"
+        )
     return again

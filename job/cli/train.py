@@ -20,13 +20,36 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--config", "path", type=LocalPath(), help="YAML with the keys of docs/configuration.md.")
+@click.option(
+    "--config", "path", type=LocalPath(), help="YAML with the keys of docs/configuration.md."
+)
 @click.option("--preset", help=f"Values below those of --config: {', '.join(preset_names())}.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One value above all others, for example workers.count=4.")
-@click.option("--resume", metavar="auto|never|URI", help="What to go on from (checkpoints.resume); a URI: of a run folder or a checkpoint.")
-@click.option("--dry-run", is_flag=True, help="Check everything, print the resolved configuration and the plan, start nothing.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One value above all others, for example workers.count=4.",
+)
+@click.option(
+    "--resume",
+    metavar="auto|never|URI",
+    help="What to go on from (checkpoints.resume); a URI: of a run folder or a checkpoint.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Check everything, print the resolved configuration and the plan, start nothing.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show what Ray and the workers print.")
-def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], resume: str | None, dry_run: bool, verbose: bool) -> None:
+def train(
+    path: Path | None,
+    preset: str | None,
+    overrides: tuple[str, ...],
+    resume: str | None,
+    dry_run: bool,
+    verbose: bool,
+) -> None:
     """Train, or go on from the last checkpoint of the run folder.
 
     Starts a Ray cluster on this machine, or joins the one that RAY_ADDRESS names.
@@ -34,9 +57,13 @@ def train(path: Path | None, preset: str | None, overrides: tuple[str, ...], res
     spec = load_run(preset, path, overrides)
     if resume is not None:
         if not resume:
-            raise ConfigError("--resume is empty; expected auto, never, or the URI of a run folder or a checkpoint")
+            raise ConfigError(
+                "--resume is empty; expected auto, never, or the URI of a run folder or a checkpoint"
+            )
         # As it is: a path may look like YAML.
-        spec = dataclasses.replace(spec, checkpoints=dataclasses.replace(spec.checkpoints, resume=resume))
+        spec = dataclasses.replace(
+            spec, checkpoints=dataclasses.replace(spec.checkpoints, resume=resume)
+        )
     if dry_run:
         from job.launch import machine, preflight
         from job.launch.estimate import time_text
@@ -69,7 +96,10 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
 
         try:
             with preflight.leased(checked, lambda line: say(line, err=True)) as lease:
-                before, checked = checked, preflight.check(spec)  # again: another job may have trained on till it gave the folder back
+                before, checked = (
+                    checked,
+                    preflight.check(spec),
+                )  # again: another job may have trained on till it gave the folder back
                 if checked.resumed != before.resumed:
                     _say_plan(checked)
                 if not checked.is_finished:
@@ -77,7 +107,11 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
                     start = preflight.record(checked)
                     logs.configure("info" if verbose else "warning")
                     ending = told_ending(open_records(checked.spec), start)
-                    with kept_records(checked.spec, start.stamp, "driver"), ending, ProgressBar() as bar:
+                    with (
+                        kept_records(checked.spec, start.stamp, "driver"),
+                        ending,
+                        ProgressBar() as bar,
+                    ):
                         trainer.train(checked.spec, bar, lease, stamp=start.stamp, verbose=verbose)
         except KeyboardInterrupt:  # Ctrl-C or SIGTERM
             say(f"stopped; {stop_text(checked.spec)}", err=True)
@@ -113,14 +147,23 @@ def length_text(checked: "Preflight") -> str:
     training, schedule = checked.spec.training, checked.schedule
     epochs = schedule.total_steps / schedule.steps_per_epoch
     why = ""
-    if not training.steps and training.epochs and schedule.total_steps > math.ceil(training.epochs * schedule.steps_per_epoch):
+    if (
+        not training.steps
+        and training.epochs
+        and schedule.total_steps > math.ceil(training.epochs * schedule.steps_per_epoch)
+    ):
         why = (
             f" (training.min_steps is {training.min_steps:,}: {training.epochs:g} epochs of so few images are only"
             f" {math.ceil(training.epochs * schedule.steps_per_epoch):,} steps; set training.epochs or training.steps for another length)"
         )
-    grids, checkpoints = f"a grid every {schedule.sample_every:,} steps", f"a checkpoint every {schedule.checkpoint_every:,} steps"
+    grids, checkpoints = (
+        f"a grid every {schedule.sample_every:,} steps",
+        f"a checkpoint every {schedule.checkpoint_every:,} steps",
+    )
     if schedule.checkpoint_every >= schedule.total_steps:
-        checkpoints = f"one checkpoint, at the end (checkpoints.every_steps is {schedule.checkpoint_every:,})"
+        checkpoints = (
+            f"one checkpoint, at the end (checkpoints.every_steps is {schedule.checkpoint_every:,})"
+        )
     return f"length: {epochs:,.4g} epochs{why}; {grids}, {checkpoints}"
 
 
@@ -133,7 +176,11 @@ def stop_text(spec: "RunSpec") -> str:
     newest = next(Checkpoints(open_store(spec.uri, spec.storage)).readable(), None)
     if newest:
         return f"the last checkpoint is step {newest[0].step}; the same command goes on from there"
-    begin = "at step 0" if spec.checkpoints.resume in RESUME_WORDS else f"from {spec.checkpoints.resume}"
+    begin = (
+        "at step 0"
+        if spec.checkpoints.resume in RESUME_WORDS
+        else f"from {spec.checkpoints.resume}"
+    )
     return f"no checkpoint was saved yet; the same command starts again {begin}"
 
 
@@ -155,4 +202,6 @@ def _print_results(spec: "RunSpec") -> None:
         say(f"{'report:':<14}{folder}/{REPORT}")
     say(f"{'checkpoint:':<14}{checkpoints.uri(newest.step)}")
     options = option_text(spec.storage)
-    say(f"{'next:':<14}{program()} generate {shlex.quote(checkpoints.uri(newest.step))} --num 100 --format grid --out images.png{options}")
+    say(
+        f"{'next:':<14}{program()} generate {shlex.quote(checkpoints.uri(newest.step))} --num 100 --format grid --out images.png{options}"
+    )

@@ -11,9 +11,13 @@ MAX_LAYERS = 16  # of a network
 
 def check_run(spec: RunSpec) -> None:
     """Raise ``ConfigError`` for the first combination that cannot train."""
-    _require(spec.uri != "", "uri is not set; expected the run folder, for example --set uri=./runs/first or s3://bucket/runs/first")
     _require(
-        spec.data.uri != "", "data.uri is not set; expected packed images: dcgan-train data pack SOURCE DEST, then --set data.uri=DEST"
+        spec.uri != "",
+        "uri is not set; expected the run folder, for example --set uri=./runs/first or s3://bucket/runs/first",
+    )
+    _require(
+        spec.data.uri != "",
+        "data.uri is not set; expected packed images: dcgan-train data pack SOURCE DEST, then --set data.uri=DEST",
     )
     _require(
         spec.uri.rstrip("/") != spec.data.uri.rstrip("/"),
@@ -44,7 +48,8 @@ def check_run(spec: RunSpec) -> None:
     check_model(spec.model)
     training = spec.training
     _require(
-        training.epochs is not None or training.steps is not None, "training.epochs and training.steps are both unset; expected one of them"
+        training.epochs is not None or training.steps is not None,
+        "training.epochs and training.steps are both unset; expected one of them",
     )
     _require(
         not (training.updates == "simultaneous" and spec.model.discriminator.normalize),
@@ -87,14 +92,23 @@ def _check_batch(spec: RunSpec) -> None:
         return
     below, above = batch // wanted * wanted, -(-batch // wanted) * wanted
     examples = " or ".join(str(size) for size in (below, above) if size > 0)
-    whose = "" if workers.fewest == workers.most else f" of any number of workers from {workers.fewest} to {workers.most}"
+    whose = (
+        ""
+        if workers.fewest == workers.most
+        else f" of any number of workers from {workers.fewest} to {workers.most}"
+    )
     wanted_text = f"the {wanted} replicas" if not whose else f"{wanted}, for the replicas"
-    raise ConfigError(f"training.global_batch_size is {batch}; expected a multiple of {wanted_text}{whose} (for example {examples})")
+    raise ConfigError(
+        f"training.global_batch_size is {batch}; expected a multiple of {wanted_text}{whose} (for example {examples})"
+    )
 
 
 def check_model(model: ModelSpec) -> None:
     """Raise ``ConfigError`` for the first combination that is not a model."""
-    for network, filters in (("generator", model.generator.filters), ("discriminator", model.discriminator.filters)):
+    for network, filters in (
+        ("generator", model.generator.filters),
+        ("discriminator", model.discriminator.filters),
+    ):
         _require(
             len(filters) <= MAX_LAYERS,
             f"model.{network}.filters has {len(filters)} entries; expected at most {MAX_LAYERS}, each of which is a factor of 2 in image size",

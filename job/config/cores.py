@@ -5,12 +5,17 @@ import os
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
-_LIMIT_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))  # version 2, version 1
+_LIMIT_FILES = (
+    ("cpu.max",),
+    ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"),
+)  # version 2, version 1
 
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:
     """Return the cores that this process may run on, at most those of the CPU limit of ``cgroup``, and at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(1, math.ceil(min(cores, _limit(cgroup))))
 
 
@@ -18,7 +23,9 @@ def _limit(cgroup: Path) -> float:
     """Return the CPU limit in cores; infinity without one."""
     for names in _LIMIT_FILES:
         try:
-            quota, period = (int(number) for name in names for number in (cgroup / name).read_text().split())
+            quota, period = (
+                int(number) for name in names for number in (cgroup / name).read_text().split()
+            )
         except (OSError, ValueError):  # no such file, or cpu.max says max
             continue
         if quota > 0 and period > 0:

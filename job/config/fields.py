@@ -18,7 +18,14 @@ def key(
     unit: str = "",
 ) -> Any:
     """A dataclass field with its documentation, its closed range (``minimum``, ``maximum``) or open lower bound (``above``) and its choices."""
-    metadata = {"doc": doc, "minimum": minimum, "maximum": maximum, "above": above, "choices": choices, "unit": unit}
+    metadata = {
+        "doc": doc,
+        "minimum": minimum,
+        "maximum": maximum,
+        "above": above,
+        "choices": choices,
+        "unit": unit,
+    }
     return field(default=default, metadata=metadata)
 
 

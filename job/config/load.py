@@ -31,10 +31,20 @@ SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|access_key", 
 def preset_names() -> list[str]:
     """Names that ``--preset`` takes."""
     folder = resources.files("job.config") / "presets"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
 
 
-def load_run(preset: str | None = None, path: Path | None = None, overrides: Iterable[str] = (), *, check: bool = True) -> RunSpec:
+def load_run(
+    preset: str | None = None,
+    path: Path | None = None,
+    overrides: Iterable[str] = (),
+    *,
+    check: bool = True,
+) -> RunSpec:
     """The checked configuration of a run; ``ConfigError`` names the key, what was found and what was expected."""
     merged: dict[str, Any] = {}
     document = _read_document(path) if path else {}
@@ -57,7 +67,9 @@ def load_storage(overrides: Iterable[str]) -> StorageSpec:
     for override in overrides:
         _merge(document, _parse_override(override))
         if set(document) != {"storage"} or not isinstance(document["storage"], dict):
-            raise ConfigError(f"--set {override}: expected a key of the storage section, such as storage.request_payer=requester")
+            raise ConfigError(
+                f"--set {override}: expected a key of the storage section, such as storage.request_payer=requester"
+            )
     spec: StorageSpec = _build(StorageSpec, document.get("storage", {}), "storage.")
     return spec
 
@@ -103,7 +115,9 @@ def _read_preset(name: Any) -> dict[str, Any]:
 
 def _read_document(path: Path) -> dict[str, Any]:
     try:
-        document = _parse_yaml(path.read_bytes())  # UTF-8, or UTF-16 with its mark, which PowerShell writes
+        document = _parse_yaml(
+            path.read_bytes()
+        )  # UTF-8, or UTF-16 with its mark, which PowerShell writes
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
     except yaml.reader.ReaderError as error:
@@ -118,7 +132,9 @@ def _read_document(path: Path) -> dict[str, Any]:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: found {_kind(document)} at the top; expected keys such as uri: and data:")
+        raise ConfigError(
+            f"{path}: found {_kind(document)} at the top; expected keys such as uri: and data:"
+        )
     return document
 
 
@@ -142,7 +158,9 @@ class _Loader(yaml.SafeLoader):
         names = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in names:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} is there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} is there twice", key.start_mark
+                )
             names.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -176,10 +194,14 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
         full_name = prefix + name
         if dataclasses.is_dataclass(hints[name]):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{full_name} is {value!r}; expected a section with keys of its own")
+                raise ConfigError(
+                    f"{full_name} is {value!r}; expected a section with keys of its own"
+                )
             built[name] = _build(typing.cast(type, hints[name]), value, full_name + ".")
         else:
-            built[name] = _convert(full_name, _in_bytes(full_name, value, fields[name].metadata), hints[name])
+            built[name] = _convert(
+                full_name, _in_bytes(full_name, value, fields[name].metadata), hints[name]
+            )
             _check_limits(full_name, built[name], fields[name].metadata)
     return cls(**built)
 
@@ -191,7 +213,11 @@ def _unknown_key(name: str, prefix: str) -> str:
     nearest = difflib.get_close_matches((prefix + name).lower(), known, n=1, cutoff=0.6)
     if not nearest:
         nearest = [key for key in known if key.rpartition(".")[2] == name.lower()][:1]
-    here = sorted(key.removeprefix(prefix) for key in known if key.startswith(prefix) and "." not in key.removeprefix(prefix))
+    here = sorted(
+        key.removeprefix(prefix)
+        for key in known
+        if key.startswith(prefix) and "." not in key.removeprefix(prefix)
+    )
     hint = f"; did you mean {nearest[0]}?" if nearest else f"; known here: {', '.join(here)}"
     return f"{prefix}{name}: unknown key{hint}"
 
@@ -211,7 +237,9 @@ def _in_bytes(name: str, value: Any, metadata: Mapping[str, Any]) -> Any:
     if metadata["unit"] != "bytes" or not isinstance(value, str):
         return value
     if (num_bytes := parse_bytes(value)) is None:
-        raise ConfigError(f"{name} is {value!r}; expected a number of bytes, for example {EXAMPLES}")
+        raise ConfigError(
+            f"{name} is {value!r}; expected a number of bytes, for example {EXAMPLES}"
+        )
     return num_bytes
 
 
@@ -241,7 +269,9 @@ def _convert_tuple(name: str, value: Any, wanted: Any) -> tuple[int, ...]:
     good = (
         isinstance(value, (list, tuple))
         and value
-        and all(isinstance(entry, int) and not isinstance(entry, bool) and entry > 0 for entry in value)
+        and all(
+            isinstance(entry, int) and not isinstance(entry, bool) and entry > 0 for entry in value
+        )
     )
     if exact and isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return (value,) * exact  # image_size: 64

@@ -16,20 +16,37 @@ RESUME_WORDS = ("auto", "never")  # anything else is a URI
 class DataSpec:
     """Which images, and how they are read."""
 
-    uri: str = key("", "Where the packed images are (`dcgan-train data pack`): `s3://bucket/prefix`, `file:///folder` or a path. Required.")
-    cache_dir: str = key("~/.cache/dcgan-train", "Local folder for shards fetched from a remote store; workers of one node share it.")
+    uri: str = key(
+        "",
+        "Where the packed images are (`dcgan-train data pack`): `s3://bucket/prefix`, `file:///folder` or a path. Required.",
+    )
+    cache_dir: str = key(
+        "~/.cache/dcgan-train",
+        "Local folder for shards fetched from a remote store; workers of one node share it.",
+    )
     cache_bytes: int = key(
         20 * 10**9,
         "How much of the disk fetched shards may take, such as `500GB`; the least recently used go first. Less than the data set is enough.",
         minimum=1,
         unit="bytes",
     )
-    fetch_ahead_batches: int = key(500, "Shards whose first image is that many global batches away are fetched already.", minimum=0)
-    fetch_patience_seconds: float = key(
-        300.0, "Seconds without a byte from the store, for all repeated requests, before the run gives up.", above=0
+    fetch_ahead_batches: int = key(
+        500,
+        "Shards whose first image is that many global batches away are fetched already.",
+        minimum=0,
     )
-    horizontal_flip: bool = key(False, "Mirror each image with probability one half, drawn anew at every step.")
-    verify: bool = key(True, "Check the SHA-256 of shards found on the local disk before their first use; fetched ones are always checked.")
+    fetch_patience_seconds: float = key(
+        300.0,
+        "Seconds without a byte from the store, for all repeated requests, before the run gives up.",
+        above=0,
+    )
+    horizontal_flip: bool = key(
+        False, "Mirror each image with probability one half, drawn anew at every step."
+    )
+    verify: bool = key(
+        True,
+        "Check the SHA-256 of shards found on the local disk before their first use; fetched ones are always checked.",
+    )
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,8 @@ class GeneratorSpec:
 
     latent_size: int = key(100, "Length of the latent vector, standard normal.", minimum=1)
     filters: tuple[int, ...] = key(
-        (128, 64), "Channels of the projected map and of each upsampling layer; each doubles the size, and so does the image layer."
+        (128, 64),
+        "Channels of the projected map and of each upsampling layer; each doubles the size, and so does the image layer.",
     )
     kernel_size: int = key(5, "Side of the convolution kernels.", minimum=2)
     upsampling: str = key(
@@ -46,10 +64,20 @@ class GeneratorSpec:
         "`transposed` convolution, or `subpixel`: a smaller convolution, then pixels from channels.",
         choices=("transposed", "subpixel"),
     )
-    activation: str = key("selu", "Activation of the upsampling layers.", choices=("selu", "relu", "leaky_relu"))
-    project_activation: bool = key(False, "Activation after the projection too (the paper does, the notebook does not).")
-    normalize: str = key("after_activation", "Where batch normalization stands.", choices=("before_activation", "after_activation", "none"))
-    batch_norm_momentum: float = key(0.99, "Decay of the moving statistics that samples use.", minimum=0, maximum=0.9999)
+    activation: str = key(
+        "selu", "Activation of the upsampling layers.", choices=("selu", "relu", "leaky_relu")
+    )
+    project_activation: bool = key(
+        False, "Activation after the projection too (the paper does, the notebook does not)."
+    )
+    normalize: str = key(
+        "after_activation",
+        "Where batch normalization stands.",
+        choices=("before_activation", "after_activation", "none"),
+    )
+    batch_norm_momentum: float = key(
+        0.99, "Decay of the moving statistics that samples use.", minimum=0, maximum=0.9999
+    )
 
 
 @dataclass(frozen=True)
@@ -59,7 +87,9 @@ class DiscriminatorSpec:
     filters: tuple[int, ...] = key((64, 128), "Channels of the stride-2 convolutions.")
     kernel_size: int = key(5, "Side of the convolution kernels.", minimum=2)
     leaky_slope: float = key(0.2, "Slope of the leaky ReLU below zero.", minimum=0, maximum=1)
-    dropout: float = key(0.3, "Share of activations dropped after each convolution.", minimum=0, maximum=0.95)
+    dropout: float = key(
+        0.3, "Share of activations dropped after each convolution.", minimum=0, maximum=0.95
+    )
     normalize: bool = key(False, "Batch normalization in all but the first layer (the paper).")
 
 
@@ -73,7 +103,9 @@ class ModelSpec:
     )
     channels: int = key(1, "1 for grey, 3 for RGB.", minimum=1, maximum=3)
     init_stddev: float | None = key(
-        None, "Initial weights: normal with this deviation (the paper: 0.02); unset: Glorot uniform, the default of Keras.", above=0
+        None,
+        "Initial weights: normal with this deviation (the paper: 0.02); unset: Glorot uniform, the default of Keras.",
+        above=0,
     )
     generator: GeneratorSpec = section(GeneratorSpec, "The generator.")
     discriminator: DiscriminatorSpec = section(DiscriminatorSpec, "The discriminator.")
@@ -94,7 +126,9 @@ class OptimizerSpec:
 class TrainingSpec:
     """How the two networks are trained."""
 
-    global_batch_size: int = key(32, "Real images per step over all replicas; divisible by their number.", minimum=1)
+    global_batch_size: int = key(
+        32, "Real images per step over all replicas; divisible by their number.", minimum=1
+    )
     epochs: float | None = key(10.0, "Passes over the data; used where `steps` is unset.", above=0)
     steps: int | None = key(None, "Steps in all; wins over `epochs`.", minimum=1)
     min_steps: int = key(
@@ -109,12 +143,20 @@ class TrainingSpec:
         choices=("alternating", "simultaneous"),
     )
     generator_optimizer: OptimizerSpec = section(OptimizerSpec, "The generator's optimizer.")
-    discriminator_optimizer: OptimizerSpec = section(OptimizerSpec, "The discriminator's optimizer.")
+    discriminator_optimizer: OptimizerSpec = section(
+        OptimizerSpec, "The discriminator's optimizer."
+    )
     real_label: float = key(
-        1.0, "Target of D for real images; 0.9 is one-sided label smoothing (Salimans et al. 2016).", above=0.5, maximum=1.0
+        1.0,
+        "Target of D for real images; 0.9 is one-sided label smoothing (Salimans et al. 2016).",
+        above=0.5,
+        maximum=1.0,
     )
     ema_decay: float = key(
-        0.0, "Decay of the averaged generator that samples and `generator.keras` use; 0: the generator itself.", minimum=0, maximum=0.99999
+        0.0,
+        "Decay of the averaged generator that samples and `generator.keras` use; 0: the generator itself.",
+        minimum=0,
+        maximum=0.99999,
     )
     batch_norm: str = key(
         "local",
@@ -122,32 +164,55 @@ class TrainingSpec:
         choices=("local", "synchronized"),
     )
     max_rollbacks: int = key(
-        2, "Times the run goes back to the last checkpoint, with other noise, after a loss that is not finite.", minimum=0
+        2,
+        "Times the run goes back to the last checkpoint, with other noise, after a loss that is not finite.",
+        minimum=0,
     )
-    steps_per_call: int = key(20, "Steps inside one TensorFlow call; the run looks up (metrics, signals) in between.", minimum=1)
-    precision: str = key("float32", "`bfloat16` computes in bfloat16 with float32 weights.", choices=("float32", "bfloat16"))
-    jit_compile: bool = key(False, "Compile forward and backward passes with XLA; needs `batch_norm: local`.")
+    steps_per_call: int = key(
+        20,
+        "Steps inside one TensorFlow call; the run looks up (metrics, signals) in between.",
+        minimum=1,
+    )
+    precision: str = key(
+        "float32",
+        "`bfloat16` computes in bfloat16 with float32 weights.",
+        choices=("float32", "bfloat16"),
+    )
+    jit_compile: bool = key(
+        False, "Compile forward and backward passes with XLA; needs `batch_norm: local`."
+    )
 
 
 @dataclass(frozen=True)
 class CheckpointSpec:
     """When the state is saved, how many are kept, and what a start goes on from."""
 
-    every_steps: int = key(500, "Steps between checkpoints; the last step always has one.", minimum=1)
+    every_steps: int = key(
+        500, "Steps between checkpoints; the last step always has one.", minimum=1
+    )
     keep: int = key(3, "Newest checkpoints kept.", minimum=1)
-    keep_every_steps: int | None = key(None, "Checkpoints at multiples of this are kept for good.", minimum=1)
+    keep_every_steps: int | None = key(
+        None, "Checkpoints at multiples of this are kept for good.", minimum=1
+    )
     keep_best: int = key(0, "Best checkpoints by `best_by` kept beside the newest.", minimum=0)
-    best_by: str = key("generator_loss", "Which of the manifest's `metrics` says how good a checkpoint is; less is better.")
+    best_by: str = key(
+        "generator_loss",
+        "Which of the manifest's `metrics` says how good a checkpoint is; less is better.",
+    )
     when_busy: str = key(
         "wait",
         "While the save before is still under way: `wait` for it, or `skip` this one. One that fails at the moment is never waited for.",
         choices=("wait", "skip"),
     )
     fail_after_seconds: float = key(
-        3600.0, "Seconds for which no save succeeds before the run gives up; till then it trains on and tries again.", above=0
+        3600.0,
+        "Seconds for which no save succeeds before the run gives up; till then it trains on and tries again.",
+        above=0,
     )
     grace_seconds: float = key(
-        25.0, "Seconds for a last checkpoint after Ctrl-C, SIGTERM or `ray job stop`; a second signal ends the run at once.", minimum=0
+        25.0,
+        "Seconds for a last checkpoint after Ctrl-C, SIGTERM or `ray job stop`; a second signal ends the run at once.",
+        minimum=0,
     )
     lease_seconds: float = key(
         30.0,
@@ -171,7 +236,11 @@ class CheckpointSpec:
 class SampleSpec:
     """Grids of generated images from one fixed latent batch."""
 
-    every_steps: int | None = key(None, "Steps between grids; unset: once per epoch, at most about 100 times in a run.", minimum=1)
+    every_steps: int | None = key(
+        None,
+        "Steps between grids; unset: once per epoch, at most about 100 times in a run.",
+        minimum=1,
+    )
     rows: int = key(5, "Rows of the grid.", minimum=1, maximum=32)
     columns: int = key(5, "Columns of the grid.", minimum=1, maximum=32)
 
@@ -181,15 +250,31 @@ class WorkerSpec:
     """The processes that train together."""
 
     count: int = key(2, "Worker processes.", minimum=1)
-    min: int | None = key(None, "Fewest workers to train with when nodes are lost; unset: `count`.", minimum=1)
-    max: int | None = key(None, "Most workers to grow to when nodes are added; unset: `count`.", minimum=1)
-    resize_seconds: float = key(60.0, "Seconds between looks at whether there is room for more workers.", minimum=1)
+    min: int | None = key(
+        None, "Fewest workers to train with when nodes are lost; unset: `count`.", minimum=1
+    )
+    max: int | None = key(
+        None, "Most workers to grow to when nodes are added; unset: `count`.", minimum=1
+    )
+    resize_seconds: float = key(
+        60.0, "Seconds between looks at whether there is room for more workers.", minimum=1
+    )
     gpus: int = key(0, "GPUs per worker; 0 trains on CPU.", minimum=0)
-    cpus: float = key(1.0, "CPU cores per worker; rounded, also its number of compute threads.", above=0)
-    max_restarts: int = key(3, "Times the group is started again after a crash or a lost node before the run gives up.", minimum=0)
-    start_timeout_seconds: float = key(300.0, "Seconds to wait until a joined cluster has room for all workers.", above=0)
+    cpus: float = key(
+        1.0, "CPU cores per worker; rounded, also its number of compute threads.", above=0
+    )
+    max_restarts: int = key(
+        3,
+        "Times the group is started again after a crash or a lost node before the run gives up.",
+        minimum=0,
+    )
+    start_timeout_seconds: float = key(
+        300.0, "Seconds to wait until a joined cluster has room for all workers.", above=0
+    )
     heartbeat_timeout_seconds: float = key(
-        600.0, "Seconds without an answer to its heartbeats before a worker is lost to the others.", above=0
+        600.0,
+        "Seconds without an answer to its heartbeats before a worker is lost to the others.",
+        above=0,
     )
 
     @property
@@ -250,7 +335,9 @@ class WatchdogSpec:
         minimum=0,
     )
     checkpoint_seconds: float = key(
-        5400.0, "For the training thread to wait for a save; more than `checkpoints.fail_after_seconds`.", minimum=0
+        5400.0,
+        "For the training thread to wait for a save; more than `checkpoints.fail_after_seconds`.",
+        minimum=0,
     )
     train_seconds: float = key(
         450.0,
@@ -265,9 +352,14 @@ class WatchdogSpec:
 class RunSpec:
     """One run: everything in `run.yaml`."""
 
-    uri: str = key("", "The run folder, for checkpoints and samples: `s3://bucket/prefix`, `file:///folder` or a path. Required.")
+    uri: str = key(
+        "",
+        "The run folder, for checkpoints and samples: `s3://bucket/prefix`, `file:///folder` or a path. Required.",
+    )
     preset: str | None = key(None, "The preset whose values stand below those of this file.")
-    seed: int = key(0, "Seed of weights, latents, dropout and image order.", minimum=0, maximum=2**31 - 1)
+    seed: int = key(
+        0, "Seed of weights, latents, dropout and image order.", minimum=0, maximum=2**31 - 1
+    )
     data: DataSpec = section(DataSpec, "Images.")
     model: ModelSpec = section(ModelSpec, "Networks.")
     training: TrainingSpec = section(TrainingSpec, "Training.")

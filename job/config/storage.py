@@ -12,8 +12,13 @@ class StorageSpec:
     """Options of ``s3://`` stores; ``file://`` needs none."""
 
     endpoint_url: str | None = key(None, "S3 endpoint; unset: `AWS_ENDPOINT_URL` or Amazon's own.")
-    region: str | None = key(None, "S3 region; unset: `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's.")
-    path_style: bool | None = key(None, "Address buckets as `endpoint/bucket`; unset: yes with a custom endpoint, no on Amazon's own.")
+    region: str | None = key(
+        None, "S3 region; unset: `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's."
+    )
+    path_style: bool | None = key(
+        None,
+        "Address buckets as `endpoint/bucket`; unset: yes with a custom endpoint, no on Amazon's own.",
+    )
     checksums: str = key(
         "when_supported",
         "`when_required` for S3-compatible stores that refuse the CRC checksums of boto3 >= 1.36.",
@@ -24,10 +29,19 @@ class StorageSpec:
         "Encryption that S3 applies to what is written; unset: the bucket's default.",
         choices=("AES256", "aws:kms", "aws:kms:dsse"),
     )
-    kms_key_id: str | None = key(None, "Id or ARN of the KMS key for `aws:kms` and `aws:kms:dsse`; unset: the account's own for S3.")
-    request_payer: str | None = key(None, "`requester` for requester-pays buckets: the user's account pays.", choices=("requester",))
+    kms_key_id: str | None = key(
+        None,
+        "Id or ARN of the KMS key for `aws:kms` and `aws:kms:dsse`; unset: the account's own for S3.",
+    )
+    request_payer: str | None = key(
+        None,
+        "`requester` for requester-pays buckets: the user's account pays.",
+        choices=("requester",),
+    )
     acl: str | None = key(
-        None, "Access control list of what is written, for buckets of another account.", choices=("bucket-owner-full-control",)
+        None,
+        "Access control list of what is written, for buckets of another account.",
+        choices=("bucket-owner-full-control",),
     )
     max_attempts: int = key(8, "Attempts per request, with adaptive back-off.", minimum=1)
     connect_timeout_seconds: float = key(10.0, "Seconds to wait for a connection.", above=0)
@@ -38,7 +52,9 @@ class StorageSpec:
         """Raise ``ConfigError`` for a wrong endpoint or a key without KMS, before it is written into ``run.yaml``."""
         if self.endpoint_url is not None:
             check_endpoint("storage.endpoint_url", self.endpoint_url)
-        if self.kms_key_id is not None and not (self.server_side_encryption or "").startswith("aws:kms"):
+        if self.kms_key_id is not None and not (self.server_side_encryption or "").startswith(
+            "aws:kms"
+        ):
             raise ConfigError(
                 f"storage.kms_key_id is set, and storage.server_side_encryption is {self.server_side_encryption or 'unset'};"
                 " expected aws:kms or aws:kms:dsse with a key"

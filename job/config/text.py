@@ -19,7 +19,9 @@ def printable(text: str) -> str:
     """Return ``text`` on one line, its hidden characters escaped as in Python: ``\\n``, ``\\x1b``."""
     if text.isprintable():
         return text
-    return "".join(letter.encode("unicode_escape").decode() if is_hidden(letter) else letter for letter in text)
+    return "".join(
+        letter.encode("unicode_escape").decode() if is_hidden(letter) else letter for letter in text
+    )
 
 
 def counted(number: int, noun: str) -> str:

@@ -15,7 +15,9 @@ def request_seconds(spec: RunSpec) -> float:
     """Return the longest time of one request of the training loop to the run folder; a folder has no timeouts."""
     if not spec.uri.startswith("s3://"):
         return 0.0
-    return LOOP_ATTEMPTS * (spec.storage.connect_timeout_seconds + spec.storage.read_timeout_seconds)
+    return LOOP_ATTEMPTS * (
+        spec.storage.connect_timeout_seconds + spec.storage.read_timeout_seconds
+    )
 
 
 def grid_seconds(spec: RunSpec) -> float:
@@ -37,4 +39,8 @@ def start_wait_seconds(spec: RunSpec) -> float:
     Two operations in a row, each repeated for ``data.fetch_patience_seconds``: the crash counts and the checkpoint, or a divergence and
     the number of them. Before a rollback a save under way gets ``checkpoints.grace_seconds``.
     """
-    return 2 * spec.data.fetch_patience_seconds + spec.checkpoints.grace_seconds + request_seconds(spec)
+    return (
+        2 * spec.data.fetch_patience_seconds
+        + spec.checkpoints.grace_seconds
+        + request_seconds(spec)
+    )

@@ -85,7 +85,9 @@ class PackSettings:
     channels: int | None = None  # None: 1 when all images are grey, else 3
     fit: str = "crop"
     seed: int = 0
-    shard_bytes: int | None = None  # None: by the size of the data set (``shard_writer.shard_bytes_for``)
+    shard_bytes: int | None = (
+        None  # None: by the size of the data set (``shard_writer.shard_bytes_for``)
+    )
     skip_bad: bool = False
     limit: int | None = None
     split: str | None = None
@@ -112,14 +114,24 @@ class Index:
     @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the shape and the shards' hashes: equal when and only when the images are, in the same order and shards."""
-        rows = [[shard.num_rows, shard.sha256, shard.labels.sha256 if shard.labels else None] for shard in self.shards]
-        canonical = json.dumps([list(self.image_shape), "uint8", self.num_rows, rows], separators=(",", ":"))
+        rows = [
+            [shard.num_rows, shard.sha256, shard.labels.sha256 if shard.labels else None]
+            for shard in self.shards
+        ]
+        canonical = json.dumps(
+            [list(self.image_shape), "uint8", self.num_rows, rows], separators=(",", ":")
+        )
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def write_index(store: ObjectStore, index: Index) -> None:
     """Commit the data set: put ``index.json`` beside the shards, which must all be there already."""
-    fields = {"format_version": FORMAT_VERSION, "dtype": "uint8", **dataclasses.asdict(index), "fingerprint": index.fingerprint}
+    fields = {
+        "format_version": FORMAT_VERSION,
+        "dtype": "uint8",
+        **dataclasses.asdict(index),
+        "fingerprint": index.fingerprint,
+    }
     data = (json.dumps(fields, indent=2) + "\n").encode()
     if len(data) > MAX_BYTES:
         raise DataError(
@@ -158,26 +170,41 @@ def _where(store: ObjectStore) -> str:
 def _parse(fields: JsonFields) -> Index:
     version = fields.integer("format_version")
     if version != FORMAT_VERSION:
-        raise WrongField(f"format_version is {version}; this program reads version {FORMAT_VERSION}")
+        raise WrongField(
+            f"format_version is {version}; this program reads version {FORMAT_VERSION}"
+        )
     if (dtype := fields.text("dtype")) != "uint8":
         raise WrongField(f"dtype is {shown(dtype)}; expected 'uint8'")
     shape = fields.integers("image_shape", minimum=1)
     if len(shape) != 3 or math.prod(shape) > MAX_ROW_BYTES:
-        raise WrongField(f"image_shape is {shown(shape)}; expected [height, width, channels], at most {MAX_ROW_BYTES:,} bytes")
+        raise WrongField(
+            f"image_shape is {shown(shape)}; expected [height, width, channels], at most {MAX_ROW_BYTES:,} bytes"
+        )
     shards = tuple(_parse_shard(shard, math.prod(shape)) for shard in fields.objects("shards"))
     num_rows = fields.integer("num_rows", 1, MAX_NUM_ROWS)
-    names = [shard.name for shard in shards] + [shard.labels.name for shard in shards if shard.labels]
+    names = [shard.name for shard in shards] + [
+        shard.labels.name for shard in shards if shard.labels
+    ]
     if len(set(names)) != len(names):
-        raise WrongField(f"shards are {len(names)} files with {len(set(names))} different names; expected a file of its own for each")
+        raise WrongField(
+            f"shards are {len(names)} files with {len(set(names))} different names; expected a file of its own for each"
+        )
     if (total := sum(shard.num_rows for shard in shards)) != num_rows:
-        raise WrongField(f"num_rows is {num_rows}; expected {total}, the sum over the {len(shards)} shards")
+        raise WrongField(
+            f"num_rows is {num_rows}; expected {total}, the sum over the {len(shards)} shards"
+        )
     classes = None
     if fields.has("classes"):
-        classes = tuple(ImageClass(entry.text("name"), entry.integer("num_rows", minimum=0)) for entry in fields.objects("classes"))
+        classes = tuple(
+            ImageClass(entry.text("name"), entry.integer("num_rows", minimum=0))
+            for entry in fields.objects("classes")
+        )
     index = Index((shape[0], shape[1], shape[2]), num_rows, shards, classes, _parse_source(fields.object("source")),
                   _parse_options(fields.object("options")), fields.text("packed_by"))  # fmt: skip
     if (found := fields.sha256("fingerprint")) != index.fingerprint:
-        raise WrongField(f"fingerprint is {found}; expected {index.fingerprint} from the shards listed: the file was changed after packing")
+        raise WrongField(
+            f"fingerprint is {found}; expected {index.fingerprint} from the shards listed: the file was changed after packing"
+        )
     return index
 
 
@@ -186,14 +213,22 @@ def _parse_shard(fields: JsonFields, row_bytes: int) -> Shard:
     if fields.has("labels"):
         entry = fields.object("labels")
         labels = LabelFile(entry.file_name("name"), entry.sha256("sha256"))
-    num_rows, num_bytes = fields.integer("num_rows", 1), fields.integer("num_bytes", 1, MAX_SHARD_BYTES)
+    num_rows, num_bytes = (
+        fields.integer("num_rows", 1),
+        fields.integer("num_bytes", 1, MAX_SHARD_BYTES),
+    )
     if num_bytes != num_rows * row_bytes:
-        raise WrongField(f"{fields.path}.num_bytes is {num_bytes}; expected {num_rows * row_bytes}, {num_rows} rows of {row_bytes} bytes")
+        raise WrongField(
+            f"{fields.path}.num_bytes is {num_bytes}; expected {num_rows * row_bytes}, {num_rows} rows of {row_bytes} bytes"
+        )
     return Shard(fields.file_name("name"), num_rows, num_bytes, fields.sha256("sha256"), labels)
 
 
 def _parse_source(fields: JsonFields) -> PackedSource:
-    skipped = tuple(SkippedImage(entry.text("name"), entry.text("reason")) for entry in fields.objects("skipped"))
+    skipped = tuple(
+        SkippedImage(entry.text("name"), entry.text("reason"))
+        for entry in fields.objects("skipped")
+    )
     return PackedSource(fields.text("uri"), fields.text("kind"), fields.optional_integer("num_bytes"), fields.integer("num_read"),
                         fields.integer("num_skipped"), skipped, fields.counts("ignored"),
                         fields.sha256("signature") if fields.has("signature") else None)  # fmt: skip

@@ -16,7 +16,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _MOST_SHOWN = 80  # characters
 _MOST_TEXT = 10_000  # characters, where nothing else is said
-_SHORTENED = reprlib.Repr()  # ``repr`` of a value nested as deeply as JSON may be is a RecursionError
+_SHORTENED = (
+    reprlib.Repr()
+)  # ``repr`` of a value nested as deeply as JSON may be is a RecursionError
 _SHORTENED.maxstring = _SHORTENED.maxother = _SHORTENED.maxlong = _MOST_SHOWN
 
 
@@ -39,8 +41,12 @@ class JsonFields:
         try:
             return cls.of(json.loads(data, parse_constant=_refuse), "")
         except RecursionError:
-            raise WrongField("is nested too deeply; expected a few levels of objects and lists") from None
-        except ValueError as error:  # also text that is not UTF-8, and numbers of thousands of digits
+            raise WrongField(
+                "is nested too deeply; expected a few levels of objects and lists"
+            ) from None
+        except (
+            ValueError
+        ) as error:  # also text that is not UTF-8, and numbers of thousands of digits
             raise WrongField(f"is not JSON ({error}); expected one JSON object") from None
 
     @classmethod
@@ -70,7 +76,9 @@ class JsonFields:
     def integers(self, name: str, minimum: int) -> list[int]:
         """A list of whole numbers."""
         value = self._get(name)
-        if not isinstance(value, list) or any(type(item) is not int or not minimum <= item <= MAX_INTEGER for item in value):
+        if not isinstance(value, list) or any(
+            type(item) is not int or not minimum <= item <= MAX_INTEGER for item in value
+        ):
             raise self._wrong(name, f"a list of whole numbers of at least {minimum}")
         return value
 
@@ -78,7 +86,12 @@ class JsonFields:
         """A string, of a length that is no attack."""
         value = self._get(name)
         if not isinstance(value, str) or len(value) > _MOST_TEXT:
-            raise self._wrong(name, "text" if not isinstance(value, str) else f"text of at most {_MOST_TEXT:,} characters")
+            raise self._wrong(
+                name,
+                "text"
+                if not isinstance(value, str)
+                else f"text of at most {_MOST_TEXT:,} characters",
+            )
         return value
 
     def optional_text(self, name: str) -> str | None:
@@ -116,7 +129,9 @@ class JsonFields:
         value = self._get(name)
         if not isinstance(value, list):
             raise self._wrong(name, "a list")
-        return (JsonFields.of(item, f"{self._at(name)}[{place}]") for place, item in enumerate(value))
+        return (
+            JsonFields.of(item, f"{self._at(name)}[{place}]") for place, item in enumerate(value)
+        )
 
     def counts(self, name: str) -> dict[str, int]:
         """An object of whole numbers."""
@@ -141,7 +156,9 @@ class JsonFields:
         fields = self.object(name)
         for key, value in fields.values.items():
             if not _is_plain({key: value}, depth + 1):
-                raise fields._wrong(key, f"printable names, finite numbers, short texts, at most {depth} levels")
+                raise fields._wrong(
+                    key, f"printable names, finite numbers, short texts, at most {depth} levels"
+                )
         return fields.values
 
     def _wrong(self, name: str, expected: str) -> WrongField:
@@ -166,7 +183,11 @@ def shown(value: Any) -> str:
 def _is_plain(value: Any, depth: int) -> bool:
     if isinstance(value, dict):
         names_are_plain = all(len(name) <= _MOST_SHOWN and name.isprintable() for name in value)
-        return depth > 0 and names_are_plain and all(_is_plain(item, depth - 1) for item in value.values())
+        return (
+            depth > 0
+            and names_are_plain
+            and all(_is_plain(item, depth - 1) for item in value.values())
+        )
     if isinstance(value, list):
         return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
     if isinstance(value, str):

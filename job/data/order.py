@@ -38,7 +38,9 @@ MAX_WINDOW_ROWS = 16384  # rows of one shard permuted together; the rest of a la
 _ROTATION, _SHARDS, _ROWS = 1, 2, 3  # streams of the hash that must not meet
 
 
-@dataclass(frozen=True, eq=False)  # compared by identity: it is the key of the caches below, and its tuple may be long
+@dataclass(
+    frozen=True, eq=False
+)  # compared by identity: it is the key of the caches below, and its tuple may be long
 class Order:
     """One order over shards of ``shard_rows`` rows, in global batches; ``DataError`` when there are fewer rows than one batch."""
 
@@ -48,7 +50,9 @@ class Order:
 
     def __post_init__(self) -> None:
         if self.global_batch_size < 1:
-            raise ConfigError(f"the order of samples was given global_batch_size {self.global_batch_size}; expected at least 1")
+            raise ConfigError(
+                f"the order of samples was given global_batch_size {self.global_batch_size}; expected at least 1"
+            )
         if self.num_rows < self.global_batch_size:
             raise DataError(
                 f"{counted(self.num_rows, 'image')}, fewer than one global batch of {self.global_batch_size}: "
@@ -69,7 +73,11 @@ class Order:
     def num_lanes(self) -> int:
         """The largest divisor of the global batch size that is at most 48 and gives 2, 3, 4, 6, 8, 12 or 24 workers whole lanes, where it can."""
         whole = gcd(self.global_batch_size, WHOLE_LANES)
-        return max(lanes for lanes in range(whole, MAX_LANES + 1, whole) if self.global_batch_size % lanes == 0)
+        return max(
+            lanes
+            for lanes in range(whole, MAX_LANES + 1, whole)
+            if self.global_batch_size % lanes == 0
+        )
 
     @cached_property
     def lane_slots(self) -> int:
@@ -114,7 +122,9 @@ class Need(NamedTuple):
 def worker_slots(order: Order, worker: int, num_workers: int) -> Slots:
     """Slots ``[worker * G / N, (worker + 1) * G / N)``; ``ConfigError`` when the global batch cannot be shared evenly."""
     if order.global_batch_size % num_workers:
-        raise ConfigError(f"training.global_batch_size is {order.global_batch_size}; expected a multiple of the {num_workers} workers")
+        raise ConfigError(
+            f"training.global_batch_size is {order.global_batch_size}; expected a multiple of the {num_workers} workers"
+        )
     count = order.global_batch_size // num_workers
     return Slots(worker * count, count)
 
@@ -124,14 +134,22 @@ def strip_slots(order: Order, slots: Slots) -> int:
     return gcd(order.lane_slots, slots.first, slots.size)
 
 
-def rows_at(order: Order, first_step: int, num_steps: int, slots: Slots | None = None) -> NDArray[np.int64]:
+def rows_at(
+    order: Order, first_step: int, num_steps: int, slots: Slots | None = None
+) -> NDArray[np.int64]:
     """Rows of the data set at ``slots`` (default: all) of steps ``first_step ...``, across epochs: int64 ``[num_steps, slots.size]``."""
     slots = slots or Slots(0, order.global_batch_size)
     width = strip_slots(order, slots)
     rows = np.empty((slots.size // width, num_steps * width), np.int64)
     for run in runs_at(order, first_step, num_steps, slots):
-        rows[run.strip, run.start : run.start + len(run.rows)] = run.rows + order.first_rows[run.shard]
-    return rows.reshape(slots.size // width, num_steps, width).swapaxes(0, 1).reshape(num_steps, slots.size)
+        rows[run.strip, run.start : run.start + len(run.rows)] = (
+            run.rows + order.first_rows[run.shard]
+        )
+    return (
+        rows.reshape(slots.size // width, num_steps, width)
+        .swapaxes(0, 1)
+        .reshape(num_steps, slots.size)
+    )
 
 
 def runs_at(order: Order, first_step: int, num_steps: int, slots: Slots) -> Iterator[Run]:
@@ -152,16 +170,24 @@ def runs_at(order: Order, first_step: int, num_steps: int, slots: Slots) -> Iter
 
 def needs(order: Order, slots: Slots, first_step: int, stop_step: int) -> Iterator[Need]:
     """Which shards ``slots`` read from ``first_step`` on, and when, in the order in which they are first read."""
-    lanes = range(slots.first // order.lane_slots, -(-(slots.first + slots.size) // order.lane_slots))
+    lanes = range(
+        slots.first // order.lane_slots, -(-(slots.first + slots.size) // order.lane_slots)
+    )
     step = first_step
     while step < stop_step:
         epoch = step // order.steps_per_epoch
-        begin, end = epoch * order.steps_per_epoch, min((epoch + 1) * order.steps_per_epoch, stop_step)
+        begin, end = (
+            epoch * order.steps_per_epoch,
+            min((epoch + 1) * order.steps_per_epoch, stop_step),
+        )
         found = []
         for lane in lanes:
             plan = _lane_plan(order, epoch, lane)
             for shard, first, last in zip(plan.shards, (0, *plan.ends), plan.ends, strict=False):
-                start, stop = begin + first // order.lane_slots, begin - -last // order.lane_slots  # rounded down, and up
+                start, stop = (
+                    begin + first // order.lane_slots,
+                    begin - -last // order.lane_slots,
+                )  # rounded down, and up
                 if start < end and stop > step:
                     found.append(Need(max(start, step), min(stop, end), shard))
         yield from sorted(found)
@@ -228,17 +254,25 @@ def _lane_plan(order: Order, epoch: int, lane: int) -> _LanePlan:
     return _LanePlan(shards, first_rows, tuple(accumulate(sizes)))
 
 
-@lru_cache(maxsize=2 * MAX_LANES)  # the block in use and the next one of every lane; at most 128 KiB each
+@lru_cache(
+    maxsize=2 * MAX_LANES
+)  # the block in use and the next one of every lane; at most 128 KiB each
 def _block_rows(order: Order, epoch: int, lane: int, block: int) -> NDArray[np.intp]:
     """The rows, within their shards, of a block of windows: each window's own, in an order drawn for it. One sort a block, for speed."""
     plan = _lane_plan(order, epoch, lane)
     windows = slice(block * order.block_windows, (block + 1) * order.block_windows)
-    sizes = np.diff(np.array(plan.ends[windows]), prepend=plan.ends[windows.start - 1] if block else 0)
+    sizes = np.diff(
+        np.array(plan.ends[windows]), prepend=plan.ends[windows.start - 1] if block else 0
+    )
     window = np.repeat(np.arange(len(sizes)), sizes)
     in_window = np.arange(len(window)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     rows = in_window + np.repeat(np.array(plan.first_rows[windows]), sizes)
     drawn = hash_range(fold(order.seed, _ROWS, epoch, lane, block), 0, len(window))
     # Sorted by window, and by the drawn number within it. A window has fewer than 2**15 rows, so equal upper 48 bits are rare and harmless.
-    by_window = np.argsort((window.astype(np.uint64) << np.uint64(48)) | (drawn >> np.uint64(16)), kind="stable")
-    in_order: NDArray[np.intp] = rows[by_window].astype(np.intp)  # what NumPy indexes with, so that it need not convert
+    by_window = np.argsort(
+        (window.astype(np.uint64) << np.uint64(48)) | (drawn >> np.uint64(16)), kind="stable"
+    )
+    in_order: NDArray[np.intp] = rows[by_window].astype(
+        np.intp
+    )  # what NumPy indexes with, so that it need not convert
     return in_order

@@ -27,7 +27,9 @@ def fold(*parts: int) -> int:
 
 def hash_range(key: int, start: int, stop: int) -> NDArray[np.uint64]:
     """The 64-bit hashes of ``start ... stop - 1`` under ``key``: uint64 ``[stop - start]``, uniform."""
-    x = np.arange(start + 1, stop + 1, dtype=np.uint64)  # arithmetic below wraps modulo 2**64, as SplitMix64 wants
+    x = np.arange(
+        start + 1, stop + 1, dtype=np.uint64
+    )  # arithmetic below wraps modulo 2**64, as SplitMix64 wants
     x *= np.uint64(_GOLDEN)
     x += np.uint64(key & _MASK)
     x ^= x >> np.uint64(30)

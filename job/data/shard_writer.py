@@ -19,13 +19,17 @@ SHARD_NAME = re.compile(r"shard-\d{5,}\.(u8|labels\.i32)")
 # Small shards are what a worker needs to take no more than its share, and to begin before it has fetched much; large ones are fewer requests.
 _WANTED_SHARDS = 2048
 _SMALLEST_BYTES, _LARGEST_BYTES = 256 << 10, 16 << 20
-_SMALLEST_ROWS = 32  # a call reads some dozen rows of a lane; each shard that it needs for them is an open file
+_SMALLEST_ROWS = (
+    32  # a call reads some dozen rows of a lane; each shard that it needs for them is an open file
+)
 _UPLOADS = 8  # at a time: of small files, most of the time of an upload is waiting
 
 
 def shard_bytes_for(num_rows: int, row_bytes: int) -> int:
     """The size of a shard where none is asked for: the power of two that makes at most 2,048 of them, from 256 KiB or 32 rows to 16 MiB."""
-    wanted = max(-(-num_rows * row_bytes // _WANTED_SHARDS), _SMALLEST_ROWS * row_bytes, _SMALLEST_BYTES)
+    wanted = max(
+        -(-num_rows * row_bytes // _WANTED_SHARDS), _SMALLEST_ROWS * row_bytes, _SMALLEST_BYTES
+    )
     return min(1 << (wanted - 1).bit_length(), _LARGEST_BYTES)
 
 
@@ -59,7 +63,11 @@ class ShardWriter:
 
     def append(self, images: NDArray[np.uint8], labels: NDArray[np.int32] | None = None) -> None:
         """Add uint8 ``[N, H, W, C]`` and, where the shards have labels, int32 ``[N]``."""
-        if images.dtype != np.uint8 or images.shape[1:] != self._image_shape or (labels is None) is self._has_labels:
+        if (
+            images.dtype != np.uint8
+            or images.shape[1:] != self._image_shape
+            or (labels is None) is self._has_labels
+        ):
             raise ValueError(
                 f"rows of {images.dtype} {images.shape[1:]} {'without' if labels is None else 'with'} labels do not fit these shards"
             )
@@ -114,7 +122,9 @@ class ShardWriter:
 
     def _complete(self) -> None:
         """The shard is full: note it, and upload it while the next one is filled."""
-        path, labels_path = (self._folder / f"{self._name}{suffix}" for suffix in (".u8", ".labels.i32"))
+        path, labels_path = (
+            self._folder / f"{self._name}{suffix}" for suffix in (".u8", ".labels.i32")
+        )
         labels = None
         try:
             assert self._file is not None
@@ -127,12 +137,18 @@ class ShardWriter:
                 labels = LabelFile(labels_path.name, hashlib.sha256(label_bytes).hexdigest())
         except OSError as error:
             raise self._disk_error(path, error) from None
-        while len(self._uploading) >= 2 * _UPLOADS:  # the temporary folder must not fill up with what waits
+        while (
+            len(self._uploading) >= 2 * _UPLOADS
+        ):  # the temporary folder must not fill up with what waits
             self._uploading.popleft().result()
         for source in (path, labels_path) if labels else (path,):
-            self._uploaded.append(source.name)  # before the upload: one that fails half-way is deleted too
+            self._uploaded.append(
+                source.name
+            )  # before the upload: one that fails half-way is deleted too
             self._uploading.append(self._pool.submit(self._upload, source))
-        self._shards.append(Shard(path.name, self._num_rows, num_bytes, self._sha256.hexdigest(), labels))
+        self._shards.append(
+            Shard(path.name, self._num_rows, num_bytes, self._sha256.hexdigest(), labels)
+        )
         self._num_rows = 0
         self._labels.clear()
 

@@ -21,7 +21,9 @@ class Damage(NamedTuple):
     problem: str
 
 
-def verify(store: ObjectStore, index: Index, on_progress: Callable[[int], None] = lambda num_bytes: None) -> list[Damage]:
+def verify(
+    store: ObjectStore, index: Index, on_progress: Callable[[int], None] = lambda num_bytes: None
+) -> list[Damage]:
     """Every damaged file of the data set, in the index's order; ``on_progress`` gets the bytes of each piece read.
 
     ``StorageError`` from the store.
@@ -37,7 +39,9 @@ def verify(store: ObjectStore, index: Index, on_progress: Callable[[int], None] 
 def damaged(store: ObjectStore, name: str, problem: str) -> DataError:
     """The error for a file of the data set at ``store`` that cannot be used."""
     uri = store.uri.rstrip("/")
-    return DataError(f"{uri}/{name}: {problem}: run `dcgan-train data verify {uri}`, then copy the data set again or pack it anew")
+    return DataError(
+        f"{uri}/{name}: {problem}: run `dcgan-train data verify {uri}`, then copy the data set again or pack it anew"
+    )
 
 
 def descriptor_sha256(descriptor: int) -> str:
@@ -59,7 +63,9 @@ def _files(index: Index) -> list[tuple[str, int, str]]:
     return files
 
 
-def _problem(store: ObjectStore, name: str, num_bytes: int, sha256: str, on_progress: Callable[[int], None]) -> str | None:
+def _problem(
+    store: ObjectStore, name: str, num_bytes: int, sha256: str, on_progress: Callable[[int], None]
+) -> str | None:
     found = store.stat(name)
     if found is None:
         return f"missing; expected {num_bytes:,} bytes"
@@ -73,4 +79,8 @@ def _problem(store: ObjectStore, name: str, num_bytes: int, sha256: str, on_prog
             on_progress(len(piece))
     except ObjectMissing:  # deleted while it was read
         return f"missing; expected {num_bytes:,} bytes"
-    return None if digest.hexdigest() == sha256 else f"has SHA-256 {digest.hexdigest()}; expected {sha256}"
+    return (
+        None
+        if digest.hexdigest() == sha256
+        else f"has SHA-256 {digest.hexdigest()}; expected {sha256}"
+    )

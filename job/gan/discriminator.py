@@ -14,7 +14,9 @@ from job.gan.layers import Initializers
 from job.gan.streams import uniform_rows
 
 
-def build_discriminator(model: ModelSpec, seed: int, *, policy: str = "float32", synchronized: bool = False) -> keras.Model:
+def build_discriminator(
+    model: ModelSpec, seed: int, *, policy: str = "float32", synchronized: bool = False
+) -> keras.Model:
     """``model`` as a Keras functional model of ``[images, mask 1, mask 2, ...]``; without dropout, of ``[images]``."""
     spec = model.discriminator
     initializers = Initializers(seed, "discriminator", model.init_stddev)
@@ -31,19 +33,31 @@ def build_discriminator(model: ModelSpec, seed: int, *, policy: str = "float32",
             dtype=policy,
         )(x)
         if spec.normalize and number > 1:
-            x = keras.layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=f"conv_{number}_norm", dtype=policy)(x)
-        x = keras.layers.LeakyReLU(negative_slope=spec.leaky_slope, name=f"conv_{number}_leaky", dtype=policy)(x)
+            x = keras.layers.BatchNormalization(
+                momentum=0.9, synchronized=synchronized, name=f"conv_{number}_norm", dtype=policy
+            )(x)
+        x = keras.layers.LeakyReLU(
+            negative_slope=spec.leaky_slope, name=f"conv_{number}_leaky", dtype=policy
+        )(x)
         if spec.dropout > 0:
             inputs.append(keras.Input(x.shape[1:], name=f"mask_{number}"))
             x = keras.layers.Multiply(name=f"dropout_{number}", dtype=policy)([x, inputs[-1]])
     x = keras.layers.Flatten(name="flat", dtype=policy)(x)
-    x = keras.layers.Dense(1, kernel_initializer=initializers.kernel(), name="logit", dtype="float32")(x)
+    x = keras.layers.Dense(
+        1, kernel_initializer=initializers.kernel(), name="logit", dtype="float32"
+    )(x)
     logits = keras.layers.Reshape((), name="logits", dtype="float32")(x)
     return keras.Model(inputs, logits, name="discriminator")
 
 
 def dropout_masks(
-    discriminator: keras.Model, rate: float, seed: int, purpose: int, step: tf.Tensor, first_index: tf.Tensor, num_images: int | tf.Tensor
+    discriminator: keras.Model,
+    rate: float,
+    seed: int,
+    purpose: int,
+    step: tf.Tensor,
+    first_index: tf.Tensor,
+    num_images: int | tf.Tensor,
 ) -> list[tf.Tensor]:
     """One mask ``[B, H, W, C]`` per dropout layer: 0 for a share ``rate`` of the entries, 1 / (1 - rate) for the others.
 
@@ -52,7 +66,9 @@ def dropout_masks(
     masks = []
     for layer, tensor in enumerate(discriminator.inputs[1:]):
         shape = tensor.shape[1:]
-        numbers = uniform_rows(seed, purpose + layer, step, first_index, num_images, math.prod(shape))
+        numbers = uniform_rows(
+            seed, purpose + layer, step, first_index, num_images, math.prod(shape)
+        )
         kept = tf.cast(numbers >= rate, tf.float32) * (1.0 / (1.0 - rate))
         masks.append(tf.reshape(kept, [-1, *shape]))
     return masks

@@ -12,7 +12,9 @@ from job.config.spec import GeneratorSpec, ModelSpec
 from job.gan.layers import Initializers, activation
 
 
-def build_generator(model: ModelSpec, seed: int, *, policy: str = "float32", synchronized: bool = False) -> keras.Model:
+def build_generator(
+    model: ModelSpec, seed: int, *, policy: str = "float32", synchronized: bool = False
+) -> keras.Model:
     """``model`` as a Keras functional model; ``policy`` is a Keras dtype policy, ``synchronized`` batch statistics are those of all replicas."""
     spec = model.generator
     initializers = Initializers(seed, "generator", model.init_stddev)
@@ -20,13 +22,22 @@ def build_generator(model: ModelSpec, seed: int, *, policy: str = "float32", syn
     project, *upsampled = spec.filters
 
     latents = keras.Input((spec.latent_size,), name="latents")
-    x = keras.layers.Dense(height * width * project, kernel_initializer=initializers.kernel(), name="project", dtype=policy)(latents)
+    x = keras.layers.Dense(
+        height * width * project,
+        kernel_initializer=initializers.kernel(),
+        name="project",
+        dtype=policy,
+    )(latents)
     x = keras.layers.Reshape((height, width, project), name="map", dtype=policy)(x)
-    x = _norm_and_activation(x, spec, "project", active=spec.project_activation, policy=policy, synchronized=synchronized)
+    x = _norm_and_activation(
+        x, spec, "project", active=spec.project_activation, policy=policy, synchronized=synchronized
+    )
     for number, filters in enumerate(upsampled, start=1):
         name = f"upsample_{number}"
         x = _upsample(x, filters, spec, name, initializers, policy)
-        x = _norm_and_activation(x, spec, name, active=True, policy=policy, synchronized=synchronized)
+        x = _norm_and_activation(
+            x, spec, name, active=True, policy=policy, synchronized=synchronized
+        )
     x = _upsample(x, model.channels, spec, "image", initializers, policy)
     images = keras.layers.Activation("tanh", name="image_range", dtype="float32")(x)
     return keras.Model(latents, images, name="generator")
@@ -56,26 +67,46 @@ def generator_sizes(model: ModelSpec) -> Sizes:
     return Sizes(num_trainable + 2 * num_normalized, 2 * num_normalized, largest)
 
 
-def _upsample(x, filters: int, spec: GeneratorSpec, name: str, initializers: Initializers, policy: str):
+def _upsample(
+    x, filters: int, spec: GeneratorSpec, name: str, initializers: Initializers, policy: str
+):
     """Twice the size: a stride-2 transposed convolution, or a convolution whose channels become 2x2 pixels."""
     if spec.upsampling == "transposed":
         return keras.layers.Conv2DTranspose(
-            filters, spec.kernel_size, strides=2, padding="same", kernel_initializer=initializers.kernel(), name=name, dtype=policy
+            filters,
+            spec.kernel_size,
+            strides=2,
+            padding="same",
+            kernel_initializer=initializers.kernel(),
+            name=name,
+            dtype=policy,
         )(x)
     _, height, width, _ = x.shape
     x = keras.layers.Conv2D(
-        4 * filters, spec.kernel_size, padding="same", kernel_initializer=initializers.kernel(), name=name, dtype=policy
+        4 * filters,
+        spec.kernel_size,
+        padding="same",
+        kernel_initializer=initializers.kernel(),
+        name=name,
+        dtype=policy,
     )(x)
     # Depth to space, spelled in layers that load with plain Keras: [H, W, 2, 2, C] > [H, 2, W, 2, C] > [2H, 2W, C].
     x = keras.layers.Reshape((height, width, 2, 2, filters), name=f"{name}_split", dtype=policy)(x)
     x = keras.layers.Permute((1, 3, 2, 4, 5), name=f"{name}_interleave", dtype=policy)(x)
-    return keras.layers.Reshape((2 * height, 2 * width, filters), name=f"{name}_join", dtype=policy)(x)
+    return keras.layers.Reshape(
+        (2 * height, 2 * width, filters), name=f"{name}_join", dtype=policy
+    )(x)
 
 
-def _norm_and_activation(x, spec: GeneratorSpec, name: str, *, active: bool, policy: str, synchronized: bool):
+def _norm_and_activation(
+    x, spec: GeneratorSpec, name: str, *, active: bool, policy: str, synchronized: bool
+):
     def norm(x):
         return keras.layers.BatchNormalization(
-            momentum=spec.batch_norm_momentum, synchronized=synchronized, name=f"{name}_norm", dtype=policy
+            momentum=spec.batch_norm_momentum,
+            synchronized=synchronized,
+            name=f"{name}_norm",
+            dtype=policy,
         )(x)
 
     if spec.normalize == "before_activation":

@@ -6,7 +6,12 @@ from job.gan.streams import Purpose, normal_rows
 
 
 def sample_latents(
-    seed: int, purpose: Purpose, step: tf.Tensor, first_index: tf.Tensor, num_latents: int | tf.Tensor, latent_size: int
+    seed: int,
+    purpose: Purpose,
+    step: tf.Tensor,
+    first_index: tf.Tensor,
+    num_latents: int | tf.Tensor,
+    latent_size: int,
 ) -> tf.Tensor:
     """Standard normal latents ``[B, Z]``, float32, for samples ``first_index ...`` of a global batch (int64 scalar, like ``step``)."""
     return normal_rows(seed, purpose, step, first_index, num_latents, latent_size)

@@ -11,7 +11,9 @@ LOWEST_LOGIT = -60.0  # sigmoid(-60) is 1e-26: times any gradient in use still a
 
 def discriminator_loss_real(logits: tf.Tensor, label: float) -> tf.Tensor:
     """Cross-entropy against ``label`` (1, or less with one-sided smoothing)."""
-    return tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.fill(tf.shape(logits), label), logits=logits)
+    return tf.nn.sigmoid_cross_entropy_with_logits(
+        labels=tf.fill(tf.shape(logits), label), logits=logits
+    )
 
 
 def discriminator_loss_fake(logits: tf.Tensor) -> tf.Tensor:

@@ -25,12 +25,25 @@ class Networks(NamedTuple):
 
 def build_networks(spec: RunSpec) -> Networks:
     """Build under the current strategy's scope; equal specs give equal initial weights in every process."""
-    policy, synchronized = dtype_policy(spec.training.precision), spec.training.batch_norm == "synchronized"
+    policy, synchronized = (
+        dtype_policy(spec.training.precision),
+        spec.training.batch_norm == "synchronized",
+    )
     generator = build_generator(spec.model, spec.seed, policy=policy, synchronized=synchronized)
-    discriminator = build_discriminator(spec.model, spec.seed, policy=policy, synchronized=synchronized)
-    generator_optimizer = _build_optimizer(spec.training.generator_optimizer, generator, "generator_optimizer")
-    discriminator_optimizer = _build_optimizer(spec.training.discriminator_optimizer, discriminator, "discriminator_optimizer")
-    ema = [_local_copy(weight) for weight in generator.trainable_variables] if spec.training.ema_decay > 0 else []
+    discriminator = build_discriminator(
+        spec.model, spec.seed, policy=policy, synchronized=synchronized
+    )
+    generator_optimizer = _build_optimizer(
+        spec.training.generator_optimizer, generator, "generator_optimizer"
+    )
+    discriminator_optimizer = _build_optimizer(
+        spec.training.discriminator_optimizer, discriminator, "discriminator_optimizer"
+    )
+    ema = (
+        [_local_copy(weight) for weight in generator.trainable_variables]
+        if spec.training.ema_decay > 0
+        else []
+    )
     return Networks(generator, discriminator, generator_optimizer, discriminator_optimizer, ema)
 
 
@@ -41,15 +54,22 @@ def dtype_policy(precision: str) -> str:
 
 def moving_statistics(networks: Networks) -> list[keras.Variable]:
     """Batch normalization's moving means and variances: what each replica keeps for itself until they are averaged."""
-    return [*networks.generator.non_trainable_variables, *networks.discriminator.non_trainable_variables]
+    return [
+        *networks.generator.non_trainable_variables,
+        *networks.discriminator.non_trainable_variables,
+    ]
 
 
-def _build_optimizer(spec: OptimizerSpec, network: keras.Model, name: str) -> keras.optimizers.Optimizer:
+def _build_optimizer(
+    spec: OptimizerSpec, network: keras.Model, name: str
+) -> keras.optimizers.Optimizer:
     """With a ``name`` of ours: Keras would number its own by what the process built before, and saved variables carry it."""
     if spec.name == "rmsprop":
         optimizer = keras.optimizers.RMSprop(spec.learning_rate, rho=spec.rho, name=name)
     else:
-        optimizer = keras.optimizers.Adam(spec.learning_rate, beta_1=spec.beta_1, beta_2=spec.beta_2, name=name)
+        optimizer = keras.optimizers.Adam(
+            spec.learning_rate, beta_1=spec.beta_1, beta_2=spec.beta_2, name=name
+        )
     optimizer.build(network.trainable_variables)
     return optimizer
 

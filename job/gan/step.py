@@ -70,7 +70,11 @@ def _alternating(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
         with tf.GradientTape() as tape:
             fake_logits, real_logits = _judge(spec, discriminator, fake, real, masks)
             loss = _discriminator_loss(spec, fake_logits, real_logits)
-        metrics = [loss, tf.reduce_sum(tf.sigmoid(real_logits)) / batch, tf.reduce_sum(tf.sigmoid(fake_logits)) / batch]
+        metrics = [
+            loss,
+            tf.reduce_sum(tf.sigmoid(real_logits)) / batch,
+            tf.reduce_sum(tf.sigmoid(fake_logits)) / batch,
+        ]
         return tape.gradient(loss, _weights(discriminator)), metrics
 
     @_compiled(spec)
@@ -81,20 +85,37 @@ def _alternating(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
         return tape.gradient(loss, _weights(generator)), loss
 
     def step(images: tf.Tensor, place: Place) -> tf.Tensor:
-        begun, num_images = _time_after(images, _weights(generator)[-1].read_value()), images.shape[0]
+        begun, num_images = (
+            _time_after(images, _weights(generator)[-1].read_value()),
+            images.shape[0],
+        )
         latents = noise.latents(Purpose.LATENTS_DISCRIMINATOR, place, num_images)
         real = noise.flip(decode(images), place)
-        gradients, (d_loss, real_probability, fake_probability) = discriminator_gradients(real, latents, noise.pair(place, num_images))
+        gradients, (d_loss, real_probability, fake_probability) = discriminator_gradients(
+            real, latents, noise.pair(place, num_images)
+        )
         d_norm, computing = tf.linalg.global_norm(gradients), _time_after(*gradients) - begun
         networks.discriminator_optimizer.apply(gradients, discriminator.trainable_variables)
         begun = _time_after(_weights(discriminator)[-1].read_value())
         latents = noise.latents(Purpose.LATENTS_GENERATOR, place, num_images)
-        gradients, g_loss = generator_gradients(latents, noise.masks(Purpose.DROPOUT_GENERATOR, place, num_images))
+        gradients, g_loss = generator_gradients(
+            latents, noise.masks(Purpose.DROPOUT_GENERATOR, place, num_images)
+        )
         computing += _time_after(*gradients) - begun
         networks.generator_optimizer.apply(gradients, generator.trainable_variables)
         _average_generator(spec, networks)
         g_norm = tf.linalg.global_norm(gradients)
-        return tf.stack([d_loss, g_loss, real_probability, fake_probability, d_norm, g_norm, tf.cast(computing, tf.float32)])
+        return tf.stack(
+            [
+                d_loss,
+                g_loss,
+                real_probability,
+                fake_probability,
+                d_norm,
+                g_norm,
+                tf.cast(computing, tf.float32),
+            ]
+        )
 
     return step
 
@@ -115,21 +136,40 @@ def _simultaneous(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
         *d_gradients, at_fake = tape.gradient(d_loss, [*_weights(discriminator), fake])
         # D's loss is a mean over 2 batches (fake and real), G's over one: hence the factor 2.
         factor = 2.0 * losses.generator_over_discriminator_gradient(fake_logits)
-        g_gradients = generator_tape.gradient(fake, _weights(generator), output_gradients=at_fake * factor[:, None, None, None])
+        g_gradients = generator_tape.gradient(
+            fake, _weights(generator), output_gradients=at_fake * factor[:, None, None, None]
+        )
         g_loss = tf.reduce_sum(losses.generator_loss(fake_logits)) / batch
-        metrics = [d_loss, g_loss, tf.reduce_sum(tf.sigmoid(real_logits)) / batch, tf.reduce_sum(tf.sigmoid(fake_logits)) / batch]
+        metrics = [
+            d_loss,
+            g_loss,
+            tf.reduce_sum(tf.sigmoid(real_logits)) / batch,
+            tf.reduce_sum(tf.sigmoid(fake_logits)) / batch,
+        ]
         return d_gradients, g_gradients, metrics
 
     def step(images: tf.Tensor, place: Place) -> tf.Tensor:
-        begun, num_images = _time_after(images, _weights(networks.generator)[-1].read_value()), images.shape[0]
+        begun, num_images = (
+            _time_after(images, _weights(networks.generator)[-1].read_value()),
+            images.shape[0],
+        )
         latents = noise.latents(Purpose.LATENTS_GENERATOR, place, num_images)
         real = noise.flip(decode(images), place)
-        d_gradients, g_gradients, metrics = both_gradients(real, latents, noise.pair(place, num_images))
+        d_gradients, g_gradients, metrics = both_gradients(
+            real, latents, noise.pair(place, num_images)
+        )
         computing = tf.cast(_time_after(*d_gradients, *g_gradients) - begun, tf.float32)
         networks.discriminator_optimizer.apply(d_gradients, discriminator.trainable_variables)
         networks.generator_optimizer.apply(g_gradients, generator.trainable_variables)
         _average_generator(spec, networks)
-        return tf.stack([*metrics, tf.linalg.global_norm(d_gradients), tf.linalg.global_norm(g_gradients), computing])
+        return tf.stack(
+            [
+                *metrics,
+                tf.linalg.global_norm(d_gradients),
+                tf.linalg.global_norm(g_gradients),
+                computing,
+            ]
+        )
 
     return step
 
@@ -147,28 +187,51 @@ class _Noise:
         self._discriminator = networks.discriminator
 
     def latents(self, purpose: Purpose, place: Place, num_images: int) -> tf.Tensor:
-        return sample_latents(self._seed, purpose, place.step, place.first_index, num_images, self._spec.model.generator.latent_size)
+        return sample_latents(
+            self._seed,
+            purpose,
+            place.step,
+            place.first_index,
+            num_images,
+            self._spec.model.generator.latent_size,
+        )
 
     def masks(self, purpose: Purpose, place: Place, num_images: int) -> list[tf.Tensor]:
         rate = self._spec.model.discriminator.dropout
-        return dropout_masks(self._discriminator, rate, self._seed, purpose, place.step, place.first_index, num_images)
+        return dropout_masks(
+            self._discriminator,
+            rate,
+            self._seed,
+            purpose,
+            place.step,
+            place.first_index,
+            num_images,
+        )
 
     def pair(self, place: Place, num_images: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Masks for D's look at the fake and at the real images of a step."""
-        return self.masks(Purpose.DROPOUT_FAKE, place, num_images), self.masks(Purpose.DROPOUT_REAL, place, num_images)
+        return self.masks(Purpose.DROPOUT_FAKE, place, num_images), self.masks(
+            Purpose.DROPOUT_REAL, place, num_images
+        )
 
     def flip(self, images: tf.Tensor, place: Place) -> tf.Tensor:
         if not self._spec.data.horizontal_flip:
             return images
-        numbers = uniform_rows(self._seed, Purpose.FLIP, place.step, place.first_index, len(images), 1)
+        numbers = uniform_rows(
+            self._seed, Purpose.FLIP, place.step, place.first_index, len(images), 1
+        )
         return tf.where(numbers[:, :, None, None] < 0.5, images[:, :, ::-1], images)
 
 
-def _judge(spec: RunSpec, discriminator, fake: tf.Tensor, real: tf.Tensor, masks) -> tuple[tf.Tensor, tf.Tensor]:
+def _judge(
+    spec: RunSpec, discriminator, fake: tf.Tensor, real: tf.Tensor, masks
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Logits of D for fake and for real images: as one batch (faster), or as two where D's batch statistics must not mix them."""
     fake_masks, real_masks = masks
     if spec.model.discriminator.normalize:
-        return discriminator([fake, *fake_masks], training=True), discriminator([real, *real_masks], training=True)
+        return discriminator([fake, *fake_masks], training=True), discriminator(
+            [real, *real_masks], training=True
+        )
     both_masks = [tf.concat(pair, axis=0) for pair in zip(fake_masks, real_masks, strict=True)]
     logits = discriminator([tf.concat([fake, real], axis=0), *both_masks], training=True)
     return logits[: fake.shape[0]], logits[fake.shape[0] :]
@@ -198,8 +261,12 @@ def _weights(network) -> list:
 
 def _average_generator(spec: RunSpec, networks: Networks) -> None:
     """ema := decay * ema + (1 - decay) * weight, per replica; every replica computes the same value."""
-    for average, weight in zip(networks.ema, networks.generator.trainable_variables, strict=bool(networks.ema)):
-        average.assign(spec.training.ema_decay * average + (1.0 - spec.training.ema_decay) * weight.value)
+    for average, weight in zip(
+        networks.ema, networks.generator.trainable_variables, strict=bool(networks.ema)
+    ):
+        average.assign(
+            spec.training.ema_decay * average + (1.0 - spec.training.ema_decay) * weight.value
+        )
 
 
 def _compiled(spec: RunSpec):

@@ -9,7 +9,9 @@ import enum
 
 import tensorflow as tf
 
-NUMBERS_PER_COUNT = 4  # one Philox4x32 block makes four 32-bit numbers, for uniform and for normal floats alike
+NUMBERS_PER_COUNT = (
+    4  # one Philox4x32 block makes four 32-bit numbers, for uniform and for normal floats alike
+)
 STEP_BITS = 48
 SEED_BITS = 31  # of a run's own seed (``seed`` in the configuration); what is above tells other sets of noise apart
 
@@ -27,18 +29,38 @@ class Purpose(enum.IntEnum):
     DROPOUT_GENERATOR = 192
 
 
-def normal_rows(seed: int, stream: int, step: tf.Tensor, first_row: tf.Tensor, num_rows: int | tf.Tensor, row_size: int) -> tf.Tensor:
+def normal_rows(
+    seed: int,
+    stream: int,
+    step: tf.Tensor,
+    first_row: tf.Tensor,
+    num_rows: int | tf.Tensor,
+    row_size: int,
+) -> tf.Tensor:
     """Standard normal numbers ``[B, N]``, float32, for rows ``first_row ...`` of the stream; ``step`` and ``first_row`` are int64 scalars."""
-    return _rows(tf.raw_ops.StatelessRandomNormalV2, seed, stream, step, first_row, num_rows, row_size)
+    return _rows(
+        tf.raw_ops.StatelessRandomNormalV2, seed, stream, step, first_row, num_rows, row_size
+    )
 
 
-def uniform_rows(seed: int, stream: int, step: tf.Tensor, first_row: tf.Tensor, num_rows: int | tf.Tensor, row_size: int) -> tf.Tensor:
+def uniform_rows(
+    seed: int,
+    stream: int,
+    step: tf.Tensor,
+    first_row: tf.Tensor,
+    num_rows: int | tf.Tensor,
+    row_size: int,
+) -> tf.Tensor:
     """Uniform numbers ``[B, N]`` in [0, 1), float32, for rows ``first_row ...`` of the stream; ``step`` and ``first_row`` are int64 scalars."""
-    return _rows(tf.raw_ops.StatelessRandomUniformV2, seed, stream, step, first_row, num_rows, row_size)
+    return _rows(
+        tf.raw_ops.StatelessRandomUniformV2, seed, stream, step, first_row, num_rows, row_size
+    )
 
 
 def _rows(operation, seed, stream, step, first_row, num_rows, row_size):
-    counts_per_row = -(-row_size // NUMBERS_PER_COUNT)  # rows start at a whole block, so that any row can start a batch
+    counts_per_row = -(
+        -row_size // NUMBERS_PER_COUNT
+    )  # rows start at a whole block, so that any row can start a batch
     low = tf.cast(first_row, tf.uint64) * tf.constant(counts_per_row, tf.uint64)
     high = tf.cast(step, tf.uint64) + tf.constant(int(stream) << STEP_BITS, tf.uint64)
     numbers = operation(

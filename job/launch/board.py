@@ -78,7 +78,9 @@ class Board:
 
 def start_board() -> Any:
     """A board on the driver's node, that lives as long as the driver."""
-    return ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=on_this_node())(Board).remote()
+    return ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=on_this_node())(
+        Board
+    ).remote()
 
 
 def on_this_node() -> NodeAffinitySchedulingStrategy:
@@ -137,4 +139,6 @@ class BoardHandler(logging.Handler):
         self._board, self._rank = board, rank
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._board.post_note.remote(f"worker {self._rank}: {record.levelname.lower()}: {record.getMessage()}")
+        self._board.post_note.remote(
+            f"worker {self._rank}: {record.levelname.lower()}: {record.getMessage()}"
+        )

@@ -30,7 +30,9 @@ class ClusterFailed(DcganError):
 
 
 @contextlib.contextmanager
-def cluster(workers: WorkerSpec, waiting: Callable[[str], None], *, verbose: bool = False) -> Iterator[bool]:
+def cluster(
+    workers: WorkerSpec, waiting: Callable[[str], None], *, verbose: bool = False
+) -> Iterator[bool]:
     """Connect, wait for room, and leave again; a cluster started here ends here, on every way out. Yield whether this run is alone in it.
 
     ``waiting`` gets a text whenever the wait for something begins.
@@ -63,13 +65,21 @@ def _start(options: Mapping[str, object], waiting: Callable[[str], None]) -> Non
         try:
             with _ended_on_failure(), _deaf_to_hangup():
                 ray.init(
-                    address="local", num_cpus=local_cores(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **options
+                    address="local",
+                    num_cpus=local_cores(),
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    **options,
                 )
             return
         except Exception as error:  # Ray raises plain Exception, too
             reason, seconds = _reason(error), time.monotonic() - begun
-            if isinstance(error, OSError | ValueError) and not isinstance(error, ConnectionError | TimeoutError):
-                raise ConfigError(f"Ray cannot start on this machine: {reason}. {_remedy(error)}") from error
+            if isinstance(error, OSError | ValueError) and not isinstance(
+                error, ConnectionError | TimeoutError
+            ):
+                raise ConfigError(
+                    f"Ray cannot start on this machine: {reason}. {_remedy(error)}"
+                ) from error
             if attempt == START_ATTEMPTS:
                 raise ClusterFailed(
                     f"Ray did not start on this machine in {attempt} attempts ({seconds:.0f} s): {reason.rstrip('.')}. The load is"
@@ -84,8 +94,12 @@ def _close_to_others() -> None:
     # places: here, and for the processes that are started from here.
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False
-    if not os.environ.get("RAY_AUTH_MODE"):  # then ray.init chooses tokens; chosen here, it would come too late for this process
-        os.environ.pop("RAY_AUTH_MODE", None)  # Ray takes an empty one for the choice of no authentication
+    if not os.environ.get(
+        "RAY_AUTH_MODE"
+    ):  # then ray.init chooses tokens; chosen here, it would come too late for this process
+        os.environ.pop(
+            "RAY_AUTH_MODE", None
+        )  # Ray takes an empty one for the choice of no authentication
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
@@ -127,7 +141,9 @@ def _remedy(error: Exception) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next(
+        (line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__
+    )
 
 
 def _join(options: Mapping[str, object], waiting: Callable[[str], None]) -> None:
@@ -157,6 +173,14 @@ def wait_for_room(workers: WorkerSpec, timeout_seconds: float) -> None:
         if num_bundles(nodes, bundle(workers)) >= workers.fewest:
             return
         if time.monotonic() >= deadline:
-            waited = f"after {timeout_seconds:.0f} s (workers.start_timeout_seconds) " if timeout_seconds else ""
-            raise no_room(workers, nodes, f"{waited}in a cluster of {len(nodes)} node{'' if len(nodes) == 1 else 's'}")
+            waited = (
+                f"after {timeout_seconds:.0f} s (workers.start_timeout_seconds) "
+                if timeout_seconds
+                else ""
+            )
+            raise no_room(
+                workers,
+                nodes,
+                f"{waited}in a cluster of {len(nodes)} node{'' if len(nodes) == 1 else 's'}",
+            )
         time.sleep(POLL_SECONDS)

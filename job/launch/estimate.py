@@ -97,11 +97,17 @@ def _discriminator(model: ModelSpec) -> float:
 def _measured_images_per_second(checked: Preflight) -> float | None:
     """Return the speed of the run's last start; None if it is not known, or was that of another number of workers or other settings."""
     spec, resumed = checked.spec, checked.resumed
-    if not resumed or resumed.world_size != spec.workers.count or any(key.startswith("training.") for key in checked.changes):
+    if (
+        not resumed
+        or resumed.world_size != spec.workers.count
+        or any(key.startswith("training.") for key in checked.changes)
+    ):
         return None
     try:
         data = open_store(spec.uri, spec.storage).read_range(STATUS, 0, MOST_BYTES)
-        speed = JsonFields.parse(data, MOST_BYTES).object("progress").values.get("images_per_second")
+        speed = (
+            JsonFields.parse(data, MOST_BYTES).object("progress").values.get("images_per_second")
+        )
     except (StorageError, WrongField):
         return None
     return float(speed) if isinstance(speed, int | float) and 0 < speed < math.inf else None
@@ -111,5 +117,9 @@ def _about(seconds: float) -> str:
     """Return ``40 s``, ``12 min``, ``3.4 h`` or ``2.1 days``."""
     for limit, unit, size in ((90, "s", 1), (90 * 60, "min", 60), (36 * 3600, "h", 3600)):
         if seconds < limit:
-            return f"{seconds / size:.2g} {unit}" if unit == "h" else f"{max(1, round(seconds / size))} {unit}"
+            return (
+                f"{seconds / size:.2g} {unit}"
+                if unit == "h"
+                else f"{max(1, round(seconds / size))} {unit}"
+            )
     return f"{seconds / 86400:.2g} days"

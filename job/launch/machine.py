@@ -13,12 +13,17 @@ from job.config.spec import RunSpec, WorkerSpec
 from job.telemetry.server import check_port
 
 LOOPBACK = "127.0.0.1"
-MIN_LOCAL_CORES = 4  # a small machine may run a few workers on fewer cores: slowly, but for trying out it does
+MIN_LOCAL_CORES = (
+    4  # a small machine may run a few workers on fewer cores: slowly, but for trying out it does
+)
 
 
 def is_local() -> bool:
     """Return whether the run starts a cluster of its own on this machine."""
-    return os.environ.get("RAY_ADDRESS", "").strip() in ("", "local")  # Ray, too, starts one for "local"
+    return os.environ.get("RAY_ADDRESS", "").strip() in (
+        "",
+        "local",
+    )  # Ray, too, starts one for "local"
 
 
 def check_machine(spec: RunSpec) -> None:
@@ -64,7 +69,10 @@ def bundle(workers: WorkerSpec) -> dict[str, float]:
 def num_bundles(nodes: Sequence[Mapping[str, float]], bundle: Mapping[str, float]) -> int:
     """Return how many workers of ``bundle`` fit on ``nodes``: a worker never spans two."""
     needed = {name: amount for name, amount in bundle.items() if amount > 0}
-    return sum(int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in needed.items())) for node in nodes)
+    return sum(
+        int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in needed.items()))
+        for node in nodes
+    )
 
 
 def no_room(workers: WorkerSpec, nodes: Sequence[Mapping[str, float]], where: str) -> ConfigError:
@@ -78,7 +86,9 @@ def no_room(workers: WorkerSpec, nodes: Sequence[Mapping[str, float]], where: st
 
 
 def _amounts(resources: Mapping[str, float]) -> str:
-    return " and ".join(f"{amount:g} {name}{'' if amount == 1 else 's'}" for name, amount in resources.items())
+    return " and ".join(
+        f"{amount:g} {name}{'' if amount == 1 else 's'}" for name, amount in resources.items()
+    )
 
 
 def _num_gpus() -> int:
@@ -88,5 +98,8 @@ def _num_gpus() -> int:
     manager = get_accelerator_manager_for_resource("GPU")
     if manager is None:
         return 0
-    found, visible = manager.get_current_node_num_accelerators(), manager.get_current_process_visible_accelerator_ids()
+    found, visible = (
+        manager.get_current_node_num_accelerators(),
+        manager.get_current_process_visible_accelerator_ids(),
+    )
     return found if visible is None else min(found, len(visible))

@@ -77,7 +77,9 @@ def check(spec: RunSpec) -> Preflight:
             f"{spec.checkpoints.resume}: stands at step {resumed.step:,}; expected one before the run's last step, {schedule.total_steps:,}"
             " (training.steps or training.epochs): raise that, or name an earlier checkpoint"
         )
-    is_finished = is_past or (resumed is not None and resumed.step == schedule.total_steps == finished_step(store))
+    is_finished = is_past or (
+        resumed is not None and resumed.step == schedule.total_steps == finished_step(store)
+    )
     return Preflight(spec, index, schedule, resumed, is_finished)
 
 
@@ -90,7 +92,9 @@ def _with_length_of(spec: RunSpec, resumed: Manifest) -> RunSpec:
         return spec
     began_with = resumed.settings.get("training.min_steps")
     min_steps = began_with if isinstance(began_with, int) else 0
-    return dataclasses.replace(spec, training=dataclasses.replace(spec.training, min_steps=min_steps))
+    return dataclasses.replace(
+        spec, training=dataclasses.replace(spec.training, min_steps=min_steps)
+    )
 
 
 def _newest(checkpoints: Checkpoints) -> Manifest | None:
@@ -131,7 +135,9 @@ def _check_shards(store: ObjectStore, index: Index) -> None:
 
 def _check_cache(spec: RunSpec, index: Index) -> None:
     """The cache can hold what the workers read at the same time, and, where they will run on this machine, it can be used."""
-    order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
+    order = Order(
+        tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed
+    )
     fewest = spec.workers.fewest  # with more of them each reads less
     workers = [worker_slots(order, worker, fewest) for worker in range(fewest)]
     if not is_local():  # where the workers will be is not known yet: each could be alone, at best
@@ -159,7 +165,9 @@ def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease 
         read_timeout_seconds=min(spec.storage.read_timeout_seconds, soon),
     )
     seconds, wait_seconds = spec.checkpoints.lease_seconds, spec.checkpoints.lease_wait_seconds
-    with acquire(open_store(spec.uri, storage), seconds, wait_seconds=wait_seconds, note=note) as lease:
+    with acquire(
+        open_store(spec.uri, storage), seconds, wait_seconds=wait_seconds, note=note
+    ) as lease:
         yield lease
 
 
@@ -169,7 +177,10 @@ def record(preflight: Preflight) -> journal.Start:
     And ``starts/TIME.json``: that the run was started, from which step, on what, and which settings are others than those of the checkpoint.
     """
     head = [f"# {name}: {version}" for name, version in versions().items()]
-    head += [f"# data fingerprint: {preflight.index.fingerprint}", f"# images: {preflight.index.num_rows}"]
+    head += [
+        f"# data fingerprint: {preflight.index.fingerprint}",
+        f"# images: {preflight.index.num_rows}",
+    ]
     store: ObjectStore = open_store(preflight.spec.uri, preflight.spec.storage)
     store.write(CONFIGURATION, ("\n".join(head) + "\n" + to_yaml(preflight.spec)).encode())
     spec, index = preflight.spec, preflight.index
@@ -185,7 +196,9 @@ def record(preflight: Preflight) -> journal.Start:
                 "num_images": index.num_rows,
                 "image_shape": list(index.image_shape),
             },
-            "changed": {key: {"was": was, "is": value} for key, (was, value) in preflight.changes.items()},
+            "changed": {
+                key: {"was": was, "is": value} for key, (was, value) in preflight.changes.items()
+            },
             "versions": versions(),
             "machine": {"platform": platform.platform(), "cores": os.cpu_count()},
         },
@@ -194,9 +207,13 @@ def record(preflight: Preflight) -> journal.Start:
 
 def with_absolute_paths(spec: RunSpec) -> RunSpec:
     """``spec`` with local paths made absolute: workers run in other folders than the command."""
-    data = dataclasses.replace(spec.data, uri=_absolute(spec.data.uri), cache_dir=_cache_dir(spec.data))
+    data = dataclasses.replace(
+        spec.data, uri=_absolute(spec.data.uri), cache_dir=_cache_dir(spec.data)
+    )
     resume = spec.checkpoints.resume
-    checkpoints = dataclasses.replace(spec.checkpoints, resume=resume if resume in RESUME_WORDS else _absolute(resume))
+    checkpoints = dataclasses.replace(
+        spec.checkpoints, resume=resume if resume in RESUME_WORDS else _absolute(resume)
+    )
     return dataclasses.replace(spec, uri=_absolute(spec.uri), data=data, checkpoints=checkpoints)
 
 

@@ -33,7 +33,10 @@ log = logging.getLogger("dcgan.launch")
 POLL_SECONDS = 0.25
 REMEDY = "Start the same command again to go on from the last checkpoint, or with -v to see the workers' output"
 WORKER_ENV = {**KERAS_ENV, "TF_CPP_MIN_LOG_LEVEL": "2"}
-FIT_ENV = {**WORKER_ENV, "RAY_CHDIR_TO_TRIAL_DIR": "0"}  # workers stay where they are, instead of in a folder of Ray Train's
+FIT_ENV = {
+    **WORKER_ENV,
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}  # workers stay where they are, instead of in a folder of Ray Train's
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 # Ray Train learns up to 20 s late that a host is gone, and an elastic group that it starts too large has to give up soon and be smaller.
 ELASTIC_START_SECONDS = 20.0
@@ -52,24 +55,36 @@ class TrainingCrashed(DcganError):
     """The worker group died more often than ``workers.max_restarts`` allows."""
 
 
-def train(spec: RunSpec, view: View, lease: Lease | None = None, *, stamp: str = "", verbose: bool = False) -> None:
+def train(
+    spec: RunSpec, view: View, lease: Lease | None = None, *, stamp: str = "", verbose: bool = False
+) -> None:
     """Train ``spec`` on its workers to the last step; raises the ``DcganError`` that ended the run before. ``stamp`` names this start of the program.
 
     ``KeyboardInterrupt`` (Ctrl-C, SIGTERM) lets the workers save a last checkpoint first, for ``checkpoints.grace_seconds``; a second one does not.
     """
     with (
-        tempfile.TemporaryDirectory(prefix="dcgan-train-ray-", ignore_cleanup_errors=True) as ray_storage,
-        cluster(spec.workers, lambda what: view.note(f"waiting for {what}"), verbose=verbose) as is_alone,
+        tempfile.TemporaryDirectory(
+            prefix="dcgan-train-ray-", ignore_cleanup_errors=True
+        ) as ray_storage,
+        cluster(
+            spec.workers, lambda what: view.note(f"waiting for {what}"), verbose=verbose
+        ) as is_alone,
     ):
         board = start_board()
         fit = ray.remote(
             num_cpus=0,
             max_retries=spec.workers.max_restarts,
-            runtime_env={"env_vars": FIT_ENV | {START_TIMEOUT: f"{_start_seconds(spec.workers):g}"}},
+            runtime_env={
+                "env_vars": FIT_ENV | {START_TIMEOUT: f"{_start_seconds(spec.workers):g}"}
+            },
             scheduling_strategy=on_this_node(),
         )(_fit)
         fitting = fit.remote(
-            with_metrics_host(spec), board, ray_storage, {"token": lease.token if lease else None, "stamp": stamp}, is_alone
+            with_metrics_host(spec),
+            board,
+            ray_storage,
+            {"token": lease.token if lease else None, "stamp": stamp},
+            is_alone,
         )
         view.note("waiting for the workers to start")
         watch = _Watch(board, view, lease, fitting)
@@ -77,7 +92,9 @@ def train(spec: RunSpec, view: View, lease: Lease | None = None, *, stamp: str =
             watch.until_done()
         except KeyboardInterrupt:
             if watch.has_trained:
-                view.note(f"stopping after a last checkpoint, for at most {spec.checkpoints.grace_seconds:g} s; once more to stop at once")
+                view.note(
+                    f"stopping after a last checkpoint, for at most {spec.checkpoints.grace_seconds:g} s; once more to stop at once"
+                )
                 ray.get(board.ask_to_stop.remote())
                 watch.until_done(spec.checkpoints.grace_seconds)
             raise
@@ -94,7 +111,9 @@ class _Watch:
     def until_done(self, seconds: float = math.inf) -> None:
         """Show what is posted until the run has ended or ``seconds`` have passed; raises what a worker posted, or ``LeaseLost``."""
         deadline = time.monotonic() + seconds
-        while not ray.wait([self._fitting], timeout=POLL_SECONDS)[0] and time.monotonic() < deadline:
+        while (
+            not ray.wait([self._fitting], timeout=POLL_SECONDS)[0] and time.monotonic() < deadline
+        ):
             self._show()
             if self._lease:
                 self._lease.check()
@@ -119,7 +138,9 @@ def _fit(spec: RunSpec, board: Any, ray_storage: str, job: dict[str, Any], is_al
     num_controllers = 0
     while True:
         # Of one count, whoever starts the workers: Ray Train's controllers each count anew.
-        left = spec.workers.max_restarts - max(ray.get(board.num_restarts.remote()), num_controllers)
+        left = spec.workers.max_restarts - max(
+            ray.get(board.num_restarts.remote()), num_controllers
+        )
         try:
             _trainer(spec, board, ray_storage, job, max(left, 0)).fit()
             return
@@ -128,7 +149,11 @@ def _fit(spec: RunSpec, board: Any, ray_storage: str, job: dict[str, Any], is_al
                 raise
             num_controllers += 1
             _free_rooms(board, is_alone)
-            ray.get(board.post_note.remote("Ray Train's controller ended: starting it and the workers again"))
+            ray.get(
+                board.post_note.remote(
+                    "Ray Train's controller ended: starting it and the workers again"
+                )
+            )
 
 
 def _free_rooms(board: Any, is_alone: bool) -> None:
@@ -140,12 +165,18 @@ def _free_rooms(board: Any, is_alone: bool) -> None:
     rooms = ray.get(board.leave_rooms.remote())
     if is_alone:
         table = ray.util.placement_group_table()
-        rooms = [PlacementGroup(ray.PlacementGroupID.from_hex(key)) for key, row in table.items() if row["state"] != "REMOVED"]
+        rooms = [
+            PlacementGroup(ray.PlacementGroupID.from_hex(key))
+            for key, row in table.items()
+            if row["state"] != "REMOVED"
+        ]
     for room in rooms:
         ray.util.remove_placement_group(room)
 
 
-def _trainer(spec: RunSpec, board: Any, ray_storage: str, job: dict[str, Any], max_restarts: int) -> Any:
+def _trainer(
+    spec: RunSpec, board: Any, ray_storage: str, job: dict[str, Any], max_restarts: int
+) -> Any:
     """A ``TensorflowTrainer``; ``ray_storage`` is a folder for what Ray Train keeps for itself."""
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer  # loads TensorFlow
@@ -166,7 +197,8 @@ def _trainer(spec: RunSpec, board: Any, ray_storage: str, job: dict[str, Any], m
             name=f"dcgan-{uuid.uuid4().hex[:12]}",
             storage_path=ray_storage,
             failure_config=ray.train.FailureConfig(
-                max_failures=max_restarts, controller_failure_limit=ELASTIC_STARTS if _is_elastic(workers) else 3
+                max_failures=max_restarts,
+                controller_failure_limit=ELASTIC_STARTS if _is_elastic(workers) else 3,
             ),
             worker_runtime_env={"env_vars": WORKER_ENV},
         ),
@@ -200,15 +232,28 @@ def _worker(config: dict[str, Any]) -> None:
     handler = BoardHandler(board, rank)
     logging.getLogger("dcgan").addHandler(handler)
     restarts = ray.get(board.begin.remote(rank, ray.util.get_current_placement_group()))
-    topology = Topology(rank, context.get_world_size(), context.get_local_rank(), restarts, context.get_local_world_size())
+    topology = Topology(
+        rank,
+        context.get_world_size(),
+        context.get_local_rank(),
+        restarts,
+        context.get_local_world_size(),
+    )
     store = open_store(spec.uri, spec.storage)
     fence = partial(check_holder, store, token) if token else lambda: None
-    start = start_name(config["stamp"] or f"{datetime.datetime.now(datetime.UTC):{STAMP}}", restarts)
+    start = start_name(
+        config["stamp"] or f"{datetime.datetime.now(datetime.UTC):{STAMP}}", restarts
+    )
     try:
-        with kept_records(spec, start, f"rank{rank:03d}", rank) as records, BoardListener(board, rank) as listener:
+        with (
+            kept_records(spec, start, f"rank{rank:03d}", rank) as records,
+            BoardListener(board, rank) as listener,
+        ):
             log.info("worker started", extra={"fields": {"pid": os.getpid(), "begun": begun}})
             if topology.is_chief and restarts:
-                listener.note(f"start {restarts + 1} of the workers, {topology.world_size} of them, from the last checkpoint")
+                listener.note(
+                    f"start {restarts + 1} of the workers, {topology.world_size} of them, from the last checkpoint"
+                )
             worker.run(spec, topology, listener, fence, records)
     except DcganError as error:
         ray.get(board.post_error.remote(error))
@@ -225,7 +270,9 @@ def _check(fitting: Any, spec: RunSpec) -> None:
         ended = getattr(error, "cause", None) or error
         failures = getattr(ended, "worker_failures", None)
         if not failures:
-            raise TrainingCrashed(f"Ray ended the run: {type(ended).__name__}: {_short(ended)}. {REMEDY}") from error
+            raise TrainingCrashed(
+                f"Ray ended the run: {type(ended).__name__}: {_short(ended)}. {REMEDY}"
+            ) from error
         rank, failure = next(iter(failures.items()))
         raise TrainingCrashed(
             f"training crashed more than workers.max_restarts ({spec.workers.max_restarts}) times; at last worker {rank}:"
@@ -236,4 +283,8 @@ def _check(fitting: Any, spec: RunSpec) -> None:
 def _short(error: BaseException) -> str:
     """The first and the last line of an error's text: Ray's begin with what happened and end, after tracebacks, with why."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ... ".join(dict.fromkeys((lines[0], lines[-1]))).rstrip(".") if lines else "no reason given"
+    return (
+        " ... ".join(dict.fromkeys((lines[0], lines[-1]))).rstrip(".")
+        if lines
+        else "no reason given"
+    )

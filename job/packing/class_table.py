@@ -31,7 +31,9 @@ class ClassTable:
         """Count rows by the labels of an array ``[N]``; their provisional numbers ``[N]``."""
         found, places, counts = np.unique(values, return_inverse=True, return_counts=True)
         if self._is_fixed and len(found) and not 0 <= found[0] <= found[-1] < len(self._numbers):
-            raise DataError(f"labels from {found[0]} to {found[-1]}; expected 0 to {len(self._numbers) - 1}")
+            raise DataError(
+                f"labels from {found[0]} to {found[-1]}; expected 0 to {len(self._numbers) - 1}"
+            )
         numbers = [int(value) if self._is_fixed else self._number(str(value)) for value in found]
         for number, count in zip(numbers, counts.tolist(), strict=True):
             self._num_rows[number] += count
@@ -42,7 +44,9 @@ class ClassTable:
         if len(self._numbers) < 2:
             return None
         names = list(self._numbers)
-        return tuple(ImageClass(names[number], self._num_rows[number]) for number in self._final_order())
+        return tuple(
+            ImageClass(names[number], self._num_rows[number]) for number in self._final_order()
+        )
 
     def final_labels(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
         """Provisional numbers ``[N]`` as places in ``classes``."""

@@ -51,7 +51,9 @@ class PackJob:
     tmp: Path | None = None  # folder for temporary files; None: TMPDIR
 
 
-def pack(job: PackJob, on_progress: Callable[[Progress], None] = lambda progress: None) -> PackResult:
+def pack(
+    job: PackJob, on_progress: Callable[[Progress], None] = lambda progress: None
+) -> PackResult:
     """Pack ``job.source_uri`` into ``job.destination``.
 
     ``DataError`` for images that are missing or broken, ``ConfigError`` for a destination that holds another data set or settings that make no
@@ -62,7 +64,9 @@ def pack(job: PackJob, on_progress: Callable[[Progress], None] = lambda progress
         return PackResult(packed, True)
     source = _open(job)
     _check_not_the_source(store, source)
-    store.write(_PROBE_KEY, b"")  # a destination that refuses is found before hours of decoding, not after
+    store.write(
+        _PROBE_KEY, b""
+    )  # a destination that refuses is found before hours of decoding, not after
     if (path := store.local_path(INDEX_KEY)) is not None:
         remove_leftovers(path.parent)
     try:
@@ -77,19 +81,37 @@ def pack(job: PackJob, on_progress: Callable[[Progress], None] = lambda progress
     return PackResult(index, False)
 
 
-def _pack_rows(store: ObjectStore, source: Source, job: PackJob, folder: Path, on_progress: Callable[[Progress], None]) -> Index:
+def _pack_rows(
+    store: ObjectStore,
+    source: Source,
+    job: PackJob,
+    folder: Path,
+    on_progress: Callable[[Progress], None],
+) -> Index:
     rows = Rows(source, job.settings, folder, on_progress)
     try:
         rows.read(job.workers)
         classes = rows.classes.classes()
-        shard_bytes = job.settings.shard_bytes or shard_bytes_for(rows.num_rows, prod(rows.image_shape))
-        writer = ShardWriter(store, rows.image_shape, folder, shard_bytes, has_labels=classes is not None)
+        shard_bytes = job.settings.shard_bytes or shard_bytes_for(
+            rows.num_rows, prod(rows.image_shape)
+        )
+        writer = ShardWriter(
+            store, rows.image_shape, folder, shard_bytes, has_labels=classes is not None
+        )
         try:
             for images, labels in rows.shuffled():
                 writer.append(images, labels)
             packed_source = PackedSource(canonical_uri(job.source_uri), source.kind, source.num_bytes, rows.num_read, rows.num_skipped,
                                          tuple(rows.skipped), dict(sorted(source.ignored.items())), source.signature)  # fmt: skip
-            index = Index(rows.image_shape, rows.num_rows, writer.finish(), classes, packed_source, job.settings, _packed_by())
+            index = Index(
+                rows.image_shape,
+                rows.num_rows,
+                writer.finish(),
+                classes,
+                packed_source,
+                job.settings,
+                _packed_by(),
+            )
             _delete_leftovers(store, index)
             write_index(store, index)
         except BaseException:  # also Ctrl-C
@@ -121,15 +143,23 @@ def _already_packed(store: ObjectStore, job: PackJob) -> Index | None:
     try:
         index = read_index(store)
     except DataError as error:
-        raise ConfigError(f"{store.uri} holds a data set already, with a damaged index ({error}); {_REMEDY}") from None
+        raise ConfigError(
+            f"{store.uri} holds a data set already, with a damaged index ({error}); {_REMEDY}"
+        ) from None
     uri = canonical_uri(job.source_uri)
     if index.source.uri != uri:
-        raise ConfigError(f"{store.uri} holds a data set packed from {index.source.uri}; expected an empty DEST to pack {uri}: {_REMEDY}")
+        raise ConfigError(
+            f"{store.uri} holds a data set packed from {index.source.uri}; expected an empty DEST to pack {uri}: {_REMEDY}"
+        )
     for name, wanted in vars(job.settings).items():
         if (found := getattr(index.options, name)) != wanted:
             option = name.replace("_", "-")
-            raise ConfigError(f"{store.uri} holds a data set packed from the same source with {option} {found}, not {wanted}; {_REMEDY}")
-    if index.source.kind not in ("keras", "synthetic") and (change := _change(index.source, _open(job))):
+            raise ConfigError(
+                f"{store.uri} holds a data set packed from the same source with {option} {found}, not {wanted}; {_REMEDY}"
+            )
+    if index.source.kind not in ("keras", "synthetic") and (
+        change := _change(index.source, _open(job))
+    ):
         raise ConfigError(f"{store.uri} was packed from {uri} {change}: {_REMEDY}")
     return index
 
@@ -145,7 +175,9 @@ def _change(packed: PackedSource, now: Source) -> str | None:
 
 def _delete_leftovers(store: ObjectStore, index: Index) -> None:
     """Shards of an earlier packing that was killed before its index was written."""
-    names = {shard.name for shard in index.shards} | {shard.labels.name for shard in index.shards if shard.labels}
+    names = {shard.name for shard in index.shards} | {
+        shard.labels.name for shard in index.shards if shard.labels
+    }
     for found in list(store.list("shard-")):
         if SHARD_NAME.fullmatch(found.key) and found.key not in names:
             store.delete(found.key)
@@ -157,7 +189,9 @@ def _temporary_folder(parent: Path | None) -> Iterator[Path]:
         folder = tempfile.TemporaryDirectory(prefix="dcgan-pack-", dir=parent)
     except OSError as error:
         where = parent or tempfile.gettempdir()
-        raise StorageError(f"{where}: no temporary folder can be made there ({error.strerror}); choose another with --tmp") from None
+        raise StorageError(
+            f"{where}: no temporary folder can be made there ({error.strerror}); choose another with --tmp"
+        ) from None
     with folder as name:
         yield Path(name)
 

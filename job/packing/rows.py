@@ -38,7 +38,13 @@ class Progress(NamedTuple):
 class Rows:
     """Rows of one source under ``settings``; temporary files lie in ``folder``, which is the caller's to remove."""
 
-    def __init__(self, source: Source, settings: PackSettings, folder: Path, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        settings: PackSettings,
+        folder: Path,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
         self.classes = ClassTable(source.class_names)
         self.num_read = self.num_rows = self.num_skipped = 0
         self.skipped: list[SkippedImage] = []
@@ -57,15 +63,26 @@ class Rows:
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of a packed image; files that all turned out to be grey are packed with one channel."""
         height, width, channels = self._read_shape
-        return (height, width, 1 if self._settings.channels is None and self._only_grey else channels)
+        return (
+            height,
+            width,
+            1 if self._settings.channels is None and self._only_grey else channels,
+        )
 
     def read(self, workers: int = 0) -> None:
         """Decode the whole source on ``workers`` threads (0: one a core). ``DataError`` for the first broken image, or where none is left."""
         total, limit = self._source.num_images, self._settings.limit
         if total is not None and limit is not None:
             total = min(total, limit)
-        policy = ImagePolicy(_parse_size(self._settings.size), self._settings.channels, self._settings.fit)
-        for decoded in decode_all(limited(self._source.items(), limit), policy, workers or usable_cores(), self._source.uri):
+        policy = ImagePolicy(
+            _parse_size(self._settings.size), self._settings.channels, self._settings.fit
+        )
+        for decoded in decode_all(
+            limited(self._source.items(), limit),
+            policy,
+            workers or usable_cores(),
+            self._source.uri,
+        ):
             if isinstance(decoded, ImageBlock):
                 self._add_block(decoded)
             else:
@@ -74,8 +91,14 @@ class Rows:
             self._on_progress(Progress("read", self.num_read, total))
         self._flush()
         if not self.num_rows:
-            first = f"; the first: {self.skipped[0].name}: {self.skipped[0].reason}" if self.skipped else ""
-            raise DataError(f"{self._source.uri}: no image could be packed, {self.num_skipped} were skipped{first}")
+            first = (
+                f"; the first: {self.skipped[0].name}: {self.skipped[0].reason}"
+                if self.skipped
+                else ""
+            )
+            raise DataError(
+                f"{self._source.uri}: no image could be packed, {self.num_skipped} were skipped{first}"
+            )
 
     def shuffled(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32] | None]]:
         """Images ``[n, H, W, C]`` and places in ``classes.classes()`` ``[n]``, None without classes, in the packed order."""
@@ -84,7 +107,10 @@ class Rows:
         for records in self._scatter.shuffled():
             images = records[:, :-_LABEL_BYTES].reshape(-1, *self._read_shape)
             numbers = np.ascontiguousarray(records[:, -_LABEL_BYTES:]).view("<i4")[:, 0]
-            yield images[..., : self.image_shape[2]], self.classes.final_labels(numbers) if has_labels else None
+            yield (
+                images[..., : self.image_shape[2]],
+                self.classes.final_labels(numbers) if has_labels else None,
+            )
             done += len(records)
             self._on_progress(Progress("write", done, self.num_rows))
 
@@ -97,7 +123,11 @@ class Rows:
         images, labels = block
         self._only_grey = self._only_grey and images.shape[3] == 1
         self.num_read += len(images)
-        numbers = np.full(len(images), NO_LABEL, np.int32) if labels is None else self.classes.add_values(labels)
+        numbers = (
+            np.full(len(images), NO_LABEL, np.int32)
+            if labels is None
+            else self.classes.add_values(labels)
+        )
         self._put(images, numbers, self._source.uri)
 
     def _add_file(self, file: DecodedFile) -> None:
@@ -110,14 +140,22 @@ class Rows:
                 self.skipped.append(SkippedImage(file.name, file.reason))
             return
         self._only_grey = self._only_grey and file.is_grey
-        self._put(file.pixels[np.newaxis], np.array([self.classes.add_name(file.label)], np.int32), file.name)
+        self._put(
+            file.pixels[np.newaxis],
+            np.array([self.classes.add_name(file.label)], np.int32),
+            file.name,
+        )
 
     def _put(self, images: NDArray[np.uint8], numbers: NDArray[np.int32], name: str) -> None:
         if self._scatter is None:
             self._read_shape, self._first_name = images.shape[1:], name
-            self._scatter = Scatter(self._folder, images[0].size + _LABEL_BYTES, fold(self._settings.seed, _SCATTER))
+            self._scatter = Scatter(
+                self._folder, images[0].size + _LABEL_BYTES, fold(self._settings.seed, _SCATTER)
+            )
         if images.shape[1:] != self._read_shape:
-            here, first = ("x".join(map(str, shape[:2])) for shape in (images.shape[1:], self._read_shape))
+            here, first = (
+                "x".join(map(str, shape[:2])) for shape in (images.shape[1:], self._read_shape)
+            )
             raise DataError(
                 f"{name}: is {here}, but {self._first_name} is {first}; expected images of one size: pass --size (for example --size 64)"
             )

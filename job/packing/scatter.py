@@ -24,7 +24,9 @@ _FILE_BUFFER_BYTES = 64 << 10
 class Scatter:
     """Records put in one after another with ``add`` and taken out once, shuffled, with ``shuffled``. ``StorageError`` when the disk is full."""
 
-    def __init__(self, folder: Path, record_bytes: int, key: int, max_bucket_bytes: int = MAX_BUCKET_BYTES) -> None:
+    def __init__(
+        self, folder: Path, record_bytes: int, key: int, max_bucket_bytes: int = MAX_BUCKET_BYTES
+    ) -> None:
         self._folder = folder
         self._record_bytes = record_bytes
         self._key = key
@@ -33,14 +35,19 @@ class Scatter:
         self._files: list[BinaryIO] = []
         with _disk(folder):
             for bucket in range(BUCKETS):
-                self._files.append(open(folder / f"bucket-{key:016x}-{bucket:02d}", "wb", buffering=_FILE_BUFFER_BYTES))  # noqa: SIM115 (closed by close)
+                path = folder / f"bucket-{key:016x}-{bucket:02d}"
+                self._files.append(path.open("wb", buffering=_FILE_BUFFER_BYTES))
 
     def add(self, records: NDArray[np.uint8]) -> None:
         """Put in uint8 ``[N, record_bytes]``."""
-        buckets = hash_range(self._key, self._num_records, self._num_records + len(records)) % np.uint64(BUCKETS)
+        buckets = hash_range(
+            self._key, self._num_records, self._num_records + len(records)
+        ) % np.uint64(BUCKETS)
         self._num_records += len(records)
         by_bucket = np.argsort(buckets, kind="stable")
-        ends = np.searchsorted(buckets[by_bucket], np.arange(BUCKETS, dtype=np.uint64), side="right")
+        ends = np.searchsorted(
+            buckets[by_bucket], np.arange(BUCKETS, dtype=np.uint64), side="right"
+        )
         sorted_records = records[by_bucket]
         with _disk(self._folder):
             start = 0
@@ -57,7 +64,12 @@ class Scatter:
             with _disk(self._folder):
                 num_bytes = path.stat().st_size
             if num_bytes > self._max_bucket_bytes and num_bytes > self._record_bytes:
-                inner = Scatter(self._folder, self._record_bytes, fold(self._key, bucket), self._max_bucket_bytes)
+                inner = Scatter(
+                    self._folder,
+                    self._record_bytes,
+                    fold(self._key, bucket),
+                    self._max_bucket_bytes,
+                )
                 try:
                     for records in self._read_chunks(path):
                         inner.add(records)

@@ -18,23 +18,40 @@ SMALLEST_FONT_PIXELS = 8
 WHITE = 255
 
 
-def image_grid(images: npt.NDArray[np.uint8], rows: int, columns: int, scale: int | None = None, padding: int = 4) -> Image.Image:
+def image_grid(
+    images: npt.NDArray[np.uint8],
+    rows: int,
+    columns: int,
+    scale: int | None = None,
+    padding: int = 4,
+) -> Image.Image:
     """``images`` ``[B, H, W, C]`` (uint8, C 1 or 3), row by row, on white; grey images make a grey picture.
 
     Each is enlarged ``scale`` times without smoothing (unset: just enough to be readable) and has ``padding`` pixels around it. Fewer
     images than ``rows * columns`` leave the last cells white. Raises ``ValueError`` for any other shape or type, or more images than cells.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
-        raise ValueError(f"images are {images.dtype} {list(images.shape)}; expected uint8 [B, H, W, C] with 1 or 3 channels")
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or images.shape[3] not in (1, 3)
+        or 0 in images.shape
+    ):
+        raise ValueError(
+            f"images are {images.dtype} {list(images.shape)}; expected uint8 [B, H, W, C] with 1 or 3 channels"
+        )
     num_images, height, width, channels = images.shape
     if rows < 1 or columns < 1 or num_images > rows * columns:
-        raise ValueError(f"{num_images} images on a grid of {rows} x {columns}; expected at most rows * columns")
+        raise ValueError(
+            f"{num_images} images on a grid of {rows} x {columns}; expected at most rows * columns"
+        )
     scale = max(1, -(-READABLE_PIXELS // max(height, width))) if scale is None else scale
     if scale < 1 or padding < 0:
         raise ValueError(f"scale is {scale} and padding {padding}; expected at least 1 and 0")
     large = images.repeat(scale, axis=1).repeat(scale, axis=2)
     step_down, step_right = height * scale + padding, width * scale + padding
-    canvas = np.full((rows * step_down + padding, columns * step_right + padding, channels), WHITE, np.uint8)
+    canvas = np.full(
+        (rows * step_down + padding, columns * step_right + padding, channels), WHITE, np.uint8
+    )
     for index, image in enumerate(large):
         top, left = padding + index // columns * step_down, padding + index % columns * step_right
         canvas[top : top + height * scale, left : left + width * scale] = image
@@ -48,7 +65,12 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def progress_gif(frames: Iterable[bytes], labels: Sequence[str], seconds_per_frame: float = 0.25, last_frame_seconds: float = 2.0) -> bytes:
+def progress_gif(
+    frames: Iterable[bytes],
+    labels: Sequence[str],
+    seconds_per_frame: float = 0.25,
+    last_frame_seconds: float = 2.0,
+) -> bytes:
     """A looping GIF of the PNGs in ``frames``, each with its label below it; the last is held longer.
 
     ``frames`` may read a long run one by one. Raises ``ValueError`` if frames and labels differ in number. A frame of
@@ -58,9 +80,13 @@ def progress_gif(frames: Iterable[bytes], labels: Sequence[str], seconds_per_fra
         raise ValueError("0 labels; expected at least 1")
     pictures = _captioned(frames, labels)
     first = next(pictures)
-    durations = [round(seconds_per_frame * 1000)] * (len(labels) - 1) + [round(last_frame_seconds * 1000)]
+    durations = [round(seconds_per_frame * 1000)] * (len(labels) - 1) + [
+        round(last_frame_seconds * 1000)
+    ]
     buffer = io.BytesIO()
-    first.save(buffer, format="GIF", save_all=True, append_images=pictures, duration=durations, loop=0)
+    first.save(
+        buffer, format="GIF", save_all=True, append_images=pictures, duration=durations, loop=0
+    )
     return buffer.getvalue()
 
 
@@ -84,7 +110,9 @@ def _captioned(frames: Iterable[bytes], labels: Sequence[str]) -> Iterator[Image
             grid = ImageOps.pad(grid, size, Image.Resampling.NEAREST, color="white")
         yield _with_caption(grid, labels[index])
     if count != len(labels):
-        raise ValueError(f"{count} frames with {len(labels)} labels; expected one label for each frame")
+        raise ValueError(
+            f"{count} frames with {len(labels)} labels; expected one label for each frame"
+        )
 
 
 def _with_caption(grid: Image.Image, text: str) -> Image.Image:
@@ -97,5 +125,11 @@ def _with_caption(grid: Image.Image, text: str) -> Image.Image:
     fit = 0.95 * grid.width / max(1.0, draw.textlength(text, font=font))
     if fit < 1:
         font = ImageFont.load_default(max(SMALLEST_FONT_PIXELS, int(CAPTION_FONT_PIXELS * fit)))
-    draw.text((grid.width / 2, grid.height + CAPTION_PIXELS / 2), text, fill=0 if grid.mode == "L" else (0, 0, 0), font=font, anchor="mm")
+    draw.text(
+        (grid.width / 2, grid.height + CAPTION_PIXELS / 2),
+        text,
+        fill=0 if grid.mode == "L" else (0, 0, 0),
+        font=font,
+        anchor="mm",
+    )
     return picture

@@ -49,7 +49,9 @@ class _Scale(NamedTuple):
 
     def share(self, value: float) -> float:
         if self.is_log:
-            return (math.log10(value) - math.log10(self.low)) / (math.log10(self.high) - math.log10(self.low))
+            return (math.log10(value) - math.log10(self.low)) / (
+                math.log10(self.high) - math.log10(self.low)
+            )
         return (value - self.low) / (self.high - self.low)
 
 
@@ -65,20 +67,37 @@ def chart(
 
     ``may_be_log``: a range of more than ``LOGARITHMIC_FROM`` to 1 gets a logarithmic axis.
     """
-    shown = [(line, _buckets([_drawable(point) for point in line.points if all(map(math.isfinite, point))])) for line in lines]
+    shown = [
+        (
+            line,
+            _buckets([_drawable(point) for point in line.points if all(map(math.isfinite, point))]),
+        )
+        for line in lines
+    ]
     shown = [(line, buckets) for line, buckets in shown if buckets]
     if not shown:
         return ""
     xs = [x for line, _ in shown for x, y in line.points if math.isfinite(x) and math.isfinite(y)]
     across = _Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, False)
-    lows, highs = ([getattr(bucket, side) for _, buckets in shown for bucket in buckets] for side in ("low", "high"))
+    lows, highs = (
+        [getattr(bucket, side) for _, buckets in shown for bucket in buckets]
+        for side in ("low", "high")
+    )
     up = _scale(lows, highs, limits, may_be_log)
     words = f"{about}: " + "; ".join(_words(line) for line, _ in shown)
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">',
         *_axes(across, up),
-        *(_mark(mark, across) for mark in list(marks)[:MOST_MARKS] if across.low <= mark.x <= across.high),
-        *(_band(line, buckets, across, up) for line, buckets in shown if any(bucket.high > bucket.low for bucket in buckets)),
+        *(
+            _mark(mark, across)
+            for mark in list(marks)[:MOST_MARKS]
+            if across.low <= mark.x <= across.high
+        ),
+        *(
+            _band(line, buckets, across, up)
+            for line, buckets in shown
+            if any(bucket.high > bucket.low for bucket in buckets)
+        ),
         *(_line(line, buckets, across, up) for line, buckets in shown),
         "</svg>",
     ]
@@ -112,16 +131,26 @@ def _buckets(points: Sequence[tuple[float, float]]) -> list[_Bucket]:
     low, high = points[0][0], points[-1][0]
     found: dict[int, list[tuple[float, float]]] = {}
     for x, y in points:
-        found.setdefault(min(BUCKETS - 1, int((x - low) / max(high - low, 1e-12) * BUCKETS)), []).append((x, y))
+        found.setdefault(
+            min(BUCKETS - 1, int((x - low) / max(high - low, 1e-12) * BUCKETS)), []
+        ).append((x, y))
     return [
         _Bucket(
-            sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group), min(y for _, y in group), max(y for _, y in group)
+            sum(x for x, _ in group) / len(group),
+            sum(y for _, y in group) / len(group),
+            min(y for _, y in group),
+            max(y for _, y in group),
         )
         for _, group in sorted(found.items())
     ]
 
 
-def _scale(lows: Sequence[float], highs: Sequence[float], limits: tuple[float, float] | None, may_be_log: bool) -> _Scale:
+def _scale(
+    lows: Sequence[float],
+    highs: Sequence[float],
+    limits: tuple[float, float] | None,
+    may_be_log: bool,
+) -> _Scale:
     if limits:
         return _Scale(*limits, False)
     low, high = min(lows), max(highs)
@@ -153,12 +182,17 @@ def _axes(across: _Scale, up: _Scale) -> list[str]:
     for value in heights:
         y = _y(value, up)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{y}" dy="4" text-anchor="end">{number_text(value)}</text>')
+        parts.append(
+            f'<text class="tick" x="{LEFT - 6}" y="{y}" dy="4" text-anchor="end">{number_text(value)}</text>'
+        )
     parts += [
         f'<text class="tick" x="{_x(value, across)}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{number_text(value)}</text>'
         for value in ticks(across.low, across.high)
     ]
-    return [*parts, f'<text class="tick" x="{LEFT - 6}" y="{HEIGHT - BOTTOM + 18}" text-anchor="end">step</text>']
+    return [
+        *parts,
+        f'<text class="tick" x="{LEFT - 6}" y="{HEIGHT - BOTTOM + 18}" text-anchor="end">step</text>',
+    ]
 
 
 def _mark(mark: Mark, across: _Scale) -> str:

@@ -19,7 +19,12 @@ def curves(course: Course, faults: Sequence[Fault]) -> str:
     marks = _marks(course, faults)
     rows = course.rows
 
-    def card(title: str, lines: Sequence[Line], limits: tuple[float, float] | None = None, may_be_log: bool = False) -> str:
+    def card(
+        title: str,
+        lines: Sequence[Line],
+        limits: tuple[float, float] | None = None,
+        may_be_log: bool = False,
+    ) -> str:
         drawn = [line for line in lines if line.points]
         svg = chart(drawn, marks, limits=limits, may_be_log=may_be_log, about=title)
         return chart_card(title, [(line.name, line.colour) for line in drawn], svg)
@@ -27,7 +32,10 @@ def curves(course: Course, faults: Sequence[Fault]) -> str:
     cards = [
         card(
             "Losses",
-            [Line("discriminator", of(rows, "dcgan_discriminator_loss"), 1), Line("generator", of(rows, "dcgan_generator_loss"), 2)],
+            [
+                Line("discriminator", of(rows, "dcgan_discriminator_loss"), 1),
+                Line("generator", of(rows, "dcgan_generator_loss"), 2),
+            ],
         ),
         card(
             "Probability of being real, as D sees it",
@@ -45,7 +53,10 @@ def curves(course: Course, faults: Sequence[Fault]) -> str:
             ],
             may_be_log=True,
         ),
-        card("Images per second, all workers", [Line("images/s", of(steady(rows), "dcgan_images_per_second"), 1)]),
+        card(
+            "Images per second, all workers",
+            [Line("images/s", of(steady(rows), "dcgan_images_per_second"), 1)],
+        ),
         card(
             "Milliseconds of a step, first worker",
             [
@@ -68,7 +79,9 @@ def curves(course: Course, faults: Sequence[Fault]) -> str:
 
 def of(rows: Sequence[Row], name: str) -> Points:
     """One series over steps; rows without it are left out, and so are those of no step."""
-    return [(float(row.step), row.values[name]) for row in rows if name in row.values and row.step > 0]
+    return [
+        (float(row.step), row.values[name]) for row in rows if name in row.values and row.step > 0
+    ]
 
 
 def steady(rows: Sequence[Row]) -> list[Row]:
@@ -81,7 +94,12 @@ def per_step(rows: Sequence[Row], name: str) -> Points:
     points = []
     for before, row in pairwise(rows):
         num_steps = row.step - before.step
-        if before.start == row.start and before.phase not in BEGINNINGS and num_steps > 0 and name in row.values:
+        if (
+            before.start == row.start
+            and before.phase not in BEGINNINGS
+            and num_steps > 0
+            and name in row.values
+        ):
             seconds = row.values[name] - before.values.get(name, 0.0)
             if seconds >= 0:
                 points.append((float(row.step), seconds / num_steps * 1000))
@@ -90,7 +108,10 @@ def per_step(rows: Sequence[Row], name: str) -> Points:
 
 def seconds_of(course: Course) -> float:
     """Time from each start's first to its last row, together: that of steps which were trained again included."""
-    return sum(max(0.0, _between(course.first_rows[start].time, row.time)) for start, row in course.last_rows.items())
+    return sum(
+        max(0.0, _between(course.first_rows[start].time, row.time))
+        for start, row in course.last_rows.items()
+    )
 
 
 def _between(first: str, last: str) -> float:
@@ -103,8 +124,16 @@ def _between(first: str, last: str) -> float:
 
 def _marks(course: Course, faults: Sequence[Fault]) -> list[Mark]:
     starts = list(course.first_rows.values())[1:]
-    marks = [Mark(float(row.step), "start", f"started again from step {row.step:,}") for row in starts if row.step > 0]
-    marks += [Mark(float(fault.step), "fault", f"{fault.kind}: {fault.words}") for fault in faults if fault.step and "finite" in fault.kind]
+    marks = [
+        Mark(float(row.step), "start", f"started again from step {row.step:,}")
+        for row in starts
+        if row.step > 0
+    ]
+    marks += [
+        Mark(float(fault.step), "fault", f"{fault.kind}: {fault.words}")
+        for fault in faults
+        if fault.step and "finite" in fault.kind
+    ]
     return marks
 
 
@@ -112,7 +141,10 @@ def _key_of(marks: Sequence[Mark]) -> str:
     kinds = {mark.kind for mark in marks}
     words = [
         words
-        for kind, words in (("start", "dashed: the workers started again"), ("fault", "red: a number was not finite"))
+        for kind, words in (
+            ("start", "dashed: the workers started again"),
+            ("fault", "red: a number was not finite"),
+        )
         if kind in kinds
     ]
     return f'<p class="soft">{"; ".join(words)}.</p>' if words else ""

@@ -40,22 +40,42 @@ def read_starts(store: ObjectStore) -> list[Told]:
 
 def read_faults(store: ObjectStore, starts: list[Told], course: Course) -> list[Fault]:
     """All that is told of, in the order of time where that is known."""
-    found = [*_restarts(starts, course), *_divergences(store), *_hangs(store), *_quarantined(store), *_counted(course)]
-    return sorted(found, key=lambda fault: (not fault.time, "".join(letter for letter in fault.time[:19] if letter.isdigit())))
+    found = [
+        *_restarts(starts, course),
+        *_divergences(store),
+        *_hangs(store),
+        *_quarantined(store),
+        *_counted(course),
+    ]
+    return sorted(
+        found,
+        key=lambda fault: (
+            not fault.time,
+            "".join(letter for letter in fault.time[:19] if letter.isdigit()),
+        ),
+    )
 
 
 def _restarts(starts: list[Told], course: Course) -> Iterator[Fault]:
     """A start of the program after one that did not end by itself, and each further start of the workers."""
     for before, start in pairwise(starts):
         if not before.end:
-            yield Fault("the program was killed", start.stamp, _step(start.facts.get("step")), "started again from there")
+            yield Fault(
+                "the program was killed",
+                start.stamp,
+                _step(start.facts.get("step")),
+                "started again from there",
+            )
     last_step = 0
     for name, first in course.first_rows.items():
         number = name.rpartition("-")[2]
         if is_number(number) and int(number) > 0:
             lost = max(0, last_step - first.step)
             yield Fault(
-                "the workers started again", first.time, first.step, f"start {int(number) + 1}; {counted(lost, 'step')} trained again"
+                "the workers started again",
+                first.time,
+                first.step,
+                f"start {int(number) + 1}; {counted(lost, 'step')} trained again",
             )
         last_step = course.last_rows[name].step
 
@@ -64,7 +84,11 @@ def _divergences(store: ObjectStore) -> Iterator[Fault]:
     for entry in islice(store.list(DIVERGENCES), MOST_OF_A_KIND):
         told = _read(store, entry.key)
         workers = told.get("workers")
-        of = f" in the share of worker {', '.join(map(str, workers))}" if isinstance(workers, list) and workers else ""
+        of = (
+            f" in the share of worker {', '.join(map(str, workers))}"
+            if isinstance(workers, list) and workers
+            else ""
+        )
         good = told.get("last_good_checkpoint")
         yield Fault(
             "a number was not finite",
@@ -80,14 +104,21 @@ def _hangs(store: ObjectStore) -> Iterator[Fault]:
             words = store.read_range(entry.key, 0, 300).decode(errors="replace").partition("\n")[0]
         except ObjectMissing:
             continue
-        yield Fault("a worker hung", entry.key.removeprefix(HANGS).partition("-")[0], None, f"{words}; stacks: {entry.key}")
+        yield Fault(
+            "a worker hung",
+            entry.key.removeprefix(HANGS).partition("-")[0],
+            None,
+            f"{words}; stacks: {entry.key}",
+        )
 
 
 def _quarantined(store: ObjectStore) -> Iterator[Fault]:
     checkpoints = Checkpoints(store)
     for folder in checkpoints.folders():
         if folder.is_quarantined:
-            yield Fault("a checkpoint was damaged", "", folder.step, checkpoints.why_quarantined(folder))
+            yield Fault(
+                "a checkpoint was damaged", "", folder.step, checkpoints.why_quarantined(folder)
+            )
 
 
 def _counted(course: Course) -> Iterator[Fault]:
@@ -99,11 +130,20 @@ def _counted(course: Course) -> Iterator[Fault]:
                 sums[name] = sums.get(name, 0.0) + value
     for name, value in sorted(sums.items()):
         reason = " ".join(_REASON.findall(name))
-        yield Fault(COUNTED[name.partition("{")[0]], "", None, f"{value:,.0f} times" + (f" ({reason})" if reason else ""))
+        yield Fault(
+            COUNTED[name.partition("{")[0]],
+            "",
+            None,
+            f"{value:,.0f} times" + (f" ({reason})" if reason else ""),
+        )
 
 
 def _step(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_STEP else None
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_STEP
+        else None
+    )
 
 
 def _read(store: ObjectStore, key: str) -> dict[str, Any]:

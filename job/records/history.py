@@ -42,16 +42,29 @@ class History:
         *,
         clock: Callable[[], float] = time.time,
     ):
-        self._start, self._read_values, self._every_seconds, self._clock = start, read_values, every_seconds, clock
+        self._start, self._read_values, self._every_seconds, self._clock = (
+            start,
+            read_values,
+            every_seconds,
+            clock,
+        )
         self._writer = writer
         self._rows = writer.open(lambda number: metrics_key(start, number))
-        self._events: Segments = writer.open(lambda number: events_key(start, number), tensorboard.version_event(clock()))
+        self._events: Segments = writer.open(
+            lambda number: events_key(start, number), tensorboard.version_event(clock())
+        )
         self._num_rows = 0
         self._row_at = -math.inf
-        self._last: tuple[Progress, bool] | None = None  # the latest report, and whether it has its row
+        self._last: tuple[Progress, bool] | None = (
+            None  # the latest report, and whether it has its row
+        )
         self._has_trained = False
         self._status = StatusFile(start, every_seconds)
-        writer.later(lambda store: self._status.go_on_from(store.read(STATUS)) if store.stat(STATUS) else None)
+        writer.later(
+            lambda store: (
+                self._status.go_on_from(store.read(STATUS)) if store.stat(STATUS) else None
+            )
+        )
         writer.replace(STATUS, self._status.content)
 
     def observe(self, progress: Progress, num_steps: int) -> None:
@@ -60,7 +73,12 @@ class History:
         is_first_call = num_steps > 0 and not self._has_trained
         is_beginning = progress.phase in ("start", "compile")
         self._has_trained = (self._has_trained or num_steps > 0) and not is_beginning
-        is_due = is_beginning or is_first_call or progress.phase == "checkpoint" or now - self._row_at >= self._every_seconds
+        is_due = (
+            is_beginning
+            or is_first_call
+            or progress.phase == "checkpoint"
+            or now - self._row_at >= self._every_seconds
+        )
         if is_beginning:
             self._event(partial(tensorboard.restart_event, now, progress.step))
         self._last = (progress, is_due)
@@ -92,7 +110,9 @@ class History:
         self._num_rows += 1
         self._row_at = now
         row: dict[str, Any] = {
-            "time": datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": datetime.datetime.fromtimestamp(now, datetime.UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
             "start": self._start,
             "row": self._num_rows,
             "phase": progress.phase,

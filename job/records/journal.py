@@ -29,7 +29,12 @@ class Start:
     def end(self, outcome: Outcome, why: str = "", exit_code: int | None = 0) -> None:
         """Write down how it ended; the exit code is None where this is told before it is known."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._told["end"] = {"time": now, "outcome": outcome, "why": why[:MOST_WHY], "exit_code": exit_code}
+        self._told["end"] = {
+            "time": now,
+            "outcome": outcome,
+            "why": why[:MOST_WHY],
+            "exit_code": exit_code,
+        }
         self.write()
 
     def write(self) -> None:
@@ -63,7 +68,11 @@ def begin(store: ObjectStore, facts: Mapping[str, Any]) -> Start:
 
 def stamps(store: ObjectStore) -> list[str]:
     """Of all starts, in their order."""
-    found = (entry.key.removeprefix(STARTS).removesuffix(".json") for entry in store.list(STARTS) if entry.key.endswith(".json"))
+    found = (
+        entry.key.removeprefix(STARTS).removesuffix(".json")
+        for entry in store.list(STARTS)
+        if entry.key.endswith(".json")
+    )
     return sorted(stamp for stamp in found if _is_stamp(stamp))
 
 

@@ -47,18 +47,29 @@ class StoreHandler(logging.Handler):
             if not is_ours:
                 record = copy.copy(record)
                 record.fields = {"logger": record.name}
-            self._segments.append(self.format(record).encode(errors="replace") + b"\n", soon=record.levelno >= logging.WARNING)
+            self._segments.append(
+                self.format(record).encode(errors="replace") + b"\n",
+                soon=record.levelno >= logging.WARNING,
+            )
         except Exception:  # the contract of logging: a broken log line must not break the program
             self.handleError(record)
 
-    def say(self, level: int, text: str, fields: dict[str, object], error: BaseException | None = None) -> None:
+    def say(
+        self, level: int, text: str, fields: dict[str, object], error: BaseException | None = None
+    ) -> None:
         """A line for the store alone: a terminal shows starts and ends in other ways."""
         trace = (type(error), error, error.__traceback__) if error else None
-        self.handle(log.makeRecord(log.name, level, __file__, 0, "%s", (text,), trace, extra={"fields": fields}))
+        self.handle(
+            log.makeRecord(
+                log.name, level, __file__, 0, "%s", (text,), trace, extra={"fields": fields}
+            )
+        )
 
 
 @contextmanager
-def kept_log(writer: Writer, start: str, who: str, run: str, rank: int | None = None) -> Iterator[None]:
+def kept_log(
+    writer: Writer, start: str, who: str, run: str, rank: int | None = None
+) -> Iterator[None]:
     """Keep the log of this process in ``writer``'s store, and what ends the block if that is an exception: an error's words or a traceback."""
     handler = StoreHandler(writer.open(partial(log_key, start, who)), run, rank)
     loggers = [logging.getLogger(name) for name in (None, OURS, *OTHERS)]

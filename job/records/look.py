@@ -93,11 +93,17 @@ def look(store: ObjectStore, before: Look | None = None) -> Look:
     told = _status(store)
     stamps = journal.stamps(store)
     newest = journal.read(store, stamps[-1]) if stamps else None
-    if not (holder or told or newest or finished_step(store) is not None or store.stat(CONFIGURATION)):
-        raise StorageError(f"{store.uri}: no run there; expected a run folder (uri in run.yaml) that a run was started into")
+    if not (
+        holder or told or newest or finished_step(store) is not None or store.stat(CONFIGURATION)
+    ):
+        raise StorageError(
+            f"{store.uri}: no run there; expected a run folder (uri in run.yaml) that a run was started into"
+        )
     told_ago = _age(told.get("time"), now)
     is_of_this_start = bool(newest and str(told.get("start", "")).startswith(newest.stamp))
-    state, why = _state(store, holder, lease_words, newest, told_ago if is_of_this_start else None, before, now)
+    state, why = _state(
+        store, holder, lease_words, newest, told_ago if is_of_this_start else None, before, now
+    )
     if state == "running" and newest and not is_of_this_start:
         state = "starting"
     progress = told.get("progress")
@@ -106,7 +112,11 @@ def look(store: ObjectStore, before: Look | None = None) -> Look:
     if newest and not is_of_this_start:
         step, total = _whole(newest.facts.get("step")), _whole(newest.facts.get("target_steps"))
         told_ago = _age(newest.facts.get("time"), now)
-    checkpoint, checkpoint_ago, grid = _whole(progress.get("checkpoint_step")), _age(told.get("checkpoint_time"), now), told.get("grid")
+    checkpoint, checkpoint_ago, grid = (
+        _whole(progress.get("checkpoint_step")),
+        _age(told.get("checkpoint_time"), now),
+        told.get("grid"),
+    )
     if before is None or before.state != state or state != "running":
         checkpoint, checkpoint_ago, grid = _newest_of(store, now)
     else:
@@ -115,9 +125,16 @@ def look(store: ObjectStore, before: Look | None = None) -> Look:
             checkpoint_ago = before.checkpoint_seconds_ago
     is_running, phase = state == "running", _text(progress.get("phase"))
     told_every = max(
-        (seconds for name in ("every_seconds", "report_seconds") if (seconds := _number(told.get(name))) is not None), default=None
+        (
+            seconds
+            for name in ("every_seconds", "report_seconds")
+            if (seconds := _number(told.get(name))) is not None
+        ),
+        default=None,
     )
-    is_quiet = state in ("starting", "running") and (told_ago or 0.0) > _quiet_after(phase if is_running else "start", told_every)
+    is_quiet = state in ("starting", "running") and (told_ago or 0.0) > _quiet_after(
+        phase if is_running else "start", told_every
+    )
     return Look(
         uri=store.uri,
         state=state,
@@ -140,7 +157,9 @@ def look(store: ObjectStore, before: Look | None = None) -> Look:
         checkpoint_step=checkpoint,
         checkpoint_seconds_ago=checkpoint_ago,
         metrics_url=_text(told.get("metrics_url")) if is_running else "",
-        grid=f"{store.uri.rstrip('/')}/{grid}" if isinstance(grid, str) and grid_step(grid) is not None else None,
+        grid=f"{store.uri.rstrip('/')}/{grid}"
+        if isinstance(grid, str) and grid_step(grid) is not None
+        else None,
         curves=_curves(told),
         values=_values(told),
         lease_number=holder.number if holder else None,
@@ -169,7 +188,9 @@ def _state(
 ) -> tuple[State, str]:
     if newest and (end := newest.end):
         outcome: State = end["outcome"]
-        return outcome, _text(end.get("why"), 4000) if outcome == "failed" else ""  # its lease may stand for a moment more
+        return outcome, _text(
+            end.get("why"), 4000
+        ) if outcome == "failed" else ""  # its lease may stand for a moment more
     if holder:
         renewed_ago = (now - datetime.datetime.fromisoformat(holder.renewed)).total_seconds()
         has_moved = before is not None and before.lease_number not in (None, holder.number)
@@ -177,8 +198,13 @@ def _state(
             return "stale", f"its program is gone: {holder}"
         if has_moved or renewed_ago < holder.seconds + max(holder.seconds, 10.0):
             return "running", ""
-        return "stale", f"its lease was not renewed for {renewed_ago:.0f} s, by the clock of this machine: {holder}"
-    if told_ago is not None and told_ago < FRESH_SECONDS:  # it may have no lease (checkpoints.lease_seconds: 0)
+        return (
+            "stale",
+            f"its lease was not renewed for {renewed_ago:.0f} s, by the clock of this machine: {holder}",
+        )
+    if (
+        told_ago is not None and told_ago < FRESH_SECONDS
+    ):  # it may have no lease (checkpoints.lease_seconds: 0)
         return "running", ""
     if newest is None and finished_step(store) is not None:
         return "done", ""
@@ -186,14 +212,19 @@ def _state(
 
 
 def _quiet_after(phase: str, told_every: float | None) -> float:
-    return max(3 * (told_every or 0.0), QUIET_SECONDS_AT_FIRST if phase in ("start", "compile") else QUIET_SECONDS)
+    return max(
+        3 * (told_every or 0.0),
+        QUIET_SECONDS_AT_FIRST if phase in ("start", "compile") else QUIET_SECONDS,
+    )
 
 
 def _lease(store: ObjectStore) -> tuple[Holder | None, str]:
     if store.stat(lease.KEY) is None:
         return None, ""
     try:
-        return parse_holder(store.read_range(lease.KEY, 0, MAX_BYTES + 1), f"{store.uri}/{lease.KEY}"), ""
+        return parse_holder(
+            store.read_range(lease.KEY, 0, MAX_BYTES + 1), f"{store.uri}/{lease.KEY}"
+        ), ""
     except ObjectMissing:
         return None, ""
     except BadLease as error:
@@ -208,10 +239,16 @@ def _status(store: ObjectStore) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _newest_of(store: ObjectStore, now: datetime.datetime) -> tuple[int | None, float | None, str | None]:
+def _newest_of(
+    store: ObjectStore, now: datetime.datetime
+) -> tuple[int | None, float | None, str | None]:
     """The newest committed checkpoint, its age, and the newest grid, by listing both."""
     manifest = next((manifest for _, manifest in Checkpoints(store).readable()), None)
-    grids = [entry.key for entry in islice(store.list(GRIDS), MOST_COUNTED) if grid_step(entry.key) is not None]
+    grids = [
+        entry.key
+        for entry in islice(store.list(GRIDS), MOST_COUNTED)
+        if grid_step(entry.key) is not None
+    ]
     if manifest is None:
         return None, None, grids[-1] if grids else None
     return manifest.step, _age(manifest.created, now), grids[-1] if grids else None
@@ -229,15 +266,28 @@ def _curves(told: dict[str, Any]) -> dict[str, Numbers]:
     """All of one length, or none: a point whose number is none (a loss that was NaN) is left out."""
     curves = told.get("curves")
     lists = [curves.get(name) for name in ("step", *CURVES)] if isinstance(curves, dict) else []
-    if not lists or not all(isinstance(values, list) and len(values) <= MOST_POINTS for values in lists):
+    if not lists or not all(
+        isinstance(values, list) and len(values) <= MOST_POINTS for values in lists
+    ):
         return {}
-    points = [point for point in zip(*lists, strict=False) if all(_number(value) is not None for value in point)]
-    return {name: [float(point[number]) for point in points] for number, name in enumerate(("step", *CURVES))}
+    points = [
+        point
+        for point in zip(*lists, strict=False)
+        if all(_number(value) is not None for value in point)
+    ]
+    return {
+        name: [float(point[number]) for point in points]
+        for number, name in enumerate(("step", *CURVES))
+    }
 
 
 def _values(told: dict[str, Any]) -> dict[str, float]:
     values = told.get("values")
-    found = {_text(name): _number(value) for name, value in values.items()} if isinstance(values, dict) else {}
+    found = (
+        {_text(name): _number(value) for name, value in values.items()}
+        if isinstance(values, dict)
+        else {}
+    )
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -251,12 +301,24 @@ def _age(time: Any, now: datetime.datetime) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300 else None
+    return (
+        float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
+        else None
+    )
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12 else None
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12
+        else None
+    )
 
 
 def _text(value: Any, most: int = 200) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in value[:most]) if isinstance(value, str) else ""
+    return (
+        "".join(letter if letter.isprintable() else " " for letter in value[:most])
+        if isinstance(value, str)
+        else ""
+    )

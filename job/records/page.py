@@ -74,7 +74,9 @@ def text(value: object, most: int = MOST_TEXT) -> str:
     """Any value as text of the page: escaped, without control characters, and not endless."""
     said = str(value)
     said = said if len(said) <= most else f"{said[:most]} ..."
-    return escape("".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in said))
+    return escape(
+        "".join(letter if letter.isprintable() or letter in "\n\t" else "\ufffd" for letter in said)
+    )
 
 
 def document(title: str, body: str) -> bytes:
@@ -97,14 +99,19 @@ def tiles(facts: Iterable[tuple[str, str]]) -> str:
     """Numbers to be seen first: what, and how much."""
     return (
         '<div class="tiles">'
-        + "".join(f'<div class="tile"><span>{text(name)}</span><b>{text(value)}</b></div>' for name, value in facts)
+        + "".join(
+            f'<div class="tile"><span>{text(name)}</span><b>{text(value)}</b></div>'
+            for name, value in facts
+        )
         + "</div>"
     )
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> str:
     """A table of names and values."""
-    shown = "".join(f'<tr><th scope="row">{text(name)}</th><td>{text(value)}</td></tr>' for name, value in rows)
+    shown = "".join(
+        f'<tr><th scope="row">{text(name)}</th><td>{text(value)}</td></tr>' for name, value in rows
+    )
     return f'<div class="card wide"><table class="facts">{shown}</table></div>' if shown else ""
 
 
@@ -113,17 +120,37 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
     def cell(head: str, value: object) -> str:
         said = text(value)
-        return f'<td data-head="{text(head)}"{" class=short" if len(said) <= SHORT else ""}>{said}</td>' if said else "<td></td>"
+        return (
+            f'<td data-head="{text(head)}"{" class=short" if len(said) <= SHORT else ""}>{said}</td>'
+            if said
+            else "<td></td>"
+        )
 
-    shown = "".join("<tr>" + "".join(cell(head, value) for head, value in zip(heads, row, strict=True)) + "</tr>" for row in rows)
+    shown = "".join(
+        "<tr>"
+        + "".join(cell(head, value) for head, value in zip(heads, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
     head = "".join(f'<th scope="col">{text(name)}</th>' for name in heads)
-    return f'<div class="card wide"><table class="rows"><thead><tr>{head}</tr></thead><tbody>{shown}</tbody></table></div>' if shown else ""
+    return (
+        f'<div class="card wide"><table class="rows"><thead><tr>{head}</tr></thead><tbody>{shown}</tbody></table></div>'
+        if shown
+        else ""
+    )
 
 
 def chart_card(title: str, names: Sequence[tuple[str, int]], svg: str) -> str:
     """A chart below its title and the names of its lines; nothing where it has no line."""
-    key = "".join(f'<span><i style="background:var(--c{colour})"></i>{text(name)}</span>' for name, colour in names)
-    return f'<div class="card"><h3>{text(title)}</h3><div class="key">{key}</div>{svg}</div>' if svg else ""
+    key = "".join(
+        f'<span><i style="background:var(--c{colour})"></i>{text(name)}</span>'
+        for name, colour in names
+    )
+    return (
+        f'<div class="card"><h3>{text(title)}</h3><div class="key">{key}</div>{svg}</div>'
+        if svg
+        else ""
+    )
 
 
 def picture(uri: str, caption: str, alt: str, size: tuple[int, int], kind: str = "") -> str:

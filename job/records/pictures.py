@@ -27,7 +27,9 @@ class Picture(NamedTuple):
 
 def read_grids(store: ObjectStore) -> list[Picture]:
     """Some, evenly chosen, the first and the last among them; one that cannot be decoded is left out."""
-    steps = sorted(step for entry in store.list(GRIDS) if (step := grid_step(entry.key)) is not None)
+    steps = sorted(
+        step for entry in store.list(GRIDS) if (step := grid_step(entry.key)) is not None
+    )
     chosen = [steps[index] for index in evenly_chosen(len(steps), MOST_GRIDS)] if steps else []
     found = ((step, _decoded(_small(store, grid_key(step)), "PNG")) for step in chosen)
     return [_png(f"step {step:,}", image) for step, image in found if image is not None]
@@ -51,7 +53,13 @@ def _decoded(data: bytes | None, form: str) -> Image.Image | None:
                 if max(image.size) > MOST_SIDE:
                     return None
                 return image.convert("L" if image.mode in ("1", "L") else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ):
         return None
 
 

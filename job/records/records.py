@@ -23,7 +23,10 @@ class Records(NamedTuple):
 @contextmanager
 def kept_records(spec: RunSpec, start: str, who: str, rank: int | None = None) -> Iterator[Records]:
     """Keep this process's log as ``logs/START-WHO-...`` from now on, and give the writer for more; what is left is flushed at the end."""
-    with Writer(open_records(spec), spec.history.every_seconds) as writer, kept_log(writer, start, who, run_name(spec.uri), rank):
+    with (
+        Writer(open_records(spec), spec.history.every_seconds) as writer,
+        kept_log(writer, start, who, run_name(spec.uri), rank),
+    ):
         yield Records(writer, start)
 
 

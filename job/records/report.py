@@ -31,7 +31,9 @@ _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z")
 def write_report(store: ObjectStore) -> str:
     """Put it into the run folder, and join the metrics where the run wrote down its end; the report's URI."""
     found = look(store)
-    if found.is_over and found.state != "stale":  # a stale run may only be silent: its segments are its own
+    if (
+        found.is_over and found.state != "stale"
+    ):  # a stale run may only be silent: its segments are its own
         try:
             merge(store)
         except StorageError as error:  # it may be forbidden to remove something there
@@ -80,27 +82,57 @@ def _head(name: str, found: Look, course: Course) -> str:
     if found.checkpoint_step is not None:
         shown.append(("checkpoint of step", f"{found.checkpoint_step:,}"))
     if found.generator_loss is not None and found.discriminator_loss is not None and found.step:
-        shown.append(("loss of D, of G", f"{found.discriminator_loss:.3g}, {found.generator_loss:.3g}"))
+        shown.append(
+            ("loss of D, of G", f"{found.discriminator_loss:.3g}, {found.generator_loss:.3g}")
+        )
     why = f'<p class="why">{text(found.why)}</p>' if found.why else ""
-    heading = f'<h1>{text(name, 200)}<span class="badge {found.state}">{text(found.state)}</span></h1>'
+    heading = (
+        f'<h1>{text(name, 200)}<span class="badge {found.state}">{text(found.state)}</span></h1>'
+    )
     return f'<header>{heading}<p class="uri">{text(found.uri)}</p>{why}{tiles(shown)}</header>'
 
 
 def _faults(faults: list[Fault]) -> str:
     if not faults:
         return '<p class="soft">None: nothing failed that the run folder tells of.</p>'
-    rows = [(fault.kind, _time(fault.time), "" if fault.step is None else f"{fault.step:,}", fault.words) for fault in faults]
+    rows = [
+        (
+            fault.kind,
+            _time(fault.time),
+            "" if fault.step is None else f"{fault.step:,}",
+            fault.words,
+        )
+        for fault in faults
+    ]
     return table(("what", "when (UTC)", "step", "more"), rows)
 
 
 def _unread(course: Course) -> str:
-    return f'<p class="soft">{course.num_bad} lines of the metrics could not be read and are left out.</p>' if course.num_bad else ""
+    return (
+        f'<p class="soft">{course.num_bad} lines of the metrics could not be read and are left out.</p>'
+        if course.num_bad
+        else ""
+    )
 
 
 def _grids(store: ObjectStore, name: str) -> str:
-    shown = [picture(grid.uri, grid.caption, f"Generated images of run {name} at {grid.caption}", grid.size) for grid in read_grids(store)]
+    shown = [
+        picture(
+            grid.uri, grid.caption, f"Generated images of run {name} at {grid.caption}", grid.size
+        )
+        for grid in read_grids(store)
+    ]
     if gif := read_gif(store):
-        shown.insert(0, picture(gif.uri, "all grids, one after the other", f"Grids of run {name}, animated", gif.size, "gif"))
+        shown.insert(
+            0,
+            picture(
+                gif.uri,
+                "all grids, one after the other",
+                f"Grids of run {name}, animated",
+                gif.size,
+                "gif",
+            ),
+        )
     return f'<div class="pictures">{"".join(shown)}</div>' if shown else ""
 
 
@@ -108,16 +140,28 @@ def _starts(starts: list[Told]) -> str:
     rows = []
     for start in starts:
         end, changed = start.end, start.facts.get("changed")
-        ended = f"{end['outcome']} {_time(str(end.get('time', '')))}" if end else "no end was written down"
+        ended = (
+            f"{end['outcome']} {_time(str(end.get('time', '')))}"
+            if end
+            else "no end was written down"
+        )
         why = f": {end.get('why')}" if end.get("outcome") == "failed" else ""
-        rows.append((_time(start.stamp), start.facts.get("step", ""), f"{ended}{why}", _changes(changed)))
-    return table(("started (UTC)", "from step", "ended", "settings changed since the checkpoint"), rows)
+        rows.append(
+            (_time(start.stamp), start.facts.get("step", ""), f"{ended}{why}", _changes(changed))
+        )
+    return table(
+        ("started (UTC)", "from step", "ended", "settings changed since the checkpoint"), rows
+    )
 
 
 def _changes(changed: Any) -> str:
     if not isinstance(changed, dict):
         return ""
-    known = [(key, value) for key, value in list(changed.items())[:MOST_CHANGES] if isinstance(value, dict)]
+    known = [
+        (key, value)
+        for key, value in list(changed.items())[:MOST_CHANGES]
+        if isinstance(value, dict)
+    ]
     return "; ".join(f"{key} {value.get('was')} to {value.get('is')}" for key, value in known)
 
 

@@ -101,10 +101,19 @@ def parse_row(line: bytes, names: Sequence[str] | None = None) -> Row | None:
     if not isinstance(told, dict):
         return None
     start, number, step = told.get("start"), _count(told.get("row")), _count(told.get("step"))
-    if not isinstance(start, str) or not 0 < len(start) <= MOST_START or number is None or step is None:
+    if (
+        not isinstance(start, str)
+        or not 0 < len(start) <= MOST_START
+        or number is None
+        or step is None
+    ):
         return None
     shown = told if names is None else {name: told[name] for name in names if name in told}
-    values = {name: float(value) for name, value in shown.items() if name not in ("row", "step") and _is_number(value)}
+    values = {
+        name: float(value)
+        for name, value in shown.items()
+        if name not in ("row", "step") and _is_number(value)
+    }
     return Row(start, number, _short(told.get("time")), _short(told.get("phase")), step, values)
 
 
@@ -129,7 +138,11 @@ def _lines(store: ObjectStore, entry: ObjectInfo) -> Iterator[bytes]:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_STEP else None
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_STEP
+        else None
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -28,7 +28,9 @@ MAX_WHOLE_SEGMENTS = 1000
 _GOLDEN_RATIO = 0.6180339887498949  # its multiples are spread evenly, whatever the pattern in which kinds of records alternate
 CLOSE_SECONDS = 10.0
 LONGEST_WAIT_SECONDS = 60.0
-URGENT_SECONDS = 1.0  # between two writes: each writes whole segments, and a flood of warnings asks for one each
+URGENT_SECONDS = (
+    1.0  # between two writes: each writes whole segments, and a flood of warnings asks for one each
+)
 
 log = logging.getLogger("dcgan.records")
 
@@ -54,7 +56,10 @@ class Segments:
             self._num_records += 1
             if self._num_records * _GOLDEN_RATIO % 1 >= 1 / self._kept_one_in():
                 return
-            is_full = len(self._current) > len(self._head) and len(self._current) + len(record) > SEGMENT_BYTES
+            is_full = (
+                len(self._current) > len(self._head)
+                and len(self._current) + len(record) > SEGMENT_BYTES
+            )
             if is_full:
                 self._waiting[self._number] = bytes(self._current)
                 if len(self._waiting) > MOST_WAITING:
@@ -99,8 +104,14 @@ class Segments:
 class Writer:
     """The thread that flushes every ``every_seconds``. A context manager: its end flushes once more, for at most ``close_seconds``."""
 
-    def __init__(self, store: ObjectStore, every_seconds: float, *, close_seconds: float = CLOSE_SECONDS):
-        self._store, self._every_seconds, self._close_seconds = store, max(every_seconds, 0.05), close_seconds
+    def __init__(
+        self, store: ObjectStore, every_seconds: float, *, close_seconds: float = CLOSE_SECONDS
+    ):
+        self._store, self._every_seconds, self._close_seconds = (
+            store,
+            max(every_seconds, 0.05),
+            close_seconds,
+        )
         self._segments: list[Segments] = []
         self._replaced: dict[str, Callable[[], bytes | None]] = {}
         self._written: dict[str, bytes] = {}
@@ -127,26 +138,45 @@ class Writer:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._closing.set()
         self._wanted.set()
         self._thread.join(self._close_seconds)
         if self._thread.is_alive() or self._failing_since is not None:
             log.warning("%s: the last of the run's records were not written", self._store.uri)
         if num_lost := sum(segments.num_lost for segments in self._segments):
-            log.warning("%s: %d segments were given up, because the store took none", self._store.uri, num_lost)
+            log.warning(
+                "%s: %d segments were given up, because the store took none",
+                self._store.uri,
+                num_lost,
+            )
 
     def _run(self) -> None:
         wait_seconds, is_last, flushed_at = self._every_seconds, False, -math.inf
         while not is_last:
             self._wanted.wait(wait_seconds)
-            self._closing.wait(max(0.0, flushed_at + min(URGENT_SECONDS, self._every_seconds) - time.monotonic()))
+            self._closing.wait(
+                max(0.0, flushed_at + min(URGENT_SECONDS, self._every_seconds) - time.monotonic())
+            )
             if self._failing_since is not None:
-                self._closing.wait(wait_seconds)  # a store that fails is left in peace, however much is logged about it
+                self._closing.wait(
+                    wait_seconds
+                )  # a store that fails is left in peace, however much is logged about it
             self._wanted.clear()
-            is_last = self._closing.is_set()  # asked for before the flush: what was appended before the end is in the last one
+            is_last = (
+                self._closing.is_set()
+            )  # asked for before the flush: what was appended before the end is in the last one
             is_written, flushed_at = self._flush(), time.monotonic()
-            wait_seconds = self._every_seconds if is_written else min(2 * wait_seconds, max(LONGEST_WAIT_SECONDS, self._every_seconds))
+            wait_seconds = (
+                self._every_seconds
+                if is_written
+                else min(2 * wait_seconds, max(LONGEST_WAIT_SECONDS, self._every_seconds))
+            )
 
     def _flush(self) -> bool:
         try:
@@ -166,11 +196,15 @@ class Writer:
             self._fails(f"{type(error).__name__}: {error}")
             return False
         if self._failing_since is not None:
-            log.info("records are written again, after %.0f s", time.monotonic() - self._failing_since)
+            log.info(
+                "records are written again, after %.0f s", time.monotonic() - self._failing_since
+            )
             self._failing_since = None
         return True
 
     def _fails(self, text: str) -> None:
         if self._failing_since is None:
             self._failing_since = time.monotonic()
-            log.warning("metrics and logs are not written to the run folder, still trying: %s", text)
+            log.warning(
+                "metrics and logs are not written to the run folder, still trying: %s", text
+            )

@@ -25,7 +25,12 @@ class StatusFile:
 
     def __init__(self, start: str, every_seconds: float):
         self._lock = threading.Lock()
-        self._told: dict[str, Any] = {"format_version": FORMAT_VERSION, "start": start, "every_seconds": every_seconds, "rollbacks": 0}
+        self._told: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "start": start,
+            "every_seconds": every_seconds,
+            "rollbacks": 0,
+        }
         self._points: list[tuple[float, ...]] = []
         self._stride, self._num_seen = 1, 0
         self._checkpoint_step: int | None = None
@@ -37,27 +42,40 @@ class StatusFile:
         """Keep the curves of the starts before this one, as far as they lead to it; what cannot be read is left out."""
         try:
             curves = json.loads(data[:MOST_BYTES])["curves"]
-            points = [tuple(float(value) for value in point) for point in zip(*(curves[name] for name in ("step", *CURVES)), strict=True)]
+            points = [
+                tuple(float(value) for value in point)
+                for point in zip(*(curves[name] for name in ("step", *CURVES)), strict=True)
+            ]
         except (ValueError, KeyError, TypeError, RecursionError):
             return
         with self._lock:
             first_step = self._points[0][0] if self._points else math.inf
             before = [point for point in points if point[0] < min(first_step, self._first_step)]
-            self._points = [(int(step), *values) for step, *values in before[-MOST_POINTS:]] + self._points
+            self._points = [
+                (int(step), *values) for step, *values in before[-MOST_POINTS:]
+            ] + self._points
 
     def observe(self, progress: Progress, now: float, num_steps: int) -> None:
         """The latest report."""
         report = {**dataclasses.asdict(progress), "seconds_left": seconds_left(progress)}
         with self._lock:
-            if not num_steps and (before := self._told.get("progress")):  # it has no times of its own
-                report |= {name: value for name, value in before.items() if name.endswith("_seconds") and name in report}
+            if not num_steps and (
+                before := self._told.get("progress")
+            ):  # it has no times of its own
+                report |= {
+                    name: value
+                    for name, value in before.items()
+                    if name.endswith("_seconds") and name in report
+                }
             self._first_step = min(self._first_step, progress.step + 1)
             if self._has_report and progress.checkpoint_step not in (None, self._checkpoint_step):
                 self._told["checkpoint_time"] = _text(now)
             self._checkpoint_step, self._has_report = progress.checkpoint_step, True
             self._told |= {"time": _text(now), "progress": report}
             if num_steps:
-                self._told["report_seconds"] = now - self._trained_at  # NaN is said as text, and read as unknown
+                self._told["report_seconds"] = (
+                    now - self._trained_at
+                )  # NaN is said as text, and read as unknown
                 self._trained_at = now
                 self._add_point(progress)
 
@@ -86,7 +104,10 @@ class StatusFile:
         with self._lock:
             if not self._has_report:
                 return None
-            curves = {name: [point[number] for point in self._points] for number, name in enumerate(("step", *CURVES))}
+            curves = {
+                name: [point[number] for point in self._points]
+                for number, name in enumerate(("step", *CURVES))
+            }
             return json.dumps(plain(self._told | {"curves": curves}), indent=1).encode()
 
     def _add_point(self, progress: Progress) -> None:
@@ -94,7 +115,9 @@ class StatusFile:
         while self._points and self._points[-1][0] >= progress.step:  # the run went back
             self._points.pop()
         if self._num_seen % self._stride == 0:
-            self._points.append((progress.step, *(float(f"{getattr(progress, name):.4g}") for name in CURVES)))
+            self._points.append(
+                (progress.step, *(float(f"{getattr(progress, name):.4g}") for name in CURVES))
+            )
         self._num_seen += 1
         if len(self._points) > MOST_POINTS:
             self._points = self._points[::2]
@@ -102,4 +125,8 @@ class StatusFile:
 
 
 def _text(now: float) -> str:
-    return datetime.datetime.fromtimestamp(now, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        datetime.datetime.fromtimestamp(now, datetime.UTC)
+        .isoformat(timespec="seconds")
+        .replace("+00:00", "Z")
+    )

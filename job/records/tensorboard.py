@@ -11,7 +11,10 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 
 GROUPS = (
-    ("health", ("loss", "probability", "gradient", "non_finite", "diversity", "rollbacks", "quality")),
+    (
+        "health",
+        ("loss", "probability", "gradient", "non_finite", "diversity", "rollbacks", "quality"),
+    ),
     ("checkpoints", ("dcgan_checkpoint",)),
     ("data", ("dcgan_fetch", "dcgan_cache")),
     ("speed", ("per_second", "step_seconds", "_wait_seconds", "compute_seconds", "straggler")),
@@ -25,7 +28,9 @@ def version_event(time: float) -> bytes:
 
 def restart_event(time: float, step: int) -> bytes:
     """Return the record of a resume at ``step``: TensorBoard then drops what it has read of later steps."""
-    return _record(Event(wall_time=time, step=step + 1, session_log=SessionLog(status=SessionLog.START)))
+    return _record(
+        Event(wall_time=time, step=step + 1, session_log=SessionLog(status=SessionLog.START))
+    )
 
 
 def scalars_event(time: float, step: int, values: Mapping[str, float]) -> bytes:
@@ -37,7 +42,11 @@ def scalars_event(time: float, step: int, values: Mapping[str, float]) -> bytes:
 def picture_event(time: float, step: int, name: str, png: bytes, height: int, width: int) -> bytes:
     """Return a PNG at a step."""
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
-    return _record(Event(wall_time=time, step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)])))
+    return _record(
+        Event(
+            wall_time=time, step=step, summary=Summary(value=[Summary.Value(tag=name, image=image)])
+        )
+    )
 
 
 def tag(name: str) -> str:
@@ -48,4 +57,9 @@ def tag(name: str) -> str:
 def _record(event: Event) -> bytes:
     data = event.SerializeToString()
     length = struct.pack("<Q", len(data))
-    return length + struct.pack("<I", masked_crc32c(length)) + data + struct.pack("<I", masked_crc32c(data))
+    return (
+        length
+        + struct.pack("<I", masked_crc32c(length))
+        + data
+        + struct.pack("<I", masked_crc32c(data))
+    )

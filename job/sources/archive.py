@@ -18,12 +18,38 @@ from typing import NamedTuple, NoReturn
 
 from job.config.errors import DataError
 from job.sources.signature import signature_of
-from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile, describe_no_image, extension_of, is_image_name, label_of
+from job.sources.source import (
+    MAX_FILE_BYTES,
+    ImageBlock,
+    ImageFile,
+    describe_no_image,
+    extension_of,
+    is_image_name,
+    label_of,
+)
 
-_READ_ERRORS = (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, ValueError)
+_READ_ERRORS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    OSError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    ValueError,
+)
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 # Names of the others (APPNOTE.TXT, 4.4.5). Windows takes Deflate64 for what is larger than 2 GB.
-_OTHER_ZIP_METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 93: "Zstandard", 95: "XZ", 96: "JPEG", 98: "PPMd", 99: "AES encryption"}
+_OTHER_ZIP_METHODS = {
+    1: "Shrink",
+    6: "Implode",
+    9: "Deflate64",
+    93: "Zstandard",
+    95: "XZ",
+    96: "JPEG",
+    98: "PPMd",
+    99: "AES encryption",
+}
 
 
 class _Member(NamedTuple):
@@ -57,7 +83,9 @@ class ArchiveSource:
             raise DataError(f"{self.uri}: {describe_no_image(self.ignored)}")
 
     def _takes(self, name: str, mode: int = 0) -> bool:
-        if is_image_name(name) and not stat.S_ISLNK(mode):  # a link's bytes are the path of another file
+        if is_image_name(name) and not stat.S_ISLNK(
+            mode
+        ):  # a link's bytes are the path of another file
             return True
         self.ignored["link" if is_image_name(name) else extension_of(name)] += 1
         return False
@@ -85,7 +113,14 @@ class ArchiveSource:
                     data = self._read_tar(archive, member)
                     yield from (_Member(name, member.size, partial(bytes, data)) for name in names)
             for target, names in links.items():
-                yield from (_Member(name, 0, partial(_refuse, f"is a hard link to {target!r}, which the archive lacks")) for name in names)
+                yield from (
+                    _Member(
+                        name,
+                        0,
+                        partial(_refuse, f"is a hard link to {target!r}, which the archive lacks"),
+                    )
+                    for name in names
+                )
 
     def _tar_headers(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
         """Yield each member's header with the archive, from which the member may be read before the next one is asked for."""
@@ -96,7 +131,9 @@ class ArchiveSource:
                     archive.members.clear()  # type: ignore[attr-defined]  # it keeps every header it has read: 2 GB for a million images
                     yield archive, member
                 watched.check_end(archive.offset)
-            while stream.read(1 << 20):  # to the end, where a compressed file keeps the checksum of all before
+            while stream.read(
+                1 << 20
+            ):  # to the end, where a compressed file keeps the checksum of all before
                 pass
 
     def _read_tar(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -108,10 +145,16 @@ class ArchiveSource:
         with self._naming_damage("zip"), zipfile.ZipFile(self._path) as archive:
             # The specification says "/"; programs of Windows have written their own separator.
             names = [(member.filename.replace("\\", "/"), member) for member in archive.infolist()]
-            images = [(name, member) for name, member in names if not name.endswith("/") and self._takes(name, member.external_attr >> 16)]
+            images = [
+                (name, member)
+                for name, member in names
+                if not name.endswith("/") and self._takes(name, member.external_attr >> 16)
+            ]
             for name, member in images:
                 if member.flag_bits & 1:
-                    raise DataError(f"{self._path}!/{name}: is encrypted; expected a zip file without a password")
+                    raise DataError(
+                        f"{self._path}!/{name}: is encrypted; expected a zip file without a password"
+                    )
                 if member.compress_type not in _ZIP_METHODS:
                     method = _OTHER_ZIP_METHODS.get(member.compress_type, "an unknown method")
                     raise DataError(
@@ -137,9 +180,14 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[
         with archive.open(member) as file:
             return partial(bytes, file.read(MAX_FILE_BYTES + 1))
     except _READ_ERRORS as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the disk, not the archive's content
+        if (
+            isinstance(error, OSError) and error.errno is not None
+        ):  # the disk, not the archive's content
             raise
-        return partial(_refuse, f"is damaged ({error}); expected a whole zip archive: copy or download it again")
+        return partial(
+            _refuse,
+            f"is damaged ({error}); expected a whole zip archive: copy or download it again",
+        )
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -17,8 +17,12 @@ from job.sources.image import ImagePolicy, decode_image, fit_pixels
 from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile
 
 _TASK_FILES, _TASK_BYTES = 64, 1 << 20
-_MAX_PENDING_BYTES = 512 << 20  # of files that are decoded or wait for it, or one: an archive's are in memory by then
-_TASK_DECODED_BYTES = 8 << 20  # raw pixels that one task makes, where the size is known before: several tasks wait at a time
+_MAX_PENDING_BYTES = (
+    512 << 20
+)  # of files that are decoded or wait for it, or one: an archive's are in memory by then
+_TASK_DECODED_BYTES = (
+    8 << 20
+)  # raw pixels that one task makes, where the size is known before: several tasks wait at a time
 
 
 class DecodedFile(NamedTuple):
@@ -34,7 +38,9 @@ class DecodedFile(NamedTuple):
 Decoded = list[DecodedFile] | ImageBlock
 
 
-def decode_all(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, workers: int, uri: str) -> Iterator[Decoded]:
+def decode_all(
+    items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, workers: int, uri: str
+) -> Iterator[Decoded]:
     """Every item decoded and fitted: files in small lists, blocks as blocks. A broken file is returned with its reason, not raised.
 
     ``DataError`` when raw pixels do not fit; ``OSError``, ``StorageError`` and the source's own errors pass.
@@ -46,7 +52,9 @@ def decode_all(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, wor
         for task, num_bytes in _tasks(items, policy, uri):
             pending.append((pool.submit(task), num_bytes))
             pending_bytes += num_bytes
-            while len(pending) > 2 * workers or (len(pending) > 1 and pending_bytes > _MAX_PENDING_BYTES):
+            while len(pending) > 2 * workers or (
+                len(pending) > 1 and pending_bytes > _MAX_PENDING_BYTES
+            ):
                 first, num_bytes = pending.popleft()
                 pending_bytes -= num_bytes
                 yield first.result()
@@ -56,24 +64,34 @@ def decode_all(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, wor
         pool.shutdown(cancel_futures=True)
 
 
-def limited(items: Iterator[ImageFile | ImageBlock], limit: int | None) -> Iterator[ImageFile | ImageBlock]:
+def limited(
+    items: Iterator[ImageFile | ImageBlock], limit: int | None
+) -> Iterator[ImageFile | ImageBlock]:
     """The first ``limit`` images."""
     left = limit
     for item in items:
         if left is not None:
             if isinstance(item, ImageBlock) and len(item.images) > left:
-                item = ImageBlock(item.images[:left], None if item.labels is None else item.labels[:left])
+                item = ImageBlock(
+                    item.images[:left], None if item.labels is None else item.labels[:left]
+                )
             left -= len(item.images) if isinstance(item, ImageBlock) else 1
         yield item
         if left == 0:
             return
 
 
-def _tasks(items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, uri: str) -> Iterator[tuple[Callable[[], Decoded], int]]:
+def _tasks(
+    items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, uri: str
+) -> Iterator[tuple[Callable[[], Decoded], int]]:
     """Yield what decodes some of the items, and how many bytes of files that takes."""
     files: list[ImageFile] = []
     num_bytes = 0
-    max_images = None if policy.size is None else max(1, _TASK_DECODED_BYTES // (policy.size[0] * policy.size[1] * 3))
+    max_images = (
+        None
+        if policy.size is None
+        else max(1, _TASK_DECODED_BYTES // (policy.size[0] * policy.size[1] * 3))
+    )
     max_files = min(_TASK_FILES, max_images or _TASK_FILES)
     for item in items:
         if isinstance(item, ImageBlock):
@@ -93,7 +111,10 @@ def _parts(block: ImageBlock, max_images: int | None) -> Iterator[ImageBlock]:
     """A block of small images may be enlarged to gigabytes: it is fitted in parts."""
     step = max_images or len(block.images)
     for start in range(0, len(block.images), step):
-        yield ImageBlock(block.images[start : start + step], None if block.labels is None else block.labels[start : start + step])
+        yield ImageBlock(
+            block.images[start : start + step],
+            None if block.labels is None else block.labels[start : start + step],
+        )
 
 
 def _decode_files(files: list[ImageFile], policy: ImagePolicy) -> list[DecodedFile]:
@@ -108,7 +129,9 @@ def _decode_file(file: ImageFile, policy: ImagePolicy) -> DecodedFile:
         pixels, is_grey = decode_image(data, policy)
         return DecodedFile(file.name, file.label, pixels, is_grey, "")
     except OSError as error:
-        return DecodedFile(file.name, file.label, None, False, f"cannot be read ({error.strerror or error})")
+        return DecodedFile(
+            file.name, file.label, None, False, f"cannot be read ({error.strerror or error})"
+        )
     except DataError as error:
         return DecodedFile(file.name, file.label, None, False, str(error))
 
@@ -116,7 +139,10 @@ def _decode_file(file: ImageFile, policy: ImagePolicy) -> DecodedFile:
 def _fit_block(block: ImageBlock, policy: ImagePolicy, uri: str) -> ImageBlock:
     images, labels = block
     try:
-        if policy.size not in (None, images.shape[1:3]) or policy.channels not in (None, images.shape[3]):
+        if policy.size not in (None, images.shape[1:3]) or policy.channels not in (
+            None,
+            images.shape[3],
+        ):
             images = np.stack([fit_pixels(pixels, policy) for pixels in images])
     except DataError as error:
         raise DataError(f"{uri}: {error}") from None

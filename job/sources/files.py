@@ -11,7 +11,16 @@ from typing import NamedTuple, NoReturn
 
 from job.config.errors import DataError
 from job.sources.signature import Signature
-from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile, describe_no_image, extension_of, is_hidden, is_image_name, label_of
+from job.sources.source import (
+    MAX_FILE_BYTES,
+    ImageBlock,
+    ImageFile,
+    describe_no_image,
+    extension_of,
+    is_hidden,
+    is_image_name,
+    label_of,
+)
 from job.storage.store import ObjectStore
 
 
@@ -92,7 +101,9 @@ class StoreSource:
         for found in self._store.list():
             if is_image_name(found.key):
                 name = f"{self.uri.rstrip('/')}/{found.key}"
-                label = label_of(found.key.replace("\\", "/"))  # as a program on Windows may have uploaded it
+                label = label_of(
+                    found.key.replace("\\", "/")
+                )  # as a program on Windows may have uploaded it
                 yield ImageFile(name, label, found.num_bytes, partial(self._store.read, found.key))
 
 
@@ -127,8 +138,16 @@ def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterat
         try:
             found = entry.stat()
         except OSError as error:  # a link that leads nowhere: it is still reported by name when it claims to be an image
-            may_be_folder = error.errno not in (errno.ENOENT, errno.ELOOP) and not is_hidden(entry.name) and not is_image_name(entry.name)
-            yield _Entry(name, entry.path, problem=f"cannot be read ({error.strerror})" if may_be_folder else "")
+            may_be_folder = (
+                error.errno not in (errno.ENOENT, errno.ELOOP)
+                and not is_hidden(entry.name)
+                and not is_image_name(entry.name)
+            )
+            yield _Entry(
+                name,
+                entry.path,
+                problem=f"cannot be read ({error.strerror})" if may_be_folder else "",
+            )
             continue
         if stat.S_ISDIR(found.st_mode) and is_hidden(entry.name):
             yield _Entry(name, entry.path)

@@ -37,7 +37,11 @@ def load_flat(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
         return _on_white(np.asarray(grey), np.asarray(grey), image, _GREY_MAXIMA.get(raw_mode, 255))
     if raw_mode == "RGB;16B" and isinstance(transparent, tuple):
         return _wide_colour_on_white(image, data, transparent)
-    if image.mode == "RGBA" and image.format == "BMP" and image.getchannel("A").getextrema() == (0, 0):
+    if (
+        image.mode == "RGBA"
+        and image.format == "BMP"
+        and image.getchannel("A").getextrema() == (0, 0)
+    ):
         return image.convert("RGB")  # a program that left the fourth byte unused
     if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or transparent is not None:
         is_grey = image.mode in ("LA", "La") or raw_mode == "LA;16B"
@@ -49,7 +53,9 @@ def load_flat(image: ImageFile.ImageFile, data: bytes) -> Image.Image:
     if image.mode in ("RGB", "RGBX", "CMYK", "YCbCr", "HSV"):
         return as_mode(image, "RGB")
     held = _REFUSED.get(image.mode, "pixels that have no meaning as grey or RGB")
-    raise DataError(f"holds {held} (Pillow's mode {image.mode}); expected 8 or 16 bits, grey or RGB: save it as an 8-bit PNG")
+    raise DataError(
+        f"holds {held} (Pillow's mode {image.mode}); expected 8 or 16 bits, grey or RGB: save it as an 8-bit PNG"
+    )
 
 
 def _raw_mode(image: ImageFile.ImageFile) -> str:
@@ -72,22 +78,32 @@ def _scaled(values: NDArray[np.integer], white: int) -> NDArray[np.uint8]:
     return scaled
 
 
-def _on_white(grey: NDArray[np.uint8], values: NDArray[np.integer], image: Image.Image, maximum: int) -> Image.Image:
+def _on_white(
+    grey: NDArray[np.uint8], values: NDArray[np.integer], image: Image.Image, maximum: int
+) -> Image.Image:
     """Return ``grey`` with white if the ``values``, as stored or scaled to 8 bits, are the transparent one of 0 to ``maximum``, if any."""
     transparent = image.info.get("transparency")
     if not isinstance(transparent, int):
         return Image.fromarray(grey)
     level = transparent & maximum
-    return Image.fromarray(np.where(values == (level if maximum > 255 else level * 255 // maximum), np.uint8(255), grey))
+    return Image.fromarray(
+        np.where(
+            values == (level if maximum > 255 else level * 255 // maximum), np.uint8(255), grey
+        )
+    )
 
 
-def _wide_colour_on_white(image: Image.Image, data: bytes, transparent: tuple[int, ...]) -> Image.Image:
+def _wide_colour_on_white(
+    image: Image.Image, data: bytes, transparent: tuple[int, ...]
+) -> Image.Image:
     """Return a 16-bit RGB PNG with white for its transparent colour. Pillow keeps the high bytes only; a second decoding gives the low ones."""
     low_image = Image.open(io.BytesIO(data), formats=("PNG",))
     low_image.tile = [tile._replace(args="RGB;16L") for tile in low_image.tile]
     high, low = np.asarray(image), np.asarray(low_image)
     colour = np.array(transparent, np.uint16)
-    is_transparent = np.logical_and(high == (colour >> 8), low == (colour & 255)).all(axis=2, keepdims=True)
+    is_transparent = np.logical_and(high == (colour >> 8), low == (colour & 255)).all(
+        axis=2, keepdims=True
+    )
     return Image.fromarray(np.where(is_transparent, np.uint8(255), high))
 
 

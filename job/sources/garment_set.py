@@ -25,4 +25,6 @@ class GarmentSource:
 
     def items(self) -> Iterator[ImageFile | ImageBlock]:
         for start in range(0, self.num_images, _BLOCK_ROWS):
-            yield ImageBlock(*draw_garments(self._seed, start, min(_BLOCK_ROWS, self.num_images - start)))
+            yield ImageBlock(
+                *draw_garments(self._seed, start, min(_BLOCK_ROWS, self.num_images - start))
+            )

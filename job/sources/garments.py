@@ -14,7 +14,18 @@ from PIL import Image, ImageDraw
 from job.data.permutation import fold, uniform
 
 SIZE = 28
-CLASS_NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+CLASS_NAMES = (
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
 _SCALE = 4  # supersampling, for smooth edges
 _JITTER = 1.1  # pixels that each point of an outline moves at most
 _SHAPE_DRAWS, _CLOTH_DRAWS = 96, 33
@@ -69,28 +80,48 @@ _GARMENTS: tuple[list[Part], ...] = (
 # fmt: on
 
 
-def draw_garments(seed: int, first_index: int, num_images: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+def draw_garments(
+    seed: int, first_index: int, num_images: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Return images ``[N, 28, 28, 1]`` and classes ``[N]`` of indices ``first_index ...``; the class is ``index % 10``."""
     labels = (np.arange(first_index, first_index + num_images) % len(CLASS_NAMES)).astype(np.int32)
     draws = _draws(seed, _SHAPES, first_index, num_images, _SHAPE_DRAWS)
-    flat = np.stack([_draw_shape(_GARMENTS[label], row) for label, row in zip(labels, draws, strict=True)])
-    return _lay_cloth(flat.astype(np.float32) / np.float32(255), seed, first_index)[..., np.newaxis], labels
+    flat = np.stack(
+        [_draw_shape(_GARMENTS[label], row) for label, row in zip(labels, draws, strict=True)]
+    )
+    return _lay_cloth(flat.astype(np.float32) / np.float32(255), seed, first_index)[
+        ..., np.newaxis
+    ], labels
 
 
 def _draw_shape(parts: list[Part], draws: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Return one silhouette ``[28, 28]`` in flat shades."""
-    tone, lean, wide, high = 0.45 + 0.5 * draws[0], 0.12 * draws[1] - 0.06, 0.88 + 0.14 * draws[2], 0.9 + 0.1 * draws[3]
+    tone, lean, wide, high = (
+        0.45 + 0.5 * draws[0],
+        0.12 * draws[1] - 0.06,
+        0.88 + 0.14 * draws[2],
+        0.9 + 0.1 * draws[3],
+    )
     affine = np.array([[wide, -lean], [lean, high]]) * _SCALE
     used = 4
     image = Image.new("L", (SIZE * _SCALE, SIZE * _SCALE))
     canvas = ImageDraw.Draw(image)
     for part in parts:
         count = len(part.points)
-        is_there, shade = draws[used] < part.chance, part.shade[0] + (part.shade[1] - part.shade[0]) * draws[used + 1]
-        points = np.array(part.points) + _JITTER * (2 * np.resize(draws[used + 2 :], (count, 2)) - 1) * (np.array(part.points) > 1)
+        is_there, shade = (
+            draws[used] < part.chance,
+            part.shade[0] + (part.shade[1] - part.shade[0]) * draws[used + 1],
+        )
+        points = np.array(part.points) + _JITTER * (
+            2 * np.resize(draws[used + 2 :], (count, 2)) - 1
+        ) * (np.array(part.points) > 1)
         used += 2 + count
         left, right = points * (-1, 1), points
-        outlines = {"both": [np.concatenate([right, left[::-1]])], "pair": [left, right], "one": [points - (14, 0)]}[part.sides]
+        outlines = {
+            "both": [np.concatenate([right, left[::-1]])],
+            "pair": [left, right],
+            "one": [points - (14, 0)],
+        }[part.sides]
         for outline in outlines if is_there else []:
             corners = (outline - (0, 14)) @ affine.T + 14 * _SCALE
             canvas.polygon(corners.ravel().tolist(), fill=min(255, round(255 * tone * shade)))
@@ -100,25 +131,35 @@ def _draw_shape(parts: list[Part], draws: NDArray[np.float64]) -> NDArray[np.uin
 def _lay_cloth(flat: NDArray[np.float32], seed: int, first_index: int) -> NDArray[np.uint8]:
     """Lay folds, light, weave and stripes over flat shades ``[N, 28, 28]`` in 0..1; the background stays black."""
     num_images = len(flat)
-    draws = _draws(seed, _CLOTH, first_index, num_images, _CLOTH_DRAWS).astype(np.float32)[:, :, None, None]
+    draws = _draws(seed, _CLOTH, first_index, num_images, _CLOTH_DRAWS).astype(np.float32)[
+        :, :, None, None
+    ]
     folds = draws[:, : _FOLD_GRID**2].reshape(-1, _FOLD_GRID, _FOLD_GRID) * 2 - 1
     light = 1 + (0.1 + 0.25 * draws[:, 25]) * (_stretch() @ folds @ _stretch().T)
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
     light *= 1 + 0.16 * (draws[:, 26] - 0.5) * (x - 14) / 7
-    stripes = np.sin(6.2832 * np.where(draws[:, 29] < 0.7, y, x) / (2.2 + 4 * draws[:, 27]) + 6.28 * draws[:, 28])
+    stripes = np.sin(
+        6.2832 * np.where(draws[:, 29] < 0.7, y, x) / (2.2 + 4 * draws[:, 27]) + 6.28 * draws[:, 28]
+    )
     light *= 1 + np.where(draws[:, 31] < 0.15, 0.12 + 0.3 * draws[:, 30], 0) * stripes
     weave = _draws(seed, _WEAVE, first_index, num_images, SIZE * SIZE).astype(np.float32)
     light += (0.02 + 0.07 * draws[:, 32]) * (weave.reshape(flat.shape) * 2 - 1)
     return np.rint(np.clip(flat * light, 0, 1) * 255).astype(np.uint8)
 
 
-def _draws(seed: int, stream: int, first_index: int, num_images: int, num_draws: int) -> NDArray[np.float64]:
+def _draws(
+    seed: int, stream: int, first_index: int, num_images: int, num_draws: int
+) -> NDArray[np.float64]:
     """Return ``num_draws`` random numbers of each image: ``[N, num_draws]`` in [0, 1)."""
-    return uniform(fold(seed, stream), first_index * num_draws, (first_index + num_images) * num_draws).reshape(num_images, num_draws)
+    return uniform(
+        fold(seed, stream), first_index * num_draws, (first_index + num_images) * num_draws
+    ).reshape(num_images, num_draws)
 
 
 @lru_cache(maxsize=1)
 def _stretch() -> NDArray[np.float32]:
     """Return linear interpolation of a grid's side to the image's: ``[28, 5]``."""
-    weights: NDArray[np.float64] = np.maximum(0, 1 - np.abs(np.linspace(0, _FOLD_GRID - 1, SIZE)[:, None] - np.arange(_FOLD_GRID)))
+    weights: NDArray[np.float64] = np.maximum(
+        0, 1 - np.abs(np.linspace(0, _FOLD_GRID - 1, SIZE)[:, None] - np.arange(_FOLD_GRID))
+    )
     return weights.astype(np.float32)

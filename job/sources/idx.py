@@ -12,13 +12,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from job.config.errors import ConfigError, DataError
-from job.sources.row_stream import READ_ERRORS, Readable, as_image_shape, check_num_bytes, open_maybe_gzip, read_blocks
+from job.sources.row_stream import (
+    READ_ERRORS,
+    Readable,
+    as_image_shape,
+    check_num_bytes,
+    open_maybe_gzip,
+    read_blocks,
+)
 from job.sources.signature import signature_of
 from job.sources.source import ImageBlock, ImageFile, rows_per_block
 
 IDX_MAGIC = b"\0\0\x08"
-_IMAGES_NAME = re.compile(r"(?P<set>([^.].*-)?)(?P<split>train|t10k|test)-images[-.]idx[34]-ubyte(\.gz)?")  # emnist-letters-train-...
-_MAX_UNNAMED = 4  # files of a folder that are opened to see whether they are IDX files under other names
+_IMAGES_NAME = re.compile(
+    r"(?P<set>([^.].*-)?)(?P<split>train|t10k|test)-images[-.]idx[34]-ubyte(\.gz)?"
+)  # emnist-letters-train-...
+_MAX_UNNAMED = (
+    4  # files of a folder that are opened to see whether they are IDX files under other names
+)
 
 
 class IdxSource:
@@ -54,7 +65,9 @@ class IdxSource:
             with open_maybe_gzip(self._labels_path) as labels_file:
                 _read_shape(labels_file, self._labels_path)
                 num_rows = rows_per_block(self._shape[1] * self._shape[2] * self._shape[3])
-                label_blocks = read_blocks(labels_file, str(self._labels_path), self._shape[:1], num_rows)
+                label_blocks = read_blocks(
+                    labels_file, str(self._labels_path), self._shape[:1], num_rows
+                )
                 for images, labels in zip(blocks, label_blocks, strict=True):
                     yield ImageBlock(images, labels)
 
@@ -71,20 +84,33 @@ def find_idx(folder: Path, split: str) -> IdxSource | None:
     if not found:
         return _find_by_content(folder)
     if len(found) > 1 and "" not in found:
-        raise ConfigError(f"{folder}: holds IDX images of {', '.join(name.rstrip('-') for name in found)}; expected one set: name its file")
+        raise ConfigError(
+            f"{folder}: holds IDX images of {', '.join(name.rstrip('-') for name in found)}; expected one set: name its file"
+        )
     splits = found.get("") or next(iter(found.values()))
-    path_of_split = splits.get("train") if split == "train" else splits.get("t10k", splits.get("test"))
+    path_of_split = (
+        splits.get("train") if split == "train" else splits.get("t10k", splits.get("test"))
+    )
     if path_of_split is None:
-        raise ConfigError(f"{folder}: holds no IDX images of --split {split}; found {', '.join(path.name for path in splits.values())}")
+        raise ConfigError(
+            f"{folder}: holds no IDX images of --split {split}; found {', '.join(path.name for path in splits.values())}"
+        )
     return IdxSource(path_of_split)
 
 
 def _find_by_content(folder: Path) -> IdxSource | None:
-    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file()]
+    files = [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and path.is_file()
+    ]
     if not 0 < len(files) <= _MAX_UNNAMED:
         return None
     idx_files = [path for path in files if is_idx(path)]
-    images, labels = ([path for path in idx_files if (len(_shape_of(path)) == 1) == is_labels] for is_labels in (False, True))
+    images, labels = (
+        [path for path in idx_files if (len(_shape_of(path)) == 1) == is_labels]
+        for is_labels in (False, True)
+    )
     if len(images) != 1:
         return None
     return IdxSource(images[0], labels[0] if len(labels) == 1 else None)
@@ -104,7 +130,9 @@ def _labels_beside(images: Path) -> Path | None:
     if name == images.name:
         return None
     plain = images.with_name(name.removesuffix(".gz"))
-    return next((path for path in (plain, plain.with_name(f"{plain.name}.gz")) if path.is_file()), None)
+    return next(
+        (path for path in (plain, plain.with_name(f"{plain.name}.gz")) if path.is_file()), None
+    )
 
 
 def _shape_of(path: Path) -> tuple[int, ...]:
@@ -125,7 +153,11 @@ def _read_shape(file: Readable, path: Path) -> tuple[int, ...]:
     try:
         head = file.read(4)
         if len(head) < 4 or head[:3] != IDX_MAGIC:
-            raise DataError(f"{path}: begins with {head!r}; expected an IDX file of uint8 values (bytes 0, 0, 8, number of dimensions)")
+            raise DataError(
+                f"{path}: begins with {head!r}; expected an IDX file of uint8 values (bytes 0, 0, 8, number of dimensions)"
+            )
         return struct.unpack(f">{head[3]}I", file.read(4 * head[3]))
     except (*READ_ERRORS, struct.error) as error:
-        raise DataError(f"{path}: the IDX header is damaged or cut short ({error}): copy or download it again") from None
+        raise DataError(
+            f"{path}: the IDX header is damaged or cut short ({error}): copy or download it again"
+        ) from None

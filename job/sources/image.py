@@ -24,11 +24,23 @@ from job.sources.tiff import check_tags, tile_pixels
 FITS = ("crop", "pad", "stretch", "exact")
 # All that Pillow's decoders raise on damaged files, seen by flipping bytes (tests/sources/test_image.py).
 _DECODE_ERRORS = (
-    *(OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, ArithmeticError, RuntimeError),
+    *(
+        OSError,
+        SyntaxError,
+        ValueError,
+        TypeError,
+        EOFError,
+        IndexError,
+        KeyError,
+        ArithmeticError,
+        RuntimeError,
+    ),
     *(struct.error, zlib.error),
 )
 _ORIENTATION_TAG = 0x0112
-_AVIF_EXIF = re.compile(rb"(infe[\x02\x03].{7,9})Exif", re.DOTALL)  # the entry of the EXIF block in the file's list of items
+_AVIF_EXIF = re.compile(
+    rb"(infe[\x02\x03].{7,9})Exif", re.DOTALL
+)  # the entry of the EXIF block in the file's list of items
 _ORIENTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,7 +53,9 @@ _ORIENTATIONS = {
 # Pillow only warns between its limit and twice that; `_open` refuses all that is over the limit.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Many a camera writes EXIF that breaks the rules; the image is whole all the same.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.(Tiff|Jpeg|Gif|Png)ImagePlugin")
+warnings.filterwarnings(
+    "ignore", category=UserWarning, module=r"PIL\.(Tiff|Jpeg|Gif|Png)ImagePlugin"
+)
 # Pillow calls a PNG damaged whose colour profile or text is larger than 1 MiB; the pixels are whole.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
 
@@ -93,19 +107,31 @@ def fit_image(image: Image.Image, policy: ImagePolicy) -> Image.Image:
         return image
     height, width = policy.size
     if policy.fit == "exact":
-        raise DataError(f"is {image.height}x{image.width}; expected exactly {height}x{width} (another --fit resizes it)")
+        raise DataError(
+            f"is {image.height}x{image.width}; expected exactly {height}x{width} (another --fit resizes it)"
+        )
     if policy.fit == "stretch":
         return _resize(image, height, width, (0.0, 0.0, image.width, image.height))
     if policy.fit == "pad":
         scale = min(height / image.height, width / image.width)
-        inner_height, inner_width = max(1, round(image.height * scale)), max(1, round(image.width * scale))
+        inner_height, inner_width = (
+            max(1, round(image.height * scale)),
+            max(1, round(image.width * scale)),
+        )
         padded = Image.new(image.mode, (width, height))
         inner = _resize(image, inner_height, inner_width, (0.0, 0.0, image.width, image.height))
         padded.paste(inner, ((width - inner_width) // 2, (height - inner_height) // 2))
         return padded
-    scale = min(image.height / height, image.width / width)  # crop: the largest centred box of the target's shape
+    scale = min(
+        image.height / height, image.width / width
+    )  # crop: the largest centred box of the target's shape
     left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
-    box = (max(left, 0.0), max(top, 0.0), min(left + width * scale, image.width), min(top + height * scale, image.height))
+    box = (
+        max(left, 0.0),
+        max(top, 0.0),
+        min(left + width * scale, image.width),
+        min(top + height * scale, image.height),
+    )
     return _resize(image, height, width, box)
 
 
@@ -135,7 +161,9 @@ def _open_with_any_exif(data: bytes) -> ImageFile.ImageFile:
 
 
 def _bomb(found: str) -> DataError:
-    return DataError(f"is a decompression bomb? {found}; expected at most {Image.MAX_IMAGE_PIXELS:,} pixels: shrink or remove it")
+    return DataError(
+        f"is a decompression bomb? {found}; expected at most {Image.MAX_IMAGE_PIXELS:,} pixels: shrink or remove it"
+    )
 
 
 def _orientation(image: Image.Image) -> Image.Transpose | None:
@@ -149,7 +177,9 @@ def _orientation(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _resize(image: Image.Image, height: int, width: int, box: tuple[float, float, float, float]) -> Image.Image:
+def _resize(
+    image: Image.Image, height: int, width: int, box: tuple[float, float, float, float]
+) -> Image.Image:
     return image.resize((width, height), Image.Resampling.LANCZOS, box, reducing_gap=3.0)
 
 

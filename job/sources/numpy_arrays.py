@@ -29,7 +29,12 @@ class ArraySource:
     signature = None
 
     def __init__(
-        self, uri: str, kind: str, images: NDArray[np.uint8], labels: NDArray[Any] | None, class_names: tuple[str, ...] | None = None
+        self,
+        uri: str,
+        kind: str,
+        images: NDArray[np.uint8],
+        labels: NDArray[Any] | None,
+        class_names: tuple[str, ...] | None = None,
     ) -> None:
         self.uri = uri
         self.kind = kind
@@ -44,7 +49,10 @@ class ArraySource:
     def items(self) -> Iterator[ImageFile | ImageBlock]:
         step = rows_per_block(self._images[0].nbytes)
         for start in range(0, self.num_images, step):
-            yield ImageBlock(self._images[start : start + step], None if self._labels is None else self._labels[start : start + step])
+            yield ImageBlock(
+                self._images[start : start + step],
+                None if self._labels is None else self._labels[start : start + step],
+            )
 
 
 class NumpySource:
@@ -72,10 +80,20 @@ class NumpySource:
             if self.kind == "npz" and label_key is not None:
                 with self._open(f"{label_key}.npy") as file:
                     labels_shape, _, dtype = _read_any_header(file)
-                _check_labels(labels_shape, dtype, self._shape[0], self.uri)  # before memory is set aside
+                _check_labels(
+                    labels_shape, dtype, self._shape[0], self.uri
+                )  # before memory is set aside
                 with np.load(path, allow_pickle=False) as arrays:
                     self._labels = arrays[label_key].reshape(-1)
-        except (*READ_ERRORS, ValueError, SyntaxError, MemoryError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile) as error:
+        except (
+            *READ_ERRORS,
+            ValueError,
+            SyntaxError,
+            MemoryError,
+            RuntimeError,
+            tokenize.TokenError,
+            zipfile.BadZipFile,
+        ) as error:
             raise DataError(
                 f"{path}: cannot be read as NumPy arrays ({error}); expected uint8 images, saved without pickled objects"
             ) from None
@@ -87,20 +105,29 @@ class NumpySource:
             with self._open(self._member) as file:
                 _read_header(file, self.uri)
                 for images in read_blocks(file, self.uri, self._shape):
-                    yield ImageBlock(images, None if self._labels is None else self._labels[start : start + len(images)])
+                    yield ImageBlock(
+                        images,
+                        None if self._labels is None else self._labels[start : start + len(images)],
+                    )
                     start += len(images)
         except zipfile.BadZipFile as error:
-            raise DataError(f"{self.uri}: is damaged ({error}): copy or download it again") from None
+            raise DataError(
+                f"{self.uri}: is damaged ({error}): copy or download it again"
+            ) from None
 
     def _find_arrays(self, split: str) -> str | None:
         with zipfile.ZipFile(self._path) as archive:
             found = [name.removesuffix(".npy") for name in archive.namelist()]
-        image_keys, label_keys = (_TRAIN_IMAGES, _TRAIN_LABELS) if split == "train" else (_TEST_IMAGES, _TEST_LABELS)
+        image_keys, label_keys = (
+            (_TRAIN_IMAGES, _TRAIN_LABELS) if split == "train" else (_TEST_IMAGES, _TEST_LABELS)
+        )
         image_key = _find_key(found, image_keys)
         if image_key is None and split == "train" and len(found) == 1:
             image_key = found[0]
         if image_key is None:
-            raise DataError(f"{self.uri}: holds the arrays {', '.join(found) or '(none)'}; expected images named {', '.join(image_keys)}")
+            raise DataError(
+                f"{self.uri}: holds the arrays {', '.join(found) or '(none)'}; expected images named {', '.join(image_keys)}"
+            )
         self._member = f"{image_key}.npy"
         return _find_key(found, label_keys)
 
@@ -114,30 +141,40 @@ class NumpySource:
     def _open(self, member: str | None) -> IO[bytes]:
         if member is None:
             return open(self._path, "rb")
-        with zipfile.ZipFile(self._path) as archive:  # an open member keeps the file open for itself
+        with zipfile.ZipFile(
+            self._path
+        ) as archive:  # an open member keeps the file open for itself
             return archive.open(member)
 
 
 def _find_key(found: list[str], keys: tuple[str, ...]) -> str | None:
     """Return the name of the first of ``keys`` that is ``found``, as it is written or else in another case."""
     in_any_case = {name.lower(): name for name in found}
-    return next((key for key in keys if key in found), None) or next((in_any_case[key] for key in keys if key in in_any_case), None)
+    return next((key for key in keys if key in found), None) or next(
+        (in_any_case[key] for key in keys if key in in_any_case), None
+    )
 
 
 def _read_header(file: IO[bytes], where: str) -> tuple[int, ...]:
     """The shape of the array whose values come next in ``file``; they must be uint8, row after row."""
     shape, is_fortran, dtype = _read_any_header(file)
     if dtype != np.uint8:
-        raise DataError(f"{where}: an array of {dtype}, shape {list(shape)}; expected uint8 (scale to 0..255, then array.astype('uint8'))")
+        raise DataError(
+            f"{where}: an array of {dtype}, shape {list(shape)}; expected uint8 (scale to 0..255, then array.astype('uint8'))"
+        )
     if is_fortran and len(shape) > 1:
-        raise DataError(f"{where}: saved in Fortran order; expected C order (save np.ascontiguousarray(array))")
+        raise DataError(
+            f"{where}: saved in Fortran order; expected C order (save np.ascontiguousarray(array))"
+        )
     return shape
 
 
 def _read_any_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read shape, whether in Fortran order, and type of the array whose values come next in ``file``."""
     version = npy.read_magic(file)
-    shape, is_fortran, dtype = npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+    shape, is_fortran, dtype = (
+        npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+    )
     return tuple(shape), is_fortran, dtype
 
 
@@ -150,6 +187,10 @@ def _check_not_one_image(shape: tuple[int, ...], where: str) -> None:
         )
 
 
-def _check_labels(shape: tuple[int, ...], dtype: np.dtype[Any], num_images: int, where: str) -> None:
+def _check_labels(
+    shape: tuple[int, ...], dtype: np.dtype[Any], num_images: int, where: str
+) -> None:
     if not np.issubdtype(dtype, np.integer) or math.prod(shape) != num_images:
-        raise DataError(f"{where}: labels of {dtype} and shape {list(shape)}; expected {num_images} whole numbers, one an image")
+        raise DataError(
+            f"{where}: labels of {dtype} and shape {list(shape)}; expected {num_images} whole numbers, one an image"
+        )

@@ -36,14 +36,22 @@ _OTHER_ARCHIVES = {
 }
 
 
-def open_source(uri: str, storage: StorageSpec | None = None, split: str | None = None, seed: int = 0) -> Source:
+def open_source(
+    uri: str, storage: StorageSpec | None = None, split: str | None = None, seed: int = 0
+) -> Source:
     """The images at ``uri``. ``split`` (default train) is for IDX folders, .npz files and Keras's data sets, ``seed`` for synthetic images.
 
     ``DataError`` where there are no images, ``ConfigError`` for a URI or option that makes no sense, ``StorageError`` from an object store.
     """
     source = _open(uri, storage, split or "train", seed)
-    if split == "test" and source.kind not in ("idx", "npz", "keras"):  # all there is counts as images to train on
-        raise ConfigError(f"--split test does not apply to {uri}; expected a folder of IDX files, an .npz file or keras:NAME")
+    if split == "test" and source.kind not in (
+        "idx",
+        "npz",
+        "keras",
+    ):  # all there is counts as images to train on
+        raise ConfigError(
+            f"--split test does not apply to {uri}; expected a folder of IDX files, an .npz file or keras:NAME"
+        )
     return source
 
 
@@ -64,7 +72,9 @@ def _open(uri: str, storage: StorageSpec | None, split: str, seed: int) -> Sourc
         return open_keras(uri.removeprefix("keras:"), split)
     if uri.startswith("synthetic:"):
         if not (match := _GARMENTS.fullmatch(uri)) or match[1] == "0":
-            raise ConfigError(f"{uri}: unknown synthetic images; expected synthetic:garments or synthetic:garments:N with N images")
+            raise ConfigError(
+                f"{uri}: unknown synthetic images; expected synthetic:garments or synthetic:garments:N with N images"
+            )
         return GarmentSource(int(match[1] or _DEFAULT_GARMENTS), seed)
     if "://" in uri and not uri.startswith("file://"):
         return StoreSource(open_store(uri, storage))
@@ -78,7 +88,9 @@ def _open(uri: str, storage: StorageSpec | None, split: str, seed: int) -> Sourc
             raise DataError(f"{path}: is a pipe, a socket or a device; expected {_ACCEPTED}")
         return _open_file(path, split)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); expected a file or folder that this user may read") from None
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror or error}); expected a file or folder that this user may read"
+        ) from None
 
 
 def _open_file(path: Path, split: str) -> Source:
@@ -98,10 +110,14 @@ def _open_file(path: Path, split: str) -> Source:
         return ArchiveSource(path, "zip")
     if is_idx(path):
         return IdxSource(path)
-    if re.search(r"\.(tar(\.(gz|bz2|xz|lzma))?|tgz|tbz2?|txz|tlz)$", path.name.lower()) or tarfile.is_tarfile(path):
+    if re.search(
+        r"\.(tar(\.(gz|bz2|xz|lzma))?|tgz|tbz2?|txz|tlz)$", path.name.lower()
+    ) or tarfile.is_tarfile(path):
         return ArchiveSource(path, "tar")
     if path.suffix.lower() in SUFFIXES:
         raise DataError(f"{path}: is one image; expected many: give the folder it is in")
     if path.suffix.lower() in TABLE_SUFFIXES:
         raise DataError(f"{path}: {SAVE_TABLES}")
-    raise DataError(f"{path}: a file of unknown kind ({'empty' if not head else f'it begins with {head!r}'}); expected {_ACCEPTED}")
+    raise DataError(
+        f"{path}: a file of unknown kind ({'empty' if not head else f'it begins with {head!r}'}); expected {_ACCEPTED}"
+    )

@@ -40,10 +40,18 @@ def as_image_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int, i
     if len(shape) == 3:
         shape = (*shape, 1)
     if len(shape) != 4 or shape[3] not in (1, 3) or min(shape) < 1:
-        hint = ": move the channels to the end with np.moveaxis(array, 1, -1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
-        raise DataError(f"{where}: values of shape {list(shape)}; expected images [N, H, W] or [N, H, W, 1 or 3]{hint}")
+        hint = (
+            ": move the channels to the end with np.moveaxis(array, 1, -1)"
+            if len(shape) == 4 and shape[1] in (1, 3)
+            else ""
+        )
+        raise DataError(
+            f"{where}: values of shape {list(shape)}; expected images [N, H, W] or [N, H, W, 1 or 3]{hint}"
+        )
     if (row_bytes := math.prod(shape[1:])) > MAX_ROW_BYTES:
-        raise DataError(f"{where}: values of shape {list(shape)}, {row_bytes:,} bytes an image; expected at most {MAX_ROW_BYTES:,} bytes")
+        raise DataError(
+            f"{where}: values of shape {list(shape)}, {row_bytes:,} bytes an image; expected at most {MAX_ROW_BYTES:,} bytes"
+        )
     return (shape[0], shape[1], shape[2], shape[3])
 
 
@@ -51,11 +59,17 @@ def check_num_bytes(where: str, shape: tuple[int, ...], found: int) -> None:
     """``DataError`` unless ``found``, the bytes that follow a header, are those of values of ``shape``: before any memory is set aside."""
     expected = math.prod(shape)
     if found != expected:
-        problem = f"ends after {found:,} bytes of values" if found < expected else "goes on after its last value"
+        problem = (
+            f"ends after {found:,} bytes of values"
+            if found < expected
+            else "goes on after its last value"
+        )
         raise DataError(f"{where}: {problem}; {_expected(shape)}")
 
 
-def read_blocks(file: Readable, where: str, shape: tuple[int, ...], num_rows: int | None = None) -> Iterator[NDArray[np.uint8]]:
+def read_blocks(
+    file: Readable, where: str, shape: tuple[int, ...], num_rows: int | None = None
+) -> Iterator[NDArray[np.uint8]]:
     """The rows of ``shape[1:]`` from here to the end, as blocks ``[n, *shape[1:]]`` of ``num_rows`` (default: about 4 MiB).
 
     ``DataError`` when the file is cut short, damaged or goes on.
@@ -70,7 +84,9 @@ def read_blocks(file: Readable, where: str, shape: tuple[int, ...], num_rows: in
         except READ_ERRORS as error:
             raise DataError(f"{where}: is damaged or cut short ({error}); {expected}") from None
         if len(data) < count * row_bytes:
-            raise DataError(f"{where}: ends after {start * row_bytes + len(data):,} bytes of values; {expected}")
+            raise DataError(
+                f"{where}: ends after {start * row_bytes + len(data):,} bytes of values; {expected}"
+            )
         yield np.frombuffer(data, np.uint8).reshape(count, *shape[1:])
     try:
         rest = file.read(1)  # also reads and checks the checksum of a compressed file

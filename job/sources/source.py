@@ -13,11 +13,21 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from job.sources.formats import CONVERT, FORMAT_NAMES, NO_EXTENSION, OTHER_EXTENSION, SUFFIXES, UNREAD_SUFFIXES, remedy_for
+from job.sources.formats import (
+    CONVERT,
+    FORMAT_NAMES,
+    NO_EXTENSION,
+    OTHER_EXTENSION,
+    SUFFIXES,
+    UNREAD_SUFFIXES,
+    remedy_for,
+)
 
 BLOCK_BYTES = 4 << 20  # raw pixels in one block
 _MAX_SHOWN = 10  # kinds of files in a message
-_EXTENSION = re.compile(r"\.[0-9]?[a-z][a-z0-9_]{0,9}")  # .png, .7z; not .000123 or .jpg?size=200, of which there may be a million
+_EXTENSION = re.compile(
+    r"\.[0-9]?[a-z][a-z0-9_]{0,9}"
+)  # .png, .7z; not .000123 or .jpg?size=200, of which there may be a million
 MAX_FILE_BYTES = 512 << 20  # no single image is larger; a member of an archive may claim any size
 # Folders in which macOS, Windows, Linux and network drives keep thumbnails, snapshots and deleted files; those with a dot are known by it.
 _SYSTEM_FOLDERS = frozenset(
@@ -80,7 +90,9 @@ class Source(Protocol):
 def is_hidden(name: str) -> bool:
     """Return whether any part of a path below the source is hidden (``.git``) or belongs to the system (``lost+found``)."""
     parts = PurePosixPath(name).parts
-    return any((part.startswith(".") and part != "..") or part.lower() in _SYSTEM_FOLDERS for part in parts)
+    return any(
+        (part.startswith(".") and part != "..") or part.lower() in _SYSTEM_FOLDERS for part in parts
+    )
 
 
 def is_image_name(name: str) -> bool:
@@ -102,14 +114,23 @@ def extension_of(name: str) -> str:
     if is_hidden(name):
         return "hidden"
     extension = PurePosixPath(name).suffix.lower()
-    return extension if _EXTENSION.fullmatch(extension) else OTHER_EXTENSION if extension else NO_EXTENSION
+    return (
+        extension
+        if _EXTENSION.fullmatch(extension)
+        else OTHER_EXTENSION
+        if extension
+        else NO_EXTENSION
+    )
 
 
 def describe_counts(counts: Counter[str] | dict[str, int]) -> str:
     """For a message: ``.txt x12, .csv x1``, the most frequent first."""
     by_frequency = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     rest = sum(count for _, count in by_frequency[_MAX_SHOWN:])
-    return ", ".join([f"{name} x{count}" for name, count in by_frequency[:_MAX_SHOWN]] + ([f"others x{rest}"] if rest else []))
+    return ", ".join(
+        [f"{name} x{count}" for name, count in by_frequency[:_MAX_SHOWN]]
+        + ([f"others x{rest}"] if rest else [])
+    )
 
 
 def describe_no_image(ignored: Counter[str]) -> str:
@@ -129,7 +150,11 @@ def describe_unread(ignored: Counter[str] | dict[str, int]) -> str:
     """Return how many images of formats that are not read were met, and what to do; empty if there were none."""
     unread = {suffix: count for suffix, count in ignored.items() if suffix in UNREAD_SUFFIXES}
     total = sum(unread.values())
-    return f"{total} image{'s'[: total != 1]} of formats that are not read ({describe_counts(unread)}): {CONVERT}" if unread else ""
+    return (
+        f"{total} image{'s'[: total != 1]} of formats that are not read ({describe_counts(unread)}): {CONVERT}"
+        if unread
+        else ""
+    )
 
 
 def rows_per_block(row_bytes: int) -> int:

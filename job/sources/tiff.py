@@ -24,9 +24,13 @@ def check_tags(data: bytes) -> None:
         (num_tags,) = struct.unpack_from(order + count, data, place)
         place += struct.calcsize(order + count)
         for number in range(min(num_tags, 1 << 16)):
-            tag, kind, num_values = struct.unpack_from(order + entry, data, place + number * struct.calcsize(order + entry))
+            tag, kind, num_values = struct.unpack_from(
+                order + entry, data, place + number * struct.calcsize(order + entry)
+            )
             if num_values > _MAX_TAG_VALUES and kind not in _BYTE_TYPES:
-                raise DataError(f"is a TIFF image whose tag {tag} has {num_values:,} values; expected at most {_MAX_TAG_VALUES:,}")
+                raise DataError(
+                    f"is a TIFF image whose tag {tag} has {num_values:,} values; expected at most {_MAX_TAG_VALUES:,}"
+                )
     except (struct.error, OverflowError):  # cut short: Pillow says so
         pass
 
@@ -35,7 +39,10 @@ def tile_pixels(image: Image.Image) -> int:
     """Return how many pixels a tile of ``image`` has; 0 for an image without tiles."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return 0
-    width, height = image.tag_v2.get(TiffImagePlugin.TILEWIDTH, 0), image.tag_v2.get(TiffImagePlugin.TILELENGTH, 0)
+    width, height = (
+        image.tag_v2.get(TiffImagePlugin.TILEWIDTH, 0),
+        image.tag_v2.get(TiffImagePlugin.TILELENGTH, 0),
+    )
     return width * height if isinstance(width, int) and isinstance(height, int) else 0
 
 

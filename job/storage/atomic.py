@@ -22,9 +22,14 @@ from pathlib import Path
 from job.storage.keys import OWN_PREFIX
 
 _FOLDER_ATTEMPTS = 5
-_ABANDONED_SECONDS = 3600.0  # a writer that cannot be asked and has not written for so long is taken for dead
+_ABANDONED_SECONDS = (
+    3600.0  # a writer that cannot be asked and has not written for so long is taken for dead
+)
 # With the writer's process and where that number counts; older versions wrote neither. boto3 adds a suffix to files it downloads.
-_TEMPORARY = re.compile(re.escape(OWN_PREFIX) + r"(?:(?P<place>[0-9a-f]{8})-(?P<process>\d{1,9})-)?[0-9a-f]{16}(?:\.\w+)?")
+_TEMPORARY = re.compile(
+    re.escape(OWN_PREFIX)
+    + r"(?:(?P<place>[0-9a-f]{8})-(?P<process>\d{1,9})-)?[0-9a-f]{16}(?:\.\w+)?"
+)
 
 
 @contextmanager
@@ -55,7 +60,9 @@ def remove_leftovers(folder: Path) -> None:
     """
     with suppress(OSError):
         for path in list(folder.iterdir()):
-            if (match := _TEMPORARY.fullmatch(path.name)) and _is_abandoned(path, match["place"], match["process"]):
+            if (match := _TEMPORARY.fullmatch(path.name)) and _is_abandoned(
+                path, match["place"], match["process"]
+            ):
                 path.unlink(missing_ok=True)
 
 
@@ -99,7 +106,9 @@ def _is_abandoned(path: Path, place: str | None, process: str | None) -> bool:
 def _process_space() -> str:
     """Names where this process's id counts: the running kernel and, in a container, its process namespace; elsewhere the host's name."""
     try:
-        space = Path("/proc/sys/kernel/random/boot_id").read_text() + os.readlink("/proc/self/ns/pid")
+        space = Path("/proc/sys/kernel/random/boot_id").read_text() + os.readlink(
+            "/proc/self/ns/pid"
+        )
     except OSError:
         space = platform.node()
     return hashlib.sha256(space.encode()).hexdigest()[:8]
@@ -111,7 +120,9 @@ def _flush(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):  # some network file systems cannot flush a folder
+        if not (
+            path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)
+        ):  # some network file systems cannot flush a folder
             raise
     finally:
         os.close(descriptor)

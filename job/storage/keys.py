@@ -13,7 +13,11 @@ def checked_key(uri: str, key: str) -> str:
     """``key`` itself, or ``StorageError`` where it could leave the store at ``uri`` or name two things at once (``a//b``, ``a/./b``)."""
     parts = key.split("/")
     if "\0" in key or any(part in ("", ".", "..") for part in parts):
-        raise StorageError(f"{uri}: the key {key!r} is not a path inside the store; expected names joined by single slashes, such as 'a/b'")
+        raise StorageError(
+            f"{uri}: the key {key!r} is not a path inside the store; expected names joined by single slashes, such as 'a/b'"
+        )
     if any(part.startswith(OWN_PREFIX) for part in parts):
-        raise StorageError(f"{uri}: the key {key!r} has a name that starts with {OWN_PREFIX!r}, kept for unfinished files; choose another")
+        raise StorageError(
+            f"{uri}: the key {key!r} has a name that starts with {OWN_PREFIX!r}, kept for unfinished files; choose another"
+        )
     return key

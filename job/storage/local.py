@@ -55,7 +55,11 @@ class LocalStore:
 
     def write(self, key: str, data: bytes) -> None:
         path = self._path(key)
-        with self._told("write", key), _folder_lock(path.parent, create=False), whole_file(path) as temporary:
+        with (
+            self._told("write", key),
+            _folder_lock(path.parent, create=False),
+            whole_file(path) as temporary,
+        ):
             temporary.write_bytes(data)
 
     def write_if(self, key: str, data: bytes, etag: str | None) -> str | None:
@@ -69,10 +73,16 @@ class LocalStore:
 
     def upload(self, path: Path, key: str) -> None:
         target = self._path(key)
-        with self._told(f"upload {path}", key), _folder_lock(target.parent, create=False), whole_file(target) as temporary:
+        with (
+            self._told(f"upload {path}", key),
+            _folder_lock(target.parent, create=False),
+            whole_file(target) as temporary,
+        ):
             shutil.copyfile(path, temporary)
 
-    def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+    def stream(
+        self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]
+    ) -> None:
         with self._told("read", key), self._open(key) as file:
             file.seek(start)
             while num_bytes > 0 and (piece := file.read(min(num_bytes, PIECE_BYTES))):
@@ -106,7 +116,9 @@ class LocalStore:
             return self._path(key).open("rb")
         except _ABSENT:
             self._check_root()
-            raise ObjectMissing(f"{self.uri}/{key}: there is no such object; check the URI, or what should have written it") from None
+            raise ObjectMissing(
+                f"{self.uri}/{key}: there is no such object; check the URI, or what should have written it"
+            ) from None
 
     def _check_root(self) -> None:
         """Nothing is found below a root that is a file: a wrong URI, not a missing object."""
@@ -117,7 +129,11 @@ class LocalStore:
         """Objects below ``folder_key`` ("" or ending in "/"). A folder sorts with its slash: ``a-b`` comes before ``a/b``, as on S3."""
         try:
             with os.scandir(self.root / folder_key) as entries:
-                names = [entry.name + "/" if entry.is_dir() else entry.name for entry in entries if not entry.name.startswith(OWN_PREFIX)]
+                names = [
+                    entry.name + "/" if entry.is_dir() else entry.name
+                    for entry in entries
+                    if not entry.name.startswith(OWN_PREFIX)
+                ]
         except FileNotFoundError:  # no store yet, or removed since its parent was listed
             return
         for key in sorted((folder_key + name for name in names), key=os.fsencode):
@@ -146,7 +162,9 @@ class LocalStore:
 
 def _info(key: str, found: os.stat_result) -> ObjectInfo:
     """The tag is the time of writing, the size and the inode, new with every write; a hash would read every shard for each listing."""
-    return ObjectInfo(key, found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}")
+    return ObjectInfo(
+        key, found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
+    )
 
 
 def _tag(path: Path) -> str | None:

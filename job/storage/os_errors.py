@@ -31,11 +31,17 @@ def storage_error(uri: str, action: str, error: OSError) -> StorageError:
     else:
         remedy = _REMEDIES.get(error.errno or 0, "check the path and the file system below it")
     said = error.strerror or str(error) or type(error).__name__
-    where = f" ({error.filename})" if error.filename and _is_on_the_way(str(error.filename), uri) else ""
+    where = (
+        f" ({error.filename})"
+        if error.filename and _is_on_the_way(str(error.filename), uri)
+        else ""
+    )
     return StorageError(f"{uri}: cannot {action}: {said}{where}; {remedy}")
 
 
 def _is_on_the_way(filename: str, uri: str) -> bool:
     """Whether the file that the system names is the target, above or below it: a copy to a full disk is blamed on the file copied from."""
     target = local_path(uri)
-    return OWN_PREFIX not in filename and (target.is_relative_to(filename) or Path(filename).is_relative_to(target))
+    return OWN_PREFIX not in filename and (
+        target.is_relative_to(filename) or Path(filename).is_relative_to(target)
+    )

@@ -19,19 +19,27 @@ def local_path(text: str) -> Path:
     Earlier versions did not decode URIs. What they wrote is still found: the name counts undecoded if only that one exists.
     """
     if not text.strip() or "\0" in text:
-        raise ConfigError(f"the path is {text!r}; expected a file or a folder (is a shell variable unset?)")
+        raise ConfigError(
+            f"the path is {text!r}; expected a file or a folder (is a shell variable unset?)"
+        )
     if text.startswith(_SCHEME):
         rest = text.removeprefix(_SCHEME)
         if not rest.startswith("/"):
-            raise ConfigError(f"{text}: a file URI needs an absolute path; expected file:///folder (three slashes)")
+            raise ConfigError(
+                f"{text}: a file URI needs an absolute path; expected file:///folder (three slashes)"
+            )
         decoded, literal = Path(os.fsdecode(unquote_to_bytes(os.fsencode(rest)))), Path(rest)
         if "\0" in str(decoded):
             raise ConfigError(f"{text}: holds %00; expected the name of a file or a folder")
-        return literal if decoded != literal and literal.exists() and not decoded.exists() else decoded
+        return (
+            literal if decoded != literal and literal.exists() and not decoded.exists() else decoded
+        )
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:
-        raise ConfigError(f"{text}: this system knows no such home folder; expected another path, or set HOME") from None
+        raise ConfigError(
+            f"{text}: this system knows no such home folder; expected another path, or set HOME"
+        ) from None
 
 
 def file_uri(path: Path) -> str:

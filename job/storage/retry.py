@@ -19,7 +19,11 @@ _LONGEST_WAIT_SECONDS = 10.0
 
 
 def until_it_works(
-    operation: Callable[[], T], seconds: float, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    operation: Callable[[], T],
+    seconds: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> T:
     """What ``operation`` gives; its ``Interrupted`` once ``seconds`` have passed. Waits double, and differ at random by a half."""
     deadline, wait = clock() + seconds, _FIRST_WAIT_SECONDS

@@ -22,7 +22,14 @@ from job.config.errors import StorageError
 from job.config.storage import StorageSpec
 from job.storage import os_errors, s3_errors
 from job.storage.keys import checked_key
-from job.storage.s3_client import PART_BYTES, client_for, endpoint_of, forget_client, new_getter, transfer_manager
+from job.storage.s3_client import (
+    PART_BYTES,
+    client_for,
+    endpoint_of,
+    forget_client,
+    new_getter,
+    transfer_manager,
+)
 from job.storage.s3_get import Getter, RangeIgnored
 from job.storage.store import Interrupted, ObjectInfo, ObjectMissing
 from job.storage.uri import split_s3
@@ -76,27 +83,44 @@ class S3Store:
                 manager.upload(io.BytesIO(data), self._bucket, self._root + key).result()
 
     def write_if(self, key: str, data: bytes, etag: str | None) -> str | None:
-        condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag if etag.startswith(_WEAK) else f'"{etag}"'}
+        condition = (
+            {"IfNoneMatch": "*"}
+            if etag is None
+            else {"IfMatch": etag if etag.startswith(_WEAK) else f'"{etag}"'}
+        )
         write_id = uuid.uuid4().hex
         with self._told("write", key):
             try:
-                written = self._client.put_object(**self._at(key), Body=data, Metadata={_WRITE_ID: write_id}, **condition)
+                written = self._client.put_object(
+                    **self._at(key), Body=data, Metadata={_WRITE_ID: write_id}, **condition
+                )
             except self._client_error as error:
-                if error.response["Error"]["Code"] not in ("PreconditionFailed", "412", "ConditionalRequestConflict", "NoSuchKey"):
+                if error.response["Error"]["Code"] not in (
+                    "PreconditionFailed",
+                    "412",
+                    "ConditionalRequestConflict",
+                    "NoSuchKey",
+                ):
                     raise
                 return self._tag_if_written_by(key, write_id)
         return _tag(written)
 
     def upload(self, path: Path, key: str) -> None:
         with self._told(f"upload {path}", key):
-            if path.stat().st_size < PART_BYTES:  # a manager's threads would cost more than the request
+            if (
+                path.stat().st_size < PART_BYTES
+            ):  # a manager's threads would cost more than the request
                 with path.open("rb") as file:
                     self._client.put_object(**self._at(key), Body=file)
                 return
             with transfer_manager(self._client, self._spec) as manager:
-                manager.upload(str(path), self._bucket, self._root + checked_key(self.uri, key)).result()
+                manager.upload(
+                    str(path), self._bucket, self._root + checked_key(self.uri, key)
+                ).result()
 
-    def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+    def stream(
+        self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]
+    ) -> None:
         if num_bytes <= 0:
             return
         getter = None
@@ -115,11 +139,17 @@ class S3Store:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         with self._told("list", prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._root + prefix)
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._root + prefix
+            )
             for page in pages:
                 for found in page.get("Contents", ()):
-                    if not found["Key"].endswith("/"):  # an empty object that consoles make to show a folder
-                        yield ObjectInfo(found["Key"].removeprefix(self._root), found["Size"], _tag(found))
+                    if not found["Key"].endswith(
+                        "/"
+                    ):  # an empty object that consoles make to show a folder
+                        yield ObjectInfo(
+                            found["Key"].removeprefix(self._root), found["Size"], _tag(found)
+                        )
 
     def delete(self, key: str) -> None:
         with self._told("delete", key):
@@ -156,7 +186,12 @@ class S3Store:
 
     def _get(self, key: str, options: dict[str, str]) -> bytes:
         """The body, to its announced length. boto3 repeats requests, but not a body that breaks off or fails its checksum: done here."""
-        from botocore.exceptions import FlexibleChecksumError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+        from botocore.exceptions import (
+            FlexibleChecksumError,
+            IncompleteReadError,
+            ReadTimeoutError,
+            ResponseStreamingError,
+        )
 
         with self._told("read", key):
             for attempt in range(1, self._spec.max_attempts + 1):
@@ -168,7 +203,12 @@ class S3Store:
                     raise
                 try:
                     return bytes(body.read())
-                except (FlexibleChecksumError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+                except (
+                    FlexibleChecksumError,
+                    IncompleteReadError,
+                    ReadTimeoutError,
+                    ResponseStreamingError,
+                ):
                     body.close()
                     if attempt == self._spec.max_attempts:
                         raise
@@ -176,7 +216,9 @@ class S3Store:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _missing(self, key: str) -> ObjectMissing:
-        return ObjectMissing(f"{self.uri}/{key}: there is no such object; check the URI, or what should have written it")
+        return ObjectMissing(
+            f"{self.uri}/{key}: there is no such object; check the URI, or what should have written it"
+        )
 
     def _says_missing(self, error: Any) -> bool:
         """Whether a failed HEAD means that there is no such object. Raises the true error where it means more.
@@ -191,7 +233,9 @@ class S3Store:
         try:
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._root, MaxKeys=1)
         except self._client_error as reason:
-            if not (missing and reason.response["ResponseMetadata"]["HTTPStatusCode"] == 403):  # may read objects, may not list them
+            if not (
+                missing and reason.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+            ):  # may read objects, may not list them
                 raise
         self._bucket_exists = True
         return missing
@@ -224,7 +268,9 @@ class S3Store:
                 raise self._missing(key) from None
             told = s3_errors.storage_error(uri, action, self._endpoint, error)
             if isinstance(told, Interrupted) and told.reason == "credentials":
-                forget_client(self._spec)  # others may have taken the place of those that were refused
+                forget_client(
+                    self._spec
+                )  # others may have taken the place of those that were refused
             # Without the chain: a traceback would print what the server echoed before secrets were taken out of it.
             raise told from None
         except OSError as error:

@@ -19,7 +19,9 @@ _lock = threading.Lock()
 
 def client_for(spec: StorageSpec) -> Any:
     """The S3 client for ``spec`` and the ``AWS_*`` variables as they are now. Contacts only what hands out credentials."""
-    environment = hash(tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
+    environment = hash(
+        tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    )
     with _lock:
         if (spec, environment) not in _clients:
             _clients[spec, environment] = _new_client(_new_session(), spec)
@@ -36,7 +38,9 @@ def forget_client(spec: StorageSpec) -> None:
 def new_getter(spec: StorageSpec, bucket: str) -> Getter:
     """A ``Getter`` with connections and credentials of its own, for a caller that repeats requests and verifies bytes itself."""
     session = _new_session()
-    return Getter(_new_client(session, spec, once=True), session.get_credentials(), bucket, spec.request_payer)
+    return Getter(
+        _new_client(session, spec, once=True), session.get_credentials(), bucket, spec.request_payer
+    )
 
 
 def transfer_manager(client: Any, spec: StorageSpec) -> Any:
@@ -79,7 +83,9 @@ def _new_client(session: Any, spec: StorageSpec, *, once: bool = False) -> Any:
     style = "auto" if spec.path_style is None else ("path" if spec.path_style else "virtual")
     config = Config(
         s3={"addressing_style": style},
-        retries={"mode": "standard", "total_max_attempts": 1} if once else {"mode": "adaptive", "total_max_attempts": spec.max_attempts},
+        retries={"mode": "standard", "total_max_attempts": 1}
+        if once
+        else {"mode": "adaptive", "total_max_attempts": spec.max_attempts},
         connect_timeout=spec.connect_timeout_seconds,
         read_timeout=spec.read_timeout_seconds,
         max_pool_connections=spec.max_connections,
@@ -95,7 +101,9 @@ def _new_client(session: Any, spec: StorageSpec, *, once: bool = False) -> Any:
 
     def add_demanded(params: dict[str, Any], model: Any, **_: Any) -> None:
         """Botocore's model of an operation knows which fields it takes, so none is forgotten, also of those that s3transfer sends."""
-        params |= {name: value for name, value in demanded.items() if name in model.input_shape.members}
+        params |= {
+            name: value for name, value in demanded.items() if name in model.input_shape.members
+        }
 
     credentials = session.get_credentials()
 

@@ -16,7 +16,10 @@ class _Meaning(NamedTuple):
     remedy: str
 
 
-_NO_BUCKET = _Meaning("there is no bucket {bucket!r} at {endpoint}", "create it, or correct the URI or storage.endpoint_url")
+_NO_BUCKET = _Meaning(
+    "there is no bucket {bucket!r} at {endpoint}",
+    "create it, or correct the URI or storage.endpoint_url",
+)
 _DENIED = _Meaning(
     "access denied",
     "allow these credentials s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there (or does the bucket demand headers? See"
@@ -28,21 +31,52 @@ _EXPLICIT = _Meaning(
     " else have the policy changed",
 )
 _KMS = _Meaning(
-    "the KMS key cannot be used", "check storage.kms_key_id, and allow these credentials kms:GenerateDataKey and kms:Decrypt with it"
+    "the KMS key cannot be used",
+    "check storage.kms_key_id, and allow these credentials kms:GenerateDataKey and kms:Decrypt with it",
 )
-_KEYS = _Meaning("the server does not accept the credentials", "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
-_EXPIRED = _Meaning("the credentials have expired", "fetch new ones (`aws sso login`, a fresh AWS_SESSION_TOKEN) and start again")
+_KEYS = _Meaning(
+    "the server does not accept the credentials",
+    "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+)
+_EXPIRED = _Meaning(
+    "the credentials have expired",
+    "fetch new ones (`aws sso login`, a fresh AWS_SESSION_TOKEN) and start again",
+)
 _REGION = _Meaning("wrong region", "set storage.region (or AWS_REGION) to {region}")
-_BUSY = _Meaning("the server is overloaded or failing", "try again later, or raise storage.max_attempts")
-_CLOCK = _Meaning("this machine's clock and the server's are too far apart", "set the clock (for example with NTP)")
-_FULL = _Meaning("the store is full or the quota is used up", "free some space there or choose another place")
-_ARCHIVED = _Meaning("the object is in an archive of the store", "restore it, or copy it to a storage class that can be read at once")
-_UNSUPPORTED = _Meaning("the server lacks what this request needs", "if it refuses checksums, set storage.checksums=when_required")
-_UNREACHABLE = _Meaning("cannot reach {endpoint}", "check storage.endpoint_url (or AWS_ENDPOINT_URL), the server and the network between")
-_NO_CREDENTIALS = _Meaning("found no credentials", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or a role for the pod")
+_BUSY = _Meaning(
+    "the server is overloaded or failing", "try again later, or raise storage.max_attempts"
+)
+_CLOCK = _Meaning(
+    "this machine's clock and the server's are too far apart",
+    "set the clock (for example with NTP)",
+)
+_FULL = _Meaning(
+    "the store is full or the quota is used up", "free some space there or choose another place"
+)
+_ARCHIVED = _Meaning(
+    "the object is in an archive of the store",
+    "restore it, or copy it to a storage class that can be read at once",
+)
+_UNSUPPORTED = _Meaning(
+    "the server lacks what this request needs",
+    "if it refuses checksums, set storage.checksums=when_required",
+)
+_UNREACHABLE = _Meaning(
+    "cannot reach {endpoint}",
+    "check storage.endpoint_url (or AWS_ENDPOINT_URL), the server and the network between",
+)
+_NO_CREDENTIALS = _Meaning(
+    "found no credentials",
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or a role for the pod",
+)
 _PROFILE = _Meaning("the AWS profile cannot be used", "check AWS_PROFILE and ~/.aws/config")
-_CUT = _Meaning("the answer was cut short or damaged", "check the network and the proxy between, and try again")
-_NOT_S3 = _Meaning("{endpoint} answers, but not as S3 does", "check storage.endpoint_url: the S3 port, not a console's")
+_CUT = _Meaning(
+    "the answer was cut short or damaged", "check the network and the proxy between, and try again"
+)
+_NOT_S3 = _Meaning(
+    "{endpoint} answers, but not as S3 does",
+    "check storage.endpoint_url: the S3 port, not a console's",
+)
 _OTHER = _Meaning("the server refused", "see what the server said")
 
 _CODES = {
@@ -72,17 +106,25 @@ _BY_EXCEPTION = {
     "TokenRetrievalError": _EXPIRED,
     "NoRegionError": _REGION,
     "InvalidRegionError": _REGION,
-    "SSLError": _Meaning("no TLS connection to {endpoint}", "check the certificate (AWS_CA_BUNDLE: your own authority), and http or https"),
+    "SSLError": _Meaning(
+        "no TLS connection to {endpoint}",
+        "check the certificate (AWS_CA_BUNDLE: your own authority), and http or https",
+    ),
     "IncompleteReadError": _CUT,
     "ResponseStreamingError": _CUT,
     "FlexibleChecksumError": _CUT,
     "ResponseParserError": _NOT_S3,
     # botocore asks for the bucket's region after each 301, also when that question is answered by a 301 (botocore 1.44).
-    "RecursionError": _Meaning("{endpoint} redirects every request", "check http or https in storage.endpoint_url, and storage.region"),
+    "RecursionError": _Meaning(
+        "{endpoint} redirects every request",
+        "check http or https in storage.endpoint_url, and storage.region",
+    ),
     "HTTPClientError": _UNREACHABLE,
     "HTTPError": _UNREACHABLE,
     "ConnectionError": _UNREACHABLE,
-    "ParamValidationError": _Meaning("boto3 refuses the request", "check the bucket's name and the key"),
+    "ParamValidationError": _Meaning(
+        "boto3 refuses the request", "check the bucket's name and the key"
+    ),
 }
 
 # What may pass, by the server's code, by its status, and by the exception's class and ancestors.
@@ -92,7 +134,9 @@ _REASON_CODES: dict[Reason, str] = {
     "timeout": "RequestTimeout",
     "credentials": "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
 }
-_REASON_BY_CODE = {code: reason for reason, codes in _REASON_CODES.items() for code in codes.split()}
+_REASON_BY_CODE = {
+    code: reason for reason, codes in _REASON_CODES.items() for code in codes.split()
+}
 _REASON_BY_EXCEPTION: dict[str, Reason] = {
     "NoCredentialsError": "credentials",
     "CredentialRetrievalError": "credentials",
@@ -115,20 +159,42 @@ def storage_error(uri: str, action: str, endpoint: str | None, error: Exception)
     told = response.get("Error", {}) if isinstance(response, dict) else {}
     status = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
     code = str(told.get("Code", ""))
-    meaning = _denial(told.get("Message") or "") if _BY_CODE.get(code) is _DENIED else _BY_CODE.get(code.partition(".")[0])
+    meaning = (
+        _denial(told.get("Message") or "")
+        if _BY_CODE.get(code) is _DENIED
+        else _BY_CODE.get(code.partition(".")[0])
+    )
     by_status = _BY_CODE.get(str(status.get("HTTPStatusCode", "")))
-    if by_status in (_DENIED, _NOT_S3) and code and not code.isdigit():  # S3's own word for another error, which has many
+    if (
+        by_status in (_DENIED, _NOT_S3) and code and not code.isdigit()
+    ):  # S3's own word for another error, which has many
         by_status = None
     meaning = meaning or by_status or _by_exception(error)
-    said = f"{code}: {told.get('Message') or 'no further word'}" if code else f"{type(error).__name__}: {error}"
+    said = (
+        f"{code}: {told.get('Message') or 'no further word'}"
+        if code
+        else f"{type(error).__name__}: {error}"
+    )
     if attempts := status.get("RetryAttempts"):
         said += f", after {attempts + 1} attempts"
-    region = told.get("Region") or status.get("HTTPHeaders", {}).get("x-amz-bucket-region") or "the bucket's region"
-    words = {"bucket": uri.removeprefix("s3://").split("/")[0], "endpoint": endpoint or "Amazon S3", "region": region}
+    region = (
+        told.get("Region")
+        or status.get("HTTPHeaders", {}).get("x-amz-bucket-region")
+        or "the bucket's region"
+    )
+    words = {
+        "bucket": uri.removeprefix("s3://").split("/")[0],
+        "endpoint": endpoint or "Amazon S3",
+        "region": region,
+    }
     text = f"{uri}: cannot {action}: {meaning.cause.format(**words)} ({said}); {meaning.remedy.format(**words)}"
     # Servers and proxies may echo what they were sent.
     text = mask_secrets(" ".join(text.split()))
-    reason = _REASON_BY_CODE.get(code) or _reason_of_status(status.get("HTTPStatusCode")) or _reason_of(error)
+    reason = (
+        _REASON_BY_CODE.get(code)
+        or _reason_of_status(status.get("HTTPStatusCode"))
+        or _reason_of(error)
+    )
     return Interrupted(text, reason) if reason else StorageError(text)
 
 
@@ -138,7 +204,11 @@ def _reason_of_status(status: int | None) -> Reason | None:
         return "throttled"
     if status == 408:
         return "timeout"
-    return "server_error" if status is not None and status >= 500 and status not in (501, 507) else None
+    return (
+        "server_error"
+        if status is not None and status >= 500 and status not in (501, 507)
+        else None
+    )
 
 
 def _reason_of(error: BaseException) -> Reason | None:
@@ -147,7 +217,9 @@ def _reason_of(error: BaseException) -> Reason | None:
     if any(isinstance(part, http.client.IncompleteRead) for part in getattr(wrapped, "args", ())):
         return "truncated"
     names = [kind.__name__ for kind in type(error).__mro__]
-    return next((_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION), None)
+    return next(
+        (_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION), None
+    )
 
 
 def _denial(message: str) -> _Meaning:
@@ -158,4 +230,11 @@ def _denial(message: str) -> _Meaning:
 
 
 def _by_exception(error: Exception) -> _Meaning:
-    return next((_BY_EXCEPTION[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _BY_EXCEPTION), _OTHER)
+    return next(
+        (
+            _BY_EXCEPTION[kind.__name__]
+            for kind in type(error).__mro__
+            if kind.__name__ in _BY_EXCEPTION
+        ),
+        _OTHER,
+    )

@@ -20,21 +20,29 @@ class RangeIgnored(Exception):
     """The server sent the whole object where a part of it was asked for."""
 
     def __init__(self, start: int) -> None:
-        super().__init__(f"asked for bytes from {start} on, the server sent the whole object; expected an S3 server")
+        super().__init__(
+            f"asked for bytes from {start} on, the server sent the whole object; expected an S3 server"
+        )
 
 
 class Getter:
     """GETs of objects in one bucket. Threads share one."""
 
-    def __init__(self, client: Any, credentials: Any, bucket: str, request_payer: str | None = None) -> None:
+    def __init__(
+        self, client: Any, credentials: Any, bucket: str, request_payer: str | None = None
+    ) -> None:
         """``client`` sends each request once; ``credentials`` are botocore's, which renew themselves where they can."""
         self._headers = {"x-amz-request-payer": request_payer} if request_payer else {}
-        signed = client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"}, ExpiresIn=60)
+        signed = client.generate_presigned_url(
+            "get_object", {"Bucket": bucket, "Key": "k"}, ExpiresIn=60
+        )
         self._client = client
         self._bucket = bucket
         self._base_url = signed.partition("?")[0].removesuffix("k")
         self._credentials = credentials
-        self._http = client._endpoint.http_session  # with the connections, certificates and proxies that boto3 found to be right
+        self._http = (
+            client._endpoint.http_session
+        )  # with the connections, certificates and proxies that boto3 found to be right
         self._misses = 0 if credentials is not None and self._base_url.endswith("/") else _MISSES
 
     def get(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
@@ -43,11 +51,19 @@ class Getter:
         answer = self._direct(key, part) if self._misses < _MISSES else None
         if answer is not None:
             self._misses = 0
-            status, length, body = answer.status_code, answer.headers.get("Content-Length"), answer.raw
+            status, length, body = (
+                answer.status_code,
+                answer.headers.get("Content-Length"),
+                answer.raw,
+            )
         else:
             found = self._client.get_object(Bucket=self._bucket, Key=key, Range=part)
             self._misses += 1  # boto3 got what we did not, so it may know a way that we do not
-            status, length, body = found["ResponseMetadata"]["HTTPStatusCode"], found.get("ContentLength"), found["Body"]
+            status, length, body = (
+                found["ResponseMetadata"]["HTTPStatusCode"],
+                found.get("ContentLength"),
+                found["Body"],
+            )
         try:
             if start > 0 and status != 206:
                 raise RangeIgnored(start)
@@ -61,7 +77,12 @@ class Getter:
         from botocore.awsrequest import AWSRequest
         from botocore.exceptions import ClientError
 
-        request = AWSRequest("GET", self._base_url + quote(key, safe="/~"), {"Range": part, **self._headers}, stream_output=True)
+        request = AWSRequest(
+            "GET",
+            self._base_url + quote(key, safe="/~"),
+            {"Range": part, **self._headers},
+            stream_output=True,
+        )
         keys = self._credentials.get_frozen_credentials()
         remember_keys_of(keys)
         S3SigV4Auth(keys, "s3", self._client.meta.region_name).add_auth(request)
@@ -69,11 +90,21 @@ class Getter:
         if answer.status_code in (200, 206):
             return answer
         told = answer.content.decode(errors="replace")[:4096]
-        code, message = (found[1] if (found := re.search(rf"<{name}>([^<]*)</{name}>", told)) else "" for name in ("Code", "Message"))
-        if answer.status_code >= 500 or answer.status_code in (408, 429) or code == "RequestTimeout":
+        code, message = (
+            found[1] if (found := re.search(rf"<{name}>([^<]*)</{name}>", told)) else ""
+            for name in ("Code", "Message")
+        )
+        if (
+            answer.status_code >= 500
+            or answer.status_code in (408, 429)
+            or code == "RequestTimeout"
+        ):
             # Said once is enough; asking boto3 too would press a busy server twice.
             error = {"Code": code or str(answer.status_code), "Message": message}
-            raise ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": answer.status_code}}, "GetObject")
+            raise ClientError(
+                {"Error": error, "ResponseMetadata": {"HTTPStatusCode": answer.status_code}},
+                "GetObject",
+            )
         return None
 
 
@@ -82,7 +113,9 @@ def remember_keys_of(frozen: Any) -> None:
     remember_secrets(frozen.secret_key, frozen.token)
 
 
-def _hand_over(body: Any, num_bytes: int, length: int | None, write: Callable[[bytes], object]) -> None:
+def _hand_over(
+    body: Any, num_bytes: int, length: int | None, write: Callable[[bytes], object]
+) -> None:
     """Up to ``num_bytes`` of the body, which announced ``length`` bytes, or, in chunks, none."""
     from botocore.exceptions import IncompleteReadError
 
@@ -91,7 +124,9 @@ def _hand_over(body: Any, num_bytes: int, length: int | None, write: Callable[[b
         piece = body.read(min(left, PIECE_BYTES))
         if not piece and length is not None:
             raise IncompleteReadError(actual_bytes=expected - left, expected_bytes=expected)
-        if not piece:  # chunked: the end is the object's end, and a cut is an exception of urllib3's
+        if (
+            not piece
+        ):  # chunked: the end is the object's end, and a cut is an exception of urllib3's
             return
         write(piece)
         left -= len(piece)

@@ -12,7 +12,9 @@ from job.config.errors import StorageError
 def scratch_folder() -> Iterator[Path]:
     """Gone at the end of the block; an ``OSError`` in it (a full or missing TMPDIR) becomes a ``StorageError`` that says where."""
     try:
-        with tempfile.TemporaryDirectory(prefix="dcgan-train-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix="dcgan-train-", ignore_cleanup_errors=True
+        ) as folder:
             yield Path(folder)
     except OSError as error:
         where = tempfile.gettempdir()

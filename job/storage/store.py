@@ -71,7 +71,9 @@ class ObjectStore(Protocol):
     def upload(self, path: Path, key: str) -> None:
         """Put a local file, in parts where it is large, whole or not at all."""
 
-    def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+    def stream(
+        self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]
+    ) -> None:
         """Hand ``num_bytes`` bytes from ``start`` to ``write``, piece by piece in order, in one request; fewer only at the object's end.
 
         ``Interrupted`` where it broke off and may work again: repeating is left to the caller, who knows how far it came and how long to go on.

@@ -50,12 +50,20 @@ def split_s3(uri: str) -> tuple[str, str]:
     """
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     if "@" in bucket:  # not shown: it may be a password
-        raise ConfigError("the URI of a store has an @ before its prefix; expected s3://bucket/prefix, and credentials as AWS variables")
+        raise ConfigError(
+            "the URI of a store has an @ before its prefix; expected s3://bucket/prefix, and credentials as AWS variables"
+        )
     if not uri.startswith("s3://") or not bucket:
         raise ConfigError(f"{uri}: found no bucket; expected s3://bucket or s3://bucket/prefix")
     if not _BUCKET.fullmatch(bucket):
-        hint = "; write an access point as arn:aws:s3:REGION:ACCOUNT:accesspoint:NAME, or its alias" if bucket.startswith("arn:") else ""
-        raise ConfigError(f"{uri}: {bucket!r} is not a bucket's name; expected letters, digits, dots and hyphens{hint}")
+        hint = (
+            "; write an access point as arn:aws:s3:REGION:ACCOUNT:accesspoint:NAME, or its alias"
+            if bucket.startswith("arn:")
+            else ""
+        )
+        raise ConfigError(
+            f"{uri}: {bucket!r} is not a bucket's name; expected letters, digits, dots and hyphens{hint}"
+        )
     if bucket.endswith(_EXPRESS):
         raise ConfigError(
             f"{uri}: S3 Express directory buckets (names ending in {_EXPRESS}) are not supported; use a general purpose bucket"

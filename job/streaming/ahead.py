@@ -46,10 +46,18 @@ class FetchAhead:
         self._shards, self._keeper, self._listener = shards, keeper, listener
         self._needed = needed
         self._next = next(needed, None)
-        self._ahead_steps, self._share_bytes, self._patience_seconds = ahead_steps, share_bytes, patience_seconds
-        self._needs: list[Need] = []  # not past yet, the first needed first; their shards are coming
+        self._ahead_steps, self._share_bytes, self._patience_seconds = (
+            ahead_steps,
+            share_bytes,
+            patience_seconds,
+        )
+        self._needs: list[
+            Need
+        ] = []  # not past yet, the first needed first; their shards are coming
         self._coming: dict[int, _Coming] = {}
-        self._arriving: deque[tuple[int, Future[None]]] = deque()  # what was not there when it was brought, by the step that first needs it
+        self._arriving: deque[tuple[int, Future[None]]] = (
+            deque()
+        )  # what was not there when it was brought, by the step that first needs it
         self._bytes = 0  # of the shards that are coming
         self._is_short = False  # the share had no room for all that was to be brought
         self._pool = ThreadPoolExecutor(threads, "fetch-ahead")
@@ -72,7 +80,11 @@ class FetchAhead:
 
     def needed_at(self, first_step: int, stop_step: int) -> set[int]:
         """Those of the shards brought so far that steps ``first_step ... stop_step - 1`` need."""
-        return {need.shard for need in self._needs if need.first_step < stop_step and need.stop_step > first_step}
+        return {
+            need.shard
+            for need in self._needs
+            if need.first_step < stop_step and need.stop_step > first_step
+        }
 
     @property
     def spare_bytes(self) -> int:
@@ -86,12 +98,16 @@ class FetchAhead:
         """
         coming = self._coming[number]
         coming.patience.wanted()
-        if not coming.brought.cancel():  # it has begun; what has not is not waited for behind others
+        if (
+            not coming.brought.cancel()
+        ):  # it has begun; what has not is not waited for behind others
             while not wait([coming.brought], _IMPATIENT_SECONDS).done:
                 self._keeper.check()
                 make_room()
             error = coming.brought.exception()
-            if error is not None and (coming.patience.is_over or not isinstance(error, StorageError)):
+            if error is not None and (
+                coming.patience.is_over or not isinstance(error, StorageError)
+            ):
                 raise error
             # A disk or a store that failed when nobody waited for it may be well again: asked once more.
         patience = Patience(self._patience_seconds)
@@ -101,7 +117,10 @@ class FetchAhead:
     def close(self) -> None:
         """End the fetching; the fetcher must have been told to stop before."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        wait([coming.brought for coming in self._coming.values() if not coming.brought.cancelled()], CLOSE_SECONDS)
+        wait(
+            [coming.brought for coming in self._coming.values() if not coming.brought.cancelled()],
+            CLOSE_SECONDS,
+        )
         self._coming.clear()
         self._needs.clear()
 

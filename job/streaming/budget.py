@@ -23,18 +23,28 @@ def bytes_in_use(order: Order, index: Index, slots: Slots, steps_per_call: int) 
             changes.append((begin, num_bytes))
         until[need.shard] = max(until.get(need.shard, 0), need.stop_step)
     changes += [(stop, -index.shards[number].num_bytes) for number, stop in until.items()]
-    return max(accumulate(change for _, change in sorted(changes)))  # at the same step, what ends goes before what begins
+    return max(
+        accumulate(change for _, change in sorted(changes))
+    )  # at the same step, what ends goes before what begins
 
 
-def check_budget(cache_bytes: int, order: Order, index: Index, workers: list[Slots], steps_per_call: int) -> None:
+def check_budget(
+    cache_bytes: int, order: Order, index: Index, workers: list[Slots], steps_per_call: int
+) -> None:
     """``ConfigError`` where ``cache_bytes`` cannot hold what ``workers``, all on one machine, need at the same time.
 
     A worker may use its equal part of the budget and no more, so all must do with what the neediest of them needs.
     """
-    needed = len(workers) * max(bytes_in_use(order, index, slots, steps_per_call) for slots in workers)
+    needed = len(workers) * max(
+        bytes_in_use(order, index, slots, steps_per_call) for slots in workers
+    )
     if cache_bytes < needed:
         largest = max(shard.num_bytes for shard in index.shards)
-        who = "this worker reads" if len(workers) == 1 else f"the {len(workers)} workers of a machine read"
+        who = (
+            "this worker reads"
+            if len(workers) == 1
+            else f"the {len(workers)} workers of a machine read"
+        )
         raise ConfigError(
             f"data.cache_bytes is {bytes_text(cache_bytes)}; expected at least {bytes_text(needed)}, because {who} that much at the same time, in"
             f" shards of {bytes_text(largest)}: raise data.cache_bytes, or pack the images again with a smaller --shard-bytes"

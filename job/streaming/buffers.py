@@ -23,7 +23,14 @@ class Buffers:
     def take(self, num_bytes: int) -> NDArray[np.uint8]:
         """uint8 ``[num_bytes]``, aligned, of any content; it is taken until the last array and tensor on it is gone."""
         wanted = num_bytes + ALIGNMENT_BYTES
-        free = next((buffer for buffer in self._pool if len(buffer) >= wanted and sys.getrefcount(buffer) <= self._free_references), None)
+        free = next(
+            (
+                buffer
+                for buffer in self._pool
+                if len(buffer) >= wanted and sys.getrefcount(buffer) <= self._free_references
+            ),
+            None,
+        )
         if free is not None:
             return _aligned(free, num_bytes)
         self._pool = [

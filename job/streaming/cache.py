@@ -29,7 +29,9 @@ from job.storage import os_errors
 from job.streaming.cache_folder import PARTIAL, WHOLE, CacheFolder, Taken
 
 _SLACK_SHARE = 64  # when a small shard needs room, this part of the budget is made free at once, so that the folder is not listed for each
-_SOON_NS = 24 * 3600 * 10**9  # what will be used counts as used that far in the future: the last to go, and in the order of its bringing
+_SOON_NS = (
+    24 * 3600 * 10**9
+)  # what will be used counts as used that far in the future: the last to go, and in the order of its bringing
 _ATTEMPTS = 5  # to claim in a folder that somebody deletes at the same moment
 
 
@@ -91,7 +93,9 @@ class ShardCache:
                         raise self._folder.unusable(error) from None
                 except OSError as error:
                     if error.errno in (errno.EMFILE, errno.ENFILE):
-                        raise os_errors.storage_error(str(self._folder.path), "open a shard", error) from None
+                        raise os_errors.storage_error(
+                            str(self._folder.path), "open a shard", error
+                        ) from None
                     raise self._folder.unusable(error) from None
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -171,7 +175,9 @@ class ShardCache:
 
     def _reserve(self, descriptor: int, num_bytes: int, taken: Taken) -> None:
         """Give the open file its full size, removing others until the budget and the disk have room for it."""
-        needed = num_bytes - os.fstat(descriptor).st_size  # one that a dead process left has its size, and is counted
+        needed = (
+            num_bytes - os.fstat(descriptor).st_size
+        )  # one that a dead process left has its size, and is counted
         counted = taken.read() if self._is_counted else None
         if counted is None or counted + needed > self.budget_bytes:
             counted = self._make_room(needed)
@@ -200,8 +206,12 @@ class ShardCache:
             return total
         slack, now = self.budget_bytes // _SLACK_SHARE, time.time_ns()
         for file in files:
-            is_needed_soon = file.used_ns > now  # then not for the slack: it would only be fetched again
-            if total + needed <= self.budget_bytes - (slack if needed < slack and not is_needed_soon else 0):
+            is_needed_soon = (
+                file.used_ns > now
+            )  # then not for the slack: it would only be fetched again
+            if total + needed <= self.budget_bytes - (
+                slack if needed < slack and not is_needed_soon else 0
+            ):
                 break
             if _remove_unused(file.path):
                 total -= file.num_bytes
@@ -238,7 +248,9 @@ class ShardCache:
 class Filling:
     """A shard to be written through ``descriptor``, ``[0, num_bytes)``, by whoever got this from ``claim``; nobody else fetches it meanwhile."""
 
-    def __init__(self, cache: ShardCache, shard: Shard, descriptor: int, partial: Path, whole: Path) -> None:
+    def __init__(
+        self, cache: ShardCache, shard: Shard, descriptor: int, partial: Path, whole: Path
+    ) -> None:
         self.shard, self.descriptor, self.partial, self.whole = shard, descriptor, partial, whole
         self._cache = cache
 

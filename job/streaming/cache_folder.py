@@ -41,7 +41,9 @@ class CacheFolder:
 
     def __init__(self, cache_dir: Path) -> None:
         self.path = cache_dir / FOLDER
-        self._is_ours = False  # as of the first look; whoever deletes it later does not put another there
+        self._is_ours = (
+            False  # as of the first look; whoever deletes it later does not put another there
+        )
 
     @contextmanager
     def locked(self) -> Iterator["Taken"]:
@@ -53,7 +55,9 @@ class CacheFolder:
         try:
             yield Taken(descriptor)
         finally:
-            os.close(descriptor)  # and with it the lock; the kernel does the same for a process that dies
+            os.close(
+                descriptor
+            )  # and with it the lock; the kernel does the same for a process that dies
 
     def files(self) -> list[CachedFile]:
         """Ours, the least recently used first."""
@@ -84,17 +88,27 @@ class CacheFolder:
             try:
                 if not self._is_ours:
                     self._make()
-                descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            except (FileNotFoundError, FileExistsError):  # the folder was deleted, or made again, at this moment
+                descriptor = os.open(
+                    self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
+                )
+            except (
+                FileNotFoundError,
+                FileExistsError,
+            ):  # the folder was deleted, or made again, at this moment
                 self._is_ours = False
                 if not attempts_left:
                     raise
                 continue
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with suppress(FileNotFoundError):
-                if os.stat(self.path / _LOCK).st_ino == os.fstat(descriptor).st_ino and (self.path / _TAG).exists():
+                if (
+                    os.stat(self.path / _LOCK).st_ino == os.fstat(descriptor).st_ino
+                    and (self.path / _TAG).exists()
+                ):
                     return descriptor
-            os.close(descriptor)  # the folder was deleted while we waited, or loses its files just now
+            os.close(
+                descriptor
+            )  # the folder was deleted while we waited, or loses its files just now
             self._is_ours = False
         raise FileNotFoundError(None, "somebody keeps deleting it")
 
@@ -103,7 +117,9 @@ class CacheFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         if not self._is_tagged():
             foreign = [
-                name for name in os.listdir(self.path) if name != _TAG and not name.startswith(OWN_PREFIX) and not _OURS.fullmatch(name)
+                name
+                for name in os.listdir(self.path)
+                if name != _TAG and not name.startswith(OWN_PREFIX) and not _OURS.fullmatch(name)
             ]
             if (
                 foreign or (self.path / _TAG).exists()

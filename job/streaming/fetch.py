@@ -21,7 +21,9 @@ from job.streaming.events import StreamListener
 from job.streaming.pace import Pace, Patience, wait_seconds
 
 RANGE_BYTES = 8 << 20  # larger files go in ranges of this size, several at a time
-CREDENTIAL_SECONDS = 60.0  # credentials that are refused for so long are wrong, not about to be renewed
+CREDENTIAL_SECONDS = (
+    60.0  # credentials that are refused for so long are wrong, not about to be renewed
+)
 _HASH_BYTES = 1 << 20
 
 
@@ -43,7 +45,9 @@ class Fetcher:
     def __init__(self, store: ObjectStore, connections: int, listener: StreamListener) -> None:
         self._store = store
         self._listener = listener
-        self._random = random.Random()  # seeded by the system: workers that failed together must not wait alike
+        self._random = (
+            random.Random()
+        )  # seeded by the system: workers that failed together must not wait alike
         self.pace = Pace(connections)
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(connections, "fetch-range")
@@ -61,7 +65,14 @@ class Fetcher:
         ranges: list[Future[None]] = []
         try:
             ranges.extend(
-                self._pool.submit(self._fetch_range, key, start, min(start + RANGE_BYTES, num_bytes), descriptor, patience)
+                self._pool.submit(
+                    self._fetch_range,
+                    key,
+                    start,
+                    min(start + RANGE_BYTES, num_bytes),
+                    descriptor,
+                    patience,
+                )
                 for start in starts
             )
             for start, part in zip(starts, ranges, strict=True):
@@ -120,11 +131,15 @@ class Fetcher:
             self._check()
             try:
                 written = 0
-                while written < len(piece):  # a file system that gets full writes less than it was given, once
+                while written < len(
+                    piece
+                ):  # a file system that gets full writes less than it was given, once
                     written += os.pwrite(descriptor, memoryview(piece)[written:], place + written)
             except OSError as error:
                 raise os_errors.storage_error(
-                    f"{self._store.uri.rstrip('/')}/{key}", "keep in data.cache_dir, within data.cache_bytes", error
+                    f"{self._store.uri.rstrip('/')}/{key}",
+                    "keep in data.cache_dir, within data.cache_bytes",
+                    error,
                 ) from None
             hashed(piece)
             place += len(piece)
@@ -144,7 +159,11 @@ class Fetcher:
                     raise TooShort(place)
             except Interrupted as error:
                 attempt = 1 if place > before else attempt + 1
-                refused_since = min(refused_since, time.monotonic()) if error.reason == "credentials" else float("inf")
+                refused_since = (
+                    min(refused_since, time.monotonic())
+                    if error.reason == "credentials"
+                    else float("inf")
+                )
                 refused_seconds = time.monotonic() - refused_since
                 if error.reason == "throttled":
                     self.pace.slow_down()
@@ -153,9 +172,13 @@ class Fetcher:
                     raise self._gave_up(error, refused_seconds, patience) from None
                 self.wait(wait_seconds(attempt, self._random.random()))
 
-    def _gave_up(self, error: Interrupted, refused_seconds: float, patience: Patience) -> StorageError:
+    def _gave_up(
+        self, error: Interrupted, refused_seconds: float, patience: Patience
+    ) -> StorageError:
         if refused_seconds > CREDENTIAL_SECONDS:
-            return StorageError(f"{error}; gave up when no others had taken their place for {CREDENTIAL_SECONDS:.0f} s")
+            return StorageError(
+                f"{error}; gave up when no others had taken their place for {CREDENTIAL_SECONDS:.0f} s"
+            )
         return StorageError(
             f"{error}; gave up after {patience.seconds:g} s without a byte (data.fetch_patience_seconds). The same command goes on from the"
             " last checkpoint when the store answers again"

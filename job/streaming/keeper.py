@@ -17,8 +17,12 @@ from job.streaming.events import StreamListener
 from job.streaming.fetch import Fetcher, TooShort
 from job.streaming.pace import Patience
 
-POLL_SECONDS = 0.02  # between looks at a shard that another process fetches, and at a cache without room
-UNHURRIED_SECONDS = 0.25  # the same, while nobody waits: a look at a full cache takes the folder's lock
+POLL_SECONDS = (
+    0.02  # between looks at a shard that another process fetches, and at a cache without room
+)
+UNHURRIED_SECONDS = (
+    0.25  # the same, while nobody waits: a look at a full cache takes the folder's lock
+)
 FETCHES = 3  # of a shard whose hash is wrong each time
 
 
@@ -28,7 +32,14 @@ class Keeper:
     ``verify=False`` trusts what is found in the cache; what is fetched is always verified.
     """
 
-    def __init__(self, store: ObjectStore, cache: ShardCache, fetcher: Fetcher, verify: bool, listener: StreamListener) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        cache: ShardCache,
+        fetcher: Fetcher,
+        verify: bool,
+        listener: StreamListener,
+    ) -> None:
         self._store, self._cache, self._fetcher, self._listener = store, cache, fetcher, listener
         self._verify = verify
         self._verified: set[str] = set()  # by this process

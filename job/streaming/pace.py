@@ -11,7 +11,9 @@ from contextlib import contextmanager
 
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 10.0
-_CALM_SECONDS = 1.0  # requests that were under way together are told to slow down together; that counts once
+_CALM_SECONDS = (
+    1.0  # requests that were under way together are told to slow down together; that counts once
+)
 
 
 class Pace:

@@ -20,13 +20,17 @@ from job.streaming.buffers import Buffers
 from job.streaming.fetch import Stopped
 from job.streaming.shards import Shards
 
-PARALLEL_BYTES = 4 << 20  # from here on a chunk is copied by several threads; for less, they cost more than they bring
+PARALLEL_BYTES = (
+    4 << 20
+)  # from here on a chunk is copied by several threads; for less, they cost more than they bring
 
 
 class Reader:
     """Reads ``slots`` of each global batch, with up to ``threads`` threads. ``chunk`` is for one thread, ``close`` for any."""
 
-    def __init__(self, order: Order, index: Index, slots: Slots, shards: Shards, threads: int = 1) -> None:
+    def __init__(
+        self, order: Order, index: Index, slots: Slots, shards: Shards, threads: int = 1
+    ) -> None:
         self._order, self._index, self._slots, self._shards = order, index, slots, shards
         self._width = strip_slots(order, slots)
         self._buffers = Buffers()
@@ -40,18 +44,29 @@ class Reader:
 
         ``chunk[:, k]``, reshaped to ``[slots.size, H, W, C]``, has the slots of step ``first_step + k`` in order. ``Stopped`` after ``close``.
         """
-        num_strips, strip_rows, row_bytes = self._slots.size // self._width, num_steps * self._width, self._index.row_bytes
+        num_strips, strip_rows, row_bytes = (
+            self._slots.size // self._width,
+            num_steps * self._width,
+            self._index.row_bytes,
+        )
         with self._lock:
             if self._is_closed:
                 raise Stopped
             self._shards.advance(first_step, first_step + num_steps)
-            chunk = self._buffers.take(num_strips * strip_rows * row_bytes).reshape(num_strips, strip_rows, row_bytes)
+            chunk = self._buffers.take(num_strips * strip_rows * row_bytes).reshape(
+                num_strips, strip_rows, row_bytes
+            )
             runs = runs_at(self._order, first_step, num_steps, self._slots)
             if self._threads == 1 or chunk.nbytes < PARALLEL_BYTES:
                 self._copy(runs, chunk)
             else:
-                parts = [self._pool.submit(self._copy, part, chunk) for part in _dealt(runs, self._threads)]
-                wait(parts)  # all of them, also where one failed: none may write into a chunk that is given up
+                parts = [
+                    self._pool.submit(self._copy, part, chunk)
+                    for part in _dealt(runs, self._threads)
+                ]
+                wait(
+                    parts
+                )  # all of them, also where one failed: none may write into a chunk that is given up
                 for part in parts:
                     part.result()
         return chunk.reshape(num_strips, num_steps, self._width, *self._index.image_shape)

@@ -27,7 +27,9 @@ from job.streaming.events import StreamListener, Unheard
 from job.streaming.fetch import Fetcher
 from job.streaming.keeper import Keeper
 
-MAX_MAPPED = 4096  # files open at once for reading, and at most a quarter of what the process may open
+MAX_MAPPED = (
+    4096  # files open at once for reading, and at most a quarter of what the process may open
+)
 MAX_IDLE_BYTES = 1 << 30  # of mapped shards that are not needed now
 
 
@@ -89,16 +91,24 @@ class LocalShards:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                if problem := self._problem(descriptor, shard, verify=self._verify and number not in self._verified):
+                if problem := self._problem(
+                    descriptor, shard, verify=self._verify and number not in self._verified
+                ):
                     raise damaged(self._store, path.name, problem)
                 self._verified.add(number)
                 return self._maps.add(number, descriptor)
             finally:
                 os.close(descriptor)
         except FileNotFoundError:
-            raise damaged(self._store, path.name, f"not found; expected {shard.num_bytes:,} bytes by index.json") from None
+            raise damaged(
+                self._store,
+                path.name,
+                f"not found; expected {shard.num_bytes:,} bytes by index.json",
+            ) from None
         except OSError as error:
-            raise os_errors.storage_error(f"{self._store.uri.rstrip('/')}/{path.name}", "read", error) from error
+            raise os_errors.storage_error(
+                f"{self._store.uri.rstrip('/')}/{path.name}", "read", error
+            ) from error
 
     def interrupt(self) -> None:
         """Nothing here waits long."""
@@ -143,7 +153,10 @@ class CachedShards:
 
     def advance(self, first_step: int, stop_step: int) -> None:
         # Unmapped first, and with that unlocked: what comes next may want the room.
-        self._maps.trim(self._ahead.needed_at(first_step, stop_step), min(MAX_IDLE_BYTES, self._ahead.spare_bytes // 2))
+        self._maps.trim(
+            self._ahead.needed_at(first_step, stop_step),
+            min(MAX_IDLE_BYTES, self._ahead.spare_bytes // 2),
+        )
         self._ahead.advance(first_step, stop_step)
 
     def rows(self, number: int) -> NDArray[np.uint8]:
@@ -192,7 +205,9 @@ class _Maps:
             self._unmap(next(iter(self._maps)))
         shard = self._index.shards[number]
         mapped = mmap.mmap(descriptor, shard.num_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
-        rows = self._maps[number] = np.frombuffer(mapped, np.uint8).reshape(shard.num_rows, self._index.row_bytes)
+        rows = self._maps[number] = np.frombuffer(mapped, np.uint8).reshape(
+            shard.num_rows, self._index.row_bytes
+        )
         self._bytes += shard.num_bytes
         return rows
 

@@ -17,13 +17,22 @@ from job.gan.streams import Purpose
 BLOCK_IMAGES = 64
 
 
-def image_blocks(generator: keras.Model, seed: int, num_images: int, start: int = 0) -> Iterator[np.ndarray]:
+def image_blocks(
+    generator: keras.Model, seed: int, num_images: int, start: int = 0
+) -> Iterator[np.ndarray]:
     """uint8 ``[B, H, W, C]`` with B at most 64, in order of index, for the images ``start ... start + num_images - 1``."""
     latent_size = generator.input_shape[-1]
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int64)])
     def block(first_index: tf.Tensor) -> tf.Tensor:
-        latents = sample_latents(seed, Purpose.LATENTS_GENERATE, tf.constant(0, tf.int64), first_index, BLOCK_IMAGES, latent_size)
+        latents = sample_latents(
+            seed,
+            Purpose.LATENTS_GENERATE,
+            tf.constant(0, tf.int64),
+            first_index,
+            BLOCK_IMAGES,
+            latent_size,
+        )
         return encode(generator(latents, training=False))
 
     stop = start + num_images

@@ -61,7 +61,9 @@ def _needed_parts(uri: str, manifest: Manifest) -> list[str]:
             f"{uri}: step {manifest.step}: the manifest's model has a layer of {shown(sizes.largest_output)} numbers for one image;"
             f" expected at most {MAX_LAYER_BYTES // (4 * BLOCK_IMAGES):,}: use another checkpoint"
         )
-    needed = {WEIGHTS: sizes.num_trainable + sizes.num_statistics} | ({AVERAGED: sizes.num_trainable} if is_averaged else {})
+    needed = {WEIGHTS: sizes.num_trainable + sizes.num_statistics} | (
+        {AVERAGED: sizes.num_trainable} if is_averaged else {}
+    )
     found = {part.name: part.num_bytes for part in manifest.parts}
     for name, num_values in needed.items():
         if not 0 <= found.get(name, -1) - 4 * num_values <= _MAX_HEADER_BYTES:

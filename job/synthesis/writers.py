@@ -31,7 +31,15 @@ Writer = Callable[["Request"], str]
 class Request:
     """One call of ``generate``: the blocks uint8 ``[B, H, W, C]``, and how many images they hold in all from which index."""
 
-    def __init__(self, destination: str, storage: StorageSpec, blocks: Blocks, num_images: int, start: int, origin: str):
+    def __init__(
+        self,
+        destination: str,
+        storage: StorageSpec,
+        blocks: Blocks,
+        num_images: int,
+        start: int,
+        origin: str,
+    ):
         self.destination, self.storage, self.blocks = destination, storage, blocks
         self.num_images, self.start, self.origin = num_images, start, origin
 
@@ -55,7 +63,9 @@ class Request:
         return self.folder(), name
 
 
-def check_destination(form: str, destination: str, storage: StorageSpec, num_images: int, start: int) -> None:
+def check_destination(
+    form: str, destination: str, storage: StorageSpec, num_images: int, start: int
+) -> None:
     """Raise ``ConfigError`` if ``write_images`` could not write there, or would replace other images. Takes no generator, and no time."""
     request = Request(destination, storage, iter(()), num_images, start, "")
     if form == "png":
@@ -68,17 +78,34 @@ def check_destination(form: str, destination: str, storage: StorageSpec, num_ima
     elif form == "shards":
         store = request.folder()
         if store.stat(INDEX_KEY) is not None:
-            raise ConfigError(f"{store.uri} holds a data set already; expected an empty folder: choose another --out")
+            raise ConfigError(
+                f"{store.uri} holds a data set already; expected an empty folder: choose another --out"
+            )
     else:
         if form == "grid" and num_images > MAX_GRID_IMAGES:
-            raise ConfigError(f"--num is {num_images} with --format grid; expected at most {MAX_GRID_IMAGES}: use --format png or npz")
+            raise ConfigError(
+                f"--num is {num_images} with --format grid; expected at most {MAX_GRID_IMAGES}: use --format png or npz"
+            )
         request.file("grid.png" if form == "grid" else "images.npz")
 
 
-def write_images(form: str, destination: str, storage: StorageSpec, blocks: Blocks, num_images: int, start: int, origin: str) -> str:
+def write_images(
+    form: str,
+    destination: str,
+    storage: StorageSpec,
+    blocks: Blocks,
+    num_images: int,
+    start: int,
+    origin: str,
+) -> str:
     """Write all images as ``form`` (png, npz, shards or grid); the URI of what was written."""
     check_destination(form, destination, storage, num_images, start)
-    writers: dict[str, Writer] = {"png": _write_png, "npz": _write_npz, "shards": _write_shards, "grid": _write_grid}
+    writers: dict[str, Writer] = {
+        "png": _write_png,
+        "npz": _write_npz,
+        "shards": _write_shards,
+        "grid": _write_grid,
+    }
     return writers[form](Request(destination, storage, blocks, num_images, start, origin))
 
 
@@ -104,11 +131,18 @@ def _write_npz(request: Request) -> str:
             with archive.open("images.npy", "w", force_zip64=True) as member:
                 for number, block in enumerate(request.blocks):
                     if number == 0:
-                        header = {"descr": "|u1", "fortran_order": False, "shape": (request.num_images, *block.shape[1:])}
+                        header = {
+                            "descr": "|u1",
+                            "fortran_order": False,
+                            "shape": (request.num_images, *block.shape[1:]),
+                        }
                         np.lib.format.write_array_header_1_0(member, header)
                     member.write(np.ascontiguousarray(block).data)
             with archive.open("indices.npy", "w") as member:
-                np.lib.format.write_array(member, np.arange(request.start, request.start + request.num_images, dtype=np.int64))
+                np.lib.format.write_array(
+                    member,
+                    np.arange(request.start, request.start + request.num_images, dtype=np.int64),
+                )
         store.upload(path, key)
     return f"{store.uri.rstrip('/')}/{key}"
 
@@ -119,7 +153,12 @@ def _write_shards(request: Request) -> str:
     with scratch_folder() as folder:
         first = next(request.blocks)
         height, width, channels = first.shape[1:]
-        writer = ShardWriter(store, (height, width, channels), folder, shard_bytes_for(request.num_images, first[0].size))
+        writer = ShardWriter(
+            store,
+            (height, width, channels),
+            folder,
+            shard_bytes_for(request.num_images, first[0].size),
+        )
         try:
             writer.append(first)
             for block in request.blocks:
@@ -128,7 +167,16 @@ def _write_shards(request: Request) -> str:
             settings = PackSettings(f"{height}x{width}", channels, "exact")
             shards = writer.finish()
             write_index(
-                store, Index((height, width, channels), request.num_images, shards, None, source, settings, versions()["dcgan-train"])
+                store,
+                Index(
+                    (height, width, channels),
+                    request.num_images,
+                    shards,
+                    None,
+                    source,
+                    settings,
+                    versions()["dcgan-train"],
+                ),
             )
         except BaseException:  # also Ctrl-C: complete or absent
             writer.discard()
@@ -141,7 +189,9 @@ def _write_grid(request: Request) -> str:
     store, key = request.file("grid.png")
     images = np.concatenate(list(request.blocks))
     columns = math.ceil(math.sqrt(request.num_images))
-    store.write(key, png_bytes(image_grid(images, math.ceil(request.num_images / columns), columns)))
+    store.write(
+        key, png_bytes(image_grid(images, math.ceil(request.num_images / columns), columns))
+    )
     return f"{store.uri.rstrip('/')}/{key}"
 
 
@@ -150,7 +200,9 @@ def _undone_on_failure(store: ObjectStore, written: list[str]) -> Iterator[None]
     try:
         yield
     except BaseException:
-        with contextlib.suppress(StorageError):  # a store that is gone takes no deletes either, and why it went is what matters
+        with contextlib.suppress(
+            StorageError
+        ):  # a store that is gone takes no deletes either, and why it went is what matters
             for key in written:
                 store.delete(key)
         raise

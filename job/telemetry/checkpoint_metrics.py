@@ -22,14 +22,22 @@ class CheckpointMetrics:
     ``reasons`` are those for which a request may fail. ``clock`` is in seconds; the age is computed with it at each scrape.
     """
 
-    def __init__(self, labels: Mapping[str, str], registry: CollectorRegistry, reasons: Sequence[str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        labels: Mapping[str, str],
+        registry: CollectorRegistry,
+        reasons: Sequence[str],
+        clock: Callable[[], float],
+    ) -> None:
         self._clock = clock
         self._saved_at = clock()
         self._step: int | None = None
         names = tuple(labels)
 
         def histogram(name: str, meaning: str) -> Histogram:
-            return Histogram(name, meaning, names, buckets=BUCKETS_SECONDS, registry=registry).labels(**labels)
+            return Histogram(
+                name, meaning, names, buckets=BUCKETS_SECONDS, registry=registry
+            ).labels(**labels)
 
         outcomes = Counter(
             "dcgan_checkpoints_total",
@@ -37,9 +45,14 @@ class CheckpointMetrics:
             (*names, "outcome"),
             registry=registry,
         )
-        self._outcomes = {outcome: outcomes.labels(**labels, outcome=outcome) for outcome in OUTCOMES}
+        self._outcomes = {
+            outcome: outcomes.labels(**labels, outcome=outcome) for outcome in OUTCOMES
+        }
         failures = Counter(
-            "dcgan_checkpoint_failures_total", "Tries to save that failed, by what went wrong.", (*names, "reason"), registry=registry
+            "dcgan_checkpoint_failures_total",
+            "Tries to save that failed, by what went wrong.",
+            (*names, "reason"),
+            registry=registry,
         )
         self._failures = {reason: failures.labels(**labels, reason=reason) for reason in reasons}
         stages = Counter(
@@ -49,16 +62,30 @@ class CheckpointMetrics:
             registry=registry,
         )
         self._stages = {stage: stages.labels(**labels, stage=stage) for stage in STAGES}
-        self._seconds = histogram("dcgan_checkpoint_seconds", "Time of a committed checkpoint, from snapshot to manifest.")
-        self._held = histogram("dcgan_checkpoint_held_seconds", "Time for which a checkpoint kept the training thread.")
-        self._bytes = Counter("dcgan_checkpoint_bytes_total", "Bytes of committed checkpoints.", names, registry=registry).labels(**labels)
+        self._seconds = histogram(
+            "dcgan_checkpoint_seconds", "Time of a committed checkpoint, from snapshot to manifest."
+        )
+        self._held = histogram(
+            "dcgan_checkpoint_held_seconds", "Time for which a checkpoint kept the training thread."
+        )
+        self._bytes = Counter(
+            "dcgan_checkpoint_bytes_total",
+            "Bytes of committed checkpoints.",
+            names,
+            registry=registry,
+        ).labels(**labels)
         self._last_step = Gauge(
             "dcgan_checkpoint_last_step",
             "Step of the last committed checkpoint: where a restart begins; 0 before the first.",
             names,
             registry=registry,
         ).labels(**labels)
-        self._every = Gauge("dcgan_checkpoint_every_steps", "Steps from one checkpoint to the next.", names, registry=registry)
+        self._every = Gauge(
+            "dcgan_checkpoint_every_steps",
+            "Steps from one checkpoint to the next.",
+            names,
+            registry=registry,
+        )
         self._every_labels = labels
         age = Gauge(
             "dcgan_checkpoint_age_seconds",

@@ -25,7 +25,11 @@ from rich.style import Style
 from job.config.text import is_hidden, printable
 from job.telemetry.secrets import mask_secrets
 
-LEVEL_STYLES = {"warning": Style(color="yellow"), "error": Style(color="red", bold=True), "critical": Style(color="red", bold=True)}
+LEVEL_STYLES = {
+    "warning": Style(color="yellow"),
+    "error": Style(color="red", bold=True),
+    "critical": Style(color="red", bold=True),
+}
 DIM = Style(dim=True)
 
 _step: int | None = None
@@ -61,15 +65,28 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = dict(getattr(record, "fields", {}))
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        event: dict[str, Any] = {"time": time, "level": record.levelname.lower(), **self._origin, "step": fields.pop("step", _step)}
+        time = (
+            datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
+        event: dict[str, Any] = {
+            "time": time,
+            "level": record.levelname.lower(),
+            **self._origin,
+            "step": fields.pop("step", _step),
+        }
         event = {name: value for name, value in event.items() if value is not None}
         event |= {"event": record.getMessage(), "fields": fields}
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
         line = json.dumps(plain(event), ensure_ascii=False).encode(errors="replace").decode()
         # JSON itself escapes the control characters below 32 only.
-        return line if line.isprintable() else "".join(json.dumps(each)[1:-1] if is_hidden(each) else each for each in line)
+        return (
+            line
+            if line.isprintable()
+            else "".join(json.dumps(each)[1:-1] if is_hidden(each) else each for each in line)
+        )
 
 
 class TerminalFormatter(logging.Formatter):
@@ -88,9 +105,14 @@ class TerminalFormatter(logging.Formatter):
         if level != "info":
             parts.append(self._paint(level, LEVEL_STYLES.get(level, DIM)))
         parts.append(printable(record.getMessage()))
-        line = " ".join(parts) + "".join(f"  {self._paint(name, DIM)} {printable(_short(value))}" for name, value in fields.items())
+        line = " ".join(parts) + "".join(
+            f"  {self._paint(name, DIM)} {printable(_short(value))}"
+            for name, value in fields.items()
+        )
         if record.exc_info:
-            line += "".join(f"\n{printable(each)}" for each in self.formatException(record.exc_info).split("\n"))
+            line += "".join(
+                f"\n{printable(each)}" for each in self.formatException(record.exc_info).split("\n")
+            )
         return mask_secrets(line)
 
     def _paint(self, text: str, style: Style) -> str:
@@ -108,14 +130,18 @@ class StandardErrorHandler(logging.Handler):
             self.handleError(record)
 
 
-def configure(level: str = "info", rank: int | None = None, run: str | None = None, as_json: bool = False) -> None:
+def configure(
+    level: str = "info", rank: int | None = None, run: str | None = None, as_json: bool = False
+) -> None:
     """Send the ``dcgan`` loggers to standard error from ``level`` up; called again, it replaces what it did before.
 
     Raises ``ValueError`` for a level that logging does not know.
     """
     handler = StandardErrorHandler()
     handler.setLevel(level.upper())  # also where another handler wants more of the logger
-    handler.setFormatter(JsonFormatter(rank, run) if as_json else TerminalFormatter(rank, _color_system()))
+    handler.setFormatter(
+        JsonFormatter(rank, run) if as_json else TerminalFormatter(rank, _color_system())
+    )
     logger = logging.getLogger("dcgan")
     logger.setLevel(level.upper())
     logger.handlers[:] = [handler]

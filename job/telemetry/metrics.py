@@ -9,14 +9,38 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from job.telemetry.checkpoint_metrics import CheckpointMetrics
 from job.telemetry.phase_metrics import PhaseMetrics
 from job.telemetry.report import Phase, Progress, seconds_left
 
 LABELS = ("run", "rank")
-STEP_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+STEP_BUCKETS_SECONDS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    60,
+)
 # Why a run saves before its time: Ray says that a node will go; whoever started the run asks it to stop.
 Preemption = Literal["node", "stop"]
 PREEMPTIONS: tuple[Preemption, ...] = get_args(Preemption)
@@ -53,7 +77,9 @@ class WorkerMetrics:
 
     def build_info(self, version: str, preset: str, data_fingerprint: str) -> None:
         """Say what runs: the series ``dcgan_build_info{version, preset, data_fingerprint}``."""
-        self._build.labels(**self._labels).info({"version": version, "preset": preset, "data_fingerprint": data_fingerprint})
+        self._build.labels(**self._labels).info(
+            {"version": version, "preset": preset, "data_fingerprint": data_fingerprint}
+        )
 
     def world(self, size: int, target_size: int, restarts: int) -> None:
         """How many workers there are, how many are wanted, and how often they were started again. Told at the start: one may never report."""
@@ -142,35 +168,60 @@ class WorkerMetrics:
     def _declare_course(self) -> None:
         self._step = self._gauge("dcgan_step", "Steps done since the run began, over all restarts.")
         self._target_steps = self._gauge("dcgan_target_steps", "Steps after which the run is done.")
-        self._epoch = self._gauge("dcgan_epoch", "Passes over the data set done, with the fraction of the current one.")
-        self._remaining_seconds = self._gauge("dcgan_remaining_seconds", "Time to the last step at the present speed.")
+        self._epoch = self._gauge(
+            "dcgan_epoch", "Passes over the data set done, with the fraction of the current one."
+        )
+        self._remaining_seconds = self._gauge(
+            "dcgan_remaining_seconds", "Time to the last step at the present speed."
+        )
         self._steps = self._counter("dcgan_steps_total", "Steps done by this process.")
-        self._images = self._counter("dcgan_images_total", "Real images seen by all workers together while this process ran.")
+        self._images = self._counter(
+            "dcgan_images_total", "Real images seen by all workers together while this process ran."
+        )
 
     def _declare_health(self) -> None:
-        self._discriminator_loss = self._gauge("dcgan_discriminator_loss", "Loss of the discriminator, mean since the last report.")
-        self._generator_loss = self._gauge("dcgan_generator_loss", "Loss of the generator, mean since the last report.")
-        self._real_probability = self._gauge(
-            "dcgan_real_probability", "Mean D(x): probability the discriminator gives real images of being real."
+        self._discriminator_loss = self._gauge(
+            "dcgan_discriminator_loss", "Loss of the discriminator, mean since the last report."
         )
-        self._fake_probability = self._gauge("dcgan_fake_probability", "Mean D(G(z)): probability it gives generated images of being real.")
+        self._generator_loss = self._gauge(
+            "dcgan_generator_loss", "Loss of the generator, mean since the last report."
+        )
+        self._real_probability = self._gauge(
+            "dcgan_real_probability",
+            "Mean D(x): probability the discriminator gives real images of being real.",
+        )
+        self._fake_probability = self._gauge(
+            "dcgan_fake_probability",
+            "Mean D(G(z)): probability it gives generated images of being real.",
+        )
         self._discriminator_gradient_norm = self._gauge(
-            "dcgan_discriminator_gradient_norm", "Norm of the discriminator's gradient, summed over replicas, mean since the last report."
+            "dcgan_discriminator_gradient_norm",
+            "Norm of the discriminator's gradient, summed over replicas, mean since the last report.",
         )
         self._generator_gradient_norm = self._gauge(
-            "dcgan_generator_gradient_norm", "Norm of the generator's gradient, summed over replicas, mean since the last report."
+            "dcgan_generator_gradient_norm",
+            "Norm of the generator's gradient, summed over replicas, mean since the last report.",
         )
         self._sample_diversity = self._gauge(
-            "dcgan_sample_diversity", "Standard deviation of a pixel over the images of the newest grid, mean over all pixels."
+            "dcgan_sample_diversity",
+            "Standard deviation of a pixel over the images of the newest grid, mean over all pixels.",
         )
-        self._data_diversity = self._gauge("dcgan_data_diversity", "The same over real images: those of the first step of this process.")
-        self._non_finite = self._counter("dcgan_non_finite_total", "Calls with a loss or a norm that was NaN or infinite.")
+        self._data_diversity = self._gauge(
+            "dcgan_data_diversity",
+            "The same over real images: those of the first step of this process.",
+        )
+        self._non_finite = self._counter(
+            "dcgan_non_finite_total", "Calls with a loss or a norm that was NaN or infinite."
+        )
         self._rollbacks = self._counter(
-            "dcgan_rollbacks_total", "Times this process went back to a checkpoint after a number that was not finite."
+            "dcgan_rollbacks_total",
+            "Times this process went back to a checkpoint after a number that was not finite.",
         )
 
     def _declare_speed(self) -> None:
-        self._images_per_second = self._gauge("dcgan_images_per_second", "Real images per second of all workers together.")
+        self._images_per_second = self._gauge(
+            "dcgan_images_per_second", "Real images per second of all workers together."
+        )
         self._step_seconds = Histogram(
             "dcgan_step_seconds",
             "Time of one step, waiting for images and for other workers included.",
@@ -178,7 +229,9 @@ class WorkerMetrics:
             buckets=STEP_BUCKETS_SECONDS,
             registry=self.registry,
         ).labels(**self._labels)
-        self._data_wait_seconds = self._counter("dcgan_data_wait_seconds_total", "Time this worker waited for images.")
+        self._data_wait_seconds = self._counter(
+            "dcgan_data_wait_seconds_total", "Time this worker waited for images."
+        )
         self._compute_seconds = self._counter(
             "dcgan_compute_seconds_total",
             "Time this worker computed gradients; the one with the most keeps the others waiting. Not measured on GPUs: 0.",
@@ -191,17 +244,33 @@ class WorkerMetrics:
     def _declare_life(self) -> None:
         self._counted: dict[Counter, int] = {}
         self._world_size = self._gauge("dcgan_world_size", "Workers that train together now.")
-        self._target_world_size = self._gauge("dcgan_target_world_size", "Workers that the run is configured to use.")
+        self._target_world_size = self._gauge(
+            "dcgan_target_world_size", "Workers that the run is configured to use."
+        )
         self._restarts = Counter(
-            "dcgan_restarts_total", "Times the worker group was started again by this start of the program.", LABELS, registry=self.registry
+            "dcgan_restarts_total",
+            "Times the worker group was started again by this start of the program.",
+            LABELS,
+            registry=self.registry,
         )
         self._hangs = Counter(
-            "dcgan_hangs_total", "Times the watchdog ended a worker of this run that hung.", LABELS, registry=self.registry
+            "dcgan_hangs_total",
+            "Times the watchdog ended a worker of this run that hung.",
+            LABELS,
+            registry=self.registry,
         )
         preemptions = Counter(
-            "dcgan_preemptions_total", "Times this process was asked to save before its time.", (*LABELS, "reason"), registry=self.registry
+            "dcgan_preemptions_total",
+            "Times this process was asked to save before its time.",
+            (*LABELS, "reason"),
+            registry=self.registry,
         )
-        self._preemptions = {reason: preemptions.labels(**self._labels, reason=reason) for reason in PREEMPTIONS}
+        self._preemptions = {
+            reason: preemptions.labels(**self._labels, reason=reason) for reason in PREEMPTIONS
+        }
         self._build = Info(
-            "dcgan_build", "Always 1; what runs: the version of dcgan-train, its preset and its data set.", LABELS, registry=self.registry
+            "dcgan_build",
+            "Always 1; what runs: the version of dcgan-train, its preset and its data set.",
+            LABELS,
+            registry=self.registry,
         )

@@ -16,7 +16,9 @@ from job.telemetry.report import PHASES, Phase
 class PhaseMetrics(Collector):
     """Phases of the worker that ``labels`` names, in ``registry``; ``clock`` is in seconds. Before the first phase all are 0."""
 
-    def __init__(self, labels: Mapping[str, str], registry: CollectorRegistry, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, labels: Mapping[str, str], registry: CollectorRegistry, clock: Callable[[], float]
+    ) -> None:
         self._labels, self._clock = labels, clock
         self._lock = threading.Lock()
         self._present: Phase | None = None
@@ -36,8 +38,12 @@ class PhaseMetrics(Collector):
             self._count()
             present, seconds = self._present, dict(self._seconds)
         names = (*self._labels, "phase")
-        now = GaugeMetricFamily("dcgan_phase", "1 for what this worker does now, 0 for the others.", labels=names)
-        spent = CounterMetricFamily("dcgan_phase_seconds", "Time that this process spent in each phase.", labels=names)
+        now = GaugeMetricFamily(
+            "dcgan_phase", "1 for what this worker does now, 0 for the others.", labels=names
+        )
+        spent = CounterMetricFamily(
+            "dcgan_phase_seconds", "Time that this process spent in each phase.", labels=names
+        )
         for phase in PHASES:
             now.add_metric((*self._labels.values(), phase), float(phase == present))
             spent.add_metric((*self._labels.values(), phase), seconds[phase])

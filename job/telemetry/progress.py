@@ -100,7 +100,10 @@ class ProgressView:
             ("D(G(z)) ", f"{progress.fake_probability:.2f}"),
         ]
         if columns >= WIDE_COLUMNS:
-            parts += [("epoch ", f"{progress.epoch:.2f}"), ("step ", duration_text(progress.step_seconds))]
+            parts += [
+                ("epoch ", f"{progress.epoch:.2f}"),
+                ("step ", duration_text(progress.step_seconds)),
+            ]
             if progress.checkpoint_step is not None:
                 parts.append(("saved ", f"{progress.checkpoint_step:,}"))
         for name, value in parts:
@@ -115,7 +118,12 @@ class ProgressBar:
     one for the last, so that a log of a day has a readable length. ``clock`` is in seconds and only has to be monotonic.
     """
 
-    def __init__(self, console: Console | None = None, line_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        console: Console | None = None,
+        line_seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console = console or Console(stderr=True)
         self._line_seconds = line_seconds
         self._clock = clock
@@ -130,7 +138,12 @@ class ProgressBar:
             self._live.start(refresh=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -36,15 +36,25 @@ def mask_secrets(text: str) -> str:
     Secrets of fewer than 20 characters stay inside the URIs of stores, which may have the same name.
     """
     known = {*_remembered, *(os.environ.get(name, "") for name in SECRET_VARIABLES)}
-    secrets = [value for value in known if len(value) >= MIN_SURE_LENGTH or (len(value) >= MIN_SECRET_LENGTH and not value.isalpha())]
+    secrets = [
+        value
+        for value in known
+        if len(value) >= MIN_SURE_LENGTH
+        or (len(value) >= MIN_SECRET_LENGTH and not value.isalpha())
+    ]
     text = _replaced(text, [value for value in secrets if len(value) >= MIN_SURE_LENGTH])
     if short := [value for value in secrets if len(value) < MIN_SURE_LENGTH]:
-        text = "".join(part if _STORE_URI.fullmatch(part) else _replaced(part, short) for part in _STORE_URI.split(text))
+        text = "".join(
+            part if _STORE_URI.fullmatch(part) else _replaced(part, short)
+            for part in _STORE_URI.split(text)
+        )
     return text
 
 
 def _replaced(text: str, secrets: list[str]) -> str:
     # The longest first: one value may be the beginning of another.
-    for value in sorted({*secrets, *(quote(value, safe="") for value in secrets)}, key=len, reverse=True):
+    for value in sorted(
+        {*secrets, *(quote(value, safe="") for value in secrets)}, key=len, reverse=True
+    ):
         text = text.replace(value, MASK)
     return text

@@ -14,12 +14,18 @@ def current_values(registry: CollectorRegistry) -> dict[str, float]:
     """``{"dcgan_step": 1200.0, 'dcgan_checkpoints_total{outcome="failed"}': 1.0, ...}``."""
     values: dict[str, float] = {}
     for metric in registry.collect():
-        if metric.type == "info" or (metric.name.startswith("process_") and metric.name != OF_THE_PROCESS):
+        if metric.type == "info" or (
+            metric.name.startswith("process_") and metric.name != OF_THE_PROCESS
+        ):
             continue
         for sample in metric.samples:
             if sample.name.endswith("_bucket"):
                 continue
-            labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items() if name not in LABELS_OF_ALL)
+            labels = ",".join(
+                f'{name}="{value}"'
+                for name, value in sample.labels.items()
+                if name not in LABELS_OF_ALL
+            )
             if sample.value or not labels:
                 values[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
     return values

@@ -58,7 +58,9 @@ class _Server(socketserver.ThreadingTCPServer):
     scraped_at = -math.inf  # of time.monotonic()
     request_queue_size = 32
 
-    def __init__(self, address: tuple[str, int], family: socket.AddressFamily, handler: type[_Handler]) -> None:
+    def __init__(
+        self, address: tuple[str, int], family: socket.AddressFamily, handler: type[_Handler]
+    ) -> None:
         self.address_family = family
         super().__init__(address, handler)
 
@@ -75,20 +77,30 @@ class _Server(socketserver.ThreadingTCPServer):
 def _listen_address(host: str) -> tuple[str, socket.AddressFamily]:
     """Where to bind: every interface for ``""``, over IPv6 and IPv4 at once where the machine has both (pods of an IPv6 cluster)."""
     if not host:
-        return ("::", socket.AF_INET6) if socket.has_dualstack_ipv6() else ("0.0.0.0", socket.AF_INET)
+        return (
+            ("::", socket.AF_INET6) if socket.has_dualstack_ipv6() else ("0.0.0.0", socket.AF_INET)
+        )
     return host, socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _bind_failure(host: str, port: int, error: OSError) -> ConfigError:
     """The error to show when ``host:port`` cannot be listened on: what is in the way and what to do."""
-    another = "set another with `--set metrics.port=PORT`, or `--set metrics.port=0` for any free one"
+    another = (
+        "set another with `--set metrics.port=PORT`, or `--set metrics.port=0` for any free one"
+    )
     if error.errno == errno.EADDRINUSE:
         holder = port_holder(port)
-        return ConfigError(f"metrics.port {port} is taken by {holder or 'another process'}; expected a free port: {another}")
+        return ConfigError(
+            f"metrics.port {port} is taken by {holder or 'another process'}; expected a free port: {another}"
+        )
     if error.errno == errno.EACCES:
-        return ConfigError(f"metrics.port {port} needs privileges that this process lacks; expected a port above 1023: {another}")
+        return ConfigError(
+            f"metrics.port {port} needs privileges that this process lacks; expected a port above 1023: {another}"
+        )
     where, cause = f"{host or '*'}:{port}", error.strerror or error
-    return ConfigError(f"metrics: cannot listen on {where} ({cause}); expected an address of this machine and a free port: {another}")
+    return ConfigError(
+        f"metrics: cannot listen on {where} ({cause}); expected an address of this machine and a free port: {another}"
+    )
 
 
 def _bind(host: str, port: int, handler: type[_Handler]) -> _Server:
@@ -114,7 +126,9 @@ class MetricsServer:
     is replaced by any free one.
     """
 
-    def __init__(self, registry: CollectorRegistry, port: int, host: str = "", *, or_any: bool = False) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, port: int, host: str = "", *, or_any: bool = False
+    ) -> None:
         self._registry = registry
         self._host = host
         self._or_any = or_any
@@ -130,12 +144,18 @@ class MetricsServer:
         try:
             self._server = _bind(self._host, self.port, handler)
         except ConfigError as error:
-            if not (self._or_any and isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE):
+            if not (
+                self._or_any
+                and isinstance(error.__cause__, OSError)
+                and error.__cause__.errno == errno.EADDRINUSE
+            ):
                 raise
             self._server = _bind(self._host, 0, handler)
         self.port = self._server.server_address[1]
         # The poll interval is how long close() waits at most.
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="metrics-server", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="metrics-server", daemon=True
+        )
         self._thread.start()
 
     def was_scraped(self, seconds: float) -> bool:

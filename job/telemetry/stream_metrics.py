@@ -18,7 +18,9 @@ class StreamMetrics:
     Its methods are those of ``job.streaming.events.StreamListener``. For data on a local disk everything stays at 0.
     """
 
-    def __init__(self, run: str, rank: int, registry: CollectorRegistry, reasons: Sequence[str]) -> None:
+    def __init__(
+        self, run: str, rank: int, registry: CollectorRegistry, reasons: Sequence[str]
+    ) -> None:
         labels = {"run": run, "rank": str(rank)}
 
         def counter(name: str, meaning: str) -> Counter:
@@ -27,16 +29,31 @@ class StreamMetrics:
         def gauge(name: str, meaning: str) -> Gauge:
             return Gauge(name, meaning, LABELS, registry=registry).labels(**labels)
 
-        self._requests = counter("dcgan_fetch_requests_total", "Requests for image data sent to the object store.")
-        self._bytes = counter("dcgan_fetch_bytes_total", "Bytes of image data that the object store sent, repeated ones included.")
-        self._hits = counter("dcgan_cache_hits_total", "Shards that were in the cache when they were asked for.")
-        self._misses = counter("dcgan_cache_misses_total", "Shards that were fetched into the cache and verified.")
-        self._cache_bytes = gauge(
-            "dcgan_cache_bytes", "Bytes that the cache folder takes on this worker's disk, shared by the workers there."
+        self._requests = counter(
+            "dcgan_fetch_requests_total", "Requests for image data sent to the object store."
         )
-        self._ahead = gauge("dcgan_fetch_ahead_batches", "Global batches to come for which every shard is there.")
+        self._bytes = counter(
+            "dcgan_fetch_bytes_total",
+            "Bytes of image data that the object store sent, repeated ones included.",
+        )
+        self._hits = counter(
+            "dcgan_cache_hits_total", "Shards that were in the cache when they were asked for."
+        )
+        self._misses = counter(
+            "dcgan_cache_misses_total", "Shards that were fetched into the cache and verified."
+        )
+        self._cache_bytes = gauge(
+            "dcgan_cache_bytes",
+            "Bytes that the cache folder takes on this worker's disk, shared by the workers there.",
+        )
+        self._ahead = gauge(
+            "dcgan_fetch_ahead_batches", "Global batches to come for which every shard is there."
+        )
         retries = Counter(
-            "dcgan_fetch_retries_total", "Image data fetched again, by what went wrong.", (*LABELS, "reason"), registry=registry
+            "dcgan_fetch_retries_total",
+            "Image data fetched again, by what went wrong.",
+            (*LABELS, "reason"),
+            registry=registry,
         )
         self._retries = {reason: retries.labels(**labels, reason=reason) for reason in reasons}
         self._seconds = Histogram(

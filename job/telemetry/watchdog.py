@@ -54,21 +54,35 @@ class Watchdog:
         backstop_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._limits = {phase: seconds for phase, seconds in limits.items() if 0 < seconds < NEVER_SECONDS}
+        self._limits = {
+            phase: seconds for phase, seconds in limits.items() if 0 < seconds < NEVER_SECONDS
+        }
         self._on_hang, self._backstop_seconds, self._clock = on_hang, backstop_seconds, clock
-        self._tick_seconds = min([TICK_SECONDS, *(seconds / 4 for seconds in self._limits.values())])
+        self._tick_seconds = min(
+            [TICK_SECONDS, *(seconds / 4 for seconds in self._limits.values())]
+        )
         self._last: tuple[Phase, float] = ("start", clock())
         self._closed = threading.Event()
         # The name of a file is the only text that the timer of C prints for us, so the thread's outermost code gets one that says who this is.
         watch = compile("watch()", f"<watchdog of {name}>", "exec")
-        self._thread = threading.Thread(target=exec, args=(watch, {"watch": self._watch}), name=f"watchdog of {name}", daemon=True)
+        self._thread = threading.Thread(
+            target=exec,
+            args=(watch, {"watch": self._watch}),
+            name=f"watchdog of {name}",
+            daemon=True,
+        )
 
     def __enter__(self) -> "Watchdog":
         self.beat("start")
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._closed.set()
         self._thread.join()  # a hang that is being told of is told to its end
 
@@ -84,7 +98,9 @@ class Watchdog:
                 faulthandler.cancel_dump_traceback_later()
                 continue
             left_seconds = max(0.0, limit_seconds - seconds) + self._backstop_seconds
-            faulthandler.dump_traceback_later(left_seconds, exit=True, file=STANDARD_ERROR)  # instead of the one before
+            faulthandler.dump_traceback_later(
+                left_seconds, exit=True, file=STANDARD_ERROR
+            )  # instead of the one before
             if seconds > limit_seconds:
                 self._on_hang(Hang(phase, seconds, limit_seconds, stacks()))
                 break
@@ -95,7 +111,10 @@ def stacks() -> str:
     """The Python stacks of all threads of this process, each below its thread's name; text of many lines."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     frames = sys._current_frames().items()
-    return "\n".join(f"Thread {names.get(ident, 'without a name')}:\n{''.join(traceback.format_stack(frame))}" for ident, frame in frames)
+    return "\n".join(
+        f"Thread {names.get(ident, 'without a name')}:\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in frames
+    )
 
 
 def end_process(
@@ -113,7 +132,13 @@ def end_process(
     first to go would have the others ended before they said where they stand.
     """
     text = f"rank {rank} hangs: nothing has finished for {hang.seconds:.0f} s in phase {hang.phase} (limit {hang.limit_seconds:g} s)"
-    fields = {"rank": rank, "phase": hang.phase, "seconds": hang.seconds, "limit_seconds": hang.limit_seconds, "stacks": hang.stacks}
+    fields = {
+        "rank": rank,
+        "phase": hang.phase,
+        "seconds": hang.seconds,
+        "limit_seconds": hang.limit_seconds,
+        "stacks": hang.stacks,
+    }
 
     def write_stacks() -> None:
         try:
@@ -125,7 +150,11 @@ def end_process(
         log.critical("%s; it ends, so that the workers start again", text, extra={"fields": fields})
         writing.join(write_seconds)
         if writing.is_alive():
-            log.error("rank %d: the stacks of the hang are in the log only: not written within %g s", rank, write_seconds)
+            log.error(
+                "rank %d: the stacks of the hang are in the log only: not written within %g s",
+                rank,
+                write_seconds,
+            )
         sys.stdout.flush()
         sys.stderr.flush()
 

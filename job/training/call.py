@@ -15,7 +15,9 @@ from job.training.strategy import average_statistics
 Call = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def build_call(spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networks, noise_stream: int = 0) -> Call:
+def build_call(
+    spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networks, noise_stream: int = 0
+) -> Call:
     """``call(chunk uint8 [S, K, W, H, W, C], first step int64)``: trains K steps, gives ``METRICS`` per step and this worker's ``MEASURES``.
 
     Both are float32, ``[K, 6]`` and ``[K, 7]``. This worker's say where a number that is not finite comes from, and who is slow.
@@ -31,13 +33,18 @@ def build_call(spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networ
         replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
         if num_local > 1:
             first_local = (replica % num_local) * replica_batch
-            images = tf.ensure_shape(images[first_local : first_local + replica_batch], [replica_batch, *images.shape[1:]])
+            images = tf.ensure_shape(
+                images[first_local : first_local + replica_batch],
+                [replica_batch, *images.shape[1:]],
+            )
         return step(images, Place(step_number, replica * replica_batch))
 
     def finish(local_sums: tf.Tensor) -> tf.Tensor:
         if spec.training.batch_norm == "local":
             average_statistics(networks)
-        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, local_sums / num_local)
+        return tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, local_sums / num_local
+        )
 
     signature = [
         tf.TensorSpec([None, None, None, *image_shape], tf.uint8),
@@ -55,6 +62,8 @@ def build_call(spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networ
         local = metrics.stack()
         shares, others = local[:, : len(METRICS)], local[:, len(METRICS) :]
         measures = tf.concat([shares, others / num_local], axis=1)
-        return strategy.experimental_local_results(strategy.run(finish, args=(shares,)))[0], measures
+        return strategy.experimental_local_results(strategy.run(finish, args=(shares,)))[
+            0
+        ], measures
 
     return call

@@ -73,9 +73,14 @@ def record(store: ObjectStore, diverged: Diverged, patience_seconds: float) -> t
         "workers": list(divergence.ranks),
         "last_good_checkpoint": diverged.checkpoint_step,
         "number": number,
-        "steps_before": [{"step": first_shown + i, **_told(row)} for i, row in enumerate(shown.tolist())],
+        "steps_before": [
+            {"step": first_shown + i, **_told(row)} for i, row in enumerate(shown.tolist())
+        ],
     }
-    key, data = f"{ROOT}step-{divergence.step:09d}-{number}.json", json.dumps(told, indent=2).encode()
+    key, data = (
+        f"{ROOT}step-{divergence.step:09d}-{number}.json",
+        json.dumps(told, indent=2).encode(),
+    )
     until_it_works(lambda: store.write(key, data), patience_seconds)
     return key, number
 
@@ -86,4 +91,7 @@ def count(store: ObjectStore) -> int:
 
 
 def _told(row: Sequence[float]) -> dict[str, float | str]:
-    return {name: value if math.isfinite(value) else str(value) for name, value in zip(METRICS, row, strict=True)}
+    return {
+        name: value if math.isfinite(value) else str(value)
+        for name, value in zip(METRICS, row, strict=True)
+    }

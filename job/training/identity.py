@@ -27,12 +27,21 @@ def model_of(manifest: Manifest, uri: str) -> tuple[ModelSpec, str, bool]:
 
     ``StorageError`` names ``uri`` and the key that is not one of a model that this program trains.
     """
-    values = {key: value for key, value in manifest.model.items() if key not in ("generator_optimizer", "discriminator_optimizer")}
-    is_averaged, precision = values.pop("averaged", False), manifest.settings.get("training.precision", "float32")
+    values = {
+        key: value
+        for key, value in manifest.model.items()
+        if key not in ("generator_optimizer", "discriminator_optimizer")
+    }
+    is_averaged, precision = (
+        values.pop("averaged", False),
+        manifest.settings.get("training.precision", "float32"),
+    )
     try:
         model = build_model(values)
     except ConfigError as error:
-        raise StorageError(f"{uri}: step {manifest.step}: the manifest's {error!s:.300}; use another checkpoint") from None
+        raise StorageError(
+            f"{uri}: step {manifest.step}: the manifest's {error!s:.300}; use another checkpoint"
+        ) from None
     if precision not in ("float32", "bfloat16") or not isinstance(is_averaged, bool):
         raise StorageError(
             f"{uri}: step {manifest.step}: the manifest's training.precision is {shown(precision)} and model.averaged {shown(is_averaged)};"
@@ -43,7 +52,11 @@ def model_of(manifest: Manifest, uri: str) -> tuple[ModelSpec, str, bool]:
 
 def order_identity(spec: RunSpec) -> dict[str, int]:
     """What decides, with the data set, which image stands at which position: configuration keys, and the version of the arithmetic."""
-    return {"seed": spec.seed, "training.global_batch_size": spec.training.global_batch_size, "order version": ORDER_VERSION}
+    return {
+        "seed": spec.seed,
+        "training.global_batch_size": spec.training.global_batch_size,
+        "order version": ORDER_VERSION,
+    }
 
 
 def settings_of(spec: RunSpec) -> dict[str, Any]:
@@ -54,7 +67,11 @@ def settings_of(spec: RunSpec) -> dict[str, Any]:
 def changes(spec: RunSpec, newest: Manifest) -> dict[str, tuple[Any, Any]]:
     """Keys whose value is another now than when ``newest`` was saved: (then, now). None of them is refused; those that are, are not asked."""
     then, now = newest.settings, settings_of(spec)
-    return {key: (then[key], value) for key, value in now.items() if key in then and then[key] != value and key not in ("uri", "preset")}
+    return {
+        key: (then[key], value)
+        for key, value in now.items()
+        if key in then and then[key] != value and key not in ("uri", "preset")
+    }
 
 
 def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> None:

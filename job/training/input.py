@@ -27,12 +27,23 @@ class Input:
     S strips of W slots are the B images of one step in order: ``chunk[:, k]`` reshaped to ``[B, H, W, C]``.
     """
 
-    def __init__(self, spec: RunSpec, topology: Topology, reader: ChunkReader, order: Order, schedule: Schedule, start: int):
+    def __init__(
+        self,
+        spec: RunSpec,
+        topology: Topology,
+        reader: ChunkReader,
+        order: Order,
+        schedule: Schedule,
+        start: int,
+    ):
         slots = worker_slots(order, topology.rank, topology.world_size)
         width = strip_slots(order, slots)
         self._reader, self._calls = reader, schedule.calls(start)
         self._error: Exception | None = None
-        signature = tf.TensorSpec([slots.size // width, None, width, *spec.model.image_size, spec.model.channels], tf.uint8)
+        signature = tf.TensorSpec(
+            [slots.size // width, None, width, *spec.model.image_size, spec.model.channels],
+            tf.uint8,
+        )
         options = tf.data.Options()
         options.autotune.enabled = False  # nothing here to tune, and waiting for its thread can hold up the end of a run for seconds
         dataset = tf.data.Dataset.from_generator(self._gather, output_signature=signature)

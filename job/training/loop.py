@@ -62,7 +62,9 @@ class Loop:
         self._step = resumed.step if resumed else 0
         logs.at_step(self._step)
         self._committed_step = resumed.step if resumed else None
-        self._metrics = {name: resumed.metrics.get(name, 0.0) if resumed else 0.0 for name in METRICS}
+        self._metrics = {
+            name: resumed.metrics.get(name, 0.0) if resumed else 0.0 for name in METRICS
+        }
         self._reported_at = time.monotonic()
         self._rate = 0.0
         self._agreeing_seconds = 0.0  # since the last call
@@ -77,9 +79,13 @@ class Loop:
             self._sample()
         self._report("compile")
         waiting_since = self._reported_at = time.monotonic()
-        for (first_step, num_steps), chunk in zip(session.schedule.calls(start), images, strict=True):
+        for (first_step, num_steps), chunk in zip(
+            session.schedule.calls(start), images, strict=True
+        ):
             called_at = time.monotonic()
-            metrics, measures = (values.numpy() for values in session.call(chunk, tf.constant(first_step, tf.int64)))
+            metrics, measures = (
+                values.numpy() for values in session.call(chunk, tf.constant(first_step, tf.int64))
+            )
             self._check_finite(metrics, measures, first_step)
             compute_seconds = float(measures[:, MEASURES.index("compute_seconds")].sum())
             seconds = time.monotonic() - waiting_since + self._agreeing_seconds
@@ -90,7 +96,10 @@ class Loop:
             self._metrics = dict(zip(METRICS, metrics.mean(axis=0).tolist(), strict=True))
             self._report("train", times)
             if first_step == start:
-                log.info("first call done", extra={"fields": {"step": self._step, "seconds": round(times.seconds, 3)}})
+                log.info(
+                    "first call done",
+                    extra={"fields": {"step": self._step, "seconds": round(times.seconds, 3)}},
+                )
                 session.resume.went_well()
                 session.observer.first_images(chunk[:, 0].numpy().reshape(-1, *chunk.shape[3:]))
             is_asked_to_stop = self._at_a_stop()
@@ -123,13 +132,17 @@ class Loop:
             session.saving.look()
         except DivergedError as error:
             bad_weights = error
-        session.observer.enter("train")  # the agreement waits for the other workers, and not for a save
+        session.observer.enter(
+            "train"
+        )  # the agreement waits for the other workers, and not for a save
         mine = [int(wanted.stop), session.saving.committed_step or 0, int(bad_weights is not None)]
         asked_at = time.monotonic()
         num_stops, committed, num_bad = session.agree(mine)
         self._agreeing_seconds += time.monotonic() - asked_at
         if num_bad:
-            raise bad_weights or DivergedError(f"step {self._step}: a weight is not finite; expected finite weights")
+            raise bad_weights or DivergedError(
+                f"step {self._step}: a weight is not finite; expected finite weights"
+            )
         if committed and committed != self._committed_step:
             self._committed_step = committed
             self._report("checkpoint")
@@ -144,20 +157,33 @@ class Loop:
         rank, is_mine = self._session.topology.rank, not np.isfinite(measures[row]).all()
         found, *_ = self._session.agree([1 << rank if is_mine and rank < MOST_RANKS else 0, 0, 0])
         ranks = tuple(rank for rank in range(MOST_RANKS) if found >> rank & 1)
-        self._session.observer.enter("start")  # the others wait while the chief settles, and writes the diagnosis
+        self._session.observer.enter(
+            "start"
+        )  # the others wait while the chief settles, and writes the diagnosis
         committed = self._session.saving.settle()  # what was saved before this is good
-        raise Diverged(Divergence(first_step, row, metrics, ranks), committed or self._committed_step)
+        raise Diverged(
+            Divergence(first_step, row, metrics, ranks), committed or self._committed_step
+        )
 
     def _sample(self) -> None:
         """The grid of this step. The moving statistics were averaged at the end of the call, so the chief's are everyone's."""
         session = self._session
         if session.topology.is_chief:
             session.observer.enter("sample")
-            images = save_grid(session.spec, session.store, session.exporter.load(snapshot.shown_weights(session.networks)), self._step)
+            images = save_grid(
+                session.spec,
+                session.store,
+                session.exporter.load(snapshot.shown_weights(session.networks)),
+                self._step,
+            )
             session.observer.sampled(self._step, images)
 
     def _report(self, phase: Phase, times: "_Times | None" = None) -> None:
-        session, batch, now = self._session, self._session.spec.training.global_batch_size, time.monotonic()
+        session, batch, now = (
+            self._session,
+            self._session.spec.training.global_batch_size,
+            time.monotonic(),
+        )
         times = times or _Times(0, 0.0, 0.0, 0.0)
         if times.num_steps:
             self._rate = times.num_steps * batch / (now - self._reported_at)

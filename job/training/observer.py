@@ -56,26 +56,47 @@ class Observer:
         records: Records | None = None,
     ):
         self._listener = listener
-        self._linger_seconds, self._grace_seconds = spec.metrics.linger_seconds, spec.checkpoints.grace_seconds
+        self._linger_seconds, self._grace_seconds = (
+            spec.metrics.linger_seconds,
+            spec.checkpoints.grace_seconds,
+        )
         self._leave_at = math.inf
         self._num_hangs = num_hangs
         self._wanted = Wanted()
-        self._metrics = WorkerMetrics(run_name(spec.uri), topology.rank, save_reasons=(*REASONS, REFUSED))
+        self._metrics = WorkerMetrics(
+            run_name(spec.uri), topology.rank, save_reasons=(*REASONS, REFUSED)
+        )
         self._metrics.world(topology.world_size, target_world_size, topology.restarts)
         self._metrics.checkpoints.every(spec.checkpoints.every_steps)
         self._metrics.hung(num_hangs)
-        self.streaming = StreamMetrics(run_name(spec.uri), topology.rank, self._metrics.registry, RETRIES)
-        self._metrics.build_info(versions()["dcgan-train"], spec.preset or "none", index.fingerprint[:16])
+        self.streaming = StreamMetrics(
+            run_name(spec.uri), topology.rank, self._metrics.registry, RETRIES
+        )
+        self._metrics.build_info(
+            versions()["dcgan-train"], spec.preset or "none", index.fingerprint[:16]
+        )
         first_port = DEFAULT_PORT if spec.metrics.port is None else spec.metrics.port
         port = first_port + topology.local_rank if first_port else 0
         is_strict = spec.metrics.port is not None
         self._host = spec.metrics.host or ""
-        self._server = MetricsServer(self._metrics.registry, port, self._host, or_any=not is_strict) if spec.metrics.enabled else None
+        self._server = (
+            MetricsServer(self._metrics.registry, port, self._host, or_any=not is_strict)
+            if spec.metrics.enabled
+            else None
+        )
         self._topology = topology
         self._grid_size = spec.samples.rows, spec.samples.columns
-        self._history = self._new_history(records, spec.history.every_seconds) if records and topology.is_chief else None
+        self._history = (
+            self._new_history(records, spec.history.every_seconds)
+            if records and topology.is_chief
+            else None
+        )
         end = partial(end_process, rank=topology.rank, write=write_hang)
-        self._watchdog = Watchdog(_limits(spec.watchdog), lambda hang: self._hung(hang, end), name=f"worker {topology.rank}")
+        self._watchdog = Watchdog(
+            _limits(spec.watchdog),
+            lambda hang: self._hung(hang, end),
+            name=f"worker {topology.rank}",
+        )
 
     def __enter__(self) -> "Observer":
         if self._server:
@@ -87,7 +108,12 @@ class Observer:
         self._watchdog.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._watchdog.__exit__(kind, error, trace)
         if self._history:
             self._history.close()
@@ -122,11 +148,21 @@ class Observer:
 
     def saved(self, event: Event) -> None:
         """What became of a save, on the chief."""
-        self._metrics.checkpoints.ended(event.step, event.seconds, event.outcome, event.num_bytes, stages=event.stages, reason=event.reason)
+        self._metrics.checkpoints.ended(
+            event.step,
+            event.seconds,
+            event.outcome,
+            event.num_bytes,
+            stages=event.stages,
+            reason=event.reason,
+        )
         if event.outcome == "skipped":
             log.warning("checkpoint of step %d skipped: %s", event.step, event.reason)
         elif event.outcome == "committed":
-            log.info("checkpoint committed", extra={"fields": {"step": event.step, "seconds": round(event.seconds, 3)}})
+            log.info(
+                "checkpoint committed",
+                extra={"fields": {"step": event.step, "seconds": round(event.seconds, 3)}},
+            )
 
     def not_finite(self) -> None:
         """A loss or a norm of the last call was NaN or infinite."""
@@ -167,11 +203,18 @@ class Observer:
         """
         seconds = min(self._linger_seconds, self._leave_at - time.monotonic())
         if self._server and seconds > 0 and self._server.was_scraped(SCRAPED_SECONDS):
-            log.info("metrics stay for a last scrape", extra={"fields": {"seconds": round(seconds, 1)}})
+            log.info(
+                "metrics stay for a last scrape", extra={"fields": {"seconds": round(seconds, 1)}}
+            )
             time.sleep(seconds)
 
     def _new_history(self, records: Records, every_seconds: float) -> History:
-        return History(records.writer, records.start, partial(current_values, self._metrics.registry), every_seconds)
+        return History(
+            records.writer,
+            records.start,
+            partial(current_values, self._metrics.registry),
+            every_seconds,
+        )
 
     def _hung(self, hang: Hang, end: Callable[[Hang], None]) -> None:
         self._metrics.hung(self._num_hangs + 1)

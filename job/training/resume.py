@@ -39,15 +39,31 @@ class Restored(NamedTuple):
 class Resume:
     """Restores for one worker. The chief's also marks what is damaged and counts starts: the run folder's lease is this run's."""
 
-    def __init__(self, spec: RunSpec, topology: Topology, store: ObjectStore, index: Index, agree: Agreement, start: str):
+    def __init__(
+        self,
+        spec: RunSpec,
+        topology: Topology,
+        store: ObjectStore,
+        index: Index,
+        agree: Agreement,
+        start: str,
+    ):
         self._spec, self._topology, self._index, self._agree = spec, topology, index, agree
         self._store = store
-        self._starts = self._patiently(lambda: Starts(store, start, topology.world_size, self._has_failed)) if topology.is_chief else None
+        self._starts = (
+            self._patiently(lambda: Starts(store, start, topology.world_size, self._has_failed))
+            if topology.is_chief
+            else None
+        )
 
     def restore(self) -> Restored | None:
         """The same checkpoint on every worker, or None for a fresh run. A collective operation of three values."""
         chosen = self._patiently(self._choose) if self._topology.is_chief else None
-        mine = [chosen.manifest.step + 1, int(not chosen.is_own), _digest(chosen.manifest)] if chosen else [0, 0, 0]
+        mine = (
+            [chosen.manifest.step + 1, int(not chosen.is_own), _digest(chosen.manifest)]
+            if chosen
+            else [0, 0, 0]
+        )
         step, other, digest = self._agree(mine)
         if step == 0:
             return None
@@ -86,7 +102,9 @@ class Resume:
         origin = open_origin(self._spec.checkpoints.resume, self._spec.storage)
         restored = origin.checkpoints.restore(origin.step, _state_parts)
         if restored is None:
-            raise StorageError(f"{self._spec.checkpoints.resume}: no committed checkpoint there; expected one (checkpoints.resume)")
+            raise StorageError(
+                f"{self._spec.checkpoints.resume}: no committed checkpoint there; expected one (checkpoints.resume)"
+            )
         return Restored(*restored, is_own=False)
 
     def _newest_whole(self) -> Restored | None:
@@ -105,10 +123,18 @@ class Resume:
                 continue
             if self._starts and self._starts.are_too_many(manifest):
                 if crashed:
-                    log.warning("the run ended right after step %d, too: from step %d again", manifest.step, crashed.manifest.step)
+                    log.warning(
+                        "the run ended right after step %d, too: from step %d again",
+                        manifest.step,
+                        crashed.manifest.step,
+                    )
                     self._starts.forget()
                     return crashed
-                log.warning("checkpoint of step %d passed over: the run ended %d times right after it", manifest.step, TOO_OFTEN)
+                log.warning(
+                    "checkpoint of step %d passed over: the run ended %d times right after it",
+                    manifest.step,
+                    TOO_OFTEN,
+                )
                 crashed = found
                 continue
             return found
@@ -118,7 +144,11 @@ class Resume:
         return crashed
 
     def _load(self, step: int, is_other: bool) -> Restored:
-        other = open_origin(self._spec.checkpoints.resume, self._spec.storage).checkpoints if is_other else None
+        other = (
+            open_origin(self._spec.checkpoints.resume, self._spec.storage).checkpoints
+            if is_other
+            else None
+        )
         checkpoints = other or Checkpoints(self._store)
         for attempt in range(1, _TRIES + 1):
             with contextlib.suppress(ObjectMissing, BadManifest):
@@ -153,4 +183,6 @@ def _state_parts(manifest: Manifest) -> list[str]:
 def _digest(manifest: Manifest) -> int:
     """63 bits of what the manifest says of all parts."""
     said = "".join(f"{part.name} {part.num_bytes} {part.sha256}\n" for part in manifest.parts)
-    return int.from_bytes(hashlib.sha256(f"{manifest.step} {said}".encode()).digest()[:8], "big") >> 1
+    return (
+        int.from_bytes(hashlib.sha256(f"{manifest.step} {said}".encode()).digest()[:8], "big") >> 1
+    )

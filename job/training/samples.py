@@ -25,11 +25,15 @@ def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: i
 
     Where the store does not take it, training goes on without.
     """
-    latents = fixed_latents(spec.seed, spec.samples.rows * spec.samples.columns, spec.model.generator.latent_size)
+    latents = fixed_latents(
+        spec.seed, spec.samples.rows * spec.samples.columns, spec.model.generator.latent_size
+    )
     images = encode(generator(latents, training=False)).numpy().astype(np.uint8)
     png = png_bytes(image_grid(images, spec.samples.rows, spec.samples.columns))
     try:
-        until_it_works(lambda: store.write(grid_key(step), png), GRID_PATIENCE_SECONDS)  # training waits meanwhile
+        until_it_works(
+            lambda: store.write(grid_key(step), png), GRID_PATIENCE_SECONDS
+        )  # training waits meanwhile
     except StorageError as error:
         log.warning("the grid of step %d was not saved: %s", step, error)
     return images
@@ -37,7 +41,14 @@ def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: i
 
 def save_progress(store: ObjectStore) -> None:
     """Join the run folder's grids, in step order, into one GIF, evenly chosen if there are many; nothing happens without grids."""
-    steps = sorted(step for entry in store.list(GRIDS) if (step := grid_step(entry.key)) is not None)
+    steps = sorted(
+        step for entry in store.list(GRIDS) if (step := grid_step(entry.key)) is not None
+    )
     if steps:
         chosen = [steps[index] for index in evenly_chosen(len(steps), MAX_FRAMES)]
-        store.write(PROGRESS, progress_gif((store.read(grid_key(step)) for step in chosen), [f"step {step}" for step in chosen]))
+        store.write(
+            PROGRESS,
+            progress_gif(
+                (store.read(grid_key(step)) for step in chosen), [f"step {step}" for step in chosen]
+            ),
+        )

@@ -34,9 +34,13 @@ class Saving:
         self._spec, self._topology, self._index, self._observer = spec, topology, index, observer
         self._saver, self._noise_stream = saver, noise_stream
         self._exporter = snapshot.Exporter(spec) if saver else None
-        self._asked_step = self.committed_step = committed_step  # to save it again would uncommit it first
+        self._asked_step = self.committed_step = (
+            committed_step  # to save it again would uncommit it first
+        )
 
-    def save(self, networks: Networks, step: int, metrics: dict[str, float], reason: SaveReason) -> None:
+    def save(
+        self, networks: Networks, step: int, metrics: dict[str, float], reason: SaveReason
+    ) -> None:
         """Begin to save this step, unless that was done already."""
         saver, exporter = self._saver, self._exporter
         if saver is None or exporter is None or self._asked_step == step:
@@ -65,14 +69,22 @@ class Saving:
             self._wait(self._saver, time.monotonic() + self._spec.checkpoints.grace_seconds)
         return self.committed_step
 
-    def finish(self, networks: Networks, step: int, metrics: dict[str, float], reason: SaveReason) -> None:
+    def finish(
+        self, networks: Networks, step: int, metrics: dict[str, float], reason: SaveReason
+    ) -> None:
         """Return when this step is committed; after ``checkpoints.grace_seconds`` in any case where the run was asked to stop."""
         if self._saver is None:
             return
-        deadline = time.monotonic() + self._spec.checkpoints.grace_seconds if reason == "preemption" else math.inf
+        deadline = (
+            time.monotonic() + self._spec.checkpoints.grace_seconds
+            if reason == "preemption"
+            else math.inf
+        )
         if self.committed_step == step:
             return
-        for _ in range(2):  # the save under way, and where that is of another step, or this one was skipped, one more
+        for _ in range(
+            2
+        ):  # the save under way, and where that is of another step, or this one was skipped, one more
             self._wait(self._saver, deadline)
             if self.committed_step == step or not self._saver.is_idle:
                 return
@@ -82,7 +94,10 @@ class Saving:
 
     def _wait(self, saver: Saver, deadline: float) -> None:
         """Until nothing is in flight, or ``deadline``; what failed meanwhile is counted at once, because an outage can last."""
-        while not saver.finish(max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic()))) and time.monotonic() < deadline:
+        while (
+            not saver.finish(max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
+            and time.monotonic() < deadline
+        ):
             self.look()
         self.look()
 

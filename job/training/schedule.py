@@ -25,7 +25,10 @@ class Schedule:
 
     def next_stop(self, step: int) -> int:
         """The end of the call that starts at ``step``."""
-        nearest = min((step // every + 1) * every for every in (self.steps_per_call, self.sample_every, self.checkpoint_every))
+        nearest = min(
+            (step // every + 1) * every
+            for every in (self.steps_per_call, self.sample_every, self.checkpoint_every)
+        )
         return min(nearest, self.total_steps)
 
     def calls(self, start: int) -> Iterator[tuple[int, int]]:
@@ -48,6 +51,10 @@ def plan(spec: RunSpec, num_rows: int) -> Schedule:
     """Return the schedule of ``spec`` on ``num_rows`` images; the last partial batch of an epoch is left out."""
     training = spec.training
     steps_per_epoch = max(1, num_rows // training.global_batch_size)
-    total = training.steps or max(math.ceil((training.epochs or 0) * steps_per_epoch), training.min_steps)
+    total = training.steps or max(
+        math.ceil((training.epochs or 0) * steps_per_epoch), training.min_steps
+    )
     sample_every = spec.samples.every_steps or max(steps_per_epoch, math.ceil(total / MAX_GRIDS))
-    return Schedule(total, steps_per_epoch, training.steps_per_call, sample_every, spec.checkpoints.every_steps)
+    return Schedule(
+        total, steps_per_epoch, training.steps_per_call, sample_every, spec.checkpoints.every_steps
+    )

@@ -32,11 +32,17 @@ class Exporter:
     """A second generator, of plain variables, that carries the weights people see: the averaged ones where averaging is on. For one thread."""
 
     def __init__(self, spec: RunSpec):
-        self._model = build_generator(spec.model, spec.seed, policy=dtype_policy(spec.training.precision))
+        self._model = build_generator(
+            spec.model, spec.seed, policy=dtype_policy(spec.training.precision)
+        )
 
     def load(self, shown: Iterable[np.ndarray]) -> keras.Model:
         """The generator with these weights (``shown_weights``)."""
-        for target, value in zip((*self._model.trainable_variables, *self._model.non_trainable_variables), shown, strict=True):
+        for target, value in zip(
+            (*self._model.trainable_variables, *self._model.non_trainable_variables),
+            shown,
+            strict=True,
+        ):
             target.assign(value)
         return self._model
 
@@ -50,14 +56,19 @@ class Exporter:
 
 def shown_weights(networks: Networks) -> list[np.ndarray]:
     """What ``Exporter`` takes; moving statistics are always those of the trained generator."""
-    trained = networks.ema or [variable.value for variable in networks.generator.trainable_variables]
+    trained = networks.ema or [
+        variable.value for variable in networks.generator.trainable_variables
+    ]
     statistics = [variable.value for variable in networks.generator.non_trainable_variables]
     return [_read(variable) for variable in (*trained, *statistics)]
 
 
 def take(networks: Networks, step: int) -> Snapshot:
     """Copy the state; takes as long as copying some megabytes does."""
-    state = {part: {key: _read(variable) for key, variable in variables.items()} for part, variables in _groups(networks).items()}
+    state = {
+        part: {key: _read(variable) for key, variable in variables.items()}
+        for part, variables in _groups(networks).items()
+    }
     return Snapshot(step, state, shown_weights(networks))
 
 
@@ -84,13 +95,18 @@ def put(networks: Networks, parts: Mapping[str, bytes], spec: RunSpec) -> None:
     for name, variables in groups.items():
         if name not in parts:
             raise StorageError(f"checkpoint has no {name}; expected {', '.join(groups)}")
-        expected = {key: (tuple(variable.shape), variable.dtype.as_numpy_dtype) for key, variable in variables.items()}
+        expected = {
+            key: (tuple(variable.shape), variable.dtype.as_numpy_dtype)
+            for key, variable in variables.items()
+        }
         found[name] = arrays.unpack(parts[name], expected, name)
     for name, values in found.items():
         for key, array in values.items():
             groups[name][key].assign(array)
     networks.generator_optimizer.learning_rate = spec.training.generator_optimizer.learning_rate
-    networks.discriminator_optimizer.learning_rate = spec.training.discriminator_optimizer.learning_rate
+    networks.discriminator_optimizer.learning_rate = (
+        spec.training.discriminator_optimizer.learning_rate
+    )
 
 
 def _groups(networks: Networks) -> dict[str, dict[str, tf.Variable]]:

@@ -22,11 +22,15 @@ from job.gan.networks import Networks, moving_statistics
 def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
     """The strategy of this process; ``ConfigError`` where Keras or the GPUs are not what the run needs."""
     if not keras.version().startswith("3.") or keras.backend.backend() != "tensorflow":
-        raise ConfigError(f"found Keras {keras.version()} on {keras.backend.backend()}; expected Keras 3 on TensorFlow")
+        raise ConfigError(
+            f"found Keras {keras.version()} on {keras.backend.backend()}; expected Keras 3 on TensorFlow"
+        )
     reach_workers_directly()
     threads = max(1, round(spec.workers.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(2)  # one thread computes, one waits in a collective operation
+    tf.config.threading.set_inter_op_parallelism_threads(
+        2
+    )  # one thread computes, one waits in a collective operation
     gpus = tf.config.list_physical_devices("GPU")
     if spec.workers.gpus == 0:
         tf.config.set_visible_devices([], "GPU")
@@ -42,7 +46,9 @@ def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
     # and after some minutes of fast steps there is no thread left and the process aborts (seen). A hang is the watchdog's.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     if strategy.num_replicas_in_sync != spec.num_replicas:
-        raise ConfigError(f"found {strategy.num_replicas_in_sync} replicas; expected {spec.num_replicas} (workers.count x workers.gpus)")
+        raise ConfigError(
+            f"found {strategy.num_replicas_in_sync} replicas; expected {spec.num_replicas} (workers.count x workers.gpus)"
+        )
     return strategy
 
 
@@ -50,9 +56,11 @@ def reach_workers_directly() -> None:
     """Exempt the workers of ``TF_CONFIG`` from ``http_proxy``, for gRPC only: what reaches S3 keeps the proxy and the user's own exemptions."""
     addresses = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker", [])
     hosts = [address.rpartition(":")[0].strip("[]") for address in addresses]
-    exempt = next((os.environ[name] for name in ("no_grpc_proxy", "no_proxy", "NO_PROXY") if os.environ.get(name)), "")
+    names = ("no_grpc_proxy", "no_proxy", "NO_PROXY")
+    exempt = next(filter(None, map(os.environ.get, names)), "")
+    exempted = dict.fromkeys([*filter(None, exempt.split(",")), *hosts])
     # gRPC reads it before no_proxy, and nothing else does.
-    os.environ["no_grpc_proxy"] = ",".join(dict.fromkeys([*filter(None, exempt.split(",")), *hosts]))  # noqa: SIM112
+    os.environ["no_grpc_proxy"] = ",".join(exempted)  # noqa: SIM112
 
 
 def _be_patient(seconds: float) -> None:
@@ -67,7 +75,9 @@ def _be_patient(seconds: float) -> None:
         context().configure_coordination_service(
             service_type="standalone",
             service_leader=coordination_leader(cluster),
-            coordinated_jobs=[CoordinatedJob(name=job, num_tasks=cluster.num_tasks(job)) for job in cluster.jobs],
+            coordinated_jobs=[
+                CoordinatedJob(name=job, num_tasks=cluster.num_tasks(job)) for job in cluster.jobs
+            ],
             heartbeat_timeout_in_ms=round(seconds * 1000),
         )
 
@@ -84,7 +94,9 @@ class Agreement:
         def share(values: tf.Tensor) -> tf.Tensor:
             context = tf.distribute.get_replica_context()
             is_first = tf.equal(context.replica_id_in_sync_group % num_local, 0)
-            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(is_first, values, tf.zeros_like(values)))
+            return context.all_reduce(
+                tf.distribute.ReduceOp.SUM, tf.where(is_first, values, tf.zeros_like(values))
+            )
 
         @tf.function(input_signature=[tf.TensorSpec([num_values], tf.int64)])
         def agree(values: tf.Tensor) -> tf.Tensor:
@@ -107,5 +119,9 @@ def average_statistics(networks: Networks) -> None:
         return
     packed = tf.concat([tf.reshape(variable, [-1]) for variable in variables], axis=0)
     packed = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, packed)
-    for variable, mean in zip(variables, tf.split(packed, [variable.shape.num_elements() for variable in variables]), strict=True):
+    for variable, mean in zip(
+        variables,
+        tf.split(packed, [variable.shape.num_elements() for variable in variables]),
+        strict=True,
+    ):
         variable.assign(tf.reshape(mean, variable.shape))

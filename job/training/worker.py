@@ -78,7 +78,11 @@ def run(
     Returns when everything is saved. ``fence`` raises where the run folder is no longer this job's; it is asked before a checkpoint is committed.
     The first worker keeps the run's history in ``records``, where there are any.
     """
-    start = records.start if records else start_name(f"{datetime.datetime.now(datetime.UTC):{STAMP}}", topology.restarts)
+    start = (
+        records.start
+        if records
+        else start_name(f"{datetime.datetime.now(datetime.UTC):{STAMP}}", topology.restarts)
+    )
     target_world_size = spec.workers.most
     spec = with_workers(spec, topology.world_size)
     strategy = create_strategy(spec)  # before any other TensorFlow operation
@@ -87,18 +91,42 @@ def run(
     data_store = open_store(spec.data.uri, spec.storage)
     index = until_it_works(lambda: read_index(data_store), spec.data.fetch_patience_seconds)
     check_images(spec, index)
-    order = Order(tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed)
+    order = Order(
+        tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed
+    )
     schedule = plan(spec, index.num_rows)
     agree = Agreement(strategy, NUM_AGREED, max(1, spec.workers.gpus))
 
     def write_hang(text: str) -> None:
         store.write(hang_key(datetime.datetime.now(datetime.UTC), topology.rank), text.encode())
 
-    num_hangs = until_it_works(lambda: sum(1 for _ in store.list(HANGS)), spec.data.fetch_patience_seconds)
+    num_hangs = until_it_works(
+        lambda: sum(1 for _ in store.list(HANGS)), spec.data.fetch_patience_seconds
+    )
     with Observer(
-        spec, topology, index, listener, write_hang, target_world_size=target_world_size, num_hangs=num_hangs, records=records
+        spec,
+        topology,
+        index,
+        listener,
+        write_hang,
+        target_world_size=target_world_size,
+        num_hangs=num_hangs,
+        records=records,
     ) as observer:
-        worker = Worker(spec, topology, observer, store, data_store, index, order, schedule, strategy, agree, fence, start)
+        worker = Worker(
+            spec,
+            topology,
+            observer,
+            store,
+            data_store,
+            index,
+            order,
+            schedule,
+            strategy,
+            agree,
+            fence,
+            start,
+        )
         while True:
             try:
                 if _train(worker):
@@ -118,7 +146,9 @@ def _train(worker: Worker) -> bool:
     store = worker.store
     resume = Resume(spec, topology, store, worker.index, worker.agree, worker.start)
     restored = resume.restore()
-    worker.observer.enter("start")  # after each agreement: the limit is for one wait of the chief, not for their sum
+    worker.observer.enter(
+        "start"
+    )  # after each agreement: the limit is for one wait of the chief, not for their sum
     noise_stream = _noise_stream(worker, restored)
     worker.observer.enter("start")
     if restored:
@@ -130,16 +160,34 @@ def _train(worker: Worker) -> bool:
         saver = None
         if topology.is_chief:
             fence = _fence(worker, store)
-            saver = stack.enter_context(Saver(Checkpoints(store), spec.checkpoints, fence, save_wait_seconds(spec)))
+            saver = stack.enter_context(
+                Saver(Checkpoints(store), spec.checkpoints, fence, save_wait_seconds(spec))
+            )
         standing = start if restored and restored.is_own else None
         if standing is not None:
             worker.observer.resumed(standing)
-        saving = Saving(spec, topology, worker.index, worker.observer, saver, noise_stream, standing)
+        saving = Saving(
+            spec, topology, worker.index, worker.observer, saver, noise_stream, standing
+        )
         call = build_call(spec, worker.strategy, networks, noise_stream)
         exporter = snapshot.Exporter(spec)
-        session = Session(spec, topology, worker.observer, store, worker.schedule, worker.agree, resume, networks, exporter, saving, call)
+        session = Session(
+            spec,
+            topology,
+            worker.observer,
+            store,
+            worker.schedule,
+            worker.agree,
+            resume,
+            networks,
+            exporter,
+            saving,
+            call,
+        )
         reader = stack.enter_context(_reader(worker, start))
-        is_done = Loop(session, manifest).run(Input(spec, topology, reader, worker.order, worker.schedule, start))
+        is_done = Loop(session, manifest).run(
+            Input(spec, topology, reader, worker.order, worker.schedule, start)
+        )
     if topology.is_chief and is_done:
         _finish(worker, start, time.monotonic() - started)
     return is_done
@@ -147,9 +195,12 @@ def _train(worker: Worker) -> bool:
 
 def _fence(worker: Worker, store: ObjectStore) -> Callable[[], None]:
     """Claim the checkpoints for this start of the workers; return a check that raises if the run folder, or the claim, is another's by now."""
-    conditional = worker.spec.checkpoints.lease_seconds > 0  # no lease: for a store without conditional writes
+    conditional = (
+        worker.spec.checkpoints.lease_seconds > 0
+    )  # no lease: for a store without conditional writes
     check_claim = until_it_works(
-        lambda: claim(store, worker.start, worker.fence, conditional=conditional), worker.spec.data.fetch_patience_seconds
+        lambda: claim(store, worker.start, worker.fence, conditional=conditional),
+        worker.spec.data.fetch_patience_seconds,
     )
 
     def fence() -> None:
@@ -163,7 +214,9 @@ def _noise_stream(worker: Worker, restored: Restored | None) -> int:
     """Which set of noise to train with: another one after each divergence that was recorded. The same on every worker."""
     mine = 0
     if worker.topology.is_chief:
-        recorded = until_it_works(lambda: divergence.count(worker.store), worker.spec.data.fetch_patience_seconds)
+        recorded = until_it_works(
+            lambda: divergence.count(worker.store), worker.spec.data.fetch_patience_seconds
+        )
         mine = max(recorded, restored.manifest.noise_stream if restored else 0)
     return worker.agree([mine, 0, 0])[0]
 
@@ -175,7 +228,11 @@ def _roll_back(worker: Worker, diverged: Diverged) -> None:
         key, mine = divergence.record(worker.store, diverged, spec.data.fetch_patience_seconds)
         log.warning("%s; the diagnosis is %s/%s", diverged, spec.uri.rstrip("/"), key)
     num_divergences = worker.agree([mine, 0, 0])[0]
-    kept = "none was saved yet" if diverged.checkpoint_step is None else f"step {diverged.checkpoint_step} in {spec.uri}"
+    kept = (
+        "none was saved yet"
+        if diverged.checkpoint_step is None
+        else f"step {diverged.checkpoint_step} in {spec.uri}"
+    )
     if num_divergences > spec.training.max_rollbacks:
         worker.observer.linger()
         raise type(diverged)(
@@ -187,7 +244,9 @@ def _roll_back(worker: Worker, diverged: Diverged) -> None:
         )
     worker.observer.rolled_back()
     if worker.topology.is_chief:
-        worker.observer.note(f"{diverged}: going back to the last checkpoint ({kept}), with other noise")
+        worker.observer.note(
+            f"{diverged}: going back to the last checkpoint ({kept}), with other noise"
+        )
 
 
 def _reader(worker: Worker, start: int) -> Reader:
@@ -196,7 +255,13 @@ def _reader(worker: Worker, start: int) -> Reader:
     slots = worker_slots(order, topology.rank, topology.world_size)
     if worker.data_store.local_path(index.shards[0].name) is None:
         # Those of this machine, as far as can be told from here: as many as there are, with as much to read as this one.
-        check_budget(spec.data.cache_bytes, order, index, [slots] * topology.local_world_size, spec.training.steps_per_call)
+        check_budget(
+            spec.data.cache_bytes,
+            order,
+            index,
+            [slots] * topology.local_world_size,
+            spec.training.steps_per_call,
+        )
     shards = open_shards(
         worker.data_store,
         index,
@@ -218,7 +283,9 @@ def _finish(worker: Worker, start: int, seconds: float) -> None:
         outcome="done",
         steps=worker.schedule.total_steps,
         resumed_from_step=start,
-        images_per_second=steps * worker.spec.training.global_batch_size / seconds if steps > 0 else None,
+        images_per_second=steps * worker.spec.training.global_batch_size / seconds
+        if steps > 0
+        else None,
         seconds=seconds,
         world_size=worker.topology.world_size,
         restarts=worker.topology.restarts,

@@ -10,11 +10,19 @@ from pathlib import Path
 
 # boto3 asks again when less than 15 minutes are left: every minute.
 EXPIRES_AFTER = timedelta(minutes=16)
-NAMES = {"AccessKeyId": "AWS_ACCESS_KEY_ID", "SecretAccessKey": "AWS_SECRET_ACCESS_KEY", "SessionToken": "AWS_SESSION_TOKEN"}
+NAMES = {
+    "AccessKeyId": "AWS_ACCESS_KEY_ID",
+    "SecretAccessKey": "AWS_SECRET_ACCESS_KEY",
+    "SessionToken": "AWS_SESSION_TOKEN",
+}
 
 
 def main(folder: Path) -> None:
-    found = {name: path.read_text().strip() for name, file in NAMES.items() if (path := folder / file).is_file()}
+    found = {
+        name: path.read_text().strip()
+        for name, file in NAMES.items()
+        if (path := folder / file).is_file()
+    }
     expiration = datetime.now(UTC) + EXPIRES_AFTER
     json.dump({"Version": 1, **found, "Expiration": expiration.isoformat()}, sys.stdout)
 

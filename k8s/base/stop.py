@@ -21,7 +21,11 @@ def drivers() -> list[int]:
     found = []
     for folder in PROC.iterdir():
         try:
-            words = folder.joinpath("cmdline").read_bytes().split(b"\0") if folder.name.isdigit() else []
+            words = (
+                folder.joinpath("cmdline").read_bytes().split(b"\0")
+                if folder.name.isdigit()
+                else []
+            )
         except OSError:  # it has ended
             continue
         if len(words) > 2 and words[1].endswith(b"/dcgan-train") and words[2] == b"train":

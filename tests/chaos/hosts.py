@@ -54,11 +54,15 @@ class Scene:
     @property
     def output(self) -> str:
         """Of all submissions together."""
-        return "".join(path.read_text(errors="replace") for path in sorted(self._folder.glob("train-*.log")))
+        return "".join(
+            path.read_text(errors="replace") for path in sorted(self._folder.glob("train-*.log"))
+        )
 
     def submit(self) -> None:
         self._num_submitted += 1
-        self.program = self.hosts.submit(self._command, self._folder / f"train-{self._num_submitted}.log")
+        self.program = self.hosts.submit(
+            self._command, self._folder / f"train-{self._num_submitted}.log"
+        )
 
     def wait_until(self, condition: Callable[[], object], seconds: float = 240.0) -> None:
         """Ray that has ended on a host is started again meanwhile."""
@@ -81,7 +85,9 @@ class Scene:
         self.fault_at = time.monotonic()
 
     def host_of(self, watch: Watch, rank: int) -> Host:
-        return self.hosts.host_at(wait_for(f"an address of worker {rank}", lambda: watch.address_of(rank)))
+        return self.hosts.host_at(
+            wait_for(f"an address of worker {rank}", lambda: watch.address_of(rank))
+        )
 
     def exit_code(self, seconds: float = 400.0) -> int:
         def has_ended() -> bool:
@@ -209,7 +215,12 @@ FAULTS = [
 
 
 def play(
-    hosts: RayHosts, faults: list[Fault], data: Path, folder: Path, steps: int, show: Callable[[Found], object] = lambda found: None
+    hosts: RayHosts,
+    faults: list[Fault],
+    data: Path,
+    folder: Path,
+    steps: int,
+    show: Callable[[Found], object] = lambda found: None,
 ) -> Outcome:
     """One run of ``steps`` on hosts that run, with these faults on the way; each time it has to come to a new checkpoint."""
     bucket = hosts.server.new_bucket("hosts")
@@ -217,17 +228,28 @@ def play(
     run_folder = hosts.server.folder / bucket / "run"
     folder.mkdir(parents=True, exist_ok=True)
     settings = SETTINGS | {"training__steps": steps} | (ELASTIC if faults[0].is_elastic else {})
-    scene = Scene(hosts, train_command(f"s3://{bucket}/data", f"s3://{bucket}/run", **settings), run_folder, folder)
+    scene = Scene(
+        hosts,
+        train_command(f"s3://{bucket}/data", f"s3://{bucket}/run", **settings),
+        run_folder,
+        folder,
+    )
     found: list[Found] = []
     with Watch(lambda: scene.output) as watch:
         scene.wait_until(lambda: newest_step(run_folder))
         for fault in faults:
-            scene.wait_until(lambda: watch.step % CHECKPOINT_EVERY >= CHECKPOINT_EVERY / 2)  # so that there is something to lose
+            scene.wait_until(
+                lambda: watch.step % CHECKPOINT_EVERY >= CHECKPOINT_EVERY / 2
+            )  # so that there is something to lose
             num_starts = len(watch.world_sizes())
             fault.cause(scene, watch)
-            step = max(newest_step(run_folder), watch.step)  # a save that was under way may still end
+            step = max(
+                newest_step(run_folder), watch.step
+            )  # a save that was under way may still end
             scene.wait_until(lambda step=step: newest_step(run_folder) > step)  # type: ignore[misc]
-            found.append(Found(fault, watch.stall(scene.fault_at), watch.world_sizes()[num_starts:]))
+            found.append(
+                Found(fault, watch.stall(scene.fault_at), watch.world_sizes()[num_starts:])
+            )
             show(found[-1])
         return Outcome(scene.exit_code(), found, scene.manifests(), run_folder, scene.output)
 
@@ -235,20 +257,37 @@ def play(
 def play_without(data: Path, folder: Path, steps: int) -> Path:
     """The run folder of such a run without faults, on this machine alone."""
     settings = SETTINGS | {"training__steps": steps, "data__cache_dir": folder / "cache"}
-    code, output = run(train_command(data, folder / "plain", **settings), folder / "plain.log", environment(folder), seconds=900)
+    code, output = run(
+        train_command(data, folder / "plain", **settings),
+        folder / "plain.log",
+        environment(folder),
+        seconds=900,
+    )
     assert code == 0, output
     return folder / "plain"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="beginnings of faults' names; all when there is none")
-    parser.add_argument("--steps", type=int, default=600, help="steps of a run for each of its faults")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", help="beginnings of faults' names; all when there is none"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=600, help="steps of a run for each of its faults"
+    )
     names, steps_each = (arguments := parser.parse_args()).names, arguments.steps
     chosen = [fault for fault in FAULTS if not names or fault.name.startswith(tuple(names))]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing stays behind
-    say("| fault | what happened | seconds without a step | steps lost |\n| --- | --- | --- | --- |")
-    with tempfile.TemporaryDirectory(prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # so that nothing stays behind
+    say(
+        "| fault | what happened | seconds without a step | steps lost |\n| --- | --- | --- | --- |"
+    )
+    with tempfile.TemporaryDirectory(
+        prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True
+    ) as name:
         folder = Path(name)
         pack = [*pack_command(512, folder / "data"), "--shard-bytes", "64KiB"]
         assert run(pack, folder / "pack.log", environment(folder))[0] == 0
@@ -258,21 +297,44 @@ def main() -> None:
 
 def groups(faults: list[Fault]) -> list[list[Fault]]:
     """Those of one run: with a fixed number of workers, and elastic."""
-    return [group for is_elastic in (False, True) if (group := [fault for fault in faults if fault.is_elastic == is_elastic])]
+    return [
+        group
+        for is_elastic in (False, True)
+        if (group := [fault for fault in faults if fault.is_elastic == is_elastic])
+    ]
 
 
 def _table(faults: list[Fault], folder: Path, steps_each: int) -> bool:
     """Print the lines of one run; whether something was not as it has to be."""
     kind = "elastic" if faults[0].is_elastic else "fixed"
-    steps = (len(faults) + 1) * steps_each * (3 if faults[0].is_elastic else 1)  # a worker alone is fast, and the other has to come back
+    steps = (
+        (len(faults) + 1) * steps_each * (3 if faults[0].is_elastic else 1)
+    )  # a worker alone is fast, and the other has to come back
     with ray_hosts(folder / kind, drain_seconds=DRAIN_SECONDS) as hosts:
         hosts.start()
-        outcome = play(hosts, faults, folder / "data", folder / f"{kind}-run", steps, lambda found: say(row(found)))
-        different = (
-            outcome.code == 0 and kind == "fixed" and differences(play_without(folder / "data", folder, steps), outcome.run_folder, steps)
+        outcome = play(
+            hosts,
+            faults,
+            folder / "data",
+            folder / f"{kind}-run",
+            steps,
+            lambda found: say(row(found)),
         )
-    end = f"exit code {outcome.code}" if outcome.code else f"{len(different)} arrays differ" if different else "the same bits"
-    say(f"\nThe {kind} run of {steps} steps ended: {'done' if kind == 'elastic' and not outcome.code else end}.\n")
+        different = (
+            outcome.code == 0
+            and kind == "fixed"
+            and differences(play_without(folder / "data", folder, steps), outcome.run_folder, steps)
+        )
+    end = (
+        f"exit code {outcome.code}"
+        if outcome.code
+        else f"{len(different)} arrays differ"
+        if different
+        else "the same bits"
+    )
+    say(
+        f"\nThe {kind} run of {steps} steps ended: {'done' if kind == 'elastic' and not outcome.code else end}.\n"
+    )
     return bool(outcome.code or different)
 
 

@@ -97,7 +97,11 @@ class Chaos:
     kills: list[Kill] = field(default_factory=list)
     num_starts: int = 0
 
-    def run(self, plan: Sequence[tuple[Victim, Moment]], say: Callable[[str], object] = lambda line: None) -> str:
+    def run(
+        self,
+        plan: Sequence[tuple[Victim, Moment]],
+        say: Callable[[str], object] = lambda line: None,
+    ) -> str:
         """To the end, with these kills on the way; what the last start printed."""
         plan = list(plan)
         while True:
@@ -110,8 +114,12 @@ class Chaos:
                         say(f"{kill}")
                         break
                     began = time.monotonic()
-                    program.wait_for_checkpoint(self.run_folder, after=kill.committed_step, seconds=200)
-                    self.kills.append(Kill(victim, moment, kill.committed_step, time.monotonic() - began))
+                    program.wait_for_checkpoint(
+                        self.run_folder, after=kill.committed_step, seconds=200
+                    )
+                    self.kills.append(
+                        Kill(victim, moment, kill.committed_step, time.monotonic() - began)
+                    )
                     say(f"{self.kills[-1]}")
                 else:
                     code = program.exit_code(600)
@@ -126,7 +134,9 @@ class Chaos:
     def start(self) -> Iterator[Program]:
         """One start, ended with all it started."""
         self.num_starts += 1
-        with started(self.command, self.folder / f"start-{self.num_starts}.log", self.env) as program:
+        with started(
+            self.command, self.folder / f"start-{self.num_starts}.log", self.env
+        ) as program:
             yield program
 
     def _is_over(self) -> bool:
@@ -141,9 +151,13 @@ class Chaos:
         if moment.value:
             method, match = moment.value
             before = self.proxy.injected[Fault.HOLD]
-            if moment is Moment.DOWNLOADING:  # and in the middle of it: what is fetched already would do for a while
+            if (
+                moment is Moment.DOWNLOADING
+            ):  # and in the middle of it: what is fetched already would do for a while
                 shutil.rmtree(self.cache / "shards", ignore_errors=True)
-            self.proxy.fault(Fault.HOLD, times=1, match=match, methods=(method,), stall_seconds=HELD_SECONDS)
+            self.proxy.fault(
+                Fault.HOLD, times=1, match=match, methods=(method,), stall_seconds=HELD_SECONDS
+            )
             if moment in (Moment.RESTORING, Moment.DOWNLOADING):  # happens when the group starts
                 self._end(program, Victim.WORKER)
             program.wait_until(lambda: self.proxy.injected[Fault.HOLD] > before, 120)
@@ -163,16 +177,30 @@ class Chaos:
         if victim is Victim.GROUP:
             return [process.pid for process in session_processes(program.pid)]
         if victim is Victim.CONTROLLER:
-            pids = [process.pid for process in session_processes(program.pid) if process.name.startswith("ray::TrainContr")]
+            pids = [
+                process.pid
+                for process in session_processes(program.pid)
+                if process.name.startswith("ray::TrainContr")
+            ]
             assert pids, [process.name for process in session_processes(program.pid)]
             return pids
-        return [wait_for(f"a process of {victim.value}", lambda: worker_pid(program, 0 if victim is Victim.CHIEF else 1), 120)]
+        return [
+            wait_for(
+                f"a process of {victim.value}",
+                lambda: worker_pid(program, 0 if victim is Victim.CHIEF else 1),
+                120,
+            )
+        ]
 
 
 def worker_pid(program: Program, rank: int) -> int | None:
     """The process that serves the metrics that this rank spoke of last."""
     found = re.findall(rf"metrics of worker {rank}: http://[^/]+:(\d+)/", program.output)
-    holder = re.search(r"\(pid (\d+)\)|process (\d+)", port_holder(int(found[-1])) or "") if found else None
+    holder = (
+        re.search(r"\(pid (\d+)\)|process (\d+)", port_holder(int(found[-1])) or "")
+        if found
+        else None
+    )
     return int(next(filter(None, holder.groups()))) if holder else None
 
 
@@ -187,31 +215,49 @@ def random_plan(num_kills: int, seed: int) -> list[tuple[Victim, Moment]]:
 
 
 @contextmanager
-def chaos(server: S3Server, folder: Path, ray_folder: Path, data: Path, seed: int, **settings: object) -> Iterator[Chaos]:
+def chaos(
+    server: S3Server, folder: Path, ray_folder: Path, data: Path, seed: int, **settings: object
+) -> Iterator[Chaos]:
     """A run on images copied to ``server``, not started yet."""
     bucket = server.new_bucket("chaos")
     shutil.copytree(data, server.folder / bucket / "data")
     cache = folder / "cache"
     with fault_proxy(server.endpoint_url) as proxy:
-        command = train_command(f"s3://{bucket}/data", f"s3://{bucket}/run", data__cache_dir=cache, **(SETTINGS | settings))
+        command = train_command(
+            f"s3://{bucket}/data",
+            f"s3://{bucket}/run",
+            data__cache_dir=cache,
+            **(SETTINGS | settings),
+        )
         env = environment(ray_folder, **(server.env() | {"AWS_ENDPOINT_URL": proxy.endpoint_url}))
-        yield Chaos(command, env, folder, server.folder / bucket / "run", cache, proxy, random.Random(seed))
+        yield Chaos(
+            command, env, folder, server.folder / bucket / "run", cache, proxy, random.Random(seed)
+        )
 
 
 def differences(expected: Path, found: Path, step: int) -> list[str]:
     """Names of the arrays of a checkpoint that are not the same bits in both."""
     ours, theirs = state(found, step), state(expected, step)
     assert len(theirs) > 20
-    return sorted({*ours} ^ {*theirs}) + [name for name in theirs if name in ours and theirs[name].tobytes() != ours[name].tobytes()]
+    return sorted({*ours} ^ {*theirs}) + [
+        name for name in theirs if name in ours and theirs[name].tobytes() != ours[name].tobytes()
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=6000)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True) as name, s3_server() as server:
+    with (
+        tempfile.TemporaryDirectory(
+            prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True
+        ) as name,
+        s3_server() as server,
+    ):
         folder = Path(name)
         code, output = run(
             [*pack_command(512, folder / "data"), "--shard-bytes", "64KiB"],
@@ -219,21 +265,32 @@ def main() -> None:
             environment(folder),
         )
         assert code == 0, output
-        plain = train_command(folder / "data", folder / "plain", **(SETTINGS | {"training__steps": arguments.steps}))
+        plain = train_command(
+            folder / "data", folder / "plain", **(SETTINGS | {"training__steps": arguments.steps})
+        )
         code, output = run(plain, folder / "plain.log", environment(folder), seconds=1200)
         assert code == 0, output
-        with chaos(server, folder, folder, folder / "data", arguments.seed, training__steps=arguments.steps) as running:
+        with chaos(
+            server, folder, folder, folder / "data", arguments.seed, training__steps=arguments.steps
+        ) as running:
             try:
                 running.run(random_plan(arguments.kills, arguments.seed), say)
             except BaseException:
                 kept = Path(tempfile.mkdtemp(prefix="dcgan-kills-", dir="/tmp"))
-                shutil.copytree(folder / "ray" / "session_latest" / "logs", kept / "ray", symlinks=True, ignore_dangling_symlinks=True)
+                shutil.copytree(
+                    folder / "ray" / "session_latest" / "logs",
+                    kept / "ray",
+                    symlinks=True,
+                    ignore_dangling_symlinks=True,
+                )
                 for log in folder.glob("start-*.log"):
                     shutil.copy(log, kept)
                 say(f"what the program and Ray wrote is kept in {kept}")
                 raise
             different = differences(folder / "plain", running.run_folder, arguments.steps)
-        say(f"{len(running.kills)} kills, {running.num_starts} starts: {different or 'the same bits'}")
+        say(
+            f"{len(running.kills)} kills, {running.num_starts} starts: {different or 'the same bits'}"
+        )
     sys.exit(bool(different))
 
 

@@ -90,7 +90,18 @@ class Network:
         folder.with_suffix(".hosts").write_text(f"127.0.0.1 localhost\n{host.address} {name}\n")
         self.hosts.append(host)
         _ip("netns", "add", host.namespace)
-        _ip("link", "add", host.namespace, "type", "veth", "peer", "name", "eth0", "netns", host.namespace)
+        _ip(
+            "link",
+            "add",
+            host.namespace,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            host.namespace,
+        )
         _ip("link", "set", host.namespace, "master", self.bridge, "up")
         _ip("-n", host.namespace, "addr", "add", f"{host.address}/24", "dev", "eth0")
         for device in ("lo", "eth0"):
@@ -123,16 +134,22 @@ def _free_number() -> int:
         with contextlib.suppress(subprocess.CalledProcessError):
             _ip("link", "add", f"dcgan{number % 250 + 1}", "type", "bridge")
             return number % 250 + 1
-    raise RuntimeError("250 bridges named dcgan1 to dcgan250 exist; expected a free one: `ip link del` those of runs that are over")
+    raise RuntimeError(
+        "250 bridges named dcgan1 to dcgan250 exist; expected a free one: `ip link del` those of runs that are over"
+    )
 
 
 def _require_namespaces() -> None:
     """Skip where this process may not make namespaces, or fail where DCGAN_REQUIRE_TOOLS=1 (CI)."""
-    missing = [program for program in ("ip", "unshare", "mount", "hostname") if not shutil.which(program)]
+    missing = [
+        program for program in ("ip", "unshare", "mount", "hostname") if not shutil.which(program)
+    ]
     reason = f"{', '.join(missing)} not found" if missing else ""
     if not missing:
         name = f"dcgan-probe-{os.getpid()}"
-        probe = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+        probe = subprocess.run(
+            ["ip", "netns", "add", name], capture_output=True, text=True, check=False
+        )
         reason = probe.stderr.strip()
         if probe.returncode == 0:
             _ip("netns", "del", name)
@@ -142,4 +159,6 @@ def _require_namespaces() -> None:
 
 
 def _ip(*command: str) -> str:
-    return subprocess.run(["ip", *command], check=True, capture_output=True, text=True, timeout=10).stdout
+    return subprocess.run(
+        ["ip", *command], check=True, capture_output=True, text=True, timeout=10
+    ).stdout

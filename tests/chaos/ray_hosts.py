@@ -35,11 +35,21 @@ _AGAIN_SECONDS = 2.0
 class RayHosts:
     """``head`` and ``workers``; nothing is started yet."""
 
-    def __init__(self, net: Network, server: S3Server, num_workers: int, folder: Path, stack: ExitStack, drain_seconds: float):
+    def __init__(
+        self,
+        net: Network,
+        server: S3Server,
+        num_workers: int,
+        folder: Path,
+        stack: ExitStack,
+        drain_seconds: float,
+    ):
         self.server = server
         self._stack, self._folder = stack, folder
         self.head = net.new_host("head", folder / "head")
-        self.workers = [net.new_host(f"worker-{i}", folder / f"worker-{i}") for i in range(num_workers)]
+        self.workers = [
+            net.new_host(f"worker-{i}", folder / f"worker-{i}") for i in range(num_workers)
+        ]
         self.env: Mapping[str, str] = environment(
             Path("/tmp"),
             **server.env(),
@@ -84,14 +94,20 @@ class RayHosts:
         """Start again what has ended."""
         for host in (self.head, *self.workers):
             process, since = self._up.get(host.name, (None, 0.0))
-            if process is not None and process.poll() is not None and time.monotonic() - since > _AGAIN_SECONDS:
+            if (
+                process is not None
+                and process.poll() is not None
+                and time.monotonic() - since > _AGAIN_SECONDS
+            ):
                 host.kill()  # a container's other processes end with its first
                 self._start_ray(host)
 
     def submit(self, arguments: list[str], log: Path) -> Program:
         """The program on the head's host, on this cluster."""
         command = [*self.head.enter, sys.executable, "-m", "job", *arguments]
-        return Program(self._popen(command, log.stem, dict(self.env) | {"RAY_ADDRESS": self.address}, log), log)
+        return Program(
+            self._popen(command, log.stem, dict(self.env) | {"RAY_ADDRESS": self.address}, log), log
+        )
 
     def host_at(self, address: str) -> Host:
         return next(host for host in (self.head, *self.workers) if host.address == address)
@@ -100,7 +116,14 @@ class RayHosts:
         role = ["--head", f"--port={PORT}", "--include-dashboard=false", "--num-cpus=0"]
         if host is not self.head:
             role = [f"--address={self.address}", "--num-cpus=1"]
-        command = [*host.enter, str(BIN / "ray"), "start", *role, f"--node-ip-address={host.address}", *_OPTIONS]
+        command = [
+            *host.enter,
+            str(BIN / "ray"),
+            "start",
+            *role,
+            f"--node-ip-address={host.address}",
+            *_OPTIONS,
+        ]
         self._up[host.name] = self._popen(command, host.name), time.monotonic()
 
     def _answers(self) -> bool:
@@ -108,12 +131,24 @@ class RayHosts:
             return True
         return False
 
-    def _popen(self, command: list[str], name: str, env: Mapping[str, str] | None = None, log: Path | None = None) -> Popen[bytes]:
-        return self._stack.enter_context(server_process(command, lambda: True, log or self._folder / f"{name}.log", env=env or self.env))
+    def _popen(
+        self,
+        command: list[str],
+        name: str,
+        env: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> Popen[bytes]:
+        return self._stack.enter_context(
+            server_process(
+                command, lambda: True, log or self._folder / f"{name}.log", env=env or self.env
+            )
+        )
 
 
 @contextmanager
-def ray_hosts(folder: Path, num_workers: int = 2, drain_seconds: float = 30.0) -> Iterator[RayHosts]:
+def ray_hosts(
+    folder: Path, num_workers: int = 2, drain_seconds: float = 30.0
+) -> Iterator[RayHosts]:
     """The hosts and a store on their network, nothing started yet. Everything is ended at the end."""
     with network() as net, s3_server(net.address) as server, ExitStack() as stack:
         hosts = RayHosts(net, server, num_workers, folder, stack, drain_seconds)

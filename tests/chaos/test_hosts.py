@@ -20,9 +20,16 @@ pytestmark = [
     pytest.mark.cluster,
     pytest.mark.training,
     pytest.mark.timeout(2400),
-    pytest.mark.skipif(WHICH is None, reason="several hosts take minutes: `make chaos`, or CHAOS_HOSTS=quick or all"),
+    pytest.mark.skipif(
+        WHICH is None,
+        reason="several hosts take minutes: `make chaos`, or CHAOS_HOSTS=quick or all",
+    ),
 ]
-QUICK = ("cut a worker's link for 5 s", "drain a worker's host", "kill all on a worker's host, elastic")
+QUICK = (
+    "cut a worker's link for 5 s",
+    "drain a worker's host",
+    "kill all on a worker's host, elastic",
+)
 CHOSEN = [fault for fault in FAULTS if WHICH == "all" or fault.name.startswith(QUICK)]
 STEPS_EACH = STEPS // 3
 STEPS_PER_CALL = 20
@@ -41,11 +48,17 @@ def test_faults_change_no_bit(hosts: RayHosts, undisturbed: Finished, tmp_path: 
     outcome = play(hosts, faults, undisturbed.data, tmp_path / "run", steps)
     ended_and_skipped_nothing(outcome, steps)
     assert sizes(outcome) == [2]
-    plain = undisturbed.folder if steps == STEPS else play_without(undisturbed.data, tmp_path, steps)
+    plain = (
+        undisturbed.folder if steps == STEPS else play_without(undisturbed.data, tmp_path, steps)
+    )
     assert differences(plain, outcome.run_folder, steps) == []
     for fault, stall, restarts in outcome.found:
         # The metrics may lag one call behind, and a just-in-time checkpoint is of the call before the one in which it is written.
-        most = 3 * STEPS_PER_CALL if fault.name.startswith("drain") else CHECKPOINT_EVERY + STEPS_PER_CALL
+        most = (
+            3 * STEPS_PER_CALL
+            if fault.name.startswith("drain")
+            else CHECKPOINT_EVERY + STEPS_PER_CALL
+        )
         assert stall.steps_lost <= most, (fault.name, stall)
         if fault.name.endswith("for 5 s"):
             assert restarts == [], f"{fault.name} started the workers again:\n{outcome.output}"
@@ -67,10 +80,14 @@ def ended_and_skipped_nothing(outcome: Outcome, steps: int) -> None:
     of_schedule = [manifest.step for manifest in manifests if manifest.step % CHECKPOINT_EVERY == 0]
     assert of_schedule == list(range(CHECKPOINT_EVERY, steps + 1, CHECKPOINT_EVERY))
     batch = int(SMALL["training.global_batch_size"])
-    assert [manifest.images_seen for manifest in manifests] == [manifest.step * batch for manifest in manifests]
+    assert [manifest.images_seen for manifest in manifests] == [
+        manifest.step * batch for manifest in manifests
+    ]
     assert len({str(manifest.order) for manifest in manifests}) == 1
 
 
 def sizes(outcome: Outcome) -> list[int]:
     """How many workers wrote the checkpoints, one number for each change."""
-    return [size for size, _ in itertools.groupby(manifest.world_size for manifest in outcome.manifests)]
+    return [
+        size for size, _ in itertools.groupby(manifest.world_size for manifest in outcome.manifests)
+    ]

@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.s3, pytest.mark.training, pytest.mark.timeout(600)]
 Seen = dict[int, list[list[int]]]  # by first step: the numbers of each step of a chunk
 
 
-def start(stack: ExitStack, folder: Path, uri: str, server: S3Server, run: str, number: int) -> list[Program]:
+def start(
+    stack: ExitStack, folder: Path, uri: str, server: S3Server, run: str, number: int
+) -> list[Program]:
     """Both workers, as a group."""
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     values = SETTINGS | {
@@ -31,15 +33,23 @@ def start(stack: ExitStack, folder: Path, uri: str, server: S3Server, run: str, 
         "workers.count": 2,
         "checkpoints.every_steps": 20,
     }
-    base = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")} | server.env()
+    base = {
+        key: value for key, value in os.environ.items() if not key.startswith("AWS_")
+    } | server.env()
     programs = []
     for rank in range(2):
         cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-        env = base | {"TF_CONFIG": json.dumps(cluster), "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
+        env = base | {
+            "TF_CONFIG": json.dumps(cluster),
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "TF_USE_LEGACY_KERAS": "1",
+        }
         command = [str(rank), "2", *(f"{key}={value}" for key, value in values.items())]
         log = folder / f"{run}-{number}-{rank}.log"
         seen = {"IMAGES_SEEN": str(folder / f"{run}-{rank}.seen")}
-        programs.append(stack.enter_context(started(command, log, env | seen, "tests.streaming.worker")))
+        programs.append(
+            stack.enter_context(started(command, log, env | seen, "tests.streaming.worker"))
+        )
     return programs
 
 
@@ -52,7 +62,9 @@ def seen_by(folder: Path, run: str, rank: int) -> Seen:
     return found
 
 
-def test_every_step_sees_the_same_images_whoever_is_killed(s3_server: S3Server, tmp_path: Path) -> None:
+def test_every_step_sees_the_same_images_whoever_is_killed(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
     pack_numbered(tmp_path / "set", 1600, 40, height=8, width=8)
     bucket = s3_server.new_bucket("seen")
     shutil.copytree(tmp_path / "set", s3_server.folder / bucket / "set")

@@ -56,7 +56,13 @@ class Watch:
 
     def world_sizes(self, since: float = 0.0) -> list[int]:
         """How many workers trained together, one entry for each start of them that trained after ``since`` (of ``time.monotonic``)."""
-        return list({sample.address: sample.world_size for sample in self._trained() if sample.seconds >= since}.values())
+        return list(
+            {
+                sample.address: sample.world_size
+                for sample in self._trained()
+                if sample.seconds >= since
+            }.values()
+        )
 
     def address_of(self, rank: int) -> str | None:
         """IP address of the worker that has this rank now."""
@@ -87,7 +93,10 @@ class Watch:
             values = _values(address) if address else {}
             if address and values and values["dcgan_steps_total"] != seen.get(address, -1):
                 seen[address] = int(values["dcgan_steps_total"])
-                numbers = (int(values.get(name, 0)) for name in ("dcgan_step", "dcgan_steps_total", "dcgan_world_size"))
+                numbers = (
+                    int(values.get(name, 0))
+                    for name in ("dcgan_step", "dcgan_steps_total", "dcgan_world_size")
+                )
                 self._samples.append(Sample(time.monotonic(), address, *numbers))
 
 
@@ -98,4 +107,7 @@ def _values(address: str) -> dict[str, float]:
             text = response.read().decode()
     except OSError:
         return {}
-    return {name: float(value) for name, value in re.findall(r"^(dcgan_\w+)\{[^}]*\} (\S+)$", text, re.MULTILINE)}
+    return {
+        name: float(value)
+        for name, value in re.findall(r"^(dcgan_\w+)\{[^}]*\} (\S+)$", text, re.MULTILINE)
+    }

@@ -18,24 +18,50 @@ def module_folder(tool: str, module: str) -> Path:
     go = shutil.which("go")
     if go is None:
         if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":
-            pytest.fail("go: not found on PATH; expected Go 1.26 or newer, whose module cache has the CRDs")
+            pytest.fail(
+                "go: not found on PATH; expected Go 1.26 or newer, whose module cache has the CRDs"
+            )
         pytest.skip("go: not found on PATH")
     environment = os.environ | {"GOWORK": "off", "GOFLAGS": "-mod=readonly"}
     command = [go, "mod", "download", "-json", module]
-    done = subprocess.run(command, cwd=ROOT / "tests" / "tools" / tool, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command,
+        cwd=ROOT / "tests" / "tools" / tool,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     return Path(json.loads(done.stdout)["Dir"])
 
 
 def kuberay_crd() -> Path:
-    return module_folder("rayjob", "github.com/ray-project/kuberay/ray-operator") / "config" / "crd" / "bases" / "ray.io_rayjobs.yaml"
+    return (
+        module_folder("rayjob", "github.com/ray-project/kuberay/ray-operator")
+        / "config"
+        / "crd"
+        / "bases"
+        / "ray.io_rayjobs.yaml"
+    )
 
 
 def kuberay_operator() -> Path:
     """Its Deployment, as kustomize installs it."""
-    return module_folder("rayjob", "github.com/ray-project/kuberay/ray-operator") / "config" / "manager" / "manager.yaml"
+    return (
+        module_folder("rayjob", "github.com/ray-project/kuberay/ray-operator")
+        / "config"
+        / "manager"
+        / "manager.yaml"
+    )
 
 
 def monitoring_crds() -> list[Path]:
-    folder = module_folder("kubeconform", "github.com/prometheus-operator/prometheus-operator") / "example" / "prometheus-operator-crd"
-    return [folder / f"monitoring.coreos.com_{name}.yaml" for name in ("podmonitors", "prometheusrules")]
+    folder = (
+        module_folder("kubeconform", "github.com/prometheus-operator/prometheus-operator")
+        / "example"
+        / "prometheus-operator-crd"
+    )
+    return [
+        folder / f"monitoring.coreos.com_{name}.yaml" for name in ("podmonitors", "prometheusrules")
+    ]

@@ -15,7 +15,10 @@ import yaml
 from tests.servers.tools import ROOT
 
 CHART = ROOT / "charts" / "dcgan-train"
-CI = {path.name.removesuffix("-values.yaml"): path for path in sorted(CHART.joinpath("ci").glob("*-values.yaml"))}
+CI = {
+    path.name.removesuffix("-values.yaml"): path
+    for path in sorted(CHART.joinpath("ci").glob("*-values.yaml"))
+}
 RELEASE, NAMESPACE = "faces", "training"
 REQUIRED = ("--set", "run.uri=s3://bucket/runs/one", "--set", "run.data.uri=s3://bucket/packed/one")
 
@@ -33,19 +36,40 @@ class Helm:
     program: Path
     chart: Path = CHART
 
-    def render(self, *arguments: str, values: str | None = None, release: str = RELEASE) -> list[Object]:
+    def render(
+        self, *arguments: str, values: str | None = None, release: str = RELEASE
+    ) -> list[Object]:
         """Every object that would be installed, `helm test`'s too; ``values`` names a file of ``ci/``. ``Refused`` where there is none."""
-        text = self.run("template", release, str(self.chart), "--namespace", NAMESPACE, *_given(values), *arguments)
+        text = self.run(
+            "template",
+            release,
+            str(self.chart),
+            "--namespace",
+            NAMESPACE,
+            *_given(values),
+            *arguments,
+        )
         return [document for document in yaml.safe_load_all(text) if document]
 
     def notes(self, *arguments: str, values: str | None = None) -> str:
         """What `helm install` prints at its end."""
-        text = self.run("install", RELEASE, str(self.chart), "--namespace", NAMESPACE, "--dry-run=client", *_given(values), *arguments)
+        text = self.run(
+            "install",
+            RELEASE,
+            str(self.chart),
+            "--namespace",
+            NAMESPACE,
+            "--dry-run=client",
+            *_given(values),
+            *arguments,
+        )
         return text.partition("\nNOTES:\n")[2]
 
     def run(self, *arguments: str) -> str:
         """Standard output of one command; ``Refused`` with standard error where it fails."""
-        done = subprocess.run([self.program, *arguments], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [self.program, *arguments], capture_output=True, text=True, timeout=60
+        )
         if done.returncode:
             raise Refused(done.stderr + done.stdout)
         return done.stdout

@@ -12,7 +12,13 @@ from typing import Any
 import yaml
 
 KUBERNETES = "1.34.0"
-BUILT_IN = ("configmap-v1", "serviceaccount-v1", "pod-v1", "networkpolicy-networking-v1", "poddisruptionbudget-policy-v1")
+BUILT_IN = (
+    "configmap-v1",
+    "serviceaccount-v1",
+    "pod-v1",
+    "networkpolicy-networking-v1",
+    "poddisruptionbudget-policy-v1",
+)
 LOCATION = "{{ .ResourceKind }}{{ .KindSuffix }}.json"  # kubeconform's own way to name them
 
 
@@ -33,7 +39,9 @@ def write_schemas(folder: Path, crds: list[Path], built_in: Sequence[str] = BUIL
         group = spec["group"].partition(".")[0]
         for version in spec["versions"]:
             schema = _strict(version["schema"]["openAPIV3Schema"])
-            folder.joinpath(f"{spec['names']['kind'].lower()}-{group}-{version['name']}.json").write_text(json.dumps(schema))
+            folder.joinpath(
+                f"{spec['names']['kind'].lower()}-{group}-{version['name']}.json"
+            ).write_text(json.dumps(schema))
 
 
 def _reachable(schema: Any, definitions: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +79,11 @@ def _strict(schema: Any) -> Any:
         made.pop("type", None)
         made["anyOf"] = [{"type": "integer"}, {"type": "string"}]
     is_open = schema.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in schema
-    if isinstance(schema.get("properties"), dict) and not is_open and "object" in schema.get("type", ()):
+    if (
+        isinstance(schema.get("properties"), dict)
+        and not is_open
+        and "object" in schema.get("type", ())
+    ):
         made["additionalProperties"] = False
     if schema.get("nullable") and isinstance(schema.get("type"), str):
         made["type"] = [schema["type"], "null"]

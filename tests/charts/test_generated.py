@@ -23,14 +23,20 @@ def test_readme_and_schema_are_up_to_date() -> None:
 
 def test_every_value_is_documented() -> None:
     """By itself, or with the section that it is an entry of."""
-    documented = {key for key, _, _ in generate.documented(CHART.joinpath("values.yaml").read_text())}
+    documented = {
+        key for key, _, _ in generate.documented(CHART.joinpath("values.yaml").read_text())
+    }
 
     def undocumented(values: Any, path: str) -> list[str]:
         if path in documented:
             return []
         if not isinstance(values, dict) or not values:
             return [path]
-        return [each for name, value in values.items() for each in undocumented(value, f"{path}.{name}".lstrip("."))]
+        return [
+            each
+            for name, value in values.items()
+            for each in undocumented(value, f"{path}.{name}".lstrip("."))
+        ]
 
     assert undocumented(VALUES, "") == []
 
@@ -42,11 +48,20 @@ def test_schema_knows_every_key_of_a_run_and_is_closed() -> None:
         return [
             each
             for name, inner in part["properties"].items()
-            for each in [prefix + name, *(keys(inner, f"{prefix}{name}.") if "properties" in inner else [])]
+            for each in [
+                prefix + name,
+                *(keys(inner, f"{prefix}{name}.") if "properties" in inner else []),
+            ]
         ]
 
-    assert sorted(keys(schema["properties"]["run"], "")) == sorted(set(all_keys()) - generate.OF_THE_CHART)
-    open_objects = [path for path, part in _objects(schema, "") if "additionalProperties" not in part and "properties" in part]
+    assert sorted(keys(schema["properties"]["run"], "")) == sorted(
+        set(all_keys()) - generate.OF_THE_CHART
+    )
+    open_objects = [
+        path
+        for path, part in _objects(schema, "")
+        if "additionalProperties" not in part and "properties" in part
+    ]
     assert open_objects == []
 
 
@@ -65,5 +80,7 @@ def test_chart_and_package_have_one_version() -> None:
 
 
 def test_ray_is_the_locked_one() -> None:
-    (locked,) = re.findall(r"^ray(?:\[.*\])?==([0-9.]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    (locked,) = re.findall(
+        r"^ray(?:\[.*\])?==([0-9.]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
     assert VALUES["rayVersion"] == locked

@@ -36,7 +36,9 @@ def verdicts(rendered: dict[str, list[Object]]) -> dict[str, dict[str, Any]]:
 
 def judge(jobs: list[Object]) -> list[dict[str, Any]]:
     command = [require_tool("rayjob"), kuberay_crd()]
-    done = subprocess.run(command, input=json.dumps(jobs), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, input=json.dumps(jobs), capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -52,16 +54,23 @@ def kubeconform(objects: list[Object], schema_folder: Path) -> subprocess.Comple
         "-schema-location",
         f"{schema_folder}/{LOCATION}",
     ]
-    return subprocess.run(command, input=yaml.safe_dump_all(objects), capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, input=yaml.safe_dump_all(objects), capture_output=True, text=True, timeout=120
+    )
 
 
 def test_lint(chart: Helm) -> None:
     with ThreadPoolExecutor(4) as pool:
-        for text in pool.map(lambda path: chart.run("lint", str(CHART), "--strict", "--values", str(path)), CI.values()):
+        for text in pool.map(
+            lambda path: chart.run("lint", str(CHART), "--strict", "--values", str(path)),
+            CI.values(),
+        ):
             assert "1 chart(s) linted, 0 chart(s) failed" in text
 
 
-def test_every_object_fits_its_schema(rendered: dict[str, list[Object]], verdicts: dict[str, dict[str, Any]], schema_folder: Path) -> None:
+def test_every_object_fits_its_schema(
+    rendered: dict[str, list[Object]], verdicts: dict[str, dict[str, Any]], schema_folder: Path
+) -> None:
     objects = [each for rendered_objects in rendered.values() for each in rendered_objects]
     pods = [_clean(pod) for verdict in verdicts.values() for pod in verdict["pods"]]
     done = kubeconform(objects + pods, schema_folder)
@@ -71,7 +80,11 @@ def test_every_object_fits_its_schema(rendered: dict[str, list[Object]], verdict
 
 def _clean(pod: Object) -> Object:
     """Without what Go writes for times and states that are not set."""
-    return {**pod, "metadata": {k: v for k, v in pod["metadata"].items() if v is not None}, "status": {}}
+    return {
+        **pod,
+        "metadata": {k: v for k, v in pod["metadata"].items() if v is not None},
+        "status": {},
+    }
 
 
 def test_schemas_find_what_is_wrong(rendered: dict[str, list[Object]], schema_folder: Path) -> None:
@@ -94,7 +107,9 @@ def test_schemas_find_what_is_wrong(rendered: dict[str, list[Object]], schema_fo
 
 
 @pytest.mark.parametrize("name", CI)
-def test_api_server_and_operator_take_the_rayjob(verdicts: dict[str, dict[str, Any]], name: str) -> None:
+def test_api_server_and_operator_take_the_rayjob(
+    verdicts: dict[str, dict[str, Any]], name: str
+) -> None:
     assert verdicts[name]["api"] == []
     assert verdicts[name]["operator"] == []
 
@@ -103,11 +118,15 @@ def test_api_server_and_operator_take_the_rayjob(verdicts: dict[str, dict[str, A
 def test_pods_meet_the_restricted_standard(verdicts: dict[str, dict[str, Any]], name: str) -> None:
     """Of the pods as KubeRay makes them, with what it puts into them."""
     assert verdicts[name]["pods"]
-    assert bool(verdicts[name]["restricted"]) == (name in NOT_RESTRICTED), verdicts[name]["restricted"]
+    assert bool(verdicts[name]["restricted"]) == (name in NOT_RESTRICTED), verdicts[name][
+        "restricted"
+    ]
 
 
 @pytest.mark.parametrize("name", CI)
-def test_kubernetes_gives_back_what_was_written(rendered: dict[str, list[Object]], verdicts: dict[str, dict[str, Any]], name: str) -> None:
+def test_kubernetes_gives_back_what_was_written(
+    rendered: dict[str, list[Object]], verdicts: dict[str, dict[str, Any]], name: str
+) -> None:
     """Through KubeRay's own types: a field that they drop or write in another way is drift to Argo CD and Flux, for ever."""
     assert changed(only(rendered[name], "RayJob"), verdicts[name]["roundTrip"]) == []
 
@@ -124,7 +143,9 @@ def test_numbers_of_all_kinds_come_back_as_written(chart: Helm) -> None:
     jobs = [only(chart.render("--set", each), "RayJob") for each in settings]
     found = judge(jobs)
     assert [verdict["api"] + verdict["operator"] for verdict in found] == [[]] * len(settings)
-    assert [changed(job, verdict["roundTrip"]) for job, verdict in zip(jobs, found, strict=True)] == [[]] * len(settings)
+    assert [
+        changed(job, verdict["roundTrip"]) for job, verdict in zip(jobs, found, strict=True)
+    ] == [[]] * len(settings)
     limits = [container(templates(job)["worker"])["resources"]["limits"] for job in jobs[:3]]
     assert [(each["cpu"], each["memory"], each["ephemeral-storage"]) for each in limits] == [
         ("1500m", "2Gi", "3Ti"),
@@ -140,7 +161,9 @@ def test_drift_is_seen(chart: Helm) -> None:
     container(templates(job)["head"])["resources"]["limits"]["cpu"] = "0.5"
     job["spec"]["ttlSecondsAfterFinished"] = 0
     ((verdict),) = judge([job])
-    assert sorted(each.rpartition(" is ")[0].rpartition(".")[2] for each in changed(job, verdict["roundTrip"])) == [
+    assert sorted(
+        each.rpartition(" is ")[0].rpartition(".")[2] for each in changed(job, verdict["roundTrip"])
+    ) == [
         "cpu",
         "ttlSecondsAfterFinished",
     ]
@@ -149,10 +172,16 @@ def test_drift_is_seen(chart: Helm) -> None:
 def changed(written: Any, returned: Any, path: str = "") -> list[str]:
     """Every value of ``written`` that is another one, or absent, in ``returned``, which may have more."""
     if isinstance(written, dict) and isinstance(returned, dict):
-        return [each for key, value in written.items() for each in changed(value, returned.get(key), f"{path}.{key}")]
+        return [
+            each
+            for key, value in written.items()
+            for each in changed(value, returned.get(key), f"{path}.{key}")
+        ]
     if isinstance(written, list) and isinstance(returned, list) and len(written) == len(returned):
         pairs = enumerate(zip(written, returned, strict=True))
-        return [each for index, (one, other) in pairs for each in changed(one, other, f"{path}.{index}")]
+        return [
+            each for index, (one, other) in pairs for each in changed(one, other, f"{path}.{index}")
+        ]
     return [] if written == returned else [f"{path} is {returned!r} for {written!r}"]
 
 
@@ -164,11 +193,19 @@ def test_verdicts_find_what_is_wrong(rendered: dict[str, list[Object]]) -> None:
         job["spec"] |= spec
         return job
 
-    rule = {"policy": "DeleteCluster", "condition": {"jobStatus": "FAILED", "jobDeploymentStatus": "Failed"}}
+    rule = {
+        "policy": "DeleteCluster",
+        "condition": {"jobStatus": "FAILED", "jobDeploymentStatus": "Failed"},
+    }
     root = spoiled()
     root["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["hostNetwork"] = True
     cel, unknown, operator, privileged = judge(
-        [spoiled(deletionStrategy={"deletionRules": [rule]}), spoiled(nonsense=1), spoiled(shutdownAfterJobFinishes=True), root]
+        [
+            spoiled(deletionStrategy={"deletionRules": [rule]}),
+            spoiled(nonsense=1),
+            spoiled(shutdownAfterJobFinishes=True),
+            root,
+        ]
     )
     assert "JobStatus and JobDeploymentStatus cannot be used together" in " ".join(cel["api"])
     assert unknown["api"] == ["spec.nonsense: unknown field"]

@@ -24,10 +24,18 @@ def test_defaults(rendered: Rendered) -> None:
     assert job["submissionMode"] == "K8sJobMode"
     assert (job["backoffLimit"], job["submitterConfig"]["backoffLimit"]) == (1, 3)
     assert job["preRunningDeadlineSeconds"] == 3600
-    assert not {"suspend", "activeDeadlineSeconds", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished"} & set(job)
+    assert not {
+        "suspend",
+        "activeDeadlineSeconds",
+        "shutdownAfterJobFinishes",
+        "ttlSecondsAfterFinished",
+    } & set(job)
     assert job["rayClusterSpec"]["authOptions"] == {"mode": "token"}
     assert "enableInTreeAutoscaling" not in job["rayClusterSpec"]
-    assert container(templates(only(rendered["default"], "RayJob"))["worker"])["image"] == "dcgan-train:0.1.0"
+    assert (
+        container(templates(only(rendered["default"], "RayJob"))["worker"])["image"]
+        == "dcgan-train:0.1.0"
+    )
 
 
 def test_head_trains_nothing_and_workers_are_as_many_as_wanted(rendered: Rendered) -> None:
@@ -45,7 +53,9 @@ def test_elastic(rendered: Rendered) -> None:
     assert cluster["autoscalerOptions"]["version"] == "v2"
     assert cluster["autoscalerOptions"]["securityContext"]["readOnlyRootFilesystem"] is True
     # KubeRay cannot delete the workers of an autoscaled cluster alone.
-    policies = {rule["policy"] for rule in spec(rendered, "elastic")["deletionStrategy"]["deletionRules"]}
+    policies = {
+        rule["policy"] for rule in spec(rendered, "elastic")["deletionStrategy"]["deletionRules"]
+    }
     assert policies == {"DeleteCluster"}
 
 
@@ -58,8 +68,13 @@ def test_elastic_without_autoscaler(rendered: Rendered) -> None:
 
 def test_only_the_autoscaler_gets_a_token_of_kubernetes(rendered: Rendered) -> None:
     for name, objects in rendered.items():
-        mounted = {part: pod["spec"]["automountServiceAccountToken"] for part, pod in templates(only(objects, "RayJob")).items()}
-        assert {part for part, is_mounted in mounted.items() if is_mounted} == ({"head"} if name == "elastic" else set())
+        mounted = {
+            part: pod["spec"]["automountServiceAccountToken"]
+            for part, pod in templates(only(objects, "RayJob")).items()
+        }
+        assert {part for part, is_mounted in mounted.items() if is_mounted} == (
+            {"head"} if name == "elastic" else set()
+        )
 
 
 def test_gpu(rendered: Rendered) -> None:
@@ -67,8 +82,12 @@ def test_gpu(rendered: Rendered) -> None:
     resources = container(worker)["resources"]
     assert container(worker)["image"] == "dcgan-train:0.1.0-gpu"
     assert resources["limits"]["nvidia.com/gpu"] == "1"
-    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in worker["spec"]["tolerations"]
-    assert {"key": "spot", "operator": "Exists", "effect": "NoSchedule"} in worker["spec"]["tolerations"]
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in worker[
+        "spec"
+    ]["tolerations"]
+    assert {"key": "spot", "operator": "Exists", "effect": "NoSchedule"} in worker["spec"][
+        "tolerations"
+    ]
     assert worker["spec"]["runtimeClassName"] == "nvidia"
     assert worker["spec"]["priorityClassName"] == "batch"
     assert worker["metadata"]["labels"]["team"] == "vision"
@@ -81,20 +100,32 @@ def test_gpu(rendered: Rendered) -> None:
 
 def test_scheduling_keeps_what_the_user_wrote(chart: Helm) -> None:
     """A toleration of 0 seconds evicts at once, one without them never; a constraint may be about other pods, too."""
-    toleration = {"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
+    toleration = {
+        "key": "spot",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": 0,
+    }
     spread = {
         "maxSkew": 1,
         "topologyKey": "zone",
         "whenUnsatisfiable": "DoNotSchedule",
         "labelSelector": {"matchLabels": {"team": "vision"}},
     }
-    settings = f"workers.tolerations=[{json.dumps(toleration)}]", f"workers.topologySpreadConstraints=[{json.dumps(spread)}]"
-    worker = templates(only(chart.render("--set-json", settings[0], "--set-json", settings[1]), "RayJob"))["worker"]
+    settings = (
+        f"workers.tolerations=[{json.dumps(toleration)}]",
+        f"workers.topologySpreadConstraints=[{json.dumps(spread)}]",
+    )
+    worker = templates(
+        only(chart.render("--set-json", settings[0], "--set-json", settings[1]), "RayJob")
+    )["worker"]
     assert worker["spec"]["tolerations"] == [toleration]
     assert worker["spec"]["topologySpreadConstraints"] == [spread]
 
 
-@pytest.mark.parametrize("resource", ["nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "nvidia.com/gpu.shared", "amd.com/gpu"])
+@pytest.mark.parametrize(
+    "resource", ["nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "nvidia.com/gpu.shared", "amd.com/gpu"]
+)
 def test_gpus_under_other_names(chart: Helm, resource: str) -> None:
     """Neither KubeRay nor Ray's autoscaler counts them by themselves; nodes may be tainted with either name."""
     settings = f"profile=gpu,workers.gpus=2,workers.gpuResource={resource}"
@@ -147,9 +178,12 @@ def test_submission_modes(rendered: Rendered) -> None:
 def test_clean_up(rendered: Rendered) -> None:
     rules = spec(rendered, "default")["deletionStrategy"]["deletionRules"]
     told = {
-        (next((name, value) for name, value in rule["condition"].items() if name != "ttlSeconds"), rule["policy"]): rule["condition"].get(
-            "ttlSeconds", 0
-        )
+        (
+            next(
+                (name, value) for name, value in rule["condition"].items() if name != "ttlSeconds"
+            ),
+            rule["policy"],
+        ): rule["condition"].get("ttlSeconds", 0)
         for rule in rules
     }
     assert told == {
@@ -169,7 +203,9 @@ def test_kueue_and_suspension(rendered: Rendered) -> None:
     labels = only(rendered["kueue"], "RayJob")["metadata"]["labels"]
     assert labels["kueue.x-k8s.io/queue-name"] == "gpus"
     assert labels["kueue.x-k8s.io/priority-class"] == "nightly"
-    assert "suspend" not in spec(rendered, "kueue")  # Kueue's to set, and an upgrade's not to take back
+    assert "suspend" not in spec(
+        rendered, "kueue"
+    )  # Kueue's to set, and an upgrade's not to take back
     assert spec(rendered, "suspended")["suspend"] is True
 
 
@@ -179,15 +215,26 @@ def test_limits(rendered: Rendered) -> None:
     assert (job["activeDeadlineSeconds"], job["preRunningDeadlineSeconds"]) == (86400, 1200)
     assert job["metadata"] == {"owner": "vision"}
     for part in ("head", "worker"):
-        assert templates(only(rendered["limits"], "RayJob"))[part]["spec"]["terminationGracePeriodSeconds"] == 180
+        assert (
+            templates(only(rendered["limits"], "RayJob"))[part]["spec"][
+                "terminationGracePeriodSeconds"
+            ]
+            == 180
+        )
 
 
-@pytest.mark.parametrize(("name", "stop", "drain", "grace"), [("default", 35, 60, 80), ("limits", 100, 110, 180)])
+@pytest.mark.parametrize(
+    ("name", "stop", "drain", "grace"), [("default", 35, 60, 80), ("limits", 100, 110, 180)]
+)
 def test_time_to_stop(rendered: Rendered, name: str, stop: int, drain: int, grace: int) -> None:
     """The head's hook stops the run; of a worker Ray announces the loss; both within the grace period."""
     pods = templates(only(rendered[name], "RayJob"))
     head, worker = pods["head"], pods["worker"]
-    assert container(head)["lifecycle"]["preStop"]["exec"]["command"] == ["python", "/etc/dcgan-train/stop.py", str(stop)]
+    assert container(head)["lifecycle"]["preStop"]["exec"]["command"] == [
+        "python",
+        "/etc/dcgan-train/stop.py",
+        str(stop),
+    ]
     assert env(head)["RAY_JOB_STOP_WAIT_TIME_S"] == str(stop)
     assert env(head)["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] == "0"
     assert env(worker)["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] == str(drain)
@@ -204,7 +251,10 @@ def test_authentication(rendered: Rendered) -> None:
     assert spec(rendered, "open")["rayClusterSpec"]["authOptions"] == {"mode": "disabled"}
     for part in ("head", "worker"):
         assert env(templates(only(rendered["open"], "RayJob"))[part])["RAY_AUTH_MODE"] == "disabled"
-    assert spec(rendered, "long-name")["rayClusterSpec"]["authOptions"] == {"mode": "token", "secretName": "ray-token"}
+    assert spec(rendered, "long-name")["rayClusterSpec"]["authOptions"] == {
+        "mode": "token",
+        "secretName": "ray-token",
+    }
 
 
 def test_credentials_come_from_a_secret(rendered: Rendered) -> None:
@@ -212,17 +262,37 @@ def test_credentials_come_from_a_secret(rendered: Rendered) -> None:
     job = only(rendered["s3-in-cluster"], "RayJob")
     for part in ("head", "worker"):
         pod = templates(job)[part]
-        sources = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in container(pod)["env"] if "valueFrom" in e}
+        sources = {
+            e["name"]: e["valueFrom"]["secretKeyRef"]
+            for e in container(pod)["env"]
+            if "valueFrom" in e
+        }
         assert sources == {"AWS_REGION": {"name": "s3-keys", "key": "AWS_REGION", "optional": True}}
         assert env(pod)["AWS_CONFIG_FILE"] == "/etc/dcgan-train/aws-config"
         (volume,) = (each for each in pod["spec"]["volumes"] if each["name"] == "keys")
-        assert {"name": "keys", "mountPath": "/etc/dcgan-train-keys", "readOnly": True} in container(pod)["volumeMounts"]
+        assert {
+            "name": "keys",
+            "mountPath": "/etc/dcgan-train-keys",
+            "readOnly": True,
+        } in container(pod)["volumeMounts"]
         secrets = [source["secret"] for source in volume["projected"]["sources"]]
         assert {secret["name"] for secret in secrets} == {"s3-keys"}
-        keys = {item["key"]: secret.get("optional", False) for secret in secrets for item in secret["items"] if item["key"] == item["path"]}
-        assert keys == {"AWS_ACCESS_KEY_ID": False, "AWS_SECRET_ACCESS_KEY": False, "AWS_SESSION_TOKEN": True}
+        keys = {
+            item["key"]: secret.get("optional", False)
+            for secret in secrets
+            for item in secret["items"]
+            if item["key"] == item["path"]
+        }
+        assert keys == {
+            "AWS_ACCESS_KEY_ID": False,
+            "AWS_SECRET_ACCESS_KEY": False,
+            "AWS_SESSION_TOKEN": True,
+        }
     assert "keys" not in {each["name"] for each in templates(job)["submitter"]["spec"]["volumes"]}
-    assert "keys" not in {each["name"] for each in templates(only(rendered["default"], "RayJob"))["worker"]["spec"]["volumes"]}
+    assert "keys" not in {
+        each["name"]
+        for each in templates(only(rendered["default"], "RayJob"))["worker"]["spec"]["volumes"]
+    }
 
 
 def test_caches(rendered: Rendered) -> None:
@@ -231,7 +301,10 @@ def test_caches(rendered: Rendered) -> None:
         return next(each for each in worker["spec"]["volumes"] if each["name"] == "cache")
 
     assert volume("default")["emptyDir"] == {"sizeLimit": "20Gi"}
-    assert volume("cache-hostpath")["hostPath"] == {"path": "/mnt/disks/ssd0/dcgan", "type": "Directory"}
+    assert volume("cache-hostpath")["hostPath"] == {
+        "path": "/mnt/disks/ssd0/dcgan",
+        "type": "Directory",
+    }
     claim = volume("cache-volume")["ephemeral"]["volumeClaimTemplate"]["spec"]
     assert claim["storageClassName"] == "fast-ssd"
     assert claim["resources"]["requests"]["storage"] == "500Gi"
@@ -240,7 +313,13 @@ def test_caches(rendered: Rendered) -> None:
 def test_preflight_and_extras(rendered: Rendered) -> None:
     pods = templates(only(rendered["preflight"], "RayJob"))
     (check,) = pods["head"]["spec"]["initContainers"]
-    assert check["command"] == ["dcgan-train", "train", "--config", "/etc/dcgan-train/run.yaml", "--dry-run"]
+    assert check["command"] == [
+        "dcgan-train",
+        "train",
+        "--config",
+        "/etc/dcgan-train/run.yaml",
+        "--dry-run",
+    ]
     assert check["image"] == "registry.example.com/ml/dcgan-train@sha256:" + "0123456789abcdef" * 4
     for pod in pods.values():
         assert pod["metadata"]["labels"]["cost-center"] == "a1"
@@ -253,7 +332,10 @@ def test_preflight_and_extras(rendered: Rendered) -> None:
 
 def test_openshift_gives_the_ids(rendered: Rendered) -> None:
     pod = templates(only(rendered["openshift"], "RayJob"))["worker"]["spec"]
-    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     assert pod["serviceAccountName"] == "trainer"
 
 
@@ -269,5 +351,9 @@ def test_names_of_strange_releases(chart: Helm) -> None:
         job = only(chart.render(release=release), "RayJob")["metadata"]["name"]
         assert len(job) <= 44
         assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", job)
-    assert only(chart.render(release="dcgan-train"), "RayJob")["metadata"]["name"].startswith("dcgan-train-")
-    assert not only(chart.render(release="dcgan-train"), "RayJob")["metadata"]["name"].startswith("dcgan-train-dcgan-train")
+    assert only(chart.render(release="dcgan-train"), "RayJob")["metadata"]["name"].startswith(
+        "dcgan-train-"
+    )
+    assert not only(chart.render(release="dcgan-train"), "RayJob")["metadata"]["name"].startswith(
+        "dcgan-train-dcgan-train"
+    )

@@ -22,32 +22,77 @@ pytestmark = pytest.mark.helm
 REFUSED = {
     "uris of one place": ("run.uri=s3://bucket/packed/one//", "uri"),
     "limit of a save": ("run.checkpoints.fail_after_seconds=5400", "watchdog.checkpoint_seconds"),
-    "limit of a call": ("run.data.fetch_patience_seconds=450,run.watchdog.start_seconds=0", "watchdog.train_seconds"),
-    "limit of a grid": ("run.storage.read_timeout_seconds=205,run.watchdog.start_seconds=0", "watchdog.train_seconds"),
+    "limit of a call": (
+        "run.data.fetch_patience_seconds=450,run.watchdog.start_seconds=0",
+        "watchdog.train_seconds",
+    ),
+    "limit of a grid": (
+        "run.storage.read_timeout_seconds=205,run.watchdog.start_seconds=0",
+        "watchdog.train_seconds",
+    ),
     "limit of a start": ("run.watchdog.start_seconds=765", "watchdog.start_seconds"),
-    "limit of a start, by the grace": ("run.checkpoints.grace_seconds=50,run.watchdog.start_seconds=790", "watchdog.start_seconds"),
+    "limit of a start, by the grace": (
+        "run.checkpoints.grace_seconds=50,run.watchdog.start_seconds=790",
+        "watchdog.start_seconds",
+    ),
     "batch": ("workers.count=3", "training.global_batch_size"),
-    "batch of some number of workers": ("workers.min=1,workers.max=3", "training.global_batch_size"),
-    "batch of workers with several GPUs": ("profile=gpu,workers.gpus=3", "training.global_batch_size"),
+    "batch of some number of workers": (
+        "workers.min=1,workers.max=3",
+        "training.global_batch_size",
+    ),
+    "batch of workers with several GPUs": (
+        "profile=gpu,workers.gpus=3",
+        "training.global_batch_size",
+    ),
     "batch of another preset": ("run.preset=dcgan64,workers.count=3", "training.global_batch_size"),
     "batch without a preset": ("run.preset=null,workers.count=5", "training.global_batch_size"),
-    "batch smaller than the workers": ("run.training.global_batch_size=1", "training.global_batch_size"),
+    "batch smaller than the workers": (
+        "run.training.global_batch_size=1",
+        "training.global_batch_size",
+    ),
     "side of images": ("run.model.image_size=30", "model.image_size"),
     "one side of images": ("run.model.image_size={28,30}", "model.image_size"),
-    "many layers": (f"run.model.discriminator.filters={{{','.join(['8'] * 17)}}}", "model.discriminator.filters has 17 entries"),
-    "small images": ("run.model.image_size=4,run.model.discriminator.filters={8,8,8}", "model.image_size"),
+    "many layers": (
+        f"run.model.discriminator.filters={{{','.join(['8'] * 17)}}}",
+        "model.discriminator.filters has 17 entries",
+    ),
+    "small images": (
+        "run.model.image_size=4,run.model.discriminator.filters={8,8,8}",
+        "model.image_size",
+    ),
     "channels": ("run.model.channels=2", "model.channels"),
-    "kernel": ("run.model.generator.upsampling=subpixel,run.model.generator.kernel_size=4", "model.generator.kernel_size"),
+    "kernel": (
+        "run.model.generator.upsampling=subpixel,run.model.generator.kernel_size=4",
+        "model.generator.kernel_size",
+    ),
     "no length": ("run.training.epochs=null", "training.epochs"),
-    "normalized discriminator": ("run.model.discriminator.normalize=true", "model.discriminator.normalize"),
-    "compiled": ("run.training.jit_compile=true,run.training.batch_norm=synchronized", "training.jit_compile"),
-    "endpoint without a scheme": ("run.storage.endpoint_url=s3.example.com", "storage.endpoint_url"),
+    "normalized discriminator": (
+        "run.model.discriminator.normalize=true",
+        "model.discriminator.normalize",
+    ),
+    "compiled": (
+        "run.training.jit_compile=true,run.training.batch_norm=synchronized",
+        "training.jit_compile",
+    ),
+    "endpoint without a scheme": (
+        "run.storage.endpoint_url=s3.example.com",
+        "storage.endpoint_url",
+    ),
     "empty endpoint": ("run.storage.endpoint_url=", "storage.endpoint_url"),
-    "endpoint with a password": ("run.storage.endpoint_url=http://user:key@s3", "storage.endpoint_url"),
+    "endpoint with a password": (
+        "run.storage.endpoint_url=http://user:key@s3",
+        "storage.endpoint_url",
+    ),
     "endpoint without a host": ("run.storage.endpoint_url=https://:9000", "storage.endpoint_url"),
     "endpoint at no port": ("run.storage.endpoint_url=http://s3:0", "storage.endpoint_url"),
-    "endpoint at a port out of range": ("run.storage.endpoint_url=http://s3:65536", "storage.endpoint_url"),
-    "a key without KMS": ("run.storage.kms_key_id=alias/gan,run.storage.server_side_encryption=AES256", "storage.kms_key_id"),
+    "endpoint at a port out of range": (
+        "run.storage.endpoint_url=http://s3:65536",
+        "storage.endpoint_url",
+    ),
+    "a key without KMS": (
+        "run.storage.kms_key_id=alias/gan,run.storage.server_side_encryption=AES256",
+        "storage.kms_key_id",
+    ),
     "a key without encryption": ("run.storage.kms_key_id=alias/gan", "storage.kms_key_id"),
     "text of zero": ("run.training.epochs=0.0", "training.epochs"),
     "text below a minimum": ("run.training.real_label=0.5", "training.real_label"),
@@ -118,7 +163,11 @@ def told_by_the_program(path: Path) -> tuple[str, tuple[str, int]]:
         for uri in (spec.uri, spec.data.uri, *({spec.checkpoints.resume} - {"auto", "never"})):
             open_store(uri, spec.storage)
     except ConfigError as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in CHECKS and frame.name != "_require"]
+        frames = [
+            frame
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename in CHECKS and frame.name != "_require"
+        ]
         return str(error), (frames[-1].filename, frames[-1].lineno or 0) if frames else ("", 0)
     return "", ("", 0)
 
@@ -132,7 +181,9 @@ def told(chart: Helm, lenient: Helm, tmp_path_factory: pytest.TempPathFactory) -
     def both(number: int) -> tuple[str, tuple[str, tuple[str, int]]]:
         path = folder / f"{number}.yaml"
         path.write_text(run_yaml(lenient, *REQUIRED, "--set", every[number]))
-        return told_by_the_chart(chart, *REQUIRED, "--set", every[number]), told_by_the_program(path)
+        return told_by_the_chart(chart, *REQUIRED, "--set", every[number]), told_by_the_program(
+            path
+        )
 
     with ThreadPoolExecutor(4) as pool:
         return dict(zip(every, pool.map(both, range(len(every))), strict=True))
@@ -158,13 +209,21 @@ def test_every_check_of_the_program_has_a_case(told: Told, file: str) -> None:
     missed = []
     for node in ast.walk(ast.parse(text)):
         source = ast.get_source_segment(text, node) or ""
-        is_check = isinstance(node, ast.Raise) or (isinstance(node, ast.Call) and source.startswith("_require("))
-        if not is_check or "ConfigError(message)" in source or any(each in source for each in OF_THE_CHART):
+        is_check = isinstance(node, ast.Raise) or (
+            isinstance(node, ast.Call) and source.startswith("_require(")
+        )
+        if (
+            not is_check
+            or "ConfigError(message)" in source
+            or any(each in source for each in OF_THE_CHART)
+        ):
             continue
         assert isinstance(node, ast.Raise | ast.Call)
         if not raised & set(range(node.lineno, (node.end_lineno or node.lineno) + 1)):
             missed.append(source)
-    assert missed == [], "write a case here, and the check into charts/dcgan-train/templates/_refuse_run.tpl"
+    assert missed == [], (
+        "write a case here, and the check into charts/dcgan-train/templates/_refuse_run.tpl"
+    )
 
 
 MOUNTED = (
@@ -179,7 +238,11 @@ def test_uris(chart: Helm, tmp_path: Path, key: str) -> None:
     uris = [*uri_cases.REFUSED, *(uri for uri in uri_cases.ACCEPTED if "://" in uri), "/data/mnist"]
 
     def message(number: int) -> str:
-        run: dict[str, Any] = {"uri": "s3://bucket/runs/one", "data": {"uri": "s3://bucket/packed/one"}, "checkpoints": {}}
+        run: dict[str, Any] = {
+            "uri": "s3://bucket/runs/one",
+            "data": {"uri": "s3://bucket/packed/one"},
+            "checkpoints": {},
+        }
         section, _, name = key.rpartition(".")
         (run[section] if section else run)[name] = uris[number]
         path = tmp_path / f"{number}.yaml"
@@ -190,4 +253,8 @@ def test_uris(chart: Helm, tmp_path: Path, key: str) -> None:
         messages = dict(zip(uris, pool.map(message, range(len(uris))), strict=True))
     assert [uri for uri in uri_cases.ACCEPTED if "://" in uri and messages[uri]] == []
     assert [uri for uri in (*uri_cases.REFUSED, "/data/mnist") if not messages[uri]] == []
-    assert {uri: text for uri, text in messages.items() if text and key.replace(".", "/") not in text and f"run.{key} is" not in text} == {}
+    assert {
+        uri: text
+        for uri, text in messages.items()
+        if text and key.replace(".", "/") not in text and f"run.{key} is" not in text
+    } == {}

@@ -29,7 +29,9 @@ def load(tmp_path: Path) -> functools.partial[RunSpec]:
 
 
 @pytest.mark.parametrize("name", CI)
-def test_the_program_takes_it(rendered: dict[str, list[Object]], load: functools.partial[RunSpec], name: str) -> None:
+def test_the_program_takes_it(
+    rendered: dict[str, list[Object]], load: functools.partial[RunSpec], name: str
+) -> None:
     spec = load(rendered[name])
     worker = container(templates(only(rendered[name], "RayJob"))["worker"])
     assert spec.uri == "s3://bucket/runs/one"
@@ -43,29 +45,52 @@ def test_values_of_the_user_go_through(chart: Helm, load: functools.partial[RunS
     """Numbers of all kinds: large ones, small ones and those that YAML 1.1 reads as text."""
     spec = load(
         chart.render(
-            *("--set", "run.checkpoints.every_steps=12000000,run.training.generator_optimizer.learning_rate=0.0000002"),
+            *(
+                "--set",
+                "run.checkpoints.every_steps=12000000,run.training.generator_optimizer.learning_rate=0.0000002",
+            ),
             *("--set", "run.training.epochs=null,run.training.steps=30000000,run.seed=2147483647"),
             *("--set-string", "run.training.discriminator_optimizer.learning_rate=2e-4"),
             *("--set", "workers.cpus=1.5,cache.sizeGiB=100"),
         )
     )
-    assert (spec.checkpoints.every_steps, spec.training.steps, spec.seed) == (12_000_000, 30_000_000, 2_147_483_647)
-    assert (spec.training.generator_optimizer.learning_rate, spec.training.discriminator_optimizer.learning_rate) == (2e-7, 2e-4)
+    assert (spec.checkpoints.every_steps, spec.training.steps, spec.seed) == (
+        12_000_000,
+        30_000_000,
+        2_147_483_647,
+    )
+    assert (
+        spec.training.generator_optimizer.learning_rate,
+        spec.training.discriminator_optimizer.learning_rate,
+    ) == (2e-7, 2e-4)
     assert (spec.workers.cpus, spec.data.cache_bytes) == (1.5, 90 * 2**30)
 
 
 def test_a_pod_has_room_for_one_worker(chart: Helm, load: functools.partial[RunSpec]) -> None:
     """Ray counts whole cores, so that a pod of half a one had room for two workers, the second of which nobody scraped (seen in a cluster)."""
     objects = chart.render("--set", "workers.cpus=0.5")
-    assert container(templates(only(objects, "RayJob"))["worker"])["resources"]["limits"]["cpu"] == "500m"
+    assert (
+        container(templates(only(objects, "RayJob"))["worker"])["resources"]["limits"]["cpu"]
+        == "500m"
+    )
     assert load(objects).workers.cpus == 1
 
 
-def test_a_new_run_waits_for_the_old_one(rendered: dict[str, list[Object]], load: functools.partial[RunSpec], chart: Helm) -> None:
+def test_a_new_run_waits_for_the_old_one(
+    rendered: dict[str, list[Object]], load: functools.partial[RunSpec], chart: Helm
+) -> None:
     """As long as the old one's pods may take, unless the user says how long."""
     pod = templates(only(rendered["default"], "RayJob"))["head"]["spec"]
-    assert load(rendered["default"]).checkpoints.lease_wait_seconds == pod["terminationGracePeriodSeconds"]
-    assert load(chart.render("--set", "run.checkpoints.lease_wait_seconds=5")).checkpoints.lease_wait_seconds == 5
+    assert (
+        load(rendered["default"]).checkpoints.lease_wait_seconds
+        == pod["terminationGracePeriodSeconds"]
+    )
+    assert (
+        load(
+            chart.render("--set", "run.checkpoints.lease_wait_seconds=5")
+        ).checkpoints.lease_wait_seconds
+        == 5
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,24 +106,46 @@ def test_the_last_values_stay_for_two_scrapes(
     chart: Helm, load: functools.partial[RunSpec], settings: tuple[str, ...], seconds: int
 ) -> None:
     assert load(chart.render(*settings)).metrics.linger_seconds == seconds
-    assert load(chart.render(*settings, "--set", "run.metrics.linger_seconds=3")).metrics.linger_seconds == 3
+    assert (
+        load(
+            chart.render(*settings, "--set", "run.metrics.linger_seconds=3")
+        ).metrics.linger_seconds
+        == 3
+    )
 
 
-@pytest.mark.parametrize(("interval", "seconds"), [("5s", 25), ("15s", 25), ("16s", 26), ("1m", 70), ("150s", 160)])
-def test_a_scrape_falls_into_a_stop(chart: Helm, load: functools.partial[RunSpec], interval: str, seconds: int) -> None:
+@pytest.mark.parametrize(
+    ("interval", "seconds"), [("5s", 25), ("15s", 25), ("16s", 26), ("1m", 70), ("150s", 160)]
+)
+def test_a_scrape_falls_into_a_stop(
+    chart: Helm, load: functools.partial[RunSpec], interval: str, seconds: int
+) -> None:
     """After a stop workers serve their last values for the grace, less 5 s; what follows from the grace follows from this one."""
     settings = ("--set", f"monitoring.podMonitor.interval={interval},termination.drainSeconds=200")
     objects = chart.render(*settings)
     assert load(objects).checkpoints.grace_seconds == seconds
-    assert env(templates(only(objects, "RayJob"))["head"])["RAY_JOB_STOP_WAIT_TIME_S"] == str(seconds + 10)
-    assert load(chart.render(*settings, "--set", "run.checkpoints.grace_seconds=180")).checkpoints.grace_seconds == 180
+    assert env(templates(only(objects, "RayJob"))["head"])["RAY_JOB_STOP_WAIT_TIME_S"] == str(
+        seconds + 10
+    )
+    assert (
+        load(
+            chart.render(*settings, "--set", "run.checkpoints.grace_seconds=180")
+        ).checkpoints.grace_seconds
+        == 180
+    )
 
 
 def test_it_holds_no_secret_and_is_immutable(rendered: dict[str, list[Object]]) -> None:
     for objects in rendered.values():
         assert config(objects)["immutable"] is True
-        assert not {key for key in _keys(yaml.safe_load(config(objects)["data"]["run.yaml"])) if "secret" in key or "token" in key}
+        assert not {
+            key
+            for key in _keys(yaml.safe_load(config(objects)["data"]["run.yaml"]))
+            if "secret" in key or "token" in key
+        }
 
 
 def _keys(section: Object) -> set[str]:
-    return set(section) | {key for inner in section.values() if isinstance(inner, dict) for key in _keys(inner)}
+    return set(section) | {
+        key for inner in section.values() if isinstance(inner, dict) for key in _keys(inner)
+    }

@@ -14,12 +14,22 @@ pytestmark = pytest.mark.helm
 
 # What the chart fails on purpose, by check and container ("" is any).
 EXCUSED = {
-    ("container-image-pull-policy", ""): "IfNotPresent: with Always an outage of the registry would be one of the run",
-    ("pod-probes-identical", ""): "a worker has one endpoint for both questions; they differ in patience",
+    (
+        "container-image-pull-policy",
+        "",
+    ): "IfNotPresent: with Always an outage of the registry would be one of the run",
+    (
+        "pod-probes-identical",
+        "",
+    ): "a worker has one endpoint for both questions; they differ in patience",
     ("container-ephemeral-storage-request-and-limit", "wait-gcs-ready"): "KubeRay's own container",
 }
 # Beside those that run anyway.
-OPTIONAL = ("container-resource-requests-equal-limits", "container-seccomp-profile", "container-ports-check")
+OPTIONAL = (
+    "container-resource-requests-equal-limits",
+    "container-seccomp-profile",
+    "container-ports-check",
+)
 VALUES = ("default", "gpu", "elastic", "s3-in-cluster", "preflight", "monitoring")
 
 
@@ -27,7 +37,9 @@ VALUES = ("default", "gpu", "elastic", "s3-in-cluster", "preflight", "monitoring
 def test_nothing_to_report(rendered: dict[str, list[Object]], name: str) -> None:
     (verdict,) = judge([only(rendered[name], "RayJob")])
     report = scan([each for each in rendered[name] if each["kind"] != "RayJob"] + verdict["pods"])
-    assert [finding for finding in report if not {(finding[1], ""), finding[1:3]} & set(EXCUSED)] == []
+    assert [
+        finding for finding in report if not {(finding[1], ""), finding[1:3]} & set(EXCUSED)
+    ] == []
 
 
 def test_finds_what_is_wrong(rendered: dict[str, list[Object]]) -> None:
@@ -46,8 +58,19 @@ def test_finds_what_is_wrong(rendered: dict[str, list[Object]]) -> None:
 def scan(objects: list[Object]) -> list[tuple[str, str, str, str]]:
     """(object, check, container, what is wrong) of everything found."""
     optional = [word for check in OPTIONAL for word in ("--enable-optional-test", check)]
-    command = [require_tool("kube-score"), "score", "--output-format", "json", "--kubernetes-version", "v1.34", *optional, "-"]
-    done = subprocess.run(command, input=yaml.safe_dump_all(objects), capture_output=True, text=True, timeout=60)
+    command = [
+        require_tool("kube-score"),
+        "score",
+        "--output-format",
+        "json",
+        "--kubernetes-version",
+        "v1.34",
+        *optional,
+        "-",
+    ]
+    done = subprocess.run(
+        command, input=yaml.safe_dump_all(objects), capture_output=True, text=True, timeout=60
+    )
     assert done.stdout, done.stderr
     return [
         (scored["object_name"], check["check"]["id"], comment["path"], comment["summary"])

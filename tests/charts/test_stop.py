@@ -16,10 +16,15 @@ UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 def can_unshare() -> bool:
     """Root in a container may not."""
-    return bool(shutil.which("unshare")) and subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+    return (
+        bool(shutil.which("unshare"))
+        and subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+    )
 
 
-pytestmark = pytest.mark.skipif(not can_unshare(), reason="process namespaces need root with its rights, and `unshare`")
+pytestmark = pytest.mark.skipif(
+    not can_unshare(), reason="process namespaces need root with its rights, and `unshare`"
+)
 
 # As Ray starts the driver: a script under a shell. Takes a while to save, and counts how often it was asked to.
 DRIVER = """#!{python}
@@ -54,7 +59,9 @@ class Outcome(NamedTuple):
     status: int | None  # of the shell around the driver; None while it runs
 
 
-def stop(folder: Path, seconds: float, *, command: str = "", saving_seconds: float = 0.0) -> Outcome:
+def stop(
+    folder: Path, seconds: float, *, command: str = "", saving_seconds: float = 0.0
+) -> Outcome:
     """The hook, allowed ``seconds``, on a driver that needs ``saving_seconds``; no driver without ``command``."""
     script = folder / "dcgan-train"
     script.write_text(DRIVER.format(python=sys.executable, seconds=saving_seconds))
@@ -62,7 +69,9 @@ def stop(folder: Path, seconds: float, *, command: str = "", saving_seconds: flo
     driver = [f"{script} {command}"] if command else []
     # The namespace ends with its first process, and everything in it with that.
     inside = [sys.executable, "-c", INSIDE, str(CHART / "files" / "stop.py"), str(seconds), *driver]
-    done = subprocess.run([*UNSHARE, *inside], cwd=folder, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*UNSHARE, *inside], cwd=folder, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return Outcome(*json.loads(done.stdout))
 

@@ -17,10 +17,16 @@ def parent(helm: Helm, folder: Path, names: tuple[str, ...], values: Object) -> 
     """A chart with one dependency on ours for each of ``names``, as a condition and an alias; ``values`` are its own."""
     version = yaml.safe_load(CHART.joinpath("Chart.yaml").read_text())["version"]
     dependencies = [
-        {"name": "dcgan-train", "version": version, "condition": f"{name}.enabled"} | ({"alias": name} if name != "dcgan-train" else {})
+        {"name": "dcgan-train", "version": version, "condition": f"{name}.enabled"}
+        | ({"alias": name} if name != "dcgan-train" else {})
         for name in names
     ]
-    chart = {"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": dependencies}
+    chart = {
+        "apiVersion": "v2",
+        "name": "platform",
+        "version": "1.0.0",
+        "dependencies": dependencies,
+    }
     folder.joinpath("Chart.yaml").write_text(yaml.safe_dump(chart))
     folder.joinpath("values.yaml").write_text(yaml.safe_dump(values))
     shutil.copytree(CHART, folder / "charts" / "dcgan-train")
@@ -28,7 +34,9 @@ def parent(helm: Helm, folder: Path, names: tuple[str, ...], values: Object) -> 
 
 
 def test_a_condition_of_the_parent(chart: Helm, tmp_path: Path) -> None:
-    helm = parent(chart, tmp_path, ("dcgan-train",), {"dcgan-train": {"enabled": True, "run": URIS}})
+    helm = parent(
+        chart, tmp_path, ("dcgan-train",), {"dcgan-train": {"enabled": True, "run": URIS}}
+    )
     job = only(helm.render("--set", "tags.training=true,global.registry=x"), "RayJob")
     assert job["metadata"]["name"].startswith("faces-dcgan-train-")
     try:
@@ -39,7 +47,10 @@ def test_a_condition_of_the_parent(chart: Helm, tmp_path: Path) -> None:
 
 
 def test_without_a_condition_it_cannot_be_switched_off(chart: Helm) -> None:
-    with pytest.raises(Refused, match=r"enabled is false, but the chart is rendered; expected `condition: dcgan-train\.enabled`"):
+    with pytest.raises(
+        Refused,
+        match=r"enabled is false, but the chart is rendered; expected `condition: dcgan-train\.enabled`",
+    ):
         chart.render("--set", "enabled=false")
 
 
@@ -54,7 +65,9 @@ def test_openshift_of_a_parent_reaches_every_pod(chart: Helm, tmp_path: Path) ->
 
 def test_two_of_one_parent_are_apart(chart: Helm, tmp_path: Path) -> None:
     """Names, labels and selectors: a policy or a budget of one does not choose the pods of the other."""
-    values = {name: {"run": {**URIS, "uri": f"s3://bucket/runs/{name}"}} for name in ("faces", "shoes")}
+    values = {
+        name: {"run": {**URIS, "uri": f"s3://bucket/runs/{name}"}} for name in ("faces", "shoes")
+    }
     objects = parent(chart, tmp_path, ("faces", "shoes"), values).render(release="platform")
     names = [(each["kind"], each["metadata"]["name"]) for each in objects]
     assert len(names) == len(set(names))
@@ -63,7 +76,8 @@ def test_two_of_one_parent_are_apart(chart: Helm, tmp_path: Path) -> None:
         [
             job["metadata"]["labels"]["app.kubernetes.io/name"]
             for job in jobs
-            if policy["spec"]["podSelector"]["matchLabels"].items() <= templates(job)["worker"]["metadata"]["labels"].items()
+            if policy["spec"]["podSelector"]["matchLabels"].items()
+            <= templates(job)["worker"]["metadata"]["labels"].items()
         ]
         for policy in policies
     ]

@@ -47,7 +47,10 @@ THE_SAME_RUN = (
 def jobs(chart: Helm) -> dict[str, Object]:
     changes = ("", *ANOTHER_RUN, *THE_SAME_RUN)
     with ThreadPoolExecutor(4) as pool:
-        rendered = pool.map(lambda change: only(chart.render(*(("--set", change) if change else ())), "RayJob"), changes)
+        rendered = pool.map(
+            lambda change: only(chart.render(*(("--set", change) if change else ())), "RayJob"),
+            changes,
+        )
         return dict(zip(changes, rendered, strict=True))
 
 
@@ -58,20 +61,36 @@ def test_another_run_gets_another_name(jobs: dict[str, Object], change: str) -> 
 
 
 @pytest.mark.parametrize("change", THE_SAME_RUN)
-def test_the_same_run_keeps_its_name_and_what_cannot_change(jobs: dict[str, Object], change: str) -> None:
+def test_the_same_run_keeps_its_name_and_what_cannot_change(
+    jobs: dict[str, Object], change: str
+) -> None:
     before, after = jobs[""], jobs[change]
     assert after["metadata"]["name"] == before["metadata"]["name"]
-    for field in ("entrypoint", "submissionMode", "rayClusterSpec", "submitterPodTemplate", "submitterConfig"):
+    for field in (
+        "entrypoint",
+        "submissionMode",
+        "rayClusterSpec",
+        "submitterPodTemplate",
+        "submitterConfig",
+    ):
         assert after["spec"].get(field) == before["spec"].get(field)
 
 
-def test_a_new_version_of_the_chart_alone_is_no_new_run(jobs: dict[str, Object], chart: Helm, tmp_path: Path) -> None:
+def test_a_new_version_of_the_chart_alone_is_no_new_run(
+    jobs: dict[str, Object], chart: Helm, tmp_path: Path
+) -> None:
     """Nor is a comment: the hash is of values."""
     newer = tmp_path / "dcgan-train"
     shutil.copytree(CHART, newer)
-    newer.joinpath("Chart.yaml").write_text(CHART.joinpath("Chart.yaml").read_text().replace("version: 0.1.0", "version: 0.1.1"))
+    newer.joinpath("Chart.yaml").write_text(
+        CHART.joinpath("Chart.yaml").read_text().replace("version: 0.1.0", "version: 0.1.1")
+    )
     template = newer / "templates" / "_raycluster.tpl"
-    template.write_text(template.read_text().replace("rayStartParams:\n", "rayStartParams:\n  # Said in other words.\n"))
+    template.write_text(
+        template.read_text().replace(
+            "rayStartParams:\n", "rayStartParams:\n  # Said in other words.\n"
+        )
+    )
     job = only(Helm(chart.program, newer).render(), "RayJob")
     assert job["metadata"]["labels"]["helm.sh/chart"] == "dcgan-train-0.1.1"
     assert job["metadata"]["name"] == jobs[""]["metadata"]["name"]
@@ -81,7 +100,10 @@ def test_a_new_version_of_the_chart_alone_is_no_new_run(jobs: dict[str, Object],
 def test_the_config_is_found_by_its_name(chart: Helm) -> None:
     """Old pods that start again mount what they were made for."""
     objects = [chart.render(), chart.render("--set", "run.seed=1")]
-    names = [next(each["metadata"]["name"] for each in rendered if "run.yaml" in each.get("data", {})) for rendered in objects]
+    names = [
+        next(each["metadata"]["name"] for each in rendered if "run.yaml" in each.get("data", {}))
+        for rendered in objects
+    ]
     assert names[0] != names[1]
     for rendered, name in zip(objects, names, strict=True):
         assert str(only(rendered, "RayJob")).count(name) == 2

@@ -18,7 +18,9 @@ def say(text: str) -> None:
 
 
 def main() -> None:
-    lease_module.CLOSE_SECONDS = 60.0  # a busy disk may take longer than a job that ends waits for it
+    lease_module.CLOSE_SECONDS = (
+        60.0  # a busy disk may take longer than a job that ends waits for it
+    )
     store = open_store(sys.argv[1])
     store.stat("lease.json")  # boto3 is loaded by the first request
     say("ready")

@@ -47,11 +47,15 @@ def little() -> Iterator[None]:
 def npy(array: np.ndarray = A, **header: object) -> bytes:
     """A ``.npy`` file; ``header`` replaces what its header says."""
     file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {**np.lib.format.header_data_from_array_1_0(array), **header})
+    np.lib.format.write_array_header_1_0(
+        file, {**np.lib.format.header_data_from_array_1_0(array), **header}
+    )
     return file.getvalue() + array.tobytes()
 
 
-def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_STORED, comment: bytes = b"") -> bytes:
+def zipped(
+    *entries: tuple[str, bytes], method: int = zipfile.ZIP_STORED, comment: bytes = b""
+) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name, data in entries:
@@ -61,7 +65,13 @@ def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_STORED, commen
 
 
 def text_header(header: str) -> bytes:
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header.encode() + b"\n" + A.tobytes()
+    return (
+        b"\x93NUMPY\x01\x00"
+        + struct.pack("<H", len(header) + 1)
+        + header.encode()
+        + b"\n"
+        + A.tobytes()
+    )
 
 
 def replaced(old: bytes, new: bytes, count: int = -1) -> bytes:
@@ -120,7 +130,10 @@ def test_arrays_take_their_size_once_and_cannot_be_written() -> None:
         ({"a": ((4,), np.float32)}, r"part: a has shape \(3,\); expected \(4,\)"),
         ({"a": ((1, 3), np.float32)}, r"part: a has shape \(3,\); expected \(1, 3\)"),
         ({"a": ((3,), np.int32)}, r"part: a has dtype '<f4'; expected '<i4'"),
-        ({**ONE, "b": ((), np.int64)}, r"part: missing \['b'\], not known here \[\]; expected the variables of this model and optimizer"),
+        (
+            {**ONE, "b": ((), np.int64)},
+            r"part: missing \['b'\], not known here \[\]; expected the variables of this model and optimizer",
+        ),
         ({}, r"part: missing \[\], not known here \['a'\]"),
         ({"b": ((3,), np.float32)}, r"part: missing \['b'\], not known here \['a'\]"),
     ],
@@ -130,48 +143,102 @@ def test_other_arrays_than_expected(expected: dict, message: str) -> None:
         unpack(pack({"a": A}), expected, "part")
 
 
-NO_ZIP, NO_HEADER = "expected uncompressed arrays as numpy.savez writes them", "a has no readable header"
+NO_ZIP, NO_HEADER = (
+    "expected uncompressed arrays as numpy.savez writes them",
+    "a has no readable header",
+)
 COMPRESSED = r"a is compressed \(method 8\); expected an array that is not"
 HOSTILE: dict[str, tuple[Bytes, str]] = {
     "empty": (lambda: b"", NO_ZIP),
     "no zip": (lambda: b"\x80\x04." * 100, NO_ZIP),
-    "zip bomb": (lambda: zipped(("a.npy", bytes(1 << 28)), method=zipfile.ZIP_DEFLATED), COMPRESSED),
+    "zip bomb": (
+        lambda: zipped(("a.npy", bytes(1 << 28)), method=zipfile.ZIP_DEFLATED),
+        COMPRESSED,
+    ),
     "compressed": (lambda: zipped(("a.npy", npy()), method=zipfile.ZIP_DEFLATED), COMPRESSED),
-    "encrypted": (lambda: zipped(("a.npy", npy())).replace(b"PK\1\2\x14\3\x14\0\0", b"PK\1\2\x14\3\x14\0\1"), "encrypted.*; " + NO_ZIP),
-    "shape beyond the data": (lambda: zipped(("a.npy", npy(shape=(2**60,)))), r"a has shape \(1152921504606846976,\); expected \(3,\)"),
-    "shape beyond 64 bits": (lambda: zipped(("a.npy", npy(shape=(2**70,)))), "a has shape .*; expected"),
+    "encrypted": (
+        lambda: zipped(("a.npy", npy())).replace(b"PK\1\2\x14\3\x14\0\0", b"PK\1\2\x14\3\x14\0\1"),
+        "encrypted.*; " + NO_ZIP,
+    ),
+    "shape beyond the data": (
+        lambda: zipped(("a.npy", npy(shape=(2**60,)))),
+        r"a has shape \(1152921504606846976,\); expected \(3,\)",
+    ),
+    "shape beyond 64 bits": (
+        lambda: zipped(("a.npy", npy(shape=(2**70,)))),
+        "a has shape .*; expected",
+    ),
     "negative shape": (lambda: zipped(("a.npy", npy(shape=(-1,)))), "a has shape .*; expected"),
-    "shape of a bool": (lambda: zipped(("a.npy", npy(shape=(True, 3)))), "a has shape .*; expected"),
+    "shape of a bool": (
+        lambda: zipped(("a.npy", npy(shape=(True, 3)))),
+        "a has shape .*; expected",
+    ),
     "many dimensions": (lambda: zipped(("a.npy", npy(shape=(1,) * 500))), NO_HEADER),
-    "too few values": (lambda: zipped(("a.npy", npy()[:-1])), "a has 11 bytes of values; expected 12"),
-    "too many values": (lambda: zipped(("a.npy", npy() + b"\0")), "a has 13 bytes of values; expected 12"),
+    "too few values": (
+        lambda: zipped(("a.npy", npy()[:-1])),
+        "a has 11 bytes of values; expected 12",
+    ),
+    "too many values": (
+        lambda: zipped(("a.npy", npy() + b"\0")),
+        "a has 13 bytes of values; expected 12",
+    ),
     "objects": (lambda: zipped(("a.npy", npy(descr="|O"))), r"a has dtype '\|O'; expected '<f4'"),
-    "records": (lambda: zipped(("a.npy", npy(descr=[("x", "<f4")]))), "a has dtype .*; expected '<f4'"),
-    "big-endian": (lambda: zipped(("a.npy", npy(A.astype(">f4")))), "a has dtype '>f4'; expected '<f4'"),
-    "dtype of another size": (lambda: zipped(("a.npy", npy(descr="<f8"))), "a has dtype '<f8'; expected '<f4'"),
+    "records": (
+        lambda: zipped(("a.npy", npy(descr=[("x", "<f4")]))),
+        "a has dtype .*; expected '<f4'",
+    ),
+    "big-endian": (
+        lambda: zipped(("a.npy", npy(A.astype(">f4")))),
+        "a has dtype '>f4'; expected '<f4'",
+    ),
+    "dtype of another size": (
+        lambda: zipped(("a.npy", npy(descr="<f8"))),
+        "a has dtype '<f8'; expected '<f4'",
+    ),
     "dtype of text": (lambda: zipped(("a.npy", npy(descr="<U999999999"))), NO_HEADER),
-    "Fortran order": (lambda: zipped(("a.npy", npy(fortran_order=True))), "a is in Fortran order; expected C order"),
+    "Fortran order": (
+        lambda: zipped(("a.npy", npy(fortran_order=True))),
+        "a is in Fortran order; expected C order",
+    ),
     "header of brackets": (lambda: zipped(("a.npy", text_header("(" * 900))), NO_HEADER),
     "long header": (lambda: zipped(("a.npy", text_header("(" * 60000))), NO_HEADER),
-    "header that computes": (lambda: zipped(("a.npy", text_header("{'descr': '<f4', 'shape': (9**9**9,)}"))), NO_HEADER),
-    "header beyond the file": (lambda: zipped(("a.npy", b"\x93NUMPY\x01\x00\xff\xff{" + bytes(10))), NO_HEADER),
+    "header that computes": (
+        lambda: zipped(("a.npy", text_header("{'descr': '<f4', 'shape': (9**9**9,)}"))),
+        NO_HEADER,
+    ),
+    "header beyond the file": (
+        lambda: zipped(("a.npy", b"\x93NUMPY\x01\x00\xff\xff{" + bytes(10))),
+        NO_HEADER,
+    ),
     "no header": (lambda: zipped(("a.npy", b"")), NO_HEADER),
     "later version": (lambda: zipped(("a.npy", npy().replace(b"NUMPY\1", b"NUMPY\3"))), NO_HEADER),
-    "twice": (lambda: pack({"a": A, "b": A}).replace(b"b.npy", b"a.npy"), "an array is there twice"),
-    "one more": (lambda: zipped(("a.npy", npy()), ("../../evil.npy", npy())), r"not known here \['../../evil'\]"),
+    "twice": (
+        lambda: pack({"a": A, "b": A}).replace(b"b.npy", b"a.npy"),
+        "an array is there twice",
+    ),
+    "one more": (
+        lambda: zipped(("a.npy", npy()), ("../../evil.npy", npy())),
+        r"not known here \['../../evil'\]",
+    ),
     "none": (lambda: zipped(), "does not begin with an array; " + NO_ZIP),
     "bytes before": (lambda: b"#!" + pack({"a": A}), "does not begin with an array; " + NO_ZIP),
     "no array": (lambda: zipped(("a.npy", npy()), ("a.pickle", b"")), "not known here"),
     "name that is no text": (lambda: replaced(b"a.npy", b"\xff.npy"), "missing"),
     "name as long as can be": (lambda: zipped(("a" * 60000 + ".npy", npy())), "not known here"),
-    "many entries": (lambda: zipped(*((f"{number}.npy", b"") for number in range(20_000))), "expected at most 10,000"),
+    "many entries": (
+        lambda: zipped(*((f"{number}.npy", b"") for number in range(20_000))),
+        "expected at most 10,000",
+    ),
     "another name in the directory": (lambda: replaced(b"a.npyPK\5\6", b"b.npyPK\5\6"), "missing"),
     "another size in the directory": (
         lambda: replaced(struct.pack("<IIH", 140, 140, 5), struct.pack("<IIH", 140, 100, 5)),
         "a is compressed",
     ),
     "too few in the directory": (lambda: replaced(b"PK\1\2", b"PK\5\6"), NO_ZIP),
-    "another start of the directory": (lambda: pack({"a": A})[:-6] + struct.pack("<IH", 0, 0), NO_ZIP),
+    "another start of the directory": (
+        lambda: pack({"a": A})[:-6] + struct.pack("<IH", 0, 0),
+        NO_ZIP,
+    ),
     "a changed value": (lambda: replaced(A.tobytes(), bytes(12)), "Bad CRC-32.*; " + NO_ZIP),
 }
 

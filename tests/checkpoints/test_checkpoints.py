@@ -23,7 +23,9 @@ def saved(store: ObjectStore) -> Checkpoints:
     """Steps 10, 20 and 30, each with parts of its own."""
     checkpoints = Checkpoints(store)
     for step in (10, 20, 30):
-        checkpoints.save(facts(step), {name: data + str(step).encode() for name, data in PARTS.items()})
+        checkpoints.save(
+            facts(step), {name: data + str(step).encode() for name, data in PARTS.items()}
+        )
     return checkpoints
 
 
@@ -42,7 +44,9 @@ def test_an_empty_run_folder_restores_nothing(store: ObjectStore) -> None:
 
 
 def test_one_step_and_one_part_can_be_asked_for(saved: Checkpoints) -> None:
-    manifest, parts = saved.restore(20, lambda manifest: ["generator.npz"]) or pytest.fail("nothing restored")
+    manifest, parts = saved.restore(20, lambda manifest: ["generator.npz"]) or pytest.fail(
+        "nothing restored"
+    )
     assert (manifest.step, parts) == (20, {"generator.npz": b"generator20"})
     assert saved.restore(25) is None
 
@@ -59,16 +63,24 @@ def test_a_damaged_part_falls_back_to_the_checkpoint_before(
     else:
         store.write(
             key,
-            {"flipped": bytes([data[0] ^ 1]) + data[1:], "truncated": data[:-1], "swapped": store.read(key.replace("30/", "20/"))}[damage],
+            {
+                "flipped": bytes([data[0] ^ 1]) + data[1:],
+                "truncated": data[:-1],
+                "swapped": store.read(key.replace("30/", "20/")),
+            }[damage],
         )
     assert (saved.restore() or pytest.fail("nothing restored"))[0].step == 20
     assert f"step-000000030/{part}" in caplog.text
 
 
-def test_damage_everywhere_stops_instead_of_starting_anew(saved: Checkpoints, store: ObjectStore) -> None:
+def test_damage_everywhere_stops_instead_of_starting_anew(
+    saved: Checkpoints, store: ObjectStore
+) -> None:
     for step in (10, 20, 30):
         store.delete(f"checkpoints/step-{step:09d}/generator.npz")
-    with pytest.raises(StorageError, match=r"3 checkpoints, none of them whole .*missing; expected 11 bytes"):
+    with pytest.raises(
+        StorageError, match=r"3 checkpoints, none of them whole .*missing; expected 11 bytes"
+    ):
         saved.restore()
 
 
@@ -109,8 +121,13 @@ def test_the_manifest_is_written_last_and_deleted_first(store: ObjectStore) -> N
     assert [entry.key for entry in store.list("checkpoints/step-000000010/")] == []
 
 
-def test_a_manifest_in_anothers_folder_is_passed_over(saved: Checkpoints, store: ObjectStore) -> None:
-    store.write("checkpoints/step-000000040/manifest.json", store.read("checkpoints/step-000000030/manifest.json"))
+def test_a_manifest_in_anothers_folder_is_passed_over(
+    saved: Checkpoints, store: ObjectStore
+) -> None:
+    store.write(
+        "checkpoints/step-000000040/manifest.json",
+        store.read("checkpoints/step-000000030/manifest.json"),
+    )
     assert steps(saved) == [30, 20, 10]
 
 
@@ -129,7 +146,10 @@ def test_the_newest_costs_one_listing_and_its_own_manifest(store: ObjectStore) -
     counted = counting(store)
     folder, manifest = next(Checkpoints(counted).readable())
     assert (folder.step, manifest.step) == (400, 400)
-    assert counted.asked == [("list", "checkpoints/"), ("read_range", "checkpoints/step-000000400/manifest.json")]
+    assert counted.asked == [
+        ("list", "checkpoints/"),
+        ("read_range", "checkpoints/step-000000400/manifest.json"),
+    ]
 
 
 def test_a_pin_lists_its_own_folder(store: ObjectStore) -> None:

@@ -68,7 +68,9 @@ def test_what_is_no_lease_is_named(found: Any, text: str) -> None:
 def test_every_field_is_needed(name: str) -> None:
     assert parse_holder(json.dumps(GOOD).encode(), "uri").pid == 12
     with pytest.raises(BadLease, match=f"uri: {name} is (missing|None)"):
-        parse_holder(json.dumps({key: value for key, value in GOOD.items() if key != name}).encode(), "uri")
+        parse_holder(
+            json.dumps({key: value for key, value in GOOD.items() if key != name}).encode(), "uri"
+        )
 
 
 def test_what_is_written_is_read() -> None:
@@ -91,11 +93,21 @@ def test_a_process_is_gone_when_it_has_ended_or_its_number_is_anothers() -> None
     assert not is_gone(mine)
     assert is_gone(dataclasses.replace(mine, process_started=(mine.process_started or 0) + 1))
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # ended, and its parent does not know
+        os.waitid(
+            os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT
+        )  # ended, and its parent does not know
         assert is_gone(dataclasses.replace(mine, pid=ended.pid))
     assert is_gone(dataclasses.replace(mine, pid=ended.pid))
 
 
-@pytest.mark.parametrize("elsewhere", [{"host": "gpu-7"}, {"boot_id": GOOD["boot_id"]}, {"boot_id": None}, {"pid_namespace": "pid:[1]"}])
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"host": "gpu-7"},
+        {"boot_id": GOOD["boot_id"]},
+        {"boot_id": None},
+        {"pid_namespace": "pid:[1]"},
+    ],
+)
 def test_nothing_is_known_of_processes_elsewhere(elsewhere: dict[str, Any]) -> None:
     assert not is_gone(dataclasses.replace(new_holder(30), pid=2**31 - 1, **elsewhere))

@@ -81,8 +81,17 @@ class Waiting:
         self.seconds, self.num_polls = 0.0, 0
         self.notes: list[str] = []
 
-    def acquire(self, store: ObjectStore, seconds: float = LONG, wait_seconds: float = 0.0) -> Lease:
-        return acquire(store, seconds, wait_seconds=wait_seconds, note=self.notes.append, clock=lambda: self.seconds, sleep=self.sleep)
+    def acquire(
+        self, store: ObjectStore, seconds: float = LONG, wait_seconds: float = 0.0
+    ) -> Lease:
+        return acquire(
+            store,
+            seconds,
+            wait_seconds=wait_seconds,
+            note=self.notes.append,
+            clock=lambda: self.seconds,
+            sleep=self.sleep,
+        )
 
     def sleep(self, seconds: float) -> None:
         self.seconds, self.num_polls = self.seconds + seconds, self.num_polls + 1
@@ -166,7 +175,9 @@ class Job:
 @contextmanager
 def job(uri: str, seconds: float) -> Iterator[Job]:
     command = [sys.executable, "-m", "tests.checkpoints.lease_job", uri, str(seconds)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             started = Job(process)
             assert started.says() == ("ready", "")
@@ -188,7 +199,9 @@ def outcome_of_race(store: ObjectStore, jobs: list[Waiting]) -> tuple[list[Lease
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         outcomes = list(pool.map(race, jobs))
-    return [found for found in outcomes if isinstance(found, Lease)], [found for found in outcomes if isinstance(found, str)]
+    return [found for found in outcomes if isinstance(found, Lease)], [
+        found for found in outcomes if isinstance(found, str)
+    ]
 
 
 def test_of_racing_threads_one_wins(store: ObjectStore) -> None:
@@ -207,7 +220,13 @@ def test_of_threads_that_race_for_a_dead_jobs_folder_one_wins(store: ObjectStore
     class Impatient(Frozen):
         def acquire(self, store: ObjectStore, seconds: float = LONG) -> Lease:
             begun = iter((0.0,))
-            return acquire(store, seconds, note=lambda text: all_watch.wait(), clock=lambda: next(begun, 30.0), sleep=self.sleep)
+            return acquire(
+                store,
+                seconds,
+                note=lambda text: all_watch.wait(),
+                clock=lambda: next(begun, 30.0),
+                sleep=self.sleep,
+            )
 
     leave(store, 30, **ELSEWHERE)
     won, refused = outcome_of_race(store, [Impatient() for _ in range(8)])
@@ -245,7 +264,10 @@ def test_a_job_may_wait_for_the_other_to_end(store: ObjectStore) -> None:
 
 def test_a_job_waits_no_longer_than_it_was_told(store: ObjectStore) -> None:
     began = time.monotonic()
-    with at_once(store, BRISK), pytest.raises(LeaseHeld, match="another job trains into this run folder"):
+    with (
+        at_once(store, BRISK),
+        pytest.raises(LeaseHeld, match="another job trains into this run folder"),
+    ):
         acquire(store, BRISK, wait_seconds=1.5, note=lambda text: None)
     assert time.monotonic() - began >= 1.5
 
@@ -257,10 +279,19 @@ def test_the_second_is_told_who_since_when_and_what_to_do(store: ObjectStore) ->
         with pytest.raises(LeaseHeld) as caught:
             waiting.acquire(store)
     assert f"{store.uri}: another job trains" in str(caught.value)
-    assert f"process {os.getpid()} on {fields['host']} since {fields['since']} (last renewed 20" in str(caught.value)
-    assert "Stop that job, or choose another run folder (uri); it frees itself 0.6 s after its holder died" in str(caught.value)
+    assert (
+        f"process {os.getpid()} on {fields['host']} since {fields['since']} (last renewed 20"
+        in str(caught.value)
+    )
+    assert (
+        "Stop that job, or choose another run folder (uri); it frees itself 0.6 s after its holder died"
+        in str(caught.value)
+    )
     assert len(waiting.notes) == 1
-    assert f"{store.uri}/lease.json: held by process {os.getpid()} on {fields['host']}" in waiting.notes[0]
+    assert (
+        f"{store.uri}/lease.json: held by process {os.getpid()} on {fields['host']}"
+        in waiting.notes[0]
+    )
     assert "waiting up to 0.6 s whether its holder still lives" in waiting.notes[0]
     assert caught.value.exit_code == 2
 
@@ -314,10 +345,16 @@ def test_a_later_process_of_the_same_number_is_not_the_holder(folder: LocalStore
     ],
     ids=["host", "boot", "container", "macOS", "it lives and is stuck"],
 )
-def test_what_cannot_be_seen_from_here_is_waited_for(store: ObjectStore, changes: dict[str, Any]) -> None:
+def test_what_cannot_be_seen_from_here_is_waited_for(
+    store: ObjectStore, changes: dict[str, Any]
+) -> None:
     """For the seconds of the lease that is there, not of the one that is wanted; by this machine's clock."""
     if changes:
-        changes = {"pid": 2**31 - 1, "renewed": "2999-01-01T00:00:00+00:00", **changes}  # here there is no such process
+        changes = {
+            "pid": 2**31 - 1,
+            "renewed": "2999-01-01T00:00:00+00:00",
+            **changes,
+        }  # here there is no such process
     old = leave(store, 30, **changes)
     waiting = Waiting()
     with waiting.acquire(store, 5) as lease:
@@ -365,14 +402,26 @@ def test_it_is_renewed_and_says_so(store: ObjectStore) -> None:
 @pytest.mark.parametrize(
     ("then", "text"),
     [
-        (lambda store: leave(store, **ELSEWHERE), r"has lost the run folder: taken over by process \d+ on gpu-7 since 20.*choose another"),
-        (lambda store: store.delete(KEY), "has lost the run folder: its lease was deleted.*choose another"),
-        (lambda store: store.write(KEY, b"rubbish"), "lease was overwritten: .*lease.json: is not JSON"),
+        (
+            lambda store: leave(store, **ELSEWHERE),
+            r"has lost the run folder: taken over by process \d+ on gpu-7 since 20.*choose another",
+        ),
+        (
+            lambda store: store.delete(KEY),
+            "has lost the run folder: its lease was deleted.*choose another",
+        ),
+        (
+            lambda store: store.write(KEY, b"rubbish"),
+            "lease was overwritten: .*lease.json: is not JSON",
+        ),
     ],
     ids=["taken over", "deleted", "overwritten"],
 )
 def test_a_lost_lease_is_noticed_and_what_follows_it_stays(
-    store: ObjectStore, then: Callable[[ObjectStore], object], text: str, logged: pytest.LogCaptureFixture
+    store: ObjectStore,
+    then: Callable[[ObjectStore], object],
+    text: str,
+    logged: pytest.LogCaptureFixture,
 ) -> None:
     with at_once(store, BRISK) as lease:
         check_holder(store, lease.token)
@@ -410,7 +459,9 @@ def stop(store: ObjectStore, stopped: Job) -> None:
         stopped.process.send_signal(signal.SIGCONT)
 
 
-def test_a_job_that_was_stopped_goes_on_where_nobody_took_the_folder_and_else_notices(store: ObjectStore) -> None:
+def test_a_job_that_was_stopped_goes_on_where_nobody_took_the_folder_and_else_notices(
+    store: ObjectStore,
+) -> None:
     with job(store.uri, BRISK) as stopped:
         stopped.go()
         assert stopped.says()[0] == "held"
@@ -435,7 +486,10 @@ def test_the_fence_knows_the_token(store: ObjectStore) -> None:
         check_holder(store, "0" * 32)
     with at_once(store) as lease:
         check_holder(store, lease.token)
-        with pytest.raises(LeaseLost, match=f"{store.uri}: this job has lost the run folder: taken over by process {os.getpid()}"):
+        with pytest.raises(
+            LeaseLost,
+            match=f"{store.uri}: this job has lost the run folder: taken over by process {os.getpid()}",
+        ):
             check_holder(store, "0" * 32)
 
 
@@ -446,20 +500,34 @@ def proxy(s3_env: S3Server) -> Iterator[FaultProxy]:
 
 
 def behind(proxy: FaultProxy, server: S3Server) -> S3Store:
-    return S3Store(f"s3://{server.new_bucket()}/one", StorageSpec(endpoint_url=proxy.endpoint_url, max_attempts=1))
+    return S3Store(
+        f"s3://{server.new_bucket()}/one",
+        StorageSpec(endpoint_url=proxy.endpoint_url, max_attempts=1),
+    )
 
 
 @pytest.mark.s3
-def test_an_outage_is_outlived(s3_env: S3Server, proxy: FaultProxy, logged: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_outlived(
+    s3_env: S3Server, proxy: FaultProxy, logged: pytest.LogCaptureFixture
+) -> None:
     """Also one that is longer than the lease: nobody else took the folder."""
     store = behind(proxy, s3_env)
     with at_once(store, BRISK) as lease:
         for outage in (1, 2):
-            proxy.fault(Fault.ERROR_500, match=KEY, methods=("GET", "HEAD", "PUT", "DELETE"), seconds=1.5 * BRISK)
+            proxy.fault(
+                Fault.ERROR_500,
+                match=KEY,
+                methods=("GET", "HEAD", "PUT", "DELETE"),
+                seconds=1.5 * BRISK,
+            )
             time.sleep(1.5 * BRISK)
             assert proxy.injected[Fault.ERROR_500] >= 3 * outage
             until_renewed(store, 2)
-            assert logged.text.count("lease not renewed, still trying: s3://") == logged.text.count("lease renewed again") == outage
+            assert (
+                logged.text.count("lease not renewed, still trying: s3://")
+                == logged.text.count("lease renewed again")
+                == outage
+            )
         assert lease.lost is None
 
 
@@ -476,7 +544,9 @@ def test_a_renewal_whose_answer_was_lost_is_still_ours(s3_env: S3Server, proxy: 
 
 
 @pytest.mark.s3
-def test_a_release_that_fails_is_told_and_no_error(s3_env: S3Server, proxy: FaultProxy, logged: pytest.LogCaptureFixture) -> None:
+def test_a_release_that_fails_is_told_and_no_error(
+    s3_env: S3Server, proxy: FaultProxy, logged: pytest.LogCaptureFixture
+) -> None:
     store = behind(proxy, s3_env)
     with at_once(store):
         proxy.fault(Fault.ERROR_500, match=KEY, methods=("DELETE",))
@@ -484,7 +554,9 @@ def test_a_release_that_fails_is_told_and_no_error(s3_env: S3Server, proxy: Faul
     assert store.stat(KEY) is not None
 
 
-def test_a_release_does_not_hold_up_the_end(folder: LocalStore, monkeypatch: pytest.MonkeyPatch, logged: pytest.LogCaptureFixture) -> None:
+def test_a_release_does_not_hold_up_the_end(
+    folder: LocalStore, monkeypatch: pytest.MonkeyPatch, logged: pytest.LogCaptureFixture
+) -> None:
     """On a store that says nothing: here a folder whose lock another has."""
     monkeypatch.setattr(lease_module, "CLOSE_SECONDS", 0.1)
     lease = at_once(folder)
@@ -496,19 +568,29 @@ def test_a_release_does_not_hold_up_the_end(folder: LocalStore, monkeypatch: pyt
     until(lambda: folder.stat(KEY) is None)
 
 
-def test_a_store_out_of_reach_is_an_error_of_the_store(free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_out_of_reach_is_an_error_of_the_store(
+    free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "none")
-    store = S3Store("s3://bucket", StorageSpec(endpoint_url=f"http://127.0.0.1:{free_port}", region="eu-1", max_attempts=1))
+    store = S3Store(
+        "s3://bucket",
+        StorageSpec(endpoint_url=f"http://127.0.0.1:{free_port}", region="eu-1", max_attempts=1),
+    )
     with pytest.raises(StorageError, match="cannot reach") as caught:
         at_once(store)
     assert "lease_seconds" not in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"", b"rubbish", b"[" * 200_000], ids=["empty", "rubbish", "large"])
+@pytest.mark.parametrize(
+    "data", [b"", b"rubbish", b"[" * 200_000], ids=["empty", "rubbish", "large"]
+)
 def test_what_is_no_lease_is_told_and_stays(store: ObjectStore, data: bytes) -> None:
     store.write(KEY, data)
-    with pytest.raises(BadLease, match=f"{store.uri}/lease.json: .*make sure that none does, then delete that object"):
+    with pytest.raises(
+        BadLease,
+        match=f"{store.uri}/lease.json: .*make sure that none does, then delete that object",
+    ):
         at_once(store)
     with pytest.raises(LeaseLost, match="this job's lease was overwritten: "):
         check_holder(store, "0" * 32)
@@ -517,7 +599,10 @@ def test_what_is_no_lease_is_told_and_stays(store: ObjectStore, data: bytes) -> 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 86401.0, float("inf"), float("nan")])
 def test_seconds_have_limits(folder: LocalStore, seconds: float) -> None:
-    with pytest.raises(ConfigError, match=r"checkpoints.lease_seconds is .*; expected more than 0 and at most 86400, or 0 for no lease"):
+    with pytest.raises(
+        ConfigError,
+        match=r"checkpoints.lease_seconds is .*; expected more than 0 and at most 86400, or 0 for no lease",
+    ):
         at_once(folder, seconds)
 
 
@@ -533,35 +618,73 @@ class Bucket:
         if request.method == "PUT":
             if self.does == "denies":
                 return s3_error(403, "AccessDenied", "Access Denied.")
-            if ("if-none-match" in names and self.does == "refuses") or ("if-match" in names and self.does.startswith("refuses")):
-                return s3_error(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
+            if ("if-none-match" in names and self.does == "refuses") or (
+                "if-match" in names and self.does.startswith("refuses")
+            ):
+                return s3_error(
+                    501,
+                    "NotImplemented",
+                    "A header you provided implies functionality that is not implemented",
+                )
             if "if-none-match" in names and self.does == "refuses If-Match" and key in self.objects:
-                return s3_error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+                return s3_error(
+                    412,
+                    "PreconditionFailed",
+                    "At least one of the pre-conditions you specified did not hold",
+                )
             self.objects[key] = request.body
         elif request.method == "DELETE":
             self.objects.pop(key, None)
         elif "list-type" in request.path:
-            return Answer(200, b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>')
+            return Answer(
+                200,
+                b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>',
+            )
         elif key not in self.objects:
-            return Answer(404) if request.method == "HEAD" else s3_error(404, "NoSuchKey", "No such key.")
-        return Answer(200, self.objects.get(key, b"") if request.method in ("GET", "HEAD") else b"", {"ETag": '"tag"'})
+            return (
+                Answer(404)
+                if request.method == "HEAD"
+                else s3_error(404, "NoSuchKey", "No such key.")
+            )
+        return Answer(
+            200,
+            self.objects.get(key, b"") if request.method in ("GET", "HEAD") else b"",
+            {"ETag": '"tag"'},
+        )
 
 
 @pytest.mark.parametrize(
     ("does", "kind", "text"),
     [
-        ("refuses", ConfigError, r"s3://bucket: the store refuses conditional writes and takes others \(.*NotImplemented.*"),
-        ("refuses If-Match", ConfigError, "s3://bucket: the store refuses conditional writes and takes others"),
-        ("ignores", ConfigError, "s3://bucket: the store ignores the condition of a conditional write"),
+        (
+            "refuses",
+            ConfigError,
+            r"s3://bucket: the store refuses conditional writes and takes others \(.*NotImplemented.*",
+        ),
+        (
+            "refuses If-Match",
+            ConfigError,
+            "s3://bucket: the store refuses conditional writes and takes others",
+        ),
+        (
+            "ignores",
+            ConfigError,
+            "s3://bucket: the store ignores the condition of a conditional write",
+        ),
         ("denies", StorageError, "s3://bucket/lease.json: cannot write: access denied"),
     ],
 )
-def test_a_store_that_cannot_decide_is_refused(does: str, kind: type[Exception], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_cannot_decide_is_refused(
+    does: str, kind: type[Exception], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "for-servers-that-do-not-check")
     bucket = Bucket(does)
     with scripted_s3(bucket.answer) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, region="us-east-1", max_attempts=1))
+        store = S3Store(
+            "s3://bucket",
+            StorageSpec(endpoint_url=server.endpoint_url, region="us-east-1", max_attempts=1),
+        )
         with pytest.raises(kind, match=text) as caught:
             at_once(store)
     assert ("checkpoints.lease_seconds to 0" in str(caught.value)) == (kind is ConfigError)

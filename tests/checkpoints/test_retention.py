@@ -36,8 +36,18 @@ def test_the_newest_stay(store: ObjectStore) -> None:
 
 def test_round_steps_pinned_ones_and_the_best_stay_too(store: ObjectStore) -> None:
     checkpoints = Checkpoints(store)
-    for step, loss in ((100, 0.9), (150, 0.1), (200, 0.8), (250, 0.2), (300, 0.7), (350, float("nan")), (400, 0.6)):
-        checkpoints.save(facts(step, generator_loss=loss) if loss == loss else facts(step), parts_of(step))
+    for step, loss in (
+        (100, 0.9),
+        (150, 0.1),
+        (200, 0.8),
+        (250, 0.2),
+        (300, 0.7),
+        (350, float("nan")),
+        (400, 0.6),
+    ):
+        checkpoints.save(
+            facts(step, generator_loss=loss) if loss == loss else facts(step), parts_of(step)
+        )
     checkpoints.pin(250)
     prune(checkpoints, CheckpointSpec(keep=1, keep_every_steps=200, keep_best=1))
     assert steps_of(store) == [400, 250, 200, 150]
@@ -49,7 +59,10 @@ def test_round_steps_pinned_ones_and_the_best_stay_too(store: ObjectStore) -> No
 
 
 def test_only_a_committed_step_can_be_pinned(store: ObjectStore) -> None:
-    with pytest.raises(StorageError, match=r"no committed checkpoint of step 15; expected one that `checkpoints list` shows"):
+    with pytest.raises(
+        StorageError,
+        match=r"no committed checkpoint of step 15; expected one that `checkpoints list` shows",
+    ):
         save(store, 10).pin(15)
 
 
@@ -104,7 +117,9 @@ def test_who_lost_the_run_folder_removes_nothing(store: ObjectStore, folder: Pat
     assert tree(folder) == before
 
 
-def test_the_file_that_a_killed_process_was_writing_goes_too(store: ObjectStore, folder: Path) -> None:
+def test_the_file_that_a_killed_process_was_writing_goes_too(
+    store: ObjectStore, folder: Path
+) -> None:
     checkpoints = save(store, 10, 20)
     killed = subprocess.run(
         [
@@ -133,7 +148,9 @@ def test_a_folder_with_other_zeros_is_somebody_elses(store: ObjectStore) -> None
     assert store.read("checkpoints/step-0000000010/generator.npz") == b"mine"
 
 
-def test_what_killed_saves_left_is_collected_but_nothing_else(store: ObjectStore, folder: Path) -> None:
+def test_what_killed_saves_left_is_collected_but_nothing_else(
+    store: ObjectStore, folder: Path
+) -> None:
     checkpoints = save(store, 10, 20)
     foreign = {
         "checkpoints/notes.txt",
@@ -142,16 +159,32 @@ def test_what_killed_saves_left_is_collected_but_nothing_else(store: ObjectStore
         "checkpoints/step-000000006/deeper/generator.npz",
         "samples/step-000000010.png",
     }
-    for key in (*foreign, "checkpoints/step-000000005/generator.npz", "checkpoints/step-000000015/discriminator.npz"):
+    for key in (
+        *foreign,
+        "checkpoints/step-000000005/generator.npz",
+        "checkpoints/step-000000015/discriminator.npz",
+    ):
         store.write(key, b"x")
-    store.write("checkpoints/step-000000008/manifest.json", json.dumps({"format_version": 99}).encode())
+    store.write(
+        "checkpoints/step-000000008/manifest.json", json.dumps({"format_version": 99}).encode()
+    )
     store.write("checkpoints/step-000000008/generator.npz", b"of another version")
     prune(checkpoints, CheckpointSpec(keep=2))
-    left = {name for name in tree(folder) if "step-000000010/" not in name and "step-000000020/" not in name}
-    assert left == {*foreign, "checkpoints/step-000000008/manifest.json", "checkpoints/step-000000008/generator.npz"}
+    left = {
+        name
+        for name in tree(folder)
+        if "step-000000010/" not in name and "step-000000020/" not in name
+    }
+    assert left == {
+        *foreign,
+        "checkpoints/step-000000008/manifest.json",
+        "checkpoints/step-000000008/generator.npz",
+    }
 
 
-def test_nothing_is_collected_before_something_good_stands(store: ObjectStore, folder: Path) -> None:
+def test_nothing_is_collected_before_something_good_stands(
+    store: ObjectStore, folder: Path
+) -> None:
     store.write("checkpoints/step-000000005/generator.npz", b"x")
     prune(Checkpoints(store), CheckpointSpec(keep=1))
     assert tree(folder) == {"checkpoints/step-000000005/generator.npz"}
@@ -159,7 +192,11 @@ def test_nothing_is_collected_before_something_good_stands(store: ObjectStore, f
 
 def read_manifests(counted: Breaking) -> list[int]:
     """Steps whose manifests were read since the last look."""
-    steps = [int(key.split("-")[1][:9]) for name, key in counted.asked if name.startswith("read") and key.endswith("manifest.json")]
+    steps = [
+        int(key.split("-")[1][:9])
+        for name, key in counted.asked
+        if name.startswith("read") and key.endswith("manifest.json")
+    ]
     counted.asked.clear()
     return steps
 
@@ -191,11 +228,19 @@ def test_the_best_are_found_with_each_manifest_read_once(store: ObjectStore) -> 
     prune(checkpoints, spec, committed=210, known=known)
     assert read_manifests(counted) == [210]
     assert steps_of(store) == [210, 200, 100, 50]
-    store.write("checkpoints/step-000000050/generator.npz", b"short")  # whole no more, by the listing: it does not count
+    store.write(
+        "checkpoints/step-000000050/generator.npz", b"short"
+    )  # whole no more, by the listing: it does not count
     checkpoints.save(facts(220, generator_loss=100.0), parts_of(220))
     prune(checkpoints, spec, committed=220, known=known)
     assert steps_of(store) == [220, 210, 200, 100, 50]
-    assert {step for step, _ in known} == {220, 210, 200, 100, 50}  # and those that are gone are forgotten
+    assert {step for step, _ in known} == {
+        220,
+        210,
+        200,
+        100,
+        50,
+    }  # and those that are gone are forgotten
 
 
 def test_a_step_that_was_saved_again_is_read_again(store: ObjectStore) -> None:

@@ -16,7 +16,16 @@ from job.config.spec import CheckpointSpec
 from job.storage.retry import until_it_works
 from job.storage.store import Interrupted, ObjectStore
 from job.storage.uri import open_store
-from tests.checkpoints.saves import PARTS, Breaking, LosingAnswers, facts, for_good_from, parts_of, save, steps_of
+from tests.checkpoints.saves import (
+    PARTS,
+    Breaking,
+    LosingAnswers,
+    facts,
+    for_good_from,
+    parts_of,
+    save,
+    steps_of,
+)
 from tests.servers.s3 import S3Server
 
 pytestmark = pytest.mark.timeout(60)
@@ -80,7 +89,9 @@ def test_a_commit_says_where_its_time_went(store: ObjectStore) -> None:
         tick()
         return parts_of(10)
 
-    with Saver(Checkpoints(Breaking(store, tick)), CheckpointSpec(), clock=lambda: now[0]) as saving:
+    with Saver(
+        Checkpoints(Breaking(store, tick)), CheckpointSpec(), clock=lambda: now[0]
+    ) as saving:
         saving.save(facts(10), pack)
         assert saving.finish(WAIT_SECONDS)
         (event,) = saving.events()
@@ -129,7 +140,9 @@ def test_or_is_skipped_and_counted(store: ObjectStore) -> None:
 
 def test_a_save_does_not_wait_longer_than_the_other_workers_may(store: ObjectStore) -> None:
     gate = Gate()
-    with Saver(Checkpoints(Breaking(store, gate)), CheckpointSpec(when_busy="wait"), max_wait_seconds=0.05) as saving:
+    with Saver(
+        Checkpoints(Breaking(store, gate)), CheckpointSpec(when_busy="wait"), max_wait_seconds=0.05
+    ) as saving:
         saving.save(facts(10), lambda: parts_of(10))
         assert gate.is_waited_at.wait(WAIT_SECONDS)
         saving.save(facts(20), lambda: parts_of(20))
@@ -148,11 +161,15 @@ def test_hiccups_are_repeated_and_counted(store: ObjectStore) -> None:
         events = saving.events()
     assert outcomes(events)[-1] == (10, "committed")
     assert {event.reason for event in events[:-1]} == {"throttled"}
-    assert len(events) == 1 + 5  # of the five requests of a save: manifest away, two parts, mark away, manifest
+    assert (
+        len(events) == 1 + 5
+    )  # of the five requests of a save: manifest away, two parts, mark away, manifest
     assert Checkpoints(store).restore()[1] == parts_of(10)
 
 
-def test_while_saving_fails_the_next_is_skipped_and_training_never_waits(store: ObjectStore) -> None:
+def test_while_saving_fails_the_next_is_skipped_and_training_never_waits(
+    store: ObjectStore,
+) -> None:
     broken = threading.Event()
     broken.set()
 
@@ -178,7 +195,8 @@ def test_only_a_configured_age_of_failure_ends_the_run(store: ObjectStore) -> No
         saving.save(facts(20), lambda: parts_of(20))
         assert saving.finish(WAIT_SECONDS)
         with pytest.raises(
-            SaveFailed, match=r"nothing was saved for .* expected a save within 0.3 s \(checkpoints.fail_after_seconds\): .*gone"
+            SaveFailed,
+            match=r"nothing was saved for .* expected a save within 0.3 s \(checkpoints.fail_after_seconds\): .*gone",
         ):
             saving.events()
     assert steps_of(store) == [10]
@@ -192,7 +210,11 @@ def test_the_age_of_a_failure_begins_with_the_save(store: ObjectStore) -> None:
         if name == "write" and (error := next(hiccups, None)):
             raise error
 
-    with Saver(Checkpoints(Breaking(store, once)), CheckpointSpec(fail_after_seconds=60), clock=lambda: now[0]) as saving:
+    with Saver(
+        Checkpoints(Breaking(store, once)),
+        CheckpointSpec(fail_after_seconds=60),
+        clock=lambda: now[0],
+    ) as saving:
         now[0] = 4000.0
         saving.save(facts(10), lambda: parts_of(10))
         assert saving.finish(WAIT_SECONDS)
@@ -214,7 +236,10 @@ def test_a_write_that_was_held_up_finds_the_run_folder_taken(store: ObjectStore)
             raise Interrupted("unreachable", "connection")
 
     with saver(Breaking(store, away), fence) as saving:
-        saving.save(facts(20), lambda: {"generator.npz": b"other bytes", "discriminator.npz": b"other bytes"})
+        saving.save(
+            facts(20),
+            lambda: {"generator.npz": b"other bytes", "discriminator.npz": b"other bytes"},
+        )
         assert saving.finish(WAIT_SECONDS)
         with pytest.raises(LeaseLost):
             saving.events()
@@ -239,8 +264,13 @@ def test_an_earlier_start_of_the_workers_writes_no_more(store: ObjectStore) -> N
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-@pytest.mark.parametrize(("live", "late"), [(SECOND, FIRST), (NEXT_PROGRAM, SECOND), (f"{FIRST[:-3]}1000", f"{FIRST[:-3]}999")])
-def test_a_late_claim_of_an_earlier_start_does_not_win(store: ObjectStore, live: str, late: str, conditional: bool) -> None:
+@pytest.mark.parametrize(
+    ("live", "late"),
+    [(SECOND, FIRST), (NEXT_PROGRAM, SECOND), (f"{FIRST[:-3]}1000", f"{FIRST[:-3]}999")],
+)
+def test_a_late_claim_of_an_earlier_start_does_not_win(
+    store: ObjectStore, live: str, late: str, conditional: bool
+) -> None:
     """The live start claims; then the claim of a chief that was cut off arrives. The live one saves as before."""
     check_live = claim(store, live, conditional=conditional)
     with pytest.raises(Superseded, match=f"expected {late} to be the latest"):
@@ -251,7 +281,9 @@ def test_a_late_claim_of_an_earlier_start_does_not_win(store: ObjectStore, live:
         assert outcomes(saving.events()) == [(10, "committed")]
 
 
-def test_a_claim_that_is_overtaken_between_reading_and_writing_does_not_win(any_store: ObjectStore) -> None:
+def test_a_claim_that_is_overtaken_between_reading_and_writing_does_not_win(
+    any_store: ObjectStore,
+) -> None:
     checks = []
 
     def overtaken(request: int, name: str) -> None:
@@ -297,7 +329,9 @@ def test_the_claim_of_an_earlier_version_is_replaced(store: ObjectStore) -> None
     store.write(writer.KEY, b'{"start": "5a1f0c3e9b7d42868f5d0a4be1c7c9d2"}')
     check = claim(store, FIRST)
     check()
-    store.write(writer.KEY, b'{"start": "5a1f0c3e9b7d42868f5d0a4be1c7c9d2"}')  # a chief of that version, cut off till now
+    store.write(
+        writer.KEY, b'{"start": "5a1f0c3e9b7d42868f5d0a4be1c7c9d2"}'
+    )  # a chief of that version, cut off till now
     with pytest.raises(Superseded):
         check()
 
@@ -344,7 +378,9 @@ def test_weights_that_are_not_finite_are_told_and_not_saved(store: ObjectStore) 
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
-def any_store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+def any_store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ObjectStore]:
     """A folder, and a real S3 server."""
     if request.param == "folder":
         yield open_store(str(tmp_path / "run"))
@@ -355,7 +391,9 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     yield open_store(f"s3://{server.new_bucket('saver')}/run")
 
 
-def test_a_save_cut_off_after_any_request_leaves_the_checkpoint_before(any_store: ObjectStore) -> None:
+def test_a_save_cut_off_after_any_request_leaves_the_checkpoint_before(
+    any_store: ObjectStore,
+) -> None:
     """Two old checkpoints, one to be pruned: the requests of a save and of the pruning after it, each the last that works."""
     settings = {"fail_after_seconds": 1e-9, "keep": 1}
     counted = Breaking(any_store, lambda request, name: None)
@@ -381,5 +419,7 @@ def test_a_save_cut_off_after_any_request_leaves_the_checkpoint_before(any_store
         with saver(any_store, **settings) as saving:
             saving.save(facts(40), lambda: parts_of(40))
             assert saving.finish(WAIT_SECONDS)
-        assert {entry.key for entry in any_store.list()} == {f"checkpoints/step-000000040/{name}" for name in (*PARTS, "manifest.json")}
+        assert {entry.key for entry in any_store.list()} == {
+            f"checkpoints/step-000000040/{name}" for name in (*PARTS, "manifest.json")
+        }
     assert seen == {20, 30}

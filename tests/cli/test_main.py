@@ -19,11 +19,31 @@ ROOT = Path(__file__).parents[2]
         (["train"], 2, "error: uri is not set"),
         (["train", "--preset", "fashon"], 2, "did you mean fashion?"),
         (["train", "--config", "none.yaml"], 2, "none.yaml: cannot read the configuration"),
-        (["train", "--set", "uri=runs", "--set", "data.uri=none"], 5, "none/index.json: not found; expected a packed data set"),
-        (["train", "--set", "uri=gs://b/r", "--set", "data.uri=none"], 5, "none/index.json: not found"),
-        (["train", "--set", "uri=runs", "--set", "data.uri=gs://bucket/x"], 2, "gs://bucket/x: unknown scheme gs://; expected s3://"),
-        (["checkpoints", "list", "none", "--set", "training.steps=3"], 2, "--set training.steps=3: expected a key of the storage section"),
-        (["checkpoints", "list", "none", "--set", "storage=3"], 2, "--set storage=3: expected a key of the storage section"),
+        (
+            ["train", "--set", "uri=runs", "--set", "data.uri=none"],
+            5,
+            "none/index.json: not found; expected a packed data set",
+        ),
+        (
+            ["train", "--set", "uri=gs://b/r", "--set", "data.uri=none"],
+            5,
+            "none/index.json: not found",
+        ),
+        (
+            ["train", "--set", "uri=runs", "--set", "data.uri=gs://bucket/x"],
+            2,
+            "gs://bucket/x: unknown scheme gs://; expected s3://",
+        ),
+        (
+            ["checkpoints", "list", "none", "--set", "training.steps=3"],
+            2,
+            "--set training.steps=3: expected a key of the storage section",
+        ),
+        (
+            ["checkpoints", "list", "none", "--set", "storage=3"],
+            2,
+            "--set storage=3: expected a key of the storage section",
+        ),
         (
             ["checkpoints", "list", "none", "--set", "storage.acl=mine"],
             2,
@@ -37,7 +57,12 @@ ROOT = Path(__file__).parents[2]
     ],
 )
 def test_an_error_is_one_line_and_a_code(
-    arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run_command(arguments) == code
@@ -55,7 +80,9 @@ def test_help_and_version_end_with_0(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
     shell = f"{sys.executable} -m job train --help | head -c 1"
-    result = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(
+        shell, shell=True, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
     assert "Traceback" not in result.stderr
 
 
@@ -70,7 +97,10 @@ def test_closed_standard_streams_end_in_no_file(closed: str, tmp_path: Path) -> 
 def test_a_hangup_stops_the_program_unless_nohup_started_it() -> None:
     program = "import os, signal, sys; from job.cli import main; {}; main.main = {}; main.run()"
     hang_up = "type('', (), {'main': lambda *_, **__: (os.kill(os.getpid(), signal.SIGHUP), print('still here'))})"
-    for before, code, said in (("0", 143, ""), ("signal.signal(signal.SIGHUP, signal.SIG_IGN)", 0, "still here\n")):
+    for before, code, said in (
+        ("0", 143, ""),
+        ("signal.signal(signal.SIGHUP, signal.SIG_IGN)", 0, "still here\n"),
+    ):
         command = [sys.executable, "-c", program.format(before, hang_up)]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert (result.returncode, result.stdout) == (code, said), result.stderr
@@ -79,7 +109,12 @@ def test_a_hangup_stops_the_program_unless_nohup_started_it() -> None:
 def test_standard_output_on_a_full_disk_is_told() -> None:
     with open("/dev/full", "w") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "job", "--help"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+            [sys.executable, "-m", "job", "--help"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
         )
     assert result.returncode == 3
     assert "No space left on device" in result.stderr
@@ -97,7 +132,10 @@ def test_an_exception_of_a_library_is_one_line_without_secrets_and_code_1(
 
     monkeypatch.setitem(main.commands, "broken", click.Command("broken", callback=fail))
     assert run_command(["broken"]) == 1
-    assert capsys.readouterr().err == "error: unexpected KeyError: 'Credentials\\n***'. Set DCGAN_TRACEBACK=1 to see the traceback\n"
+    assert (
+        capsys.readouterr().err
+        == "error: unexpected KeyError: 'Credentials\\n***'. Set DCGAN_TRACEBACK=1 to see the traceback\n"
+    )
     monkeypatch.setenv("DCGAN_TRACEBACK", "1")
     assert run_command(["broken"]) == 1
     assert "Traceback (most recent call last)" in capsys.readouterr().err

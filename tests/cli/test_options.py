@@ -29,9 +29,16 @@ def parsed(*arguments: str) -> StorageSpec:
     ("arguments", "spec"),
     [
         ([], StorageSpec()),
-        (["--endpoint-url", "http://h:1", "--region", "r", "--virtual-host"], StorageSpec("http://h:1", "r", False)),
         (
-            [f"--set=storage.kms_key_id={KEY}", "--set=storage.server_side_encryption=aws:kms", "--path-style"],
+            ["--endpoint-url", "http://h:1", "--region", "r", "--virtual-host"],
+            StorageSpec("http://h:1", "r", False),
+        ),
+        (
+            [
+                f"--set=storage.kms_key_id={KEY}",
+                "--set=storage.server_side_encryption=aws:kms",
+                "--path-style",
+            ],
             StorageSpec(path_style=True, server_side_encryption="aws:kms", kms_key_id=KEY),
         ),
         (
@@ -41,6 +48,8 @@ def parsed(*arguments: str) -> StorageSpec:
         (["--set", "storage.region=one", "--region", "two"], StorageSpec(region="two")),
     ],
 )
-def test_a_command_gets_the_storage_section_and_hands_it_on(arguments: list[str], spec: StorageSpec) -> None:
+def test_a_command_gets_the_storage_section_and_hands_it_on(
+    arguments: list[str], spec: StorageSpec
+) -> None:
     assert parsed(*arguments) == spec
     assert parsed(*shlex.split(option_text(spec))) == spec

@@ -50,7 +50,12 @@ def test_text_is_one_line_without_control_characters(raw: str, shown: str) -> No
 
 
 def test_numbers_and_nouns() -> None:
-    assert [counted(number, "worker") for number in (0, 1, 2, 1200)] == ["0 workers", "1 worker", "2 workers", "1,200 workers"]
+    assert [counted(number, "worker") for number in (0, 1, 2, 1200)] == [
+        "0 workers",
+        "1 worker",
+        "2 workers",
+        "1,200 workers",
+    ]
 
 
 @pytest.mark.parametrize("encoding", ["iso-8859-9", "ascii", "utf-8"])
@@ -60,10 +65,14 @@ def test_any_terminal_gets_every_line(tmp_path: Path, encoding: str) -> None:
     result = program("status", run, PYTHONIOENCODING=encoding)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.decode(encoding).splitlines()
-    assert lines[0] == f"done  {run}" if encoding == "utf-8" else f"done  {tmp_path}/run-\\U0001f600"
+    assert (
+        lines[0] == f"done  {run}" if encoding == "utf-8" else f"done  {tmp_path}/run-\\U0001f600"
+    )
     assert ("━" in lines[1]) == (encoding == "utf-8")
     assert ("###" in lines[1]) == (encoding != "utf-8")
-    assert not [line for line in lines if "\\u25" in line]  # its figures have letters that this terminal knows
+    assert not [
+        line for line in lines if "\\u25" in line
+    ]  # its figures have letters that this terminal knows
     assert len(lines) == 11
 
 
@@ -71,7 +80,9 @@ def test_an_emoji_in_the_name_of_a_bad_file(tmp_path: Path) -> None:
     """After the work is done; a name that is not text at all is an image like others."""
     source = photos(tmp_path / "photos", "1.png", os.fsdecode(b"z\xff.png"))
     (source / "😀.png").write_bytes(b"no image")
-    result = program("data", "pack", source, tmp_path / "packed", "--skip-bad", PYTHONIOENCODING="iso-8859-9")
+    result = program(
+        "data", "pack", source, tmp_path / "packed", "--skip-bad", PYTHONIOENCODING="iso-8859-9"
+    )
     assert result.returncode == 0, result.stderr
     assert b"Skipped 1 broken image, listed in index.json; the first: " in result.stdout
     assert b"\\U0001f600.png" in result.stdout
@@ -90,9 +101,29 @@ def test_no_name_writes_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFi
     assert run_command(["data", "verify", str(packed)]) == 5
     run = tmp_path / f"run-{HOSTILE}"
     done_run(open_store(str(run)))
-    for command in ("status RUN", "report RUN", "checkpoints list RUN", "checkpoints verify RUN", "checkpoints pin NONE 7", "tarin-RUN"):
-        run_command([part.replace("RUN", str(run)).replace("NONE", str(source)) for part in command.split(" ")])
-    train = ["train", "--preset", "fashion", "--set", f"uri={json.dumps(str(run))}", "--set", f"data.uri={json.dumps(str(packed))}"]
+    for command in (
+        "status RUN",
+        "report RUN",
+        "checkpoints list RUN",
+        "checkpoints verify RUN",
+        "checkpoints pin NONE 7",
+        "tarin-RUN",
+    ):
+        run_command(
+            [
+                part.replace("RUN", str(run)).replace("NONE", str(source))
+                for part in command.split(" ")
+            ]
+        )
+    train = [
+        "train",
+        "--preset",
+        "fashion",
+        "--set",
+        f"uri={json.dumps(str(run))}",
+        "--set",
+        f"data.uri={json.dumps(str(packed))}",
+    ]
     assert run_command(train) == 2
     assert run_command([*train, f"--{HOSTILE}"]) == 2
     output = "".join(capsys.readouterr())
@@ -104,15 +135,23 @@ def test_no_name_writes_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["train", "--epochs", "5"], "--epochs is a key of the configuration; use `dcgan-train train` with --set training.epochs=5"),
+        (
+            ["train", "--epochs", "5"],
+            "--epochs is a key of the configuration; use `dcgan-train train` with --set training.epochs=5",
+        ),
         (["train", "--global-batch-size=96"], "--set training.global_batch_size=96"),
         (["train", "--workers.count", "2"], "--set workers.count=2"),
-        (["train", "--every_steps", "9"], "--set checkpoints.every_steps=9 or --set samples.every_steps=9"),
+        (
+            ["train", "--every_steps", "9"],
+            "--set checkpoints.every_steps=9 or --set samples.every_steps=9",
+        ),
         (["train", "--epochs"], "--set training.epochs=VALUE"),
         (["demo", "--epochs", "5"], "--set training.epochs=5"),
     ],
 )
-def test_an_option_that_is_a_key_of_the_configuration(arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_option_that_is_a_key_of_the_configuration(
+    arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_command(arguments) == 2
     assert hint in capsys.readouterr().err.splitlines()[-1]
 

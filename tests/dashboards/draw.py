@@ -28,14 +28,38 @@ from tests.dashboards.scenario import Moment, scripted_run
 from tests.servers.prometheus import Prometheus
 
 PICTURES = {
-    "run-well": ("run", ["Where the time goes", "Steps", "Losses", "D(x) and D(G(z))", "Diversity of the samples", "NaN and going back"]),
+    "run-well": (
+        "run",
+        [
+            "Where the time goes",
+            "Steps",
+            "Losses",
+            "D(x) and D(G(z))",
+            "Diversity of the samples",
+            "NaN and going back",
+        ],
+    ),
     "run-slow": (
         "run",
-        ["Images per second", "Time of a step", "Computing, by worker", "Batches ahead", "Fetched again", "Bytes fetched"],
+        [
+            "Images per second",
+            "Time of a step",
+            "Computing, by worker",
+            "Batches ahead",
+            "Fetched again",
+            "Bytes fetched",
+        ],
     ),
     "run-checkpoints": (
         "run",
-        ["Age of the last checkpoint", "Checkpoints by outcome", "Tries that failed", "Seconds by stage", "Workers", "Restarts and hangs"],
+        [
+            "Age of the last checkpoint",
+            "Checkpoints by outcome",
+            "Tries that failed",
+            "Seconds by stage",
+            "Workers",
+            "Restarts and hangs",
+        ],
     ),
 }
 INTERVAL = "10s"
@@ -61,14 +85,28 @@ def main() -> None:
             for moment in scenario.moments:
                 sys.stdout.write(f"{moment.time - start:6.0f} s  {moment.what}\n")
             for name, (board, titles) in PICTURES.items():
-                draw(scenario.server, scenario.moments, board, titles, start, time.time()).savefig(folder / f"{name}.png", dpi=80)
+                draw(scenario.server, scenario.moments, board, titles, start, time.time()).savefig(
+                    folder / f"{name}.png", dpi=80
+                )
                 sys.stdout.write(f"{folder / name}.png\n")
 
 
-def draw(server: Prometheus, moments: list[Moment], board: str, titles: list[str], start: float, end: float) -> Any:
+def draw(
+    server: Prometheus,
+    moments: list[Moment],
+    board: str,
+    titles: list[str],
+    start: float,
+    end: float,
+) -> Any:
     """Panels in two columns, from the first scrape on; time in seconds since then."""
     begun = min(curve.times[0] for curve in curves(server, "dcgan_phase", start, end))
-    figure, places = plt.subplots((len(titles) + 1) // 2, 2, figsize=(14, 2.6 * ((len(titles) + 1) // 2)), layout="constrained")
+    figure, places = plt.subplots(
+        (len(titles) + 1) // 2,
+        2,
+        figsize=(14, 2.6 * ((len(titles) + 1) // 2)),
+        layout="constrained",
+    )
     alerts = curves(server, 'ALERTS{alertstate="firing", alertname=~"Dcgan.+"}', start, end)
     for title, axes in zip(titles, places.flat, strict=True):
         panel = find(board, title)
@@ -98,22 +136,43 @@ def _named(legend: str, curve: Curve) -> str:
 def _lines(axes: Axes, panel: dict[str, Any], found: list[tuple[str, Curve]], begun: float) -> None:
     defaults = panel["fieldConfig"]["defaults"]
     custom = defaults.get("custom", {})
-    found = [(name, curve) for name, curve in found if any(curve.values)] or found  # as Grafana's legend would be read
+    found = [
+        (name, curve) for name, curve in found if any(curve.values)
+    ] or found  # as Grafana's legend would be read
     if stacking := custom.get("stacking"):
         times = sorted({time for _, curve in found for time in curve.times})
-        rows = [[dict(zip(curve.times, curve.values, strict=True)).get(time, 0.0) for time in times] for _, curve in found]
+        rows = [
+            [dict(zip(curve.times, curve.values, strict=True)).get(time, 0.0) for time in times]
+            for _, curve in found
+        ]
         if stacking["mode"] == "percent":
             sums = [sum(column) or math.inf for column in zip(*rows, strict=True)]
             rows = [[value / total for value, total in zip(row, sums, strict=True)] for row in rows]
             axes.set_ylim(0, 1)
-        axes.stackplot([time - begun for time in times], rows, labels=[name for name, _ in found], alpha=0.75, linewidth=0)
+        axes.stackplot(
+            [time - begun for time in times],
+            rows,
+            labels=[name for name, _ in found],
+            alpha=0.75,
+            linewidth=0,
+        )
     else:
         for name, curve in found:
             for times, values in _pieces(curve):
-                axes.plot([time - begun for time in times], values, label=name, linewidth=1.4, color=_color(axes, name))
+                axes.plot(
+                    [time - begun for time in times],
+                    values,
+                    label=name,
+                    linewidth=1.4,
+                    color=_color(axes, name),
+                )
     axes.set_title(panel["title"], loc="left", fontsize=11, fontweight="bold")
     axes.grid(alpha=0.25)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: UNITS.get(defaults["unit"], lambda value: f"{value:,g}")(value)))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(
+            lambda value, _: UNITS.get(defaults["unit"], lambda value: f"{value:,g}")(value)
+        )
+    )
     if custom.get("scaleDistribution", {}).get("type") == "log":
         axes.set_yscale("log")
     if "max" in defaults:
@@ -121,7 +180,15 @@ def _lines(axes: Axes, panel: dict[str, Any], found: list[tuple[str, Curve]], be
     elif "min" in defaults:
         axes.set_ylim(bottom=defaults["min"])
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(handles.values(), handles.keys(), fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0.2)
+    axes.legend(
+        handles.values(),
+        handles.keys(),
+        fontsize=8,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+        frameon=False,
+        borderaxespad=0.2,
+    )
 
 
 def _color(axes: Axes, name: str) -> Any:
@@ -131,19 +198,41 @@ def _color(axes: Axes, name: str) -> Any:
 
 def _pieces(curve: Curve) -> list[tuple[list[float], list[float]]]:
     """A series in parts, without the line over the time in which it was not there."""
-    cuts = [0, *(i for i in range(1, len(curve.times)) if curve.times[i] - curve.times[i - 1] > 2), len(curve.times)]
+    cuts = [
+        0,
+        *(i for i in range(1, len(curve.times)) if curve.times[i] - curve.times[i - 1] > 2),
+        len(curve.times),
+    ]
     return [(curve.times[first:last], curve.values[first:last]) for first, last in pairwise(cuts)]
 
 
-def _events(axes: Axes, moments: list[Moment], alerts: list[Curve], begun: float, end: float) -> None:
+def _events(
+    axes: Axes, moments: list[Moment], alerts: list[Curve], begun: float, end: float
+) -> None:
     for moment in moments:
         if moment.what in FAULTS:
-            axes.axvline(moment.time - begun, color="black", linewidth=0.9, linestyle="--", alpha=0.6)
+            axes.axvline(
+                moment.time - begun, color="black", linewidth=0.9, linestyle="--", alpha=0.6
+            )
             place = (moment.time - begun + 0.6, 0.06)
-            axes.text(*place, moment.what, transform=axes.get_xaxis_transform(), rotation=90, fontsize=6.5, va="bottom", alpha=0.8)
+            axes.text(
+                *place,
+                moment.what,
+                transform=axes.get_xaxis_transform(),
+                rotation=90,
+                fontsize=6.5,
+                va="bottom",
+                alpha=0.8,
+            )
     for curve in alerts:
         axes.fill_between(
-            [time - begun for time in curve.times], 0, 0.03, transform=axes.get_xaxis_transform(), color="tab:red", linewidth=0, alpha=0.8
+            [time - begun for time in curve.times],
+            0,
+            0.03,
+            transform=axes.get_xaxis_transform(),
+            color="tab:red",
+            linewidth=0,
+            alpha=0.8,
         )
     axes.set_xlim(0, end - begun)
     axes.set_xlabel("seconds", fontsize=8)

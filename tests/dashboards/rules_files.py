@@ -24,7 +24,10 @@ def shortened(path: Path, folder: Path, factor: float, least_seconds: int) -> Pa
     for group in content["groups"]:
         for rule in group["rules"]:
             rule["expr"] = _SPAN.sub(
-                lambda found: f"{found[1]}{max(least_seconds, round(_seconds(*found.groups()[1:]) * factor))}s", rule["expr"]
+                lambda found: (
+                    f"{found[1]}{max(least_seconds, round(_seconds(*found.groups()[1:]) * factor))}s"
+                ),
+                rule["expr"],
             )
             if "for" in rule:
                 rule["for"] = f"{round(_seconds(rule['for'][:-1], rule['for'][-1]) * factor)}s"

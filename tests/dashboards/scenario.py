@@ -30,7 +30,15 @@ from job.config.storage import StorageSpec
 from job.storage.uri import open_store
 from job.telemetry.ports import port_holder
 from tests.dashboards.rules_files import ALERTS, RECORDING, shortened
-from tests.launch.program import START_SECONDS, Program, environment, pack_command, run, started, train_command
+from tests.launch.program import (
+    START_SECONDS,
+    Program,
+    environment,
+    pack_command,
+    run,
+    started,
+    train_command,
+)
 from tests.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.servers.faults import Fault
 from tests.servers.ports import free_port
@@ -78,7 +86,9 @@ class Scenario:
     def play(self) -> None:
         """Everything, one after the other; each goes on when the alert it is for has fired."""
         self.program.wait_for_text("metrics of worker 1")
-        self.program.wait_until(lambda: (self.server.value("max(dcgan_step)") or 0) >= HEALTHY_STEPS)
+        self.program.wait_until(
+            lambda: (self.server.value("max(dcgan_step)") or 0) >= HEALTHY_STEPS
+        )
         self._say("store refuses")
         self.proxy.fault(Fault.ERROR_503, methods=("PUT", "DELETE"), match="/checkpoints/step-")
         self.proxy.fault(Fault.ERROR_503, share=0.3, match=".u8")
@@ -107,14 +117,20 @@ class Scenario:
     def _wait_for_alerts(self, *names: str) -> None:
         for name in names:
             wait_for(
-                f"{name} to fire", lambda name=name: self.server.query(f'ALERTS{{alertname="{name}", alertstate="firing"}}'), ALERT_SECONDS
+                f"{name} to fire",
+                lambda name=name: self.server.query(
+                    f'ALERTS{{alertname="{name}", alertstate="firing"}}'
+                ),
+                ALERT_SECONDS,
             )
             self._say(name)
 
     def _wait_for_a_checkpoint(self) -> None:
         """So that each fault meets a run that is well again."""
         step = self.server.value("max(dcgan_step)") or 0
-        self.program.wait_until(lambda: (self.server.value("max(dcgan_checkpoint_last_step)") or 0) > step)
+        self.program.wait_until(
+            lambda: (self.server.value("max(dcgan_checkpoint_last_step)") or 0) > step
+        )
 
     def _pid(self, rank: int) -> int:
         """Of the worker that serves metrics on the port of this rank."""
@@ -123,12 +139,18 @@ class Scenario:
     def _spoil_newest(self) -> None:
         """A checkpoint after the newest one, whole and finite, of a discriminator whose sums are beyond float32."""
         with patch.dict(os.environ, self.store.env()):
-            checkpoints = Checkpoints(open_store(run_uri(self.bucket), StorageSpec(endpoint_url=self.store.endpoint_url)))
+            checkpoints = Checkpoints(
+                open_store(run_uri(self.bucket), StorageSpec(endpoint_url=self.store.endpoint_url))
+            )
             manifest, parts = checkpoints.restore() or (None, {})
             assert manifest
             with np.load(io.BytesIO(parts["discriminator.npz"]), allow_pickle=False) as loaded:
-                parts["discriminator.npz"] = arrays.pack({name: loaded[name] * np.float32(1e30) for name in loaded.files})
-            checkpoints.save(dataclasses.replace(manifest, step=manifest.step + 2 * EVERY_STEPS), parts)
+                parts["discriminator.npz"] = arrays.pack(
+                    {name: loaded[name] * np.float32(1e30) for name in loaded.files}
+                )
+            checkpoints.save(
+                dataclasses.replace(manifest, step=manifest.step + 2 * EVERY_STEPS), parts
+            )
 
 
 def run_uri(bucket: str) -> str:
@@ -147,16 +169,28 @@ def scripted_run(folder: Path, ray_folder: Path) -> Iterator[Scenario]:
         code, output = run([*pack, "--endpoint-url", store.endpoint_url], folder / "pack.log", env)
         assert code == 0, output
         port = two_ports()
-        short = [shortened(path, folder, SHORTER, LEAST_RANGE_SECONDS) for path in (RECORDING, ALERTS)]
-        server = stack.enter_context(prometheus([f"127.0.0.1:{port + rank}" for rank in (0, 1)], folder, short))
-        places = {"storage__endpoint_url": proxy.endpoint_url, "data__cache_dir": folder / "cache", "metrics__port": port}
+        short = [
+            shortened(path, folder, SHORTER, LEAST_RANGE_SECONDS) for path in (RECORDING, ALERTS)
+        ]
+        server = stack.enter_context(
+            prometheus([f"127.0.0.1:{port + rank}" for rank in (0, 1)], folder, short)
+        )
+        places = {
+            "storage__endpoint_url": proxy.endpoint_url,
+            "data__cache_dir": folder / "cache",
+            "metrics__port": port,
+        }
         command = train_command(f"s3://{bucket}/data", run_uri(bucket), **SETTINGS, **places)
         program = stack.enter_context(started(command, folder / "train.log", env))
-        scenario = Scenario(server, store, proxy, program, bucket, port, [Moment(time.time(), "started")])
+        scenario = Scenario(
+            server, store, proxy, program, bucket, port, [Moment(time.time(), "started")]
+        )
         try:
             scenario.play()
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{scenario.moments}\n{program.output[-4000:]}") from error
+            raise AssertionError(
+                f"{error}\n{scenario.moments}\n{program.output[-4000:]}"
+            ) from error
         yield scenario
 
 

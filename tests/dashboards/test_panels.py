@@ -17,7 +17,13 @@ from tests.servers.tools import require_tool
 from tests.telemetry.test_metrics import exposed_name, tell_everything
 
 COLUMNS = 24  # of Grafana's grid
-OTHERS = {"ALERTS", "process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"}
+OTHERS = {
+    "ALERTS",
+    "process_start_time_seconds",
+    "process_resident_memory_bytes",
+    "process_cpu_seconds_total",
+    "process_open_fds",
+}
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 BOARDS = {name: panels.dashboard(name) for name in panels.names()}
 PANELS = [(name, panel) for name, board in BOARDS.items() for panel in panels.panels(board)]
@@ -30,12 +36,19 @@ def registry() -> tuple[set[str], set[str]]:
     StreamMetrics("garments", 0, metrics.registry, RETRIES)
     tell_everything(metrics)
     families = list(metrics.registry.collect())
-    return {exposed_name(family) for family in families}, {sample.name for family in families for sample in family.samples}
+    return {exposed_name(family) for family in families}, {
+        sample.name for family in families for sample in family.samples
+    }
 
 
 def named(expr: str) -> set[str]:
     """Metrics that an expression names: not labels, recorded series or functions."""
-    return set(re.findall(r"(?<![\w:])(?:dcgan|process|DCGM|kube|ALERTS|up)(?:_\w+)?\b(?!:)(?=\s*[{\[)*/<>=!]|\s|$)", expr))
+    return set(
+        re.findall(
+            r"(?<![\w:])(?:dcgan|process|DCGM|kube|ALERTS|up)(?:_\w+)?\b(?!:)(?=\s*[{\[)*/<>=!]|\s|$)",
+            expr,
+        )
+    )
 
 
 def test_the_two_dashboards_are_there() -> None:
@@ -63,7 +76,11 @@ def test_panels_have_ids_and_places_of_their_own(name: str) -> None:
     for panel in everything:
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= COLUMNS, panel["title"]
-        for cell in ((x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])):
+        for cell in (
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        ):
             assert cell not in taken, f"{panel['title']} lies on {taken.get(cell)}"
             taken[cell] = panel["title"]
 
@@ -79,7 +96,11 @@ def test_what_shows_a_state_asks_for_now(board: str, panel: dict[str, Any]) -> N
 
 def test_no_alert_is_told_from_no_rules() -> None:
     """A green 0 must not stand where nothing looks for faults."""
-    counts = [(board, panel) for board, panel in PANELS if panel["type"] == "stat" and "ALERTS" in panel["targets"][0]["expr"]]
+    counts = [
+        (board, panel)
+        for board, panel in PANELS
+        if panel["type"] == "stat" and "ALERTS" in panel["targets"][0]["expr"]
+    ]
     assert sorted(board for board, _ in counts) == ["fleet", "run"]
     for _, panel in counts:
         assert panel["targets"][0]["expr"].endswith(" or 0 * max(dcgan:rules:loaded)")
@@ -97,12 +118,25 @@ def test_a_dashboard_works_with_any_prometheus(name: str) -> None:
     variables = {variable["name"]: variable for variable in BOARDS[name]["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     assert variables["datasource"]["query"] == "prometheus"
-    assert set(variables) == {"datasource", "namespace", "run", "worker"} if name == "run" else {"datasource", "namespace"}
-    assert all(variable["datasource"] == DATASOURCE for variable in variables.values() if variable["type"] == "query")
+    assert (
+        set(variables) == {"datasource", "namespace", "run", "worker"}
+        if name == "run"
+        else {"datasource", "namespace"}
+    )
+    assert all(
+        variable["datasource"] == DATASOURCE
+        for variable in variables.values()
+        if variable["type"] == "query"
+    )
     # Series scraped without Kubernetes have no namespace: a pattern that matches the empty word finds them.
     assert variables["namespace"]["allValue"] == ".*"
     built_in = {"__rate_interval"}
-    used = {word for query in panels.queries() if query.board == name for word in re.findall(r"\$\{?(\w+)\}?", query.expr)}
+    used = {
+        word
+        for query in panels.queries()
+        if query.board == name
+        for word in re.findall(r"\$\{?(\w+)\}?", query.expr)
+    }
     assert used <= variables.keys() | built_in
 
 
@@ -111,7 +145,13 @@ def test_the_first_row_answers_the_three_questions() -> None:
     assert first["title"] == "Is it well, why is it slow, when is it done?"
     second_row = next(panel["gridPos"]["y"] for panel in rest if panel["type"] == "row")
     shown = {panel["title"] for panel in rest if panel["gridPos"]["y"] < second_row}
-    assert {"Alerts", "Phase", "Time left", "Where the time goes", "Work a crash would cost"} <= shown
+    assert {
+        "Alerts",
+        "Phase",
+        "Time left",
+        "Where the time goes",
+        "Work a crash would cost",
+    } <= shown
 
 
 def test_only_metrics_that_exist_are_named() -> None:
@@ -120,25 +160,43 @@ def test_only_metrics_that_exist_are_named() -> None:
     expressions += [rule["expr"] for path in (RECORDING, ALERTS) for rule in rules(path)]
     named_by = {expr: named(expr) for expr in expressions}
     others = tuple(panels.FROM_OTHERS)
-    unknown = {expr: {name for name in names - series - OTHERS if not name.startswith(others)} for expr, names in named_by.items()}
+    unknown = {
+        expr: {name for name in names - series - OTHERS if not name.startswith(others)}
+        for expr, names in named_by.items()
+    }
     assert {expr: names for expr, names in unknown.items() if names} == {}
     shown = set().union(*named_by.values())
-    assert {name for name in documented if name.startswith("dcgan_") and not any(each.startswith(name) for each in shown)} == set()
+    assert {
+        name
+        for name in documented
+        if name.startswith("dcgan_") and not any(each.startswith(name) for each in shown)
+    } == set()
 
 
 def test_a_wrong_name_would_be_seen() -> None:
-    assert named('max by (run) (dcgan_stpe{run="$run"}) / run:dcgan_steps:rate15m') == {"dcgan_stpe"}
-    assert named("rate(dcgan_step_seconds_sum[5m]) * on (x) process_open_fds") == {"dcgan_step_seconds_sum", "process_open_fds"}
+    assert named('max by (run) (dcgan_stpe{run="$run"}) / run:dcgan_steps:rate15m') == {
+        "dcgan_stpe"
+    }
+    assert named("rate(dcgan_step_seconds_sum[5m]) * on (x) process_open_fds") == {
+        "dcgan_step_seconds_sum",
+        "process_open_fds",
+    }
 
 
 @pytest.mark.prometheus
 def test_prometheus_takes_every_query(tmp_path: Path) -> None:
     asked = [query.filled(panels.variables()) for query in panels.queries()]
     asked += [
-        each["expr"].replace("$namespace", ".*").replace("$run", "x") for board in BOARDS.values() for each in board["annotations"]["list"]
+        each["expr"].replace("$namespace", ".*").replace("$run", "x")
+        for board in BOARDS.values()
+        for each in board["annotations"]["list"]
     ]
-    recorded = [{"record": f"panel:query:{number}", "expr": expr} for number, expr in enumerate(asked)]
-    (tmp_path / "queries.yaml").write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": recorded}]}))
+    recorded = [
+        {"record": f"panel:query:{number}", "expr": expr} for number, expr in enumerate(asked)
+    ]
+    (tmp_path / "queries.yaml").write_text(
+        yaml.safe_dump({"groups": [{"name": "queries", "rules": recorded}]})
+    )
     command = [str(require_tool("promtool")), "check", "rules", str(tmp_path / "queries.yaml")]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert told.returncode == 0, told.stdout + told.stderr

@@ -26,7 +26,11 @@ def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def expectations(path: Path) -> list[dict[str, Any]]:
-    return [check for test in yaml.safe_load(path.read_text())["tests"] for check in test["alert_rule_test"]]
+    return [
+        check
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for check in test["alert_rule_test"]
+    ]
 
 
 def test_prometheus_takes_the_rules() -> None:
@@ -54,7 +58,9 @@ def test_the_tests_see_a_minute(path: Path, tmp_path: Path) -> None:
     for rule in late["groups"][0]["rules"]:
         rule["for"] = f"{int(rule.get('for', '0m')[:-1]) + 1}m"
     (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(late))
-    moved = yaml.safe_load(path.read_text()) | {"rule_files": [str(RECORDING), str(tmp_path / "alerts.yaml")]}
+    moved = yaml.safe_load(path.read_text()) | {
+        "rule_files": [str(RECORDING), str(tmp_path / "alerts.yaml")]
+    }
     (tmp_path / "late.test.yaml").write_text(yaml.safe_dump(moved))
     told = promtool("test", "rules", tmp_path / "late.test.yaml")
     missed = set(re.findall(r"alertname: ?(\w+)", told.stdout + told.stderr))
@@ -76,13 +82,19 @@ def test_the_runbook_has_a_page_for_each_alert_and_no_other() -> None:
     text = (ROOT / "docs/runbook.md").read_text()
     assert re.findall(r"^## (Dcgan\w+)$", text, re.MULTILINE) == list(ALERT_RULES)
     pages = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
-    assert [page for page in pages if not all(f"**{part}:**" in page for part in ("Says", "Look", "Do"))] == []
-    severities = {page.split()[0]: re.findall(r"^Severity: (\w+)\.$", page, re.MULTILINE) for page in pages}
+    assert [
+        page for page in pages if not all(f"**{part}:**" in page for part in ("Says", "Look", "Do"))
+    ] == []
+    severities = {
+        page.split()[0]: re.findall(r"^Severity: (\w+)\.$", page, re.MULTILINE) for page in pages
+    }
     assert severities == {name: [rule["labels"]["severity"]] for name, rule in ALERT_RULES.items()}
 
 
 def test_every_recorded_series_is_used() -> None:
-    expressions = " ".join([*(rule["expr"] for rule in rules(ALERTS)), *(query.expr for query in panels.queries())])
+    expressions = " ".join(
+        [*(rule["expr"] for rule in rules(ALERTS)), *(query.expr for query in panels.queries())]
+    )
     recorded = {rule["record"] for rule in rules(RECORDING)}
     assert {name for name in recorded if name not in expressions} == set()
     assert set(re.findall(r"\b\w+:\w+:\w+\b", expressions)) <= recorded
@@ -91,9 +103,13 @@ def test_every_recorded_series_is_used() -> None:
 @pytest.mark.parametrize("path", [RECORDING, ALERTS], ids=lambda path: path.stem)
 def test_shortened_rules_differ_in_their_times_only(path: Path, tmp_path: Path) -> None:
     """Every range, offset and `for`: an offset left as it is would ask for what was long before a test began."""
-    for rule, whole in zip(rules(shortened(path, tmp_path, 1 / 60, least_seconds=5)), rules(path), strict=True):
+    for rule, whole in zip(
+        rules(shortened(path, tmp_path, 1 / 60, least_seconds=5)), rules(path), strict=True
+    ):
         assert {**rule, "expr": "", "for": ""} == {**whole, "expr": "", "for": ""}
         assert SPAN.sub("", rule["expr"]) == SPAN.sub("", whole["expr"])
-        minutes = [int(span[:-1]) * {"m": 1, "h": 60}[span[-1]] for span in SPAN.findall(whole["expr"])]
+        minutes = [
+            int(span[:-1]) * {"m": 1, "h": 60}[span[-1]] for span in SPAN.findall(whole["expr"])
+        ]
         assert SPAN.findall(rule["expr"]) == [f"{max(5, seconds)}s" for seconds in minutes]
         assert rule.get("for", "0s") == f"{int(whole.get('for', '0m')[:-1])}s"

@@ -27,7 +27,10 @@ def grey_png(value: int, size: tuple[int, int] = (4, 4)) -> bytes:
 
 def class_files(num_images: int = 12) -> dict[str, bytes]:
     """Grey images of values 0, 1, ... in the folders cat, dog and owl."""
-    return {f"{('cat', 'dog', 'owl')[value % 3]}/{value:03d}.png": grey_png(value) for value in range(num_images)}
+    return {
+        f"{('cat', 'dog', 'owl')[value % 3]}/{value:03d}.png": grey_png(value)
+        for value in range(num_images)
+    }
 
 
 def write_folder(folder: Path, files: dict[str, bytes]) -> Path:
@@ -55,10 +58,14 @@ def write_zip(path: Path, files: dict[str, bytes], compression: int = zipfile.ZI
 
 def idx(values: NDArray[np.uint8]) -> bytes:
     """An IDX file of uint8 values."""
-    return bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes() + values.tobytes()
+    return (
+        bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes() + values.tobytes()
+    )
 
 
-def numbered(num_images: int, height: int = 2, width: int = 3, channels: int = 1) -> NDArray[np.uint8]:
+def numbered(
+    num_images: int, height: int = 2, width: int = 3, channels: int = 1
+) -> NDArray[np.uint8]:
     """Images ``[N, H, W, C]`` that differ: the first two values are the number's bytes, the others follow from it."""
     numbers = np.arange(num_images)
     values = (numbers[:, None] * 7 + np.arange(height * width * channels)).astype(np.uint8)
@@ -66,14 +73,23 @@ def numbered(num_images: int, height: int = 2, width: int = 3, channels: int = 1
     return values.reshape(num_images, height, width, channels)
 
 
-def packed_index(source: Path | str, destination: Path | str, workers: int = 0, **settings: object) -> Index:
+def packed_index(
+    source: Path | str, destination: Path | str, workers: int = 0, **settings: object
+) -> Index:
     """Pack and return the index."""
-    return pack(PackJob(str(source), str(destination), PackSettings(**settings), workers=workers)).index  # type: ignore[arg-type]
+    return pack(
+        PackJob(str(source), str(destination), PackSettings(**settings), workers=workers)
+    ).index  # type: ignore[arg-type]
 
 
 def packed_rows(folder: Path, index: Index) -> NDArray[np.uint8]:
     """All rows of a packed folder, read as the documentation says a newcomer can."""
-    return np.concatenate([np.fromfile(folder / shard.name, "u1").reshape(-1, *index.image_shape) for shard in index.shards])
+    return np.concatenate(
+        [
+            np.fromfile(folder / shard.name, "u1").reshape(-1, *index.image_shape)
+            for shard in index.shards
+        ]
+    )
 
 
 def packed_labels(folder: Path, index: Index) -> NDArray[np.int32]:

@@ -20,7 +20,18 @@ from tests.data.samples import class_files, encoded, idx, numbered, write_folder
 from tests.servers.s3 import S3Server
 
 ROOT = Path(__file__).parents[2]
-FASHION_CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+FASHION_CLASSES = (
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
 FASHION_FILES = [
     "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 ]  # fmt: skip
@@ -36,7 +47,9 @@ def error_of(result: Result) -> DcganError:
 
 
 def test_pack_and_verify(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "set", class_files(40) | {"notes.txt": b"", "cat/bad.png": b""})
+    folder = write_folder(
+        tmp_path / "set", class_files(40) | {"notes.txt": b"", "cat/bad.png": b""}
+    )
     options = (
         "--size",
         "6x8",
@@ -61,9 +74,15 @@ def test_pack_and_verify(tmp_path: Path) -> None:
     assert lines[1] == f"Skipped 1 broken image, listed in index.json; the first: {folder}/cat/bad.png: is empty (0 bytes); expected a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image"  # fmt: skip  # noqa: E501
     assert lines[2] == "Ignored 1 file not read as images (.txt x1)"
     again = run("pack", folder, tmp_path / "out", *options)
-    assert (again.exit_code, again.output.splitlines()) == (0, [lines[0].replace("Packed", "Already packed")])
+    assert (again.exit_code, again.output.splitlines()) == (
+        0,
+        [lines[0].replace("Packed", "Already packed")],
+    )
     verified = run("verify", tmp_path / "out")
-    assert (verified.exit_code, verified.output.splitlines()) == (0, [lines[0].replace("Packed", "Whole")])
+    assert (verified.exit_code, verified.output.splitlines()) == (
+        0,
+        [lines[0].replace("Packed", "Whole")],
+    )
 
 
 def test_verify_names_damage_and_ends_with_5(tmp_path: Path) -> None:
@@ -88,11 +107,17 @@ def test_verify_without_an_index(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--size", "64x"], "'64x' is not an image size; expected one number (64) or height x width (48x64)"),
+        (
+            ["--size", "64x"],
+            "'64x' is not an image size; expected one number (64) or height x width (48x64)",
+        ),
         (["--size", "0"], "'0' is not an image size"),
         (["--size", "99999"], "'99999' is too large an image size; expected at most 4096 a side"),
         (["--size", "64x4097"], "'64x4097' is too large an image size"),
-        (["--shard-bytes", "64XB"], "'64XB' is not a number of bytes; expected for example 64MiB, 1GB or 67108864"),
+        (
+            ["--shard-bytes", "64XB"],
+            "'64XB' is not a number of bytes; expected for example 64MiB, 1GB or 67108864",
+        ),
         (["--shard-bytes", "0"], "'0' is not a number of bytes"),
         (["--channels", "2"], "'2' is not one of '1', '3'"),
         (["--fit", "squeeze"], "'squeeze' is not one of 'crop', 'pad', 'stretch', 'exact'"),
@@ -107,7 +132,8 @@ def test_wrong_options_end_with_2(tmp_path: Path, options: list[str], message: s
 
 
 @pytest.mark.parametrize(
-    ("text", "num_bytes"), [("1", 1), ("64MiB", 64 << 20), ("1GB", 10**9), ("1.5kb", 1500), ("2 KiB", 2048), ("3M", None)]
+    ("text", "num_bytes"),
+    [("1", 1), ("64MiB", 64 << 20), ("1GB", 10**9), ("1.5kb", 1500), ("2 KiB", 2048), ("3M", None)],
 )
 def test_byte_sizes(tmp_path: Path, text: str, num_bytes: int | None) -> None:
     result = run("pack", "synthetic:garments:10", tmp_path / "out", "--shard-bytes", text)
@@ -117,41 +143,65 @@ def test_byte_sizes(tmp_path: Path, text: str, num_bytes: int | None) -> None:
         assert read_index(open_store(str(tmp_path / "out"))).options.shard_bytes == num_bytes
 
 
-@pytest.mark.parametrize("arguments", [("pack", "", "out"), ("pack", "set", ""), ("verify", ""), ("pack", "file://", "out")])
-def test_an_empty_argument_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [("pack", "", "out"), ("pack", "set", ""), ("verify", ""), ("pack", "file://", "out")],
+)
+def test_an_empty_argument_is_not_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
     write_folder(tmp_path / "set", class_files(3))
     monkeypatch.chdir(tmp_path)
     error = error_of(run(*arguments))
     assert error.exit_code == 2
-    assert "is empty; expected" in str(error) or "file://: a file URI needs an absolute path" in str(error)
+    assert "is empty; expected" in str(
+        error
+    ) or "file://: a file URI needs an absolute path" in str(error)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_a_destination_in_use_ends_with_2(tmp_path: Path) -> None:
     run("pack", "synthetic:garments:10", tmp_path / "out")
-    assert error_of(run("pack", "synthetic:garments:10", tmp_path / "out", "--seed", 1)).exit_code == 2
+    assert (
+        error_of(run("pack", "synthetic:garments:10", tmp_path / "out", "--seed", 1)).exit_code == 2
+    )
 
 
 def test_a_bomb_in_a_zip_ends_with_5_and_its_name(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "set.zip", class_files(3) | {"cat/bomb.png": encoded(Image.new("1", (20_000, 20_000)))})
+    path = write_zip(
+        tmp_path / "set.zip",
+        class_files(3) | {"cat/bomb.png": encoded(Image.new("1", (20_000, 20_000)))},
+    )
     error = error_of(run("pack", path, tmp_path / "out"))
     assert error.exit_code == 5
-    assert f"{path}!/cat/bomb.png: is a decompression bomb? Image size (400000000 pixels)" in str(error)
+    assert f"{path}!/cat/bomb.png: is a decompression bomb? Image size (400000000 pixels)" in str(
+        error
+    )
 
 
 def run_program(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
     """The data commands in a process of their own, which may load Keras."""
     program = "from job.cli.data import data; data(standalone_mode=False)"
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | env, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_a_keras_data_set(tmp_path: Path) -> None:
     """As Keras itself reads it, from files in its cache, which come before Debian's."""
     for split, num_images in (("train", 60), ("t10k", 10)):
-        images, labels = numbered(num_images, 28, 28)[..., 0], (np.arange(num_images) % 10).astype(np.uint8)
-        for name, values in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", labels)):
-            write_folder(tmp_path / "datasets" / "fashion-mnist", {f"{name}.gz": gzip.compress(idx(values))})
+        images, labels = (
+            numbered(num_images, 28, 28)[..., 0],
+            (np.arange(num_images) % 10).astype(np.uint8),
+        )
+        for name, values in (
+            (f"{split}-images-idx3-ubyte", images),
+            (f"{split}-labels-idx1-ubyte", labels),
+        ):
+            write_folder(
+                tmp_path / "datasets" / "fashion-mnist", {f"{name}.gz": gzip.compress(idx(values))}
+            )
     result = run_program("pack", "keras:fashion_mnist", tmp_path / "out", KERAS_HOME=str(tmp_path))
     assert result.returncode == 0, result.stderr
     index = read_index(open_store(str(tmp_path / "out")))
@@ -160,21 +210,35 @@ def test_a_keras_data_set(tmp_path: Path) -> None:
     assert (index.classes[9].name, index.classes[9].num_rows) == ("ankle boot", 6)
 
 
-@pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(
+    not DEBIAN_FASHION.is_dir(), reason="Debian's dataset-fashion-mnist is not installed"
+)
 @pytest.mark.parametrize(
     ("split", "fingerprint", "class_sizes"),  # of what Keras' own loader gives
     [
-        ("train", "c817e5deea217ca4d850998d09b70ad90d409dae8fd54d18bb2bc7bdf7dcf833", [32, 33, 31, 29, 29, 31, 33, 30, 27, 25]),
-        ("test", "50b257145b7553ad3e7c557159339358b184ac388a16aad27e2c9b112074ed7b", [32, 35, 39, 24, 30, 27, 28, 29, 29, 27]),
+        (
+            "train",
+            "c817e5deea217ca4d850998d09b70ad90d409dae8fd54d18bb2bc7bdf7dcf833",
+            [32, 33, 31, 29, 29, 31, 33, 30, 27, 25],
+        ),
+        (
+            "test",
+            "50b257145b7553ad3e7c557159339358b184ac388a16aad27e2c9b112074ed7b",
+            [32, 35, 39, 24, 30, 27, 28, 29, 29, 27],
+        ),
     ],
 )
-def test_fashion_mnist_of_debian(tmp_path: Path, split: str, fingerprint: str, class_sizes: list[int]) -> None:
+def test_fashion_mnist_of_debian(
+    tmp_path: Path, split: str, fingerprint: str, class_sizes: list[int]
+) -> None:
     arguments = ("pack", "keras:fashion_mnist", tmp_path / "out", "--split", split, "--limit", 300)
     result = run_program(*arguments, KERAS_HOME=str(tmp_path / "keras"))
     assert result.returncode == 0, result.stderr
     index = read_index(open_store(str(tmp_path / "out")))
     assert (index.num_rows, index.image_shape, index.fingerprint) == (300, (28, 28, 1), fingerprint)
-    assert [(found.name, found.num_rows) for found in index.classes or ()] == list(zip(FASHION_CLASSES, class_sizes, strict=True))
+    assert [(found.name, found.num_rows) for found in index.classes or ()] == list(
+        zip(FASHION_CLASSES, class_sizes, strict=True)
+    )
     assert (index.source.uri, index.source.kind) == ("keras:fashion_mnist", "keras")
     assert not (tmp_path / "keras").exists()
     again = run_program(*arguments, KERAS_HOME=str(tmp_path))
@@ -187,10 +251,23 @@ def test_a_keras_data_set_that_cannot_be_fetched(tmp_path: Path) -> None:
     debian = write_folder(tmp_path / "debian", dict.fromkeys(FASHION_FILES[:3], b""))
     program = "import pathlib, sys; from job.sources.keras_datasets import *; open_keras(sys.argv[1], 'train', pathlib.Path(sys.argv[2]))"
     command = [sys.executable, "-c", program]
-    env = os.environ | {"KERAS_HOME": str(tmp_path / "keras"), "https_proxy": nowhere, "HTTPS_PROXY": nowhere}
-    result = subprocess.run([*command, "fashion_mnist", debian], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    env = os.environ | {
+        "KERAS_HOME": str(tmp_path / "keras"),
+        "https_proxy": nowhere,
+        "HTTPS_PROXY": nowhere,
+    }
+    result = subprocess.run(
+        [*command, "fashion_mnist", debian],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("job.config.errors.DataError: keras:fashion_mnist: Keras could not load it (URL fetch failure")
+    assert last.startswith(
+        "job.config.errors.DataError: keras:fashion_mnist: Keras could not load it (URL fetch failure"
+    )
     assert "Check the network" in last
     assert f"put {', '.join(FASHION_FILES)} into {tmp_path}/keras/datasets/fashion-mnist" in last
     assert "install Debian's package dataset-fashion-mnist" in last
@@ -204,16 +281,36 @@ def test_from_s3_to_s3(tmp_path: Path, s3_env: S3Server) -> None:
     images = open_store(f"s3://{bucket}/photos")
     for name, content in (class_files(20) | {"notes.txt": b""}).items():
         images.write(name, content)
-    result = run("pack", f"s3://{bucket}/photos", f"s3://{bucket}/packed", "--shard-bytes", "100", "--endpoint-url", s3_env.endpoint_url)
+    result = run(
+        "pack",
+        f"s3://{bucket}/photos",
+        f"s3://{bucket}/packed",
+        "--shard-bytes",
+        "100",
+        "--endpoint-url",
+        s3_env.endpoint_url,
+    )
     assert result.exit_code == 0, result.output
     assert result.output.startswith("Packed: 20 images 4x4x1, 3 classes, 4 shards")
     assert "Ignored 1 file not read as images" in result.output
-    assert run("pack", f"s3://{bucket}/photos", f"s3://{bucket}/packed", "--shard-bytes", "100").output.startswith("Already packed")
+    assert run(
+        "pack", f"s3://{bucket}/photos", f"s3://{bucket}/packed", "--shard-bytes", "100"
+    ).output.startswith("Already packed")
     images.write("cat/000.png", images.read("cat/000.png")[:-1] + b"x")
-    changed = error_of(run("pack", f"s3://{bucket}/photos", f"s3://{bucket}/packed", "--shard-bytes", "100"))
+    changed = error_of(
+        run("pack", f"s3://{bucket}/photos", f"s3://{bucket}/packed", "--shard-bytes", "100")
+    )
     assert (changed.exit_code, "before that was changed: still" in str(changed)) == (2, True)
-    local = run("pack", write_folder(tmp_path / "photos", class_files(20)), tmp_path / "packed", "--shard-bytes", "100")
-    assert local.output.split("fingerprint ")[1].split()[0] in result.output  # the same images from a folder: the same shards
+    local = run(
+        "pack",
+        write_folder(tmp_path / "photos", class_files(20)),
+        tmp_path / "packed",
+        "--shard-bytes",
+        "100",
+    )
+    assert (
+        local.output.split("fingerprint ")[1].split()[0] in result.output
+    )  # the same images from a folder: the same shards
 
     store = open_store(f"s3://{bucket}/packed")
     index = read_index(store)
@@ -223,7 +320,9 @@ def test_from_s3_to_s3(tmp_path: Path, s3_env: S3Server) -> None:
     assert run("verify", f"s3://{bucket}/packed").exit_code == 0
     store.delete("shard-00002.labels.i32")
     damaged = run("verify", f"s3://{bucket}/packed")
-    assert damaged.output.splitlines() == [f"s3://{bucket}/packed/shard-00002.labels.i32: missing; expected 24 bytes"]
+    assert damaged.output.splitlines() == [
+        f"s3://{bucket}/packed/shard-00002.labels.i32: missing; expected 24 bytes"
+    ]
 
 
 @pytest.mark.s3
@@ -235,4 +334,7 @@ def test_a_broken_image_on_s3_is_named_and_nothing_is_left(s3_env: S3Server) -> 
     assert str(error).startswith(f"s3://{bucket}/photos/cat/1.png: is not a PNG")
     assert list(open_store(f"s3://{bucket}/packed").list()) == []
     assert error_of(run("pack", f"s3://{bucket}/empty", f"s3://{bucket}/packed")).exit_code == 5
-    assert error_of(run("pack", f"s3://{bucket}/photos", f"s3://{bucket}-missing/packed")).exit_code == 3
+    assert (
+        error_of(run("pack", f"s3://{bucket}/photos", f"s3://{bucket}-missing/packed")).exit_code
+        == 3
+    )

@@ -10,7 +10,17 @@ import pytest
 
 from job.config.errors import DataError
 from job.data import index as index_module
-from job.data.index import ImageClass, Index, LabelFile, PackedSource, PackSettings, Shard, SkippedImage, read_index, write_index
+from job.data.index import (
+    ImageClass,
+    Index,
+    LabelFile,
+    PackedSource,
+    PackSettings,
+    Shard,
+    SkippedImage,
+    read_index,
+    write_index,
+)
 from job.storage.uri import open_store
 
 INDEX = Index(
@@ -21,14 +31,27 @@ INDEX = Index(
         Shard("shard-00001.u8", 5, 30, "c" * 64, LabelFile("shard-00001.labels.i32", "d" * 64)),
     ),
     classes=(ImageClass("cat", 9), ImageClass("dog", 6)),
-    source=PackedSource("/photos", "folder", 1234, 16, 1, (SkippedImage("/photos/\udcff.png", "is empty"),), {".txt": 2}),
+    source=PackedSource(
+        "/photos",
+        "folder",
+        1234,
+        16,
+        1,
+        (SkippedImage("/photos/\udcff.png", "is empty"),),
+        {".txt": 2},
+    ),
     options=PackSettings(size="2x3", channels=1, limit=16),
     packed_by="dcgan-train 1.0",
 )
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    for index in (INDEX, replace(INDEX, classes=None, shards=tuple(replace(shard, labels=None) for shard in INDEX.shards))):
+    for index in (
+        INDEX,
+        replace(
+            INDEX, classes=None, shards=tuple(replace(shard, labels=None) for shard in INDEX.shards)
+        ),
+    ):
         write_index(open_store(str(tmp_path)), index)
         assert read_index(open_store(str(tmp_path))) == index
 
@@ -44,12 +67,19 @@ def test_an_index_without_a_signature_is_read(tmp_path: Path) -> None:
     assert read_index(store) == INDEX
     document["source"]["signature"] = "old"
     (tmp_path / "index.json").write_text(json.dumps(document))
-    with pytest.raises(DataError, match=r"source.signature is 'old'; expected 64 hexadecimal digits"):
+    with pytest.raises(
+        DataError, match=r"source.signature is 'old'; expected 64 hexadecimal digits"
+    ):
         read_index(store)
 
 
 def test_fingerprint_is_of_the_images_and_their_order() -> None:
-    assert INDEX.fingerprint == replace(INDEX, packed_by="other", source=replace(INDEX.source, uri="elsewhere")).fingerprint
+    assert (
+        INDEX.fingerprint
+        == replace(
+            INDEX, packed_by="other", source=replace(INDEX.source, uri="elsewhere")
+        ).fingerprint
+    )
     changes = [
         replace(INDEX, image_shape=(3, 2, 1)),
         replace(INDEX, shards=INDEX.shards[::-1]),
@@ -59,7 +89,10 @@ def test_fingerprint_is_of_the_images_and_their_order() -> None:
 
 
 def test_a_missing_index(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"file://{tmp_path}/index.json: not found; expected a packed data set .*`dcgan-train data pack"):
+    with pytest.raises(
+        DataError,
+        match=rf"file://{tmp_path}/index.json: not found; expected a packed data set .*`dcgan-train data pack",
+    ):
         read_index(open_store(str(tmp_path)))
 
 
@@ -101,40 +134,96 @@ def drop(document: dict[str, Any]) -> None:
         (put("format_version", 2), "format_version is 2; this program reads version 1"),
         (put("format_version", "1"), "format_version is '1'; expected a whole number"),
         (put("dtype", "float32"), "dtype is 'float32'; expected 'uint8'"),
-        (put("image_shape", [2, 3]), r"image_shape is \[2, 3\]; expected \[height, width, channels\]"),
-        (put("image_shape", [2, 3, 0]), "image_shape is .*; expected a list of whole numbers of at least 1"),
+        (
+            put("image_shape", [2, 3]),
+            r"image_shape is \[2, 3\]; expected \[height, width, channels\]",
+        ),
+        (
+            put("image_shape", [2, 3, 0]),
+            "image_shape is .*; expected a list of whole numbers of at least 1",
+        ),
         (put("num_rows", 14), "num_rows is 14; expected 15, the sum over the 2 shards"),
         (put("num_rows", True), "num_rows is True; expected a whole number of at least 1"),
         (put("shards", {}), "shards is {}; expected a list"),
-        (put("shards", 1, "num_bytes", 31), r"shards\[1\].num_bytes is 31; expected 30, 5 rows of 6 bytes"),
-        (put("shards", 0, "name", "../shard"), r"shards\[0\].name is '../shard'; expected a file name without a folder"),
-        (put("shards", 0, "name", ".."), r"shards\[0\].name is '..'; expected a file name without a folder"),
-        (put("shards", 0, "labels", "name", "a/b"), r"shards\[0\].labels.name is 'a/b'; expected a file name"),
-        (put("shards", 0, "sha256", "A" * 64), r"shards\[0\].sha256 is 'A+.*; expected 64 hexadecimal digits"),
+        (
+            put("shards", 1, "num_bytes", 31),
+            r"shards\[1\].num_bytes is 31; expected 30, 5 rows of 6 bytes",
+        ),
+        (
+            put("shards", 0, "name", "../shard"),
+            r"shards\[0\].name is '../shard'; expected a file name without a folder",
+        ),
+        (
+            put("shards", 0, "name", ".."),
+            r"shards\[0\].name is '..'; expected a file name without a folder",
+        ),
+        (
+            put("shards", 0, "labels", "name", "a/b"),
+            r"shards\[0\].labels.name is 'a/b'; expected a file name",
+        ),
+        (
+            put("shards", 0, "sha256", "A" * 64),
+            r"shards\[0\].sha256 is 'A+.*; expected 64 hexadecimal digits",
+        ),
         (drop, r"shards\[1\].sha256 is missing"),
         (put("classes", 0, "name", 3), r"classes\[0\].name is 3; expected text"),
-        (put("source", "ignored", ".txt", "two"), "source.ignored..txt is 'two'; expected a whole number"),
+        (
+            put("source", "ignored", ".txt", "two"),
+            "source.ignored..txt is 'two'; expected a whole number",
+        ),
         (put("options", "skip_bad", 0), "options.skip_bad is 0; expected true or false"),
         (put("format_version", 10**4000), "format_version is 1000"),
         (put("dtype", "\udcff\n"), r"dtype is '\\udcff\\n'; expected 'uint8'"),
-        (put("image_shape", [2**15, 2**15, 3]), r"image_shape is \[32768, 32768, 3\]; expected .* at most 1,073,741,824 bytes"),
-        (put("image_shape", [10**4000] * 3), "image_shape is .*; expected a list of whole numbers of at least 1"),
-        (put("image_shape", [1] * 10_000), r"image_shape is \[1, 1, 1, 1, 1, 1, \.\.\.\]; expected \[height"),
-        (put("num_rows", 2**48 + 1), "num_rows is 281474976710657; expected a whole number of at least 1, at most 281474976710656"),
-        (put("shards", 1, "num_bytes", 2**40 + 1), r"shards\[1\].num_bytes is 1099511627777; expected .*, at most 1099511627776"),
+        (
+            put("image_shape", [2**15, 2**15, 3]),
+            r"image_shape is \[32768, 32768, 3\]; expected .* at most 1,073,741,824 bytes",
+        ),
+        (
+            put("image_shape", [10**4000] * 3),
+            "image_shape is .*; expected a list of whole numbers of at least 1",
+        ),
+        (
+            put("image_shape", [1] * 10_000),
+            r"image_shape is \[1, 1, 1, 1, 1, 1, \.\.\.\]; expected \[height",
+        ),
+        (
+            put("num_rows", 2**48 + 1),
+            "num_rows is 281474976710657; expected a whole number of at least 1, at most 281474976710656",
+        ),
+        (
+            put("shards", 1, "num_bytes", 2**40 + 1),
+            r"shards\[1\].num_bytes is 1099511627777; expected .*, at most 1099511627776",
+        ),
         (put("shards", 1, "num_rows", 10**4000), r"shards\[1\].num_rows is 1000"),
-        (put("shards", 1, "name", "shard-00000.u8"), "shards are 4 files with 3 different names; expected a file of its own for each"),
+        (
+            put("shards", 1, "name", "shard-00000.u8"),
+            "shards are 4 files with 3 different names; expected a file of its own for each",
+        ),
         (put("shards", 1, "name", "a" * 201), r"shards\[1\].name is 'a+'?.*; expected a file name"),
         (put("shards", [{}] * 100_000), r"shards\[0\].num_rows is missing"),
-        (put("classes", 0, "name", "x" * 10_001), r"classes\[0\].name is 'x+'?.*; expected text of at most 10,000 characters"),
-        (put("source", "ignored", {"\x1b" * 1000: "one"}), r"source.ignored.'\\x1b.* is 'one'; expected a whole number"),
+        (
+            put("classes", 0, "name", "x" * 10_001),
+            r"classes\[0\].name is 'x+'?.*; expected text of at most 10,000 characters",
+        ),
+        (
+            put("source", "ignored", {"\x1b" * 1000: "one"}),
+            r"source.ignored.'\\x1b.* is 'one'; expected a whole number",
+        ),
         (put("options", "seed", float("nan")), r"is not JSON \(NaN is no number that JSON knows\)"),
-        (put("options", "seed", 2**63), "options.seed is 9223372036854775808; expected a whole number, at most 9223372036854775807"),
+        (
+            put("options", "seed", 2**63),
+            "options.seed is 9223372036854775808; expected a whole number, at most 9223372036854775807",
+        ),
         (put("fingerprint", "x" * 10_000), "fingerprint is 'x+.*; expected 64 hexadecimal digits"),
-        (put("shards", 0, "sha256", "e" * 64), "fingerprint is .*: the file was changed after packing"),
+        (
+            put("shards", 0, "sha256", "e" * 64),
+            "fingerprint is .*: the file was changed after packing",
+        ),
     ],
 )
-def test_a_changed_field_is_named(tmp_path: Path, change: Callable[[Any], None], message: str) -> None:
+def test_a_changed_field_is_named(
+    tmp_path: Path, change: Callable[[Any], None], message: str
+) -> None:
     store = open_store(str(tmp_path))
     write_index(store, INDEX)
     document = json.loads(store.read("index.json"))
@@ -147,17 +236,25 @@ def test_a_changed_field_is_named(tmp_path: Path, change: Callable[[Any], None],
 
 def test_an_index_nested_without_end(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_bytes(b'{"a":' * 1_000_000)
-    with pytest.raises(DataError, match=r"index.json: is nested too deeply; expected .*dcgan-train data pack"):
+    with pytest.raises(
+        DataError, match=r"index.json: is nested too deeply; expected .*dcgan-train data pack"
+    ):
         read_index(open_store(str(tmp_path)))
 
 
-def test_an_index_larger_than_any_is_neither_written_nor_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_larger_than_any_is_neither_written_nor_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_store(str(tmp_path))
     write_index(store, INDEX)
     monkeypatch.setattr(index_module, "MAX_BYTES", 1000)
-    with pytest.raises(DataError, match=r"index.json: has more than 1,000 bytes; expected no more.*dcgan-train data pack"):
+    with pytest.raises(
+        DataError,
+        match=r"index.json: has more than 1,000 bytes; expected no more.*dcgan-train data pack",
+    ):
         read_index(store)
     with pytest.raises(
-        DataError, match=r"2 shards make an index of [\d,]+ bytes; expected at most 1,000: pack with a larger --shard-bytes"
+        DataError,
+        match=r"2 shards make an index of [\d,]+ bytes; expected at most 1,000: pack with a larger --shard-bytes",
     ):
         write_index(store, INDEX)

@@ -21,7 +21,9 @@ def build(batch: int, shard_rows: list[int], seed: int) -> Order:
     return Order((*shard_rows, max(1, batch - sum(shard_rows))), batch, seed)
 
 
-orders = st.builds(build, st.integers(1, 100), st.lists(st.integers(1, 90), max_size=40), st.integers(0, 2**40))
+orders = st.builds(
+    build, st.integers(1, 100), st.lists(st.integers(1, 90), max_size=40), st.integers(0, 2**40)
+)
 NUM_WORKERS = (1, 2, 3, 4, 8)
 
 
@@ -31,12 +33,16 @@ def shares(order: Order, num_workers: int) -> list[Slots]:
 
 @quick
 @given(orders, st.integers(0, 40), st.integers(0, 30))
-def test_every_number_of_workers_sees_the_same_global_batches(order: Order, first_step: int, num_steps: int) -> None:
+def test_every_number_of_workers_sees_the_same_global_batches(
+    order: Order, first_step: int, num_steps: int
+) -> None:
     whole = rows_at(order, first_step, num_steps)
     assert whole.shape == (num_steps, order.global_batch_size)
     for num_workers in NUM_WORKERS:
         if order.global_batch_size % num_workers == 0:
-            parts = [rows_at(order, first_step, num_steps, slots) for slots in shares(order, num_workers)]
+            parts = [
+                rows_at(order, first_step, num_steps, slots) for slots in shares(order, num_workers)
+            ]
             assert np.array_equal(np.concatenate(parts, axis=1), whole)
 
 
@@ -55,41 +61,59 @@ def test_on_a_grid_of_sizes(batch: int, num_shards: int, rows: int) -> None:
         if batch % num_workers == 0:
             parts = [rows_at(order, middle, 5, slots) for slots in shares(order, num_workers)]
             assert np.array_equal(np.concatenate(parts, axis=1), rows_at(order, middle, 5))
-            assert steps < 5 or np.array_equal(np.concatenate(parts, axis=1), whole[middle : middle + 5])
+            assert steps < 5 or np.array_equal(
+                np.concatenate(parts, axis=1), whole[middle : middle + 5]
+            )
 
 
 @quick
 @given(orders, st.integers(0, 5))
-def test_an_epoch_shows_no_image_twice_and_leaves_out_only_the_rest(order: Order, epoch: int) -> None:
+def test_an_epoch_shows_no_image_twice_and_leaves_out_only_the_rest(
+    order: Order, epoch: int
+) -> None:
     rows = rows_at(order, epoch * order.steps_per_epoch, order.steps_per_epoch).ravel()
     assert rows.min() >= 0
     assert rows.max() < order.num_rows
-    assert len(np.unique(rows)) == len(rows) == order.num_rows - order.num_rows % order.global_batch_size
+    assert (
+        len(np.unique(rows))
+        == len(rows)
+        == order.num_rows - order.num_rows % order.global_batch_size
+    )
 
 
 @quick
 @given(orders, st.integers(0, 50), st.integers(1, 30), st.integers(0, 99))
-def test_any_step_and_slot_can_be_reached_at_once(order: Order, step: int, num_steps: int, slot: int) -> None:
+def test_any_step_and_slot_can_be_reached_at_once(
+    order: Order, step: int, num_steps: int, slot: int
+) -> None:
     slot %= order.global_batch_size
     whole = rows_at(order, 0, step + num_steps)
     assert np.array_equal(rows_at(order, step, num_steps), whole[step:])
-    assert np.array_equal(rows_at(order, step, num_steps, Slots(slot, 1)), whole[step:, slot : slot + 1])
+    assert np.array_equal(
+        rows_at(order, step, num_steps, Slots(slot, 1)), whole[step:, slot : slot + 1]
+    )
 
 
 @quick
 @given(orders, st.integers(0, 50), st.integers(1, 30), st.sampled_from(NUM_WORKERS))
-def test_a_run_killed_anywhere_goes_on_with_any_number_of_workers(order: Order, killed_at: int, more: int, num_workers: int) -> None:
+def test_a_run_killed_anywhere_goes_on_with_any_number_of_workers(
+    order: Order, killed_at: int, more: int, num_workers: int
+) -> None:
     """What is seen before and after, each image as often as without the interruption."""
     if order.global_batch_size % num_workers:
         return
-    after = np.concatenate([rows_at(order, killed_at, more, slots) for slots in shares(order, num_workers)], axis=1)
+    after = np.concatenate(
+        [rows_at(order, killed_at, more, slots) for slots in shares(order, num_workers)], axis=1
+    )
     seen = Counter(rows_at(order, 0, killed_at).ravel().tolist()) + Counter(after.ravel().tolist())
     assert seen == Counter(rows_at(order, 0, killed_at + more).ravel().tolist())
 
 
 @quick
 @given(orders, st.integers(0, 40), st.integers(1, 30), st.sampled_from(NUM_WORKERS))
-def test_runs_are_the_same_rows_shard_by_shard(order: Order, first_step: int, num_steps: int, num_workers: int) -> None:
+def test_runs_are_the_same_rows_shard_by_shard(
+    order: Order, first_step: int, num_steps: int, num_workers: int
+) -> None:
     if order.global_batch_size % num_workers:
         return
     for slots in shares(order, num_workers):
@@ -106,7 +130,9 @@ def test_runs_are_the_same_rows_shard_by_shard(order: Order, first_step: int, nu
 
 @quick
 @given(orders, st.integers(0, 40), st.integers(1, 60), st.sampled_from(NUM_WORKERS))
-def test_needs_name_every_shard_in_time(order: Order, first_step: int, num_steps: int, num_workers: int) -> None:
+def test_needs_name_every_shard_in_time(
+    order: Order, first_step: int, num_steps: int, num_workers: int
+) -> None:
     if order.global_batch_size % num_workers:
         return
     for slots in shares(order, num_workers):
@@ -116,13 +142,18 @@ def test_needs_name_every_shard_in_time(order: Order, first_step: int, num_steps
             read = {run.shard for run in runs_at(order, step, 1, slots)}
             needed = {need.shard for need in found if need.first_step <= step < need.stop_step}
             assert read <= needed
-            if strip_slots(order, slots) == order.lane_slots:  # whole lanes: nothing that others read
+            if (
+                strip_slots(order, slots) == order.lane_slots
+            ):  # whole lanes: nothing that others read
                 assert read == needed
 
 
 def test_the_end_of_an_epoch_that_is_left_out_is_not_needed() -> None:
     order = Order((10, 10, 10), 16, 0)  # one step an epoch, 14 rows left out
-    assert all(need.stop_step <= 1 for need in takewhile(lambda need: need.first_step < 1, needs(order, Slots(0, 16), 0, 5)))
+    assert all(
+        need.stop_step <= 1
+        for need in takewhile(lambda need: need.first_step < 1, needs(order, Slots(0, 16), 0, 5))
+    )
 
 
 @pytest.mark.parametrize("batch", [64, 96])
@@ -155,14 +186,20 @@ def test_a_shard_is_in_use_once_an_epoch() -> None:
 def test_a_reader_of_all_has_one_shard_a_lane_in_use() -> None:
     """Two at the step at which a lane goes from one to the next."""
     order = Order((250,) * 2000, 64, 3)
-    in_use = [len({run.shard for run in runs_at(order, step, 1, Slots(0, 64))}) for step in range(0, order.steps_per_epoch, 7)]
+    in_use = [
+        len({run.shard for run in runs_at(order, step, 1, Slots(0, 64))})
+        for step in range(0, order.steps_per_epoch, 7)
+    ]
     assert np.median(in_use) <= order.num_lanes == 32
     assert max(in_use) <= 2 * order.num_lanes
 
 
 def test_other_images_are_left_out_in_another_epoch() -> None:
     order = Order((100,) * 10, 96, 3)
-    left_out = [set(range(1000)) - set(rows_at(order, epoch * 10, 10).ravel().tolist()) for epoch in range(20)]
+    left_out = [
+        set(range(1000)) - set(rows_at(order, epoch * 10, 10).ravel().tolist())
+        for epoch in range(20)
+    ]
     assert {len(rows) for rows in left_out} == {40}
     assert len(set.union(*left_out)) > 400  # of 20 x 40
 
@@ -179,10 +216,15 @@ def test_epochs_and_seeds_differ() -> None:
 def test_rows_are_shuffled(shard_rows: tuple[int, ...]) -> None:
     """Rows that lie beside each other seldom come beside each other, and a row comes anywhere in the epoch."""
     order = Order(shard_rows, 50, 11)
-    epochs = [rows_at(order, epoch * order.steps_per_epoch, order.steps_per_epoch).ravel() for epoch in range(12)]
+    epochs = [
+        rows_at(order, epoch * order.steps_per_epoch, order.steps_per_epoch).ravel()
+        for epoch in range(12)
+    ]
     # Two slots of a lane are neighbours in the batch, of one shard: of its n rows, 2 / n of the pairs lie beside each other.
     assert np.mean(np.abs(np.diff(epochs[0])) == 1) < 2 / min(shard_rows[0], 2000)  # rows of a lane
-    places = np.array([np.flatnonzero(epoch == epochs[0][0])[0] for epoch in epochs if epochs[0][0] in epoch])
+    places = np.array(
+        [np.flatnonzero(epoch == epochs[0][0])[0] for epoch in epochs if epochs[0][0] in epoch]
+    )
     assert np.ptp(places) > order.num_rows / 3
 
 
@@ -213,14 +255,19 @@ def test_the_order_is_the_one_of_every_earlier_version() -> None:
 
 
 def test_fewer_images_than_a_batch_are_an_error() -> None:
-    with pytest.raises(DataError, match=r"63 images, fewer than one global batch of 64: .*at most 63"):
+    with pytest.raises(
+        DataError, match=r"63 images, fewer than one global batch of 64: .*at most 63"
+    ):
         Order((60, 3), 64, 0)
     with pytest.raises(ConfigError, match="global_batch_size 0; expected at least 1"):
         Order((63,), 0, 0)
 
 
 def test_a_batch_that_workers_cannot_share_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"training\.global_batch_size is 64; expected a multiple of the 3 workers"):
+    with pytest.raises(
+        ConfigError,
+        match=r"training\.global_batch_size is 64; expected a multiple of the 3 workers",
+    ):
         worker_slots(Order((100,), 64, 0), 0, 3)
 
 

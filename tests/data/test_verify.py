@@ -39,6 +39,9 @@ def test_every_kind_of_damage_is_told(tmp_path: Path, index: Index) -> None:
     labels.write_bytes(labels.read_bytes()[::-1])
     uri = f"file://{out}/shard-0000"
     found = find_damage(tmp_path, index)
-    assert found[:2] == [Damage(f"{uri}0.u8", "missing; expected 600 bytes"), Damage(f"{uri}1.u8", "is 599 bytes; expected 600")]
+    assert found[:2] == [
+        Damage(f"{uri}0.u8", "missing; expected 600 bytes"),
+        Damage(f"{uri}1.u8", "is 599 bytes; expected 600"),
+    ]
     assert [damage.uri for damage in found[2:]] == [f"{uri}2.u8", f"{uri}2.labels.i32"]
     assert found[2].problem.endswith(f"; expected {index.shards[2].sha256}")

@@ -22,7 +22,9 @@ BUILD = ROOT / "build"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "e2e: needs a Kubernetes cluster, so DCGAN_E2E=1 (`make e2e`)")
+    config.addinivalue_line(
+        "markers", "e2e: needs a Kubernetes cluster, so DCGAN_E2E=1 (`make e2e`)"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +85,9 @@ def store_env(store: Store) -> Iterator[dict[str, str]]:
 def images(store: Store, store_env: dict[str, str]) -> str:
     """6,000 packed images on the store: Fashion-MNIST from Debian's package if it is installed, else garments that the program draws."""
     uri = f"s3://{store.server.new_bucket('images')}/packed"
-    subprocess.run(["dcgan-train", *pack_command(6000, uri)], check=True, capture_output=True, timeout=300)
+    subprocess.run(
+        ["dcgan-train", *pack_command(6000, uri)], check=True, capture_output=True, timeout=300
+    )
     return uri
 
 

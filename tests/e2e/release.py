@@ -51,7 +51,16 @@ class Release:
 
     def render(self, values: dict[str, Any], template: str) -> str:
         """One template of the chart, as it would be installed."""
-        return self._helm("template", self.name, str(CHART), "--values", "-", "--show-only", template, stdin=yaml.safe_dump(values))
+        return self._helm(
+            "template",
+            self.name,
+            str(CHART),
+            "--values",
+            "-",
+            "--show-only",
+            template,
+            stdin=yaml.safe_dump(values),
+        )
 
     def test(self) -> str:
         """What `helm test` prints, the log of its pod included; ``RuntimeError`` where it fails."""
@@ -67,8 +76,14 @@ class Release:
 
     def pods(self, component: str) -> list[str]:
         """Names of the pods of head, worker or submitter that are not going."""
-        items = self._items("pod", f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component={component}")
-        return sorted(item["metadata"]["name"] for item in items if "deletionTimestamp" not in item["metadata"])
+        items = self._items(
+            "pod", f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component={component}"
+        )
+        return sorted(
+            item["metadata"]["name"]
+            for item in items
+            if "deletionTimestamp" not in item["metadata"]
+        )
 
     def address(self, pod: str) -> str:
         return self.kubectl("get", "pod", pod, "-o", "jsonpath={.status.podIP}")
@@ -94,7 +109,9 @@ class Release:
             state = job.get("status", {})
             has = state.get("jobStatus", "")
             if has in ENDED or state.get("jobDeploymentStatus") == "Failed":
-                assert has == status, f"{job['metadata']['name']} is {has or 'not started'} ({state.get('message')}); expected {status}"
+                assert has == status, (
+                    f"{job['metadata']['name']} is {has or 'not started'} ({state.get('message')}); expected {status}"
+                )
             return job if has == status else None
 
         return self.until(f"{self.name} to be {status}", found, seconds)
@@ -105,7 +122,9 @@ class Release:
         def still() -> T | None:
             for job in self.rayjobs():
                 state = job.get("status", {})
-                assert state.get("jobStatus") != "FAILED", f"{job['metadata']['name']} has failed: {state.get('message')}"
+                assert state.get("jobStatus") != "FAILED", (
+                    f"{job['metadata']['name']} has failed: {state.get('message')}"
+                )
             return ready()
 
         return self.until(what, still, seconds)
@@ -116,7 +135,9 @@ class Release:
         try:
             while not (answer := ready()):
                 if time.monotonic() - started > seconds:
-                    raise AssertionError(f"waited {seconds:.0f} s for {what}; the last answer was {answer!r}")
+                    raise AssertionError(
+                        f"waited {seconds:.0f} s for {what}; the last answer was {answer!r}"
+                    )
                 time.sleep(_POLL_SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.evidence()}") from None
@@ -125,9 +146,20 @@ class Release:
 
     def evidence(self) -> str:
         """What one would look at by hand."""
-        looks = [("get", "pods", "-o", "wide"), ("get", "events", "--sort-by=.lastTimestamp"), ("get", "rayjob", "-o", "yaml")]
+        looks = [
+            ("get", "pods", "-o", "wide"),
+            ("get", "events", "--sort-by=.lastTimestamp"),
+            ("get", "rayjob", "-o", "yaml"),
+        ]
         looks += [
-            ("logs", "-l", f"app.kubernetes.io/component={component}", f"--tail={_LINES}", "--prefix", "--all-containers")
+            (
+                "logs",
+                "-l",
+                f"app.kubernetes.io/component={component}",
+                f"--tail={_LINES}",
+                "--prefix",
+                "--all-containers",
+            )
             for component in ("submitter", "head", "worker")
         ]
         told = []
@@ -139,14 +171,24 @@ class Release:
         return "\n".join(told)
 
     def _items(self, kind: str, selector: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-l", selector, "-o", "json"))["items"]
+        items: list[dict[str, Any]] = json.loads(
+            self.kubectl("get", kind, "-l", selector, "-o", "json")
+        )["items"]
         return items
 
     def _helm(self, command: str, *arguments: str, stdin: str = "", timeout: float = 120.0) -> str:
         line = ["helm", command, *arguments, "--namespace", self.namespace]
         done = subprocess.run(
-            line, input=stdin, capture_output=True, text=True, check=False, timeout=timeout, env=os.environ | self.cluster.env()
+            line,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            env=os.environ | self.cluster.env(),
         )
         if done.returncode:
-            raise RuntimeError(f"{' '.join(line)} ended with {done.returncode}: {done.stderr.strip()}\n{done.stdout}")
+            raise RuntimeError(
+                f"{' '.join(line)} ended with {done.returncode}: {done.stderr.strip()}\n{done.stdout}"
+            )
         return done.stdout

@@ -19,7 +19,9 @@ class Run:
     uri: str
     store: Store
 
-    def values(self, images: str, image: dict[str, str], *, steps: int, every_steps: int, **run: Any) -> dict[str, Any]:
+    def values(
+        self, images: str, image: dict[str, str], *, steps: int, every_steps: int, **run: Any
+    ) -> dict[str, Any]:
         """Values of the chart: two workers of half a core, because the node may have two cores in all. ``run`` is added to the run's."""
         return {
             "image": image,
@@ -61,4 +63,6 @@ class Run:
     def verify(self) -> str:
         """What `dcgan-train checkpoints verify` prints, which reads every byte."""
         command = ["dcgan-train", "checkpoints", "verify", self.uri]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=300
+        ).stdout

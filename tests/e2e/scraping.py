@@ -28,7 +28,12 @@ def monitored(cluster: Cluster, monitor: Mapping[str, Any], folder: Path) -> Ite
     config = folder / "prometheus.yml"
     config.write_text(yaml.safe_dump({"scrape_configs": scrape_configs(cluster, monitor)}))
     url = f"http://127.0.0.1:{free_port()}"
-    command = [str(program), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={url[7:]}"]
+    command = [
+        str(program),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={url[7:]}",
+    ]
 
     def ready() -> bool:
         try:
@@ -46,13 +51,21 @@ def scrape_configs(cluster: Cluster, monitor: Mapping[str, Any]) -> list[dict[st
     spec, namespace = monitor["spec"], monitor["metadata"]["namespace"]
     assert set(spec) == {"selector", "podTargetLabels", "podMetricsEndpoints"}
     assert set(spec["selector"]) == {"matchLabels"}
-    selector = ",".join(f"{name}={value}" for name, value in spec["selector"]["matchLabels"].items())
-    pods = json.loads(cluster.kubectl("-n", namespace, "get", "pods", "-l", selector, "-o", "json"))["items"]
+    selector = ",".join(
+        f"{name}={value}" for name, value in spec["selector"]["matchLabels"].items()
+    )
+    pods = json.loads(
+        cluster.kubectl("-n", namespace, "get", "pods", "-l", selector, "-o", "json")
+    )["items"]
     return [
         {
             "job_name": f"{monitor['metadata']['name']}/{endpoint['port']}",
             "scrape_interval": endpoint["interval"],
-            "static_configs": [target for pod in pods for target in _targets(pod, endpoint["port"], spec["podTargetLabels"])],
+            "static_configs": [
+                target
+                for pod in pods
+                for target in _targets(pod, endpoint["port"], spec["podTargetLabels"])
+            ],
         }
         for endpoint in spec["podMetricsEndpoints"]
     ]
@@ -61,11 +74,19 @@ def scrape_configs(cluster: Cluster, monitor: Mapping[str, Any]) -> list[dict[st
 def own_address(cluster: Cluster) -> str | None:
     """This machine's address as pods see it; None where it has no way to them. Asks a pod of the system, which no policy of ours closes."""
     pods = json.loads(cluster.kubectl("-n", "kube-system", "get", "pods", "-o", "json"))["items"]
-    own_network = [pod["status"] for pod in pods if not pod["spec"].get("hostNetwork") and pod["status"]["phase"] == "Running"]
-    address = next((status["podIP"] for status in own_network if "." in status.get("podIP", "")), None)
+    own_network = [
+        pod["status"]
+        for pod in pods
+        if not pod["spec"].get("hostNetwork") and pod["status"]["phase"] == "Running"
+    ]
+    address = next(
+        (status["podIP"] for status in own_network if "." in status.get("podIP", "")), None
+    )
     if address is None:
         return None
-    with contextlib.suppress(ConnectionRefusedError):  # nothing listens there, but the pod has answered
+    with contextlib.suppress(
+        ConnectionRefusedError
+    ):  # nothing listens there, but the pod has answered
         if not connects(address, 1):
             return None
     with socket.socket(type=socket.SOCK_DGRAM) as probe:
@@ -87,9 +108,20 @@ def connects(address: str, port: int) -> bool:
 def _targets(pod: Mapping[str, Any], port_name: str, taken: list[str]) -> list[dict[str, Any]]:
     """The ports of this name, with the labels that they get."""
     meta = pod["metadata"]
-    labels = {_label(name): meta["labels"][name] for name in taken} | {"pod": meta["name"], "namespace": meta["namespace"]}
-    ports = [port for container in pod["spec"]["containers"] for port in container.get("ports", []) if port.get("name") == port_name]
-    return [{"targets": [f"{pod['status']['podIP']}:{port['containerPort']}"], "labels": labels} for port in ports]
+    labels = {_label(name): meta["labels"][name] for name in taken} | {
+        "pod": meta["name"],
+        "namespace": meta["namespace"],
+    }
+    ports = [
+        port
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", [])
+        if port.get("name") == port_name
+    ]
+    return [
+        {"targets": [f"{pod['status']['podIP']}:{port['containerPort']}"], "labels": labels}
+        for port in ports
+    ]
 
 
 def _label(name: str) -> str:

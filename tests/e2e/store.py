@@ -37,7 +37,11 @@ class Store:
     def keys(self, namespace: str, name: str, user: S3User | None = None) -> None:
         """A Secret as the chart takes it, of ``user`` or of the one who may do everything."""
         who = user or S3User(self.server.access_key, self.server.secret_key)
-        text = {"AWS_ACCESS_KEY_ID": who.access_key, "AWS_SECRET_ACCESS_KEY": who.secret_key, "AWS_REGION": REGION}
+        text = {
+            "AWS_ACCESS_KEY_ID": who.access_key,
+            "AWS_SECRET_ACCESS_KEY": who.secret_key,
+            "AWS_REGION": REGION,
+        }
         _apply(self.cluster, namespace, _secret(name, text))
 
 
@@ -49,13 +53,24 @@ def in_cluster_store(cluster: Cluster, folder: Path) -> Iterator[Store]:
     user = S3User(f"test{secrets.token_hex(6)}", secrets.token_urlsafe(24))
     cluster.kubectl("create", "namespace", namespace)
     try:
-        cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
-        _apply(cluster, namespace, _secret("s3-keys", {"AWS_ACCESS_KEY_ID": user.access_key, "AWS_SECRET_ACCESS_KEY": user.secret_key}))
+        cluster.kubectl(
+            "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted"
+        )
+        _apply(
+            cluster,
+            namespace,
+            _secret(
+                "s3-keys",
+                {"AWS_ACCESS_KEY_ID": user.access_key, "AWS_SECRET_ACCESS_KEY": user.secret_key},
+            ),
+        )
         objects = _objects()
         if cluster.is_own:
             _load_server(cluster, folder, program, _container(objects)["image"])
         _apply(cluster, namespace, *objects)
-        cluster.kubectl("-n", namespace, "rollout", "status", "deployment/s3", "--timeout=300s", timeout=330)
+        cluster.kubectl(
+            "-n", namespace, "rollout", "status", "deployment/s3", "--timeout=300s", timeout=330
+        )
         with forwarded(cluster, namespace, folder / "port-forward.log") as url:
             server = S3Server(url, user.access_key, user.secret_key, REGION, folder, program)
             yield Store(cluster, server, f"http://s3.{namespace}.svc:{_PORT}")
@@ -68,7 +83,11 @@ def _objects() -> list[dict[str, Any]]:
     objects = list(yaml.safe_load_all(_SERVER.read_text()))
     args = _container(objects)["args"]
     args[args.index("--region") + 1] = REGION
-    args[args.index("posix") : args.index("posix")] = ["--iam-cache-disable", "--iam-dir", "/data/attributes"]
+    args[args.index("posix") : args.index("posix")] = [
+        "--iam-cache-disable",
+        "--iam-dir",
+        "/data/attributes",
+    ]
     return objects
 
 

@@ -21,7 +21,9 @@ from tests.servers.prometheus import Prometheus
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 log = logging.getLogger("e2e")
 
-START_SECONDS = 900.0  # for pods, Ray, and a first checkpoint, where every process has half a busy core
+START_SECONDS = (
+    900.0  # for pods, Ray, and a first checkpoint, where every process has half a busy core
+)
 END_SECONDS = 1200.0
 GONE_SECONDS = 300.0
 DASHBOARD_PORT = 8265  # and Ray's API of jobs
@@ -29,7 +31,9 @@ DASHBOARD_PORT = 8265  # and Ray's API of jobs
 Releases = Callable[[str], Release]
 
 
-def test_an_install_trains_to_its_end(cluster: Cluster, release: Releases, run: Run, image: dict, images: str, tmp_path: Path) -> None:
+def test_an_install_trains_to_its_end(
+    cluster: Cluster, release: Releases, run: Run, image: dict, images: str, tmp_path: Path
+) -> None:
     """And is tested, scraped, closed to everybody else, and leaves nothing when it is uninstalled.
 
     Scraped only from a machine that has a way to pods, which one far from the cluster of KUBECONFIG has not.
@@ -52,13 +56,26 @@ def test_an_install_trains_to_its_end(cluster: Cluster, release: Releases, run: 
             connects(first.address(head), DASHBOARD_PORT)
     if address:
         with monitored(cluster, _pod_monitor(first, values), tmp_path) as prometheus:
-            first.while_it_runs("the metrics of both workers", lambda: _is_scraped(prometheus, workers), START_SECONDS)
+            first.while_it_runs(
+                "the metrics of both workers",
+                lambda: _is_scraped(prometheus, workers),
+                START_SECONDS,
+            )
             first.wait_for("SUCCEEDED", END_SECONDS)
-            last = {series.labels["pod"]: series.value for series in prometheus.query("max_over_time(dcgan_step[1h])")}
+            last = {
+                series.labels["pod"]: series.value
+                for series in prometheus.query("max_over_time(dcgan_step[1h])")
+            }
             assert last == dict.fromkeys(workers, steps)
-            assert {series.labels["app_kubernetes_io_instance"] for series in prometheus.query("max_over_time(up[1h])")} == {"dcgan-train"}
+            assert {
+                series.labels["app_kubernetes_io_instance"]
+                for series in prometheus.query("max_over_time(up[1h])")
+            } == {"dcgan-train"}
     first.wait_for("SUCCEEDED", END_SECONDS)
-    assert [(manifest.step, manifest.reason) for manifest in run.committed()] == [(200, "end"), (100, "schedule")]
+    assert [(manifest.step, manifest.reason) for manifest in run.committed()] == [
+        (200, "end"),
+        (100, "schedule"),
+    ]
     assert run.verify() == "step 200: ok\nstep 100: ok\n"
     grids = [entry.key for entry in run.objects.list("samples/step-")]
     assert grids == [f"samples/step-{step:09d}.png" for step in (0, 100, 200)]
@@ -69,21 +86,27 @@ def test_an_install_trains_to_its_end(cluster: Cluster, release: Releases, run: 
     first.until("nothing to be left", lambda: _everything(first) == before, GONE_SECONDS)
 
 
-def test_workers_that_die_or_are_evicted_are_replaced(release: Releases, run: Run, image: dict, images: str) -> None:
+def test_workers_that_die_or_are_evicted_are_replaced(
+    release: Releases, run: Run, image: dict, images: str
+) -> None:
     """A death loses the steps since the last checkpoint, an eviction none, because Ray gets its SIGTERM and tells the run."""
     first = release("dcgan-train")
     first.install(run.values(images, image, steps=500, every_steps=50))
     first.while_it_runs("a checkpoint", lambda: run.step() >= 50, START_SECONDS)
     assert len(run.starts()) == 1
     # All processes but the first, which a container cannot kill itself; it ends because they are gone, and kubelet starts the container again.
-    first.kubectl("exec", first.pods("worker")[0], "-c", "ray-worker", "--", "bash", "-c", "kill -KILL -1")
+    first.kubectl(
+        "exec", first.pods("worker")[0], "-c", "ray-worker", "--", "bash", "-c", "kill -KILL -1"
+    )
     first.while_it_runs("a start after the death", lambda: len(run.starts()) == 2, START_SECONDS)
     died_at = run.step()
     first.while_it_runs("a checkpoint after that", lambda: run.step() > died_at, START_SECONDS)
     assert set(_reasons(run)) == {"schedule"}
     evicted, stayed = first.pods("worker")
     _evict(first, evicted)
-    first.while_it_runs("a checkpoint because of the eviction", lambda: "preemption" in _reasons(run), 120)
+    first.while_it_runs(
+        "a checkpoint because of the eviction", lambda: "preemption" in _reasons(run), 120
+    )
     first.while_it_runs("a start after the eviction", lambda: len(run.starts()) == 3, START_SECONDS)
     workers = first.pods("worker")
     assert stayed in workers
@@ -93,7 +116,9 @@ def test_workers_that_die_or_are_evicted_are_replaced(release: Releases, run: Ru
     run.verify()
 
 
-def test_what_cannot_run_says_why_and_ends(release: Releases, run: Run, image: dict, images: str, namespace: str) -> None:
+def test_what_cannot_run_says_why_and_ends(
+    release: Releases, run: Run, image: dict, images: str, namespace: str
+) -> None:
     """No bucket, and a key that may not read: both at once, one worker each, small, because they get no further than the check."""
     run.store.keys(namespace, "stranger", run.store.server.new_user())
     values = run.values(images, image, steps=100, every_steps=50) | _SMALL
@@ -104,7 +129,9 @@ def test_what_cannot_run_says_why_and_ends(release: Releases, run: Run, image: d
     _ends_with(denied, "access denied")
 
 
-def test_an_upgrade_goes_on_from_where_the_old_run_stopped(release: Releases, run: Run, image: dict, images: str) -> None:
+def test_an_upgrade_goes_on_from_where_the_old_run_stopped(
+    release: Releases, run: Run, image: dict, images: str
+) -> None:
     """And uninstalling a run that trains leaves nothing in the cluster."""
     first = release("first")
     before = _everything(first)
@@ -114,21 +141,31 @@ def test_an_upgrade_goes_on_from_where_the_old_run_stopped(release: Releases, ru
     old = first.rayjob()["metadata"]["name"]
     first.upgrade(values | {"run": values["run"] | {"samples": {"every_steps": 500}}})
     # The old object goes at once, its pods after the stop.
-    first.until("the old run's last checkpoint", lambda: "preemption" in _reasons(run), GONE_SECONDS)
+    first.until(
+        "the old run's last checkpoint", lambda: "preemption" in _reasons(run), GONE_SECONDS
+    )
     stopped = run.step()
     assert first.rayjob()["metadata"]["name"] != old
-    first.while_it_runs("the new run to go on", lambda: f"going on from step {stopped:,}" in first.logs("submitter"), START_SECONDS)
+    first.while_it_runs(
+        "the new run to go on",
+        lambda: f"going on from step {stopped:,}" in first.logs("submitter"),
+        START_SECONDS,
+    )
     first.uninstall()
     first.until("nothing to be left", lambda: _everything(first) == before, GONE_SECONDS)
     run.verify()
 
 
-def test_a_second_install_on_the_run_folder_is_refused(release: Releases, run: Run, image: dict, images: str) -> None:
+def test_a_second_install_on_the_run_folder_is_refused(
+    release: Releases, run: Run, image: dict, images: str
+) -> None:
     """Small, so that both find room; the first one goes on."""
     first, second = release("first"), release("second")
     values = run.values(images, image, steps=5000, every_steps=1000) | _SMALL
     first.install(values)
-    first.while_it_runs("a run that holds its folder", lambda: run.objects.stat("lease.json"), START_SECONDS)
+    first.while_it_runs(
+        "a run that holds its folder", lambda: run.objects.stat("lease.json"), START_SECONDS
+    )
     second.install(values | {"run": values["run"] | {"checkpoints": {"lease_wait_seconds": 5}}})
     _ends_with(second, "another job trains into this run folder")
     assert first.rayjob()["status"]["jobStatus"] == "RUNNING"
@@ -146,7 +183,11 @@ def _ends_with(release: Release, message: str) -> None:
     """The RayJob fails, in minutes, and both its description and the log of its submitter say ``message``."""
     job = release.wait_for("FAILED", START_SECONDS)
     assert message in release.kubectl("describe", "rayjob", job["metadata"]["name"])
-    release.until(f"{message!r} in the submitter's log, which follows the job's", lambda: message in release.logs("submitter"), 60)
+    release.until(
+        f"{message!r} in the submitter's log, which follows the job's",
+        lambda: message in release.logs("submitter"),
+        60,
+    )
 
 
 def _reasons(run: Run) -> list[str]:
@@ -155,13 +196,26 @@ def _reasons(run: Run) -> list[str]:
 
 def _evict(release: Release, pod: str) -> None:
     """What a node drain asks for: SIGTERM, and the seconds of the pod's own grace."""
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": release.namespace}}
-    release.kubectl("create", "--raw", f"/api/v1/namespaces/{release.namespace}/pods/{pod}/eviction", "-f", "-", stdin=json.dumps(eviction))
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": release.namespace},
+    }
+    release.kubectl(
+        "create",
+        "--raw",
+        f"/api/v1/namespaces/{release.namespace}/pods/{pod}/eviction",
+        "-f",
+        "-",
+        stdin=json.dumps(eviction),
+    )
 
 
 def _pod_monitor(release: Release, values: dict) -> dict[str, Any]:
     """As the chart makes it for this release; the kind need not be known to the cluster."""
-    text = release.render(values | {"monitoring": {"podMonitor": {"enabled": True}}}, "templates/podmonitor.yaml")
+    text = release.render(
+        values | {"monitoring": {"podMonitor": {"enabled": True}}}, "templates/podmonitor.yaml"
+    )
     found: dict[str, Any] = yaml.safe_load(text)
     return found
 

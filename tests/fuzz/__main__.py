@@ -28,7 +28,12 @@ class Found(NamedTuple):
     max_rss_growth_bytes: int
 
 
-def fuzz(target: Target, num_inputs: int, seed: int, on_find: Callable[[int, bytes], None] = lambda number, data: None) -> Found:
+def fuzz(
+    target: Target,
+    num_inputs: int,
+    seed: int,
+    on_find: Callable[[int, bytes], None] = lambda number, data: None,
+) -> Found:
     """Break ``target`` ``num_inputs`` times; the first exception that is not its refusal is raised, after ``on_find`` was told."""
     random, accepted, slowest = Random(seed), 0, 0.0
     before, started = _peak_bytes(), time.perf_counter()
@@ -41,7 +46,13 @@ def fuzz(target: Target, num_inputs: int, seed: int, on_find: Callable[[int, byt
             on_find(number, data)
             raise
         slowest = max(slowest, time.perf_counter() - since)
-    return Found(accepted, num_inputs - accepted, time.perf_counter() - started, slowest, _peak_bytes() - before)
+    return Found(
+        accepted,
+        num_inputs - accepted,
+        time.perf_counter() - started,
+        slowest,
+        _peak_bytes() - before,
+    )
 
 
 def _peak_bytes() -> int:
@@ -51,16 +62,31 @@ def _peak_bytes() -> int:
 
 def main() -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Fuzz the parsers of what lies in a store.")
-    parser.add_argument("targets", nargs="*", default=sorted(TARGETS), metavar="TARGET", help=f"some of {', '.join(sorted(TARGETS))}")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz", description="Fuzz the parsers of what lies in a store."
+    )
+    parser.add_argument(
+        "targets",
+        nargs="*",
+        default=sorted(TARGETS),
+        metavar="TARGET",
+        help=f"some of {', '.join(sorted(TARGETS))}",
+    )
     parser.add_argument("--inputs", type=int, default=100_000, help="of each target")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if unknown := set(options.targets) - TARGETS.keys():
-        parser.error(f"{', '.join(sorted(unknown))}: unknown; expected some of {', '.join(sorted(TARGETS))}")
+        parser.error(
+            f"{', '.join(sorted(unknown))}: unknown; expected some of {', '.join(sorted(TARGETS))}"
+        )
     for name in options.targets:
         try:
-            found = fuzz(TARGETS[name], options.inputs, options.seed, lambda number, data, name=name: _keep(name, number, data))  # type: ignore[misc]
+            found = fuzz(
+                TARGETS[name],
+                options.inputs,
+                options.seed,
+                lambda number, data, name=name: _keep(name, number, data),
+            )  # type: ignore[misc]
         except Exception:  # the edge of the process
             traceback.print_exc()
             return 1

@@ -27,7 +27,19 @@ CONTAINERS: tuple[Any, ...] = (
 )  # fmt: skip
 VALUES = (None, True, False, *NUMBERS, *TEXTS, *CONTAINERS)
 _MOST_PLACES = 5000  # in a document, or its growth would be what is measured
-INSERTED = (b"", b"\0", b"\xff", b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff" * 8, b"PK\3\4", b'"', b"{", b"[", b"\\u")
+INSERTED = (
+    b"",
+    b"\0",
+    b"\xff",
+    b"\xff\xff\xff\xff",
+    b"\0\0\0\0",
+    b"\xff" * 8,
+    b"PK\3\4",
+    b'"',
+    b"{",
+    b"[",
+    b"\\u",
+)
 
 
 def hostile_json(valid: Any, random: Random) -> bytes:
@@ -38,7 +50,9 @@ def hostile_json(valid: Any, random: Random) -> bytes:
     text = json.dumps(document, indent=random.choice((None, 2)), ensure_ascii=random.random() < 0.5)
     for number, raw in enumerate(RAWS):
         text = text.replace(f'"{RAW.format(number)}"', raw)
-    data = text.encode(random.choice(("utf-8",) * 12 + ("utf-8-sig", "utf-16", "utf-32-be")), "surrogatepass")
+    data = text.encode(
+        random.choice(("utf-8",) * 12 + ("utf-8-sig", "utf-16", "utf-32-be")), "surrogatepass"
+    )
     return hostile_bytes(data, random) if random.random() < 0.25 else data
 
 
@@ -54,7 +68,19 @@ def hostile_bytes(valid: bytes, random: Random) -> bytes:
             data[start:stop] = bytes(byte ^ (1 << random.randint(0, 7)) for byte in piece)
         elif way == 1:
             data[start:stop] = random.choice(
-                (b"", b"\0", b"\xff", b"\xff\xff\xff\xff", b"\0\0\0\0", b"\xff" * 8, b"PK\3\4", b'"', b"{", b"[", b"\\u")
+                (
+                    b"",
+                    b"\0",
+                    b"\xff",
+                    b"\xff\xff\xff\xff",
+                    b"\0\0\0\0",
+                    b"\xff" * 8,
+                    b"PK\3\4",
+                    b'"',
+                    b"{",
+                    b"[",
+                    b"\\u",
+                )
             )
         elif way == 2:
             del data[start:]
@@ -83,14 +109,18 @@ def _changed(document: Any, random: Random) -> Any:
     if way == 0:
         del container[place]
     elif way == 1 and isinstance(container, dict):
-        container[random.choice(("", "a", "\udcff", "x" * 300, "name", str(place) + " "))] = container.pop(place)
+        container[random.choice(("", "a", "\udcff", "x" * 300, "name", str(place) + " "))] = (
+            container.pop(place)
+        )
     elif way == 1:
         container.insert(place, copy.deepcopy(container[place]))
     elif way == 2:  # another part of the document in its place
         other, there = random.choice(places)
         container[place] = copy.deepcopy(other[there])
     elif way == 3 and isinstance(container, list):
-        container[place:] = [copy.deepcopy(container[place]) for _ in range(random.choice((2, 65, 300)))]
+        container[place:] = [
+            copy.deepcopy(container[place]) for _ in range(random.choice((2, 65, 300)))
+        ]
     elif way == 4:
         container[place] = _wrapped(container[place], random.choice((1, 2, 6, 30)), random)
     else:
@@ -100,7 +130,9 @@ def _changed(document: Any, random: Random) -> Any:
 
 def _places(node: Any) -> Any:
     """Every (container, key or position) below ``node``."""
-    for place in list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+    for place in (
+        list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    ):
         yield node, place
         yield from _places(node[place])
 

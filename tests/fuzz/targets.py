@@ -12,7 +12,17 @@ import numpy as np
 from job.checkpoints import arrays
 from job.checkpoints.manifest import BadManifest, Manifest, Part, parse_manifest
 from job.config.errors import DataError, StorageError
-from job.data.index import FORMAT_VERSION, ImageClass, Index, LabelFile, PackedSource, PackSettings, Shard, SkippedImage, parse_index
+from job.data.index import (
+    FORMAT_VERSION,
+    ImageClass,
+    Index,
+    LabelFile,
+    PackedSource,
+    PackSettings,
+    Shard,
+    SkippedImage,
+    parse_index,
+)
 from tests.fuzz.hostile import hostile_bytes, hostile_json
 
 _MOST_SAID = 1000  # characters of a message
@@ -60,17 +70,31 @@ INDEX = Index(
     options=PackSettings(size="28x28", channels=1, limit=31), packed_by="dcgan-train 0.1.0",
 )  # fmt: skip
 
-ARRAYS = {"project/kernel": np.arange(6, dtype=np.float32).reshape(2, 3), "iterations": np.asarray(np.int64(7))}
+ARRAYS = {
+    "project/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "iterations": np.asarray(np.int64(7)),
+}
 EXPECTED = {name: (array.shape, array.dtype) for name, array in ARRAYS.items()}
 
 _MANIFEST = json.loads(MANIFEST.to_json())
-_INDEX = json.loads(json.dumps({"format_version": FORMAT_VERSION, "dtype": "uint8", **asdict(INDEX), "fingerprint": INDEX.fingerprint}))
+_INDEX = json.loads(
+    json.dumps(
+        {
+            "format_version": FORMAT_VERSION,
+            "dtype": "uint8",
+            **asdict(INDEX),
+            "fingerprint": INDEX.fingerprint,
+        }
+    )
+)
 _PART = arrays.pack(ARRAYS)
 
 
 def _parse_manifest(data: bytes) -> None:
     manifest = parse_manifest(data, "uri")
-    assert parse_manifest(manifest.to_json(), "uri") == manifest  # what is taken can be written, and is the same again
+    assert (
+        parse_manifest(manifest.to_json(), "uri") == manifest
+    )  # what is taken can be written, and is the same again
     assert manifest.folder.startswith("checkpoints/step-")
     assert 0 <= manifest.num_bytes <= 2**34
 
@@ -84,7 +108,9 @@ def _parse_index(data: bytes) -> None:
 
 def _parse_part(data: bytes) -> None:
     found = arrays.unpack(data, EXPECTED, "part")
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:  # everyone reads the same out of what is taken
+    with np.load(
+        io.BytesIO(data), allow_pickle=False
+    ) as archive:  # everyone reads the same out of what is taken
         assert sorted(archive.files) == sorted(EXPECTED)
         for name, array in ARRAYS.items():
             assert np.array_equal(archive[name], found[name])
@@ -92,7 +118,9 @@ def _parse_part(data: bytes) -> None:
 
 
 TARGETS = {
-    "manifest": Target(lambda random: hostile_json(_MANIFEST, random), _parse_manifest, BadManifest),
+    "manifest": Target(
+        lambda random: hostile_json(_MANIFEST, random), _parse_manifest, BadManifest
+    ),
     "index": Target(lambda random: hostile_json(_INDEX, random), _parse_index, DataError),
     "part": Target(lambda random: hostile_bytes(_PART, random), _parse_part, StorageError),
 }

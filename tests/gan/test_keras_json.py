@@ -22,7 +22,14 @@ arrays = [images, *networks.generator.variables, *networks.discriminator.variabl
 digest = hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in arrays)).hexdigest()
 print(images.dtype.name, images.shape, keras.config.epsilon(), keras.config.backend(), digest)
 """
-OTHER = json.dumps({"floatx": "float16", "image_data_format": "channels_first", "epsilon": 0.1, "backend": "tensorflow"})
+OTHER = json.dumps(
+    {
+        "floatx": "float16",
+        "image_data_format": "channels_first",
+        "epsilon": 0.1,
+        "backend": "tensorflow",
+    }
+)
 
 
 @pytest.mark.training
@@ -36,11 +43,15 @@ def test_keras_json_changes_nothing(tmp_path: Path) -> None:
         if text is not None:
             (home / ".keras").mkdir()
             (home / ".keras" / "keras.json").write_text(text)
-        env = {key: value for key, value in os.environ.items() if not key.startswith("KERAS_")} | {"HOME": str(home)}
+        env = {key: value for key, value in os.environ.items() if not key.startswith("KERAS_")} | {
+            "HOME": str(home)
+        }
         if name == "other":
             env["KERAS_BACKEND"] = "jax"
         command = [sys.executable, "-c", SCRIPT, name]
-        running[name] = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        running[name] = subprocess.Popen(
+            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
     printed = {}
     for name, process in running.items():
         out, err = process.communicate(timeout=120)

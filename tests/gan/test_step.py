@@ -15,7 +15,13 @@ from job.gan.streams import Purpose
 
 pytestmark = pytest.mark.training
 
-SMALL = ["uri=runs", "data.uri=data", "workers.count=1", "training.global_batch_size=8", "model.generator.latent_size=8"]
+SMALL = [
+    "uri=runs",
+    "data.uri=data",
+    "workers.count=1",
+    "training.global_batch_size=8",
+    "model.generator.latent_size=8",
+]
 TINY_NETWORKS = ["model.generator.filters=[16, 8]", "model.discriminator.filters=[8, 16]"]
 
 
@@ -47,14 +53,21 @@ def test_the_notebooks_networks_layer_by_layer() -> None:
     ]
     # 100*6272+6272 dense, 2 norms of 4 per channel, 5*5*128*64+64 and 5*5*64*1+1 transposed convolutions.
     assert generator.count_params() == 633_472 + 4 * 128 + 204_864 + 4 * 64 + 1_601
-    assert discriminator.count_params() == (25 * 64 + 64) + (25 * 64 * 128 + 128) + (7 * 7 * 128 + 1)
-    assert [tuple(mask.shape[1:]) for mask in discriminator.inputs[1:]] == [(14, 14, 64), (7, 7, 128)]
+    assert discriminator.count_params() == (25 * 64 + 64) + (25 * 64 * 128 + 128) + (
+        7 * 7 * 128 + 1
+    )
+    assert [tuple(mask.shape[1:]) for mask in discriminator.inputs[1:]] == [
+        (14, 14, 64),
+        (7, 7, 128),
+    ]
 
 
 @pytest.mark.parametrize("preset", ["notebook", "fashion", "dcgan32", "dcgan64"])
 def test_a_preset_builds_images_of_its_size_in_range(preset: str) -> None:
     model = load_run(preset, overrides=["uri=a", "data.uri=b"]).model
-    made = build_generator(model, 0)(tf.random.stateless_normal([2, model.generator.latent_size], [1, 2]), training=False)
+    made = build_generator(model, 0)(
+        tf.random.stateless_normal([2, model.generator.latent_size], [1, 2]), training=False
+    )
     assert made.shape == (2, *model.image_size, model.channels)
     assert made.dtype == tf.float32
     assert float(tf.reduce_max(tf.abs(made))) <= 1
@@ -75,10 +88,16 @@ def test_pixels_survive_decoding_and_encoding() -> None:
 
 
 def test_subpixel_upsampling_is_depth_to_space() -> None:
-    spec = small("model.generator.upsampling=subpixel", "model.generator.kernel_size=3", "model.generator.normalize=none")
+    spec = small(
+        "model.generator.upsampling=subpixel",
+        "model.generator.kernel_size=3",
+        "model.generator.normalize=none",
+    )
     generator = build_generator(spec.model, 0)
     x = tf.random.stateless_normal([2, 7, 7, 4 * 8], [1, 2])
-    split, interleave, join = (generator.get_layer(f"upsample_1_{name}") for name in ("split", "interleave", "join"))
+    split, interleave, join = (
+        generator.get_layer(f"upsample_1_{name}") for name in ("split", "interleave", "join")
+    )
     assert np.array_equal(join(interleave(split(x))), tf.nn.depth_to_space(x, 2))
 
 
@@ -98,21 +117,37 @@ def test_one_backward_pass_gives_both_gradients_at_the_fakes() -> None:
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(fake)
         logits = discriminator(fake)
-        d_loss, g_loss = tf.reduce_sum(losses.discriminator_loss_fake(logits)), tf.reduce_sum(losses.generator_loss(logits))
-    scaled = tape.gradient(d_loss, fake) * losses.generator_over_discriminator_gradient(logits)[:, None, None, None]
-    np.testing.assert_allclose(scaled, tape.gradient(g_loss, fake), rtol=1e-5, atol=1e-8)  # entries near 0 are sums that cancel
+        d_loss, g_loss = (
+            tf.reduce_sum(losses.discriminator_loss_fake(logits)),
+            tf.reduce_sum(losses.generator_loss(logits)),
+        )
+    scaled = (
+        tape.gradient(d_loss, fake)
+        * losses.generator_over_discriminator_gradient(logits)[:, None, None, None]
+    )
+    np.testing.assert_allclose(
+        scaled, tape.gradient(g_loss, fake), rtol=1e-5, atol=1e-8
+    )  # entries near 0 are sums that cancel
 
 
 def test_a_simultaneous_step_moves_both_networks_as_separate_passes_would() -> None:
     """SGD by hand from two plain tapes against the shared pass, through the optimizers' first step."""
-    spec = small("training.updates=simultaneous", "model.generator.normalize=none", preset="fashion")
+    spec = small(
+        "training.updates=simultaneous", "model.generator.normalize=none", preset="fashion"
+    )
     networks, reference = build_networks(spec), build_networks(spec)
     real = images(8)
     with tf.GradientTape(persistent=True) as tape:
         fake = reference.generator(_latents(spec), training=True)
-        fake_logits = reference.discriminator([fake, *_masks(spec, reference, Purpose.DROPOUT_FAKE)])
-        real_logits = reference.discriminator([decode(real), *_masks(spec, reference, Purpose.DROPOUT_REAL)])
-        d_real = tf.reduce_mean(losses.discriminator_loss_real(real_logits, spec.training.real_label))
+        fake_logits = reference.discriminator(
+            [fake, *_masks(spec, reference, Purpose.DROPOUT_FAKE)]
+        )
+        real_logits = reference.discriminator(
+            [decode(real), *_masks(spec, reference, Purpose.DROPOUT_REAL)]
+        )
+        d_real = tf.reduce_mean(
+            losses.discriminator_loss_real(real_logits, spec.training.real_label)
+        )
         d_loss = (d_real + tf.reduce_mean(losses.discriminator_loss_fake(fake_logits))) / 2
         g_loss = tf.reduce_mean(losses.generator_loss(fake_logits))
     norms = []
@@ -125,8 +160,14 @@ def test_a_simultaneous_step_moves_both_networks_as_separate_passes_would() -> N
         norms.append(tf.linalg.global_norm(gradients))
         optimizer.apply(gradients, weights)
     metrics = dict(zip(MEASURES, build_step(spec, networks)(real, at(2)).numpy(), strict=True))
-    np.testing.assert_allclose([metrics["discriminator_loss"], metrics["generator_loss"]], [d_loss, g_loss], rtol=1e-5)
-    np.testing.assert_allclose([metrics["discriminator_gradient_norm"], metrics["generator_gradient_norm"]], norms, rtol=1e-4)
+    np.testing.assert_allclose(
+        [metrics["discriminator_loss"], metrics["generator_loss"]], [d_loss, g_loss], rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        [metrics["discriminator_gradient_norm"], metrics["generator_gradient_norm"]],
+        norms,
+        rtol=1e-4,
+    )
     # Adam's first moment after one step is (1 - beta_1) times the gradient: compare that, not the signs Adam makes of it.
     for mine, theirs in (
         (networks.generator_optimizer, reference.generator_optimizer),
@@ -161,13 +202,17 @@ def test_the_average_follows_the_weights() -> None:
     networks = build_networks(spec)
     before = [weight.numpy() for weight in networks.generator.trainable_variables]
     build_step(spec, networks)(images(8), at(0))
-    for old, new, average in zip(before, networks.generator.trainable_variables, networks.ema, strict=True):
+    for old, new, average in zip(
+        before, networks.generator.trainable_variables, networks.ema, strict=True
+    ):
         np.testing.assert_allclose(average, 0.75 * old + 0.25 * new.numpy(), rtol=1e-5, atol=1e-8)
 
 
 def test_metrics_are_named_and_probabilities() -> None:
     spec = small()
-    metrics = dict(zip(MEASURES, build_step(spec, build_networks(spec))(images(8), at(0)).numpy(), strict=True))
+    metrics = dict(
+        zip(MEASURES, build_step(spec, build_networks(spec))(images(8), at(0)).numpy(), strict=True)
+    )
     assert 0 < metrics["real_probability"] < 1
     assert 0 < metrics["fake_probability"] < 1
     assert 0.3 < metrics["discriminator_loss"] < 2
@@ -175,18 +220,27 @@ def test_metrics_are_named_and_probabilities() -> None:
 
 
 @pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
-def test_launches_of_kernels_are_not_taken_for_the_time_of_computing(updates: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launches_of_kernels_are_not_taken_for_the_time_of_computing(
+    updates: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """TensorFlow's clock runs on the CPU; with a GPU it would say when a kernel was launched."""
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [object()] if kind == "GPU" else [])
+    monkeypatch.setattr(
+        tf.config, "list_logical_devices", lambda kind=None: [object()] if kind == "GPU" else []
+    )
     spec = small(f"training.updates={updates}")
-    metrics = dict(zip(MEASURES, build_step(spec, build_networks(spec))(images(8), at(0)).numpy(), strict=True))
+    metrics = dict(
+        zip(MEASURES, build_step(spec, build_networks(spec))(images(8), at(0)).numpy(), strict=True)
+    )
     assert metrics["compute_seconds"] == 0
     assert metrics["discriminator_loss"] > 0
 
 
 def test_another_noise_stream_is_other_noise_and_stream_0_is_the_seed_alone() -> None:
     spec = small()
-    losses = [build_step(spec, build_networks(spec), *stream)(images(8), at(0)).numpy()[:2].tolist() for stream in ((), (0,), (1,), (2,))]
+    losses = [
+        build_step(spec, build_networks(spec), *stream)(images(8), at(0)).numpy()[:2].tolist()
+        for stream in ((), (0,), (1,), (2,))
+    ]
     assert losses[0] == losses[1]
     assert len({tuple(loss) for loss in losses}) == 3
 
@@ -194,8 +248,12 @@ def test_another_noise_stream_is_other_noise_and_stream_0_is_the_seed_alone() ->
 def _latents(spec: RunSpec) -> tf.Tensor:
     from job.gan.latents import sample_latents
 
-    return sample_latents(spec.seed, Purpose.LATENTS_GENERATOR, *at(2), 8, spec.model.generator.latent_size)
+    return sample_latents(
+        spec.seed, Purpose.LATENTS_GENERATOR, *at(2), 8, spec.model.generator.latent_size
+    )
 
 
 def _masks(spec: RunSpec, networks, purpose: Purpose) -> list[tf.Tensor]:
-    return dropout_masks(networks.discriminator, spec.model.discriminator.dropout, spec.seed, purpose, *at(2), 8)
+    return dropout_masks(
+        networks.discriminator, spec.model.discriminator.dropout, spec.seed, purpose, *at(2), 8
+    )

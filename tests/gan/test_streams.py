@@ -17,7 +17,10 @@ def at(number: int) -> tf.Tensor:
 @pytest.mark.parametrize("row_size", [1, 3, 64, 100])
 def test_a_slice_of_the_batch_is_a_slice_of_the_noise(rows, row_size: int) -> None:
     whole = rows(7, Purpose.LATENTS_GENERATOR, at(5), at(0), 24, row_size).numpy()
-    parts = [rows(7, Purpose.LATENTS_GENERATOR, at(5), at(first), 8, row_size).numpy() for first in (0, 8, 16)]
+    parts = [
+        rows(7, Purpose.LATENTS_GENERATOR, at(5), at(first), 8, row_size).numpy()
+        for first in (0, 8, 16)
+    ]
     assert np.array_equal(whole, np.concatenate(parts))
     assert len(np.unique(whole)) > whole.size * 0.99  # no replica repeats another's
 
@@ -30,7 +33,10 @@ def test_seed_purpose_step_and_row_all_change_the_numbers() -> None:
         (7, Purpose.LATENTS_GENERATOR, 6, 0),
         (7, Purpose.LATENTS_GENERATOR, 5, 1),
     ]
-    drawn = [normal_rows(seed, purpose, at(step), at(first), 1, 100).numpy() for seed, purpose, step, first in (base, *others)]
+    drawn = [
+        normal_rows(seed, purpose, at(step), at(first), 1, 100).numpy()
+        for seed, purpose, step, first in (base, *others)
+    ]
     for other in drawn[1:]:
         assert abs(np.corrcoef(drawn[0].ravel(), other.ravel())[0, 1]) < 0.4
 

@@ -14,11 +14,19 @@ from tests.image.containers import Containers
 
 NAME = "localhost/dcgan-train-python:3.13-slim-trixie"
 SUITE = "trixie"
-MIRROR = "http://deb.debian.org/debian"  # signed: debootstrap checks the release file with Debian's keys
+MIRROR = (
+    "http://deb.debian.org/debian"  # signed: debootstrap checks the release file with Debian's keys
+)
 # As in the real one: certificates, time zones, protocol names, and a pip.
 PACKAGES = ("ca-certificates", "netbase", "tzdata", "python3", "python3-venv", "python3-pip")
 PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-REMOVED = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
+REMOVED = (
+    "var/cache/apt",
+    "var/lib/apt/lists",
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/locale",
+)
 
 
 def stand_in(tools: Containers) -> str:
@@ -30,7 +38,17 @@ def stand_in(tools: Containers) -> str:
         root = Path(tools.run("buildah", "mount", container).strip())
         _install(tools, root)
         tools.run("buildah", "unmount", container)
-        tools.run("buildah", "config", "--env", f"PATH={PATH}", "--env", "LANG=C.UTF-8", "--cmd", "python3", container)
+        tools.run(
+            "buildah",
+            "config",
+            "--env",
+            f"PATH={PATH}",
+            "--env",
+            "LANG=C.UTF-8",
+            "--cmd",
+            "python3",
+            container,
+        )
         tools.run("buildah", "commit", "--quiet", container, NAME)
     finally:
         tools.run("buildah", "rm", container)
@@ -39,7 +57,15 @@ def stand_in(tools: Containers) -> str:
 
 def _install(tools: Containers, root: Path) -> None:
     mirror = os.environ.get("DEBIAN_MIRROR", MIRROR)
-    tools.run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, root, mirror, quiet=False)
+    tools.run(
+        "debootstrap",
+        "--variant=minbase",
+        f"--include={','.join(PACKAGES)}",
+        SUITE,
+        root,
+        mirror,
+        quiet=False,
+    )
     for name in ("python", "python3"):
         (root / "usr/local/bin" / name).symlink_to("/usr/bin/python3")
     tools.run("find", *(root / name for name in REMOVED), "-mindepth", "1", "-delete")

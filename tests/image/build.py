@@ -29,7 +29,15 @@ from tests.image.pip_settings import pip_secrets
 ROOT = DOCKERFILE.parent
 FOLDER = ROOT / ".tools" / "image"
 CONTAINERS = Containers(FOLDER)
-INPUTS = ("Dockerfile", ".dockerignore", "requirements.lock", "requirements-gpu.lock", "pyproject.toml", "README.md", "LICENSE")
+INPUTS = (
+    "Dockerfile",
+    ".dockerignore",
+    "requirements.lock",
+    "requirements-gpu.lock",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 PULL_SECONDS = 300
 
 
@@ -71,7 +79,9 @@ def _build_once(target: str) -> Image:
     for old in FOLDER.glob(f"{stem}*.tar"):
         old.unlink()
     part.rename(archive)
-    _say(f"built {name} in {time.monotonic() - started:.0f} s; {archive.stat().st_size / 1e6:.0f} MB in {archive.name}")
+    _say(
+        f"built {name} in {time.monotonic() - started:.0f} s; {archive.stat().st_size / 1e6:.0f} MB in {archive.name}"
+    )
     return Image(name, archive)
 
 
@@ -84,8 +94,26 @@ def load(image: Image) -> None:
 def _build(target: str, name: str, python_image: str) -> None:
     with pip_secrets() as secrets:
         CONTAINERS.run(
-            *("buildah", "bud", "--layers", "--pull-never", "--network", "host", "--format", "docker"),
-            *("--target", target, "--tag", name, "--build-arg", f"PYTHON_IMAGE={python_image}", "--build-arg", f"REVISION={_revision()}"),
+            *(
+                "buildah",
+                "bud",
+                "--layers",
+                "--pull-never",
+                "--network",
+                "host",
+                "--format",
+                "docker",
+            ),
+            *(
+                "--target",
+                target,
+                "--tag",
+                name,
+                "--build-arg",
+                f"PYTHON_IMAGE={python_image}",
+                "--build-arg",
+                f"REVISION={_revision()}",
+            ),
             *(f"--secret={secret}" for secret in secrets),
             ".",
             quiet=False,
@@ -95,14 +123,20 @@ def _build(target: str, name: str, python_image: str) -> None:
 
 def _base_image() -> str:
     """The Dockerfile's own base where it is here or can be pulled, else the stand-in."""
-    pinned = next(item.arguments for item in instructions(DOCKERFILE.read_text()) if item.name == "ARG").partition("=")[2]
+    pinned = next(
+        item.arguments for item in instructions(DOCKERFILE.read_text()) if item.name == "ARG"
+    ).partition("=")[2]
     if CONTAINERS.has_image(pinned):
         return pinned
     pull = ["timeout", str(PULL_SECONDS), "buildah", "pull", "--quiet", pinned]
-    done = subprocess.run(pull, env=os.environ | CONTAINERS.env(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        pull, env=os.environ | CONTAINERS.env(), capture_output=True, text=True, check=False
+    )
     if done.returncode == 0:
         return pinned
-    _say(f"{pinned} cannot be pulled ({(done.stderr.strip().splitlines() or ['no answer'])[-1]}); making a stand-in from Debian's packages")
+    _say(
+        f"{pinned} cannot be pulled ({(done.stderr.strip().splitlines() or ['no answer'])[-1]}); making a stand-in from Debian's packages"
+    )
     return base.stand_in(CONTAINERS)
 
 
@@ -123,7 +157,11 @@ def _layers_key(python_image: str) -> str:
 
 def _files() -> list[Path]:
     """All that a build reads."""
-    code = [path for path in (ROOT / "job").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    code = [
+        path
+        for path in (ROOT / "job").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
     return [*code, *(ROOT / name for name in INPUTS)]
 
 
@@ -131,13 +169,17 @@ def _inputs_hash(text: str, files: Iterable[Path]) -> str:
     """Of ``text`` and of the files' names and bytes."""
     digest = hashlib.sha256(text.encode())
     for path in sorted(files):
-        digest.update(f"{path.relative_to(ROOT)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        digest.update(
+            f"{path.relative_to(ROOT)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
     return digest.hexdigest()[:16]
 
 
 def _revision() -> str:
     """The commit, for the label; a checkout without git has none."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown"
 
 
@@ -146,9 +188,13 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.image.build", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.image.build", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--target", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--out", type=Path, help="where to put the archive; without it, it stays in .tools/image")
+    parser.add_argument(
+        "--out", type=Path, help="where to put the archive; without it, it stays in .tools/image"
+    )
     options = parser.parse_args()
     image = build(options.target)
     if options.out:

@@ -57,19 +57,28 @@ class Containers:
         )
         if done.returncode:
             said = (done.stdout or "")[-2000:] + (done.stderr or "")[-4000:]
-            raise RuntimeError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{said}")
+            raise RuntimeError(
+                f"{' '.join(map(str, command))} ended with {done.returncode}:\n{said}"
+            )
         return done.stdout or ""
 
     def has_image(self, name: str) -> bool:
         """Whether the storage holds it."""
         command = ["buildah", "inspect", "--type", "image", name]
-        return subprocess.run(command, env=os.environ | self.env(), capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run(
+                command, env=os.environ | self.env(), capture_output=True, check=False
+            ).returncode
+            == 0
+        )
 
     def _variables(self) -> dict[str, str]:
         return {
             "CONTAINERS_CONF": str(self.folder / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(self.folder / "storage.conf"),
-            "TMPDIR": str(self.folder / "scratch"),  # buildah's cache mounts lie there too, so pip's downloads are kept
+            "TMPDIR": str(
+                self.folder / "scratch"
+            ),  # buildah's cache mounts lie there too, so pip's downloads are kept
             "BUILDAH_ISOLATION": "chroot",
         }
 
@@ -87,7 +96,12 @@ class Containers:
         if made.exists():
             return made.read_text().split('driver = "')[1].split('"')[0]
         made.write_text(self._storage_conf("overlay"))
-        probe = subprocess.run(["buildah", "info"], env=os.environ | self._variables(), capture_output=True, check=False)
+        probe = subprocess.run(
+            ["buildah", "info"],
+            env=os.environ | self._variables(),
+            capture_output=True,
+            check=False,
+        )
         made.unlink()
         if probe.returncode == 0:
             return "overlay"
@@ -103,7 +117,10 @@ def _containers_conf() -> str:
         for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
     ]
     containers = f"[containers]\ndefault_ulimits = {json.dumps(limits)}\n"
-    return containers + '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+    return (
+        containers
+        + '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+    )
 
 
 def _limit(number: int, most: int = 4096) -> int:

@@ -19,7 +19,14 @@ CERTIFICATES_THERE = "/run/secrets/ca.crt"  # where a build finds the secret `ca
 def pip_secrets() -> Iterator[list[str]]:
     """Values for `--secret`; none where pip has no settings of its own here."""
     settings = _settings()
-    bundle = next((path for path in (settings.get("cert"), os.environ.get("SSL_CERT_FILE")) if path and Path(path).is_file()), None)
+    bundle = next(
+        (
+            path
+            for path in (settings.get("cert"), os.environ.get("SSL_CERT_FILE"))
+            if path and Path(path).is_file()
+        ),
+        None,
+    )
     lines = [f"{key} = {' '.join(settings[key].split())}" for key in KEYS if key in settings]
     with tempfile.TemporaryDirectory() as folder:
         secrets = []
@@ -35,7 +42,9 @@ def pip_secrets() -> Iterator[list[str]]:
 
 def _settings() -> dict[str, str]:
     """What pip here would do for an installation: its files and its variables; the latter are listed last and win."""
-    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    ).stdout
     settings = {}
     for line in listed.splitlines():
         name, _, value = line.partition("=")

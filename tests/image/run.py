@@ -12,18 +12,38 @@ from pathlib import Path
 from tests.image.build import CONTAINERS, Image
 
 LIMITS = (
-    *("--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:rw,mode=1777", "--tmpfs=/home/dcgan:rw,mode=1777,notmpcopyup"),
+    *(
+        "--read-only",
+        "--read-only-tmpfs=false",
+        "--tmpfs=/tmp:rw,mode=1777",
+        "--tmpfs=/home/dcgan:rw,mode=1777,notmpcopyup",
+    ),
     *("--cap-drop=all", "--security-opt=no-new-privileges", "--shm-size=1g"),
 )
 
 
 def run_in(
-    image: Image, *command: str, network: str = "none", home: bool = True, writable: Path | None = None, timeout: float = 300.0
+    image: Image,
+    *command: str,
+    network: str = "none",
+    home: bool = True,
+    writable: Path | None = None,
+    timeout: float = 300.0,
 ) -> subprocess.CompletedProcess[str]:
     """The finished command, whatever its exit code. ``home=False`` leaves the home folder read-only too; ``writable`` is mounted at /work."""
     limits = [limit for limit in LIMITS if home or "/home" not in limit]
     mounts = [f"--volume={writable}:/work:rw"] if writable else []
-    podman = ["podman", "run", "--rm", "--pull=never", "--no-healthcheck", f"--network={network}", *limits, *mounts, image.name]
+    podman = [
+        "podman",
+        "run",
+        "--rm",
+        "--pull=never",
+        "--no-healthcheck",
+        f"--network={network}",
+        *limits,
+        *mounts,
+        image.name,
+    ]
     return subprocess.run(
         [*podman, *command],
         env=os.environ | CONTAINERS.env(),

@@ -9,7 +9,9 @@ from tests.image.instructions import DOCKERFILE, Instruction, instructions, line
 
 ROOT = DOCKERFILE.parent
 TARGETS = ("cpu", "gpu")
-SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|access_?key|api_?key", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"secret|password|passwd|token|credential|access_?key|api_?key", re.IGNORECASE
+)
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +20,20 @@ def found() -> list[Instruction]:
 
 
 def arguments(found: list[Instruction], name: str, *stages: str) -> list[str]:
-    return [item.arguments for item in found if item.name == name and (not stages or item.stage in stages)]
+    return [
+        item.arguments
+        for item in found
+        if item.name == name and (not stages or item.stage in stages)
+    ]
 
 
 def test_base_is_pinned_by_tag_and_digest(found):
     bases = [item.arguments for item in found if item.name == "ARG" and not item.stage]
     assert len(bases) == 1
-    assert re.fullmatch(r"PYTHON_IMAGE=docker\.io/library/python:3\.1[1-3]\.\d+-slim-[a-z]+@sha256:[0-9a-f]{64}", bases[0])
+    assert re.fullmatch(
+        r"PYTHON_IMAGE=docker\.io/library/python:3\.1[1-3]\.\d+-slim-[a-z]+@sha256:[0-9a-f]{64}",
+        bases[0],
+    )
 
 
 def test_every_stage_comes_from_the_base(found):
@@ -42,7 +51,11 @@ def test_there_is_a_target_for_cpu_and_one_for_gpu_and_cpu_is_what_no_target_mak
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_nobody_is_root_in_it(found, target):
-    users = [user for stage in reversed(lineage(found, target)) for user in arguments(found, "USER", stage)]
+    users = [
+        user
+        for stage in reversed(lineage(found, target))
+        for user in arguments(found, "USER", stage)
+    ]
     assert users[-1] == "10001:10001"
 
 
@@ -69,7 +82,9 @@ def test_it_takes_files_only_from_our_own_stages(found, target):
 def test_nothing_is_fetched_but_by_pip(found):
     assert not arguments(found, "ADD")
     for command in arguments(found, "RUN"):
-        assert not re.search(r"https?://|\bcurl\b|\bwget\b|\bgit\b|\bapt(-get)?\b|\| *(ba)?sh\b", command), command
+        assert not re.search(
+            r"https?://|\bcurl\b|\bwget\b|\bgit\b|\bapt(-get)?\b|\| *(ba)?sh\b", command
+        ), command
 
 
 def test_pip_installs_only_hashed_wheels_of_the_locks_or_the_package_offline(found):
@@ -92,14 +107,23 @@ def test_no_secret_can_be_passed_in(found):
     for item in found:
         if item.name in ("ARG", "ENV", "LABEL"):
             assert not SECRET_NAME.search(item.arguments), item
-    mounts = [mount for command in arguments(found, "RUN") for mount in re.findall(r"--mount=(\S+)", command)]
+    mounts = [
+        mount
+        for command in arguments(found, "RUN")
+        for mount in re.findall(r"--mount=(\S+)", command)
+    ]
     assert {mount.split(",")[0] for mount in mounts} == {"type=cache", "type=secret"}
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_labels_and_their_arguments(found, target):
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert arguments(found, "ARG", target) == [f"VERSION={version}", "REVISION=unknown", "SOURCE=unknown", "LICENSES=Apache-2.0"]
+    assert arguments(found, "ARG", target) == [
+        f"VERSION={version}",
+        "REVISION=unknown",
+        "SOURCE=unknown",
+        "LICENSES=Apache-2.0",
+    ]
     (labels,) = arguments(found, "LABEL", target)
     for key in ("title", "description", "version", "revision", "source", "licenses"):
         assert f"org.opencontainers.image.{key}=" in labels

@@ -57,12 +57,24 @@ def test_nothing_of_the_build_is_left_in_it(image):
 
 def test_it_is_nobody_with_no_rights_on_a_file_system_that_cannot_be_written(image):
     script = "id -u; id -g; echo $HOME; touch /opt/venv/x /etc/x /x 2>&1 | grep -c 'Read-only file system'; grep CapEff /proc/self/status"
-    assert checked(image, "bash", "-c", script).split() == ["10001", "10001", "/home/dcgan", "3", "CapEff:", "0000000000000000"]
+    assert checked(image, "bash", "-c", script).split() == [
+        "10001",
+        "10001",
+        "/home/dcgan",
+        "3",
+        "CapEff:",
+        "0000000000000000",
+    ]
 
 
 @pytest.mark.parametrize("shell", ["-c", "-lc"])
 def test_the_programs_are_found_also_by_kuberays_login_shell(image, shell):
-    found = checked(image, "bash", shell, "command -v dcgan-train ray python bash && ray --version && dcgan-train --version")
+    found = checked(
+        image,
+        "bash",
+        shell,
+        "command -v dcgan-train ray python bash && ray --version && dcgan-train --version",
+    )
     assert "ray, version 2.60" in found
 
 
@@ -97,13 +109,26 @@ def test_every_module_has_bytecode(image):
 
 
 def test_size(image):
-    assert int(CONTAINERS.run("podman", "image", "inspect", "--format", "{{.Size}}", image.name)) < MOST_BYTES
+    assert (
+        int(CONTAINERS.run("podman", "image", "inspect", "--format", "{{.Size}}", image.name))
+        < MOST_BYTES
+    )
 
 
 def test_it_trains(image, tmp_path: Path):
     """Packs drawn images, trains two workers under Ray for a few steps, and leaves a checkpoint and a grid."""
     tmp_path.chmod(0o777)
-    checked(image, "dcgan-train", "data", "pack", "synthetic:garments:256", "/work/packed", "--size", "28", writable=tmp_path)
+    checked(
+        image,
+        "dcgan-train",
+        "data",
+        "pack",
+        "synthetic:garments:256",
+        "/work/packed",
+        "--size",
+        "28",
+        writable=tmp_path,
+    )
     settings = (
         "uri=/work/run",
         "data.uri=/work/packed",

@@ -25,7 +25,9 @@ class Finished(NamedTuple):
 @pytest.fixture(scope="session")
 def ray_folder() -> Iterator[Path]:
     """Ray's temporary files. Not below pytest's own folder: the path of a Unix socket has at most 107 bytes, and Ray appends 80."""
-    with tempfile.TemporaryDirectory(prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
 
 
@@ -43,7 +45,9 @@ def garments(tmp_path_factory: pytest.TempPathFactory, ray_folder: Path) -> Path
 
 
 @pytest.fixture(scope="session")
-def undisturbed(garments: Path, tmp_path_factory: pytest.TempPathFactory, ray_folder: Path) -> Finished:
+def undisturbed(
+    garments: Path, tmp_path_factory: pytest.TempPathFactory, ray_folder: Path
+) -> Finished:
     """A run of ``STEPS`` steps on two workers."""
     folder = tmp_path_factory.mktemp("undisturbed")
     command = run_command(garments, folder / "run")

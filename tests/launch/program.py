@@ -36,7 +36,9 @@ SMALL = {
     "metrics.port": "0",
     "metrics.linger_seconds": "0",
 }
-START_SECONDS = 120.0  # of Ray and of TensorFlow in two workers, on a machine that is busy with other tests
+START_SECONDS = (
+    120.0  # of Ray and of TensorFlow in two workers, on a machine that is busy with other tests
+)
 LEAVE_SECONDS = 30.0
 # They compute nothing. Where a driver gets SIGKILL they look for its dead cluster for 60 s (measured: 62 s) and then leave by themselves.
 RAY_AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")
@@ -53,7 +55,9 @@ class Process(NamedTuple):
 
 def environment(ray_folder: Path, **more: str) -> dict[str, str]:
     """This process's variables without those that would steer AWS or Ray; temporary files and Ray's own go to ``ray_folder``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))
+    }
     kept |= {"TMPDIR": str(ray_folder), "RAY_TMPDIR": str(ray_folder), "COLUMNS": "200"}
     # Ray kills its own tasks when the machine is short of memory, also when other programs took it.
     return kept | {"RAY_memory_monitor_refresh_ms": "0"} | more
@@ -61,14 +65,24 @@ def environment(ray_folder: Path, **more: str) -> dict[str, str]:
 
 def pack_command(num_images: int, folder: str | Path) -> list[str]:
     """``data pack`` of 28x28 grey images: Fashion-MNIST from Debian's package if it is installed, else garments that the program draws."""
-    source = "keras:fashion_mnist" if DEBIAN_FASHION.is_dir() else f"synthetic:garments:{num_images}"
+    source = (
+        "keras:fashion_mnist" if DEBIAN_FASHION.is_dir() else f"synthetic:garments:{num_images}"
+    )
     return ["data", "pack", source, str(folder), "--limit", str(num_images)]
 
 
 def train_command(data: str | Path, run: str | Path, **settings: object) -> list[str]:
     """``train`` of a ``SMALL`` run; ``__`` in a setting's name stands for the dot: ``training__steps=60``."""
-    values = {"data.uri": data, "uri": run, **SMALL, **{name.replace("__", "."): value for name, value in settings.items()}}
-    return ["train", *(part for name, value in values.items() for part in ("--set", f"{name}={value}"))]
+    values = {
+        "data.uri": data,
+        "uri": run,
+        **SMALL,
+        **{name.replace("__", "."): value for name, value in settings.items()},
+    }
+    return [
+        "train",
+        *(part for name, value in values.items() for part in ("--set", f"{name}={value}")),
+    ]
 
 
 class Program:
@@ -90,7 +104,9 @@ class Program:
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"still running after {seconds:.0f} s:\n{self.output[-3000:]}") from None
+            raise AssertionError(
+                f"still running after {seconds:.0f} s:\n{self.output[-3000:]}"
+            ) from None
 
     @property
     def has_ended(self) -> bool:
@@ -110,7 +126,11 @@ class Program:
 
     def wait_for_text(self, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
         """The first match of ``pattern`` in the output; fails when the program ends without it."""
-        return wait_for(f"{pattern!r} in the output", lambda: self._running() and re.search(pattern, self.output), seconds)
+        return wait_for(
+            f"{pattern!r} in the output",
+            lambda: self._running() and re.search(pattern, self.output),
+            seconds,
+        )
 
     def wait_until(self, condition: Callable[[], object], seconds: float = START_SECONDS) -> None:
         """Until ``condition`` holds; fails when the program ends before."""
@@ -119,24 +139,34 @@ class Program:
     def wait_for_checkpoint(self, run: Path, after: int, seconds: float = START_SECONDS) -> int:
         """The first step after ``after`` that is committed in the run folder."""
         return wait_for(
-            f"a checkpoint after step {after}", lambda: self._running() and newest_step(run) > after and newest_step(run), seconds
+            f"a checkpoint after step {after}",
+            lambda: self._running() and newest_step(run) > after and newest_step(run),
+            seconds,
         )
 
     def nothing_left(self, but: Container[str] = ()) -> None:
         """No process that the program started outlives it for long, save those named in ``but``."""
         deadline = time.monotonic() + LEAVE_SECONDS
-        while (left := [process for process in session_processes(self.pid) if process.name not in but]) and time.monotonic() < deadline:
+        while (
+            left := [process for process in session_processes(self.pid) if process.name not in but]
+        ) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not left, f"still there {LEAVE_SECONDS:.0f} s after the program ended: {left}\n{self.output[-3000:]}"
+        assert not left, (
+            f"still there {LEAVE_SECONDS:.0f} s after the program ended: {left}\n{self.output[-3000:]}"
+        )
 
     def _running(self) -> bool:
         if self._process.poll() is not None:
-            raise AssertionError(f"ended early with {self._process.returncode}:\n{self.output[-3000:]}")
+            raise AssertionError(
+                f"ended early with {self._process.returncode}:\n{self.output[-3000:]}"
+            )
         return True
 
 
 @contextmanager
-def started(arguments: Sequence[str], log: Path, env: Mapping[str, str], module: str = "job") -> Iterator[Program]:
+def started(
+    arguments: Sequence[str], log: Path, env: Mapping[str, str], module: str = "job"
+) -> Iterator[Program]:
     """The program running; at the end, also of a failing test, it is ended and so is every process of its session."""
     command = [sys.executable, "-m", module, *arguments]
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -150,7 +180,11 @@ def started(arguments: Sequence[str], log: Path, env: Mapping[str, str], module:
 
 
 def run(
-    arguments: Sequence[str], log: Path, env: Mapping[str, str], seconds: float = START_SECONDS, module: str = "job"
+    arguments: Sequence[str],
+    log: Path,
+    env: Mapping[str, str],
+    seconds: float = START_SECONDS,
+    module: str = "job",
 ) -> tuple[int, str]:
     """Run to the end, and see that nothing is left running: exit code and output."""
     with started(arguments, log, env, module) as program:
@@ -167,7 +201,9 @@ def processes() -> list[Process]:
             before, _, after = (folder / "stat").read_text().rpartition(")")
             state, parent, _, session, *_ = after.split()
             if state not in "ZX":
-                found.append(Process(int(folder.name), int(parent), int(session), before.partition("(")[2]))
+                found.append(
+                    Process(int(folder.name), int(parent), int(session), before.partition("(")[2])
+                )
     return found
 
 

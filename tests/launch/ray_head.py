@@ -43,15 +43,40 @@ def ray_head(folder: Path) -> Iterator[RayHead]:
     token = folder / "auth_token"
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
-    bare = environment(folder, PATH=f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}", RAY_AUTH_MODE="token", HOME=str(folder))
-    env = bare | {"RAY_AUTH_TOKEN_PATH": str(token), "RAY_JOB_STOP_WAIT_TIME_S": "60"}  # a job that is stopped saves once more
+    bare = environment(
+        folder,
+        PATH=f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        RAY_AUTH_MODE="token",
+        HOME=str(folder),
+    )
+    env = bare | {
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_JOB_STOP_WAIT_TIME_S": "60",
+    }  # a job that is stopped saves once more
     port, dashboard_port, metrics_port, agent_port = (_free_port() for _ in range(4))
-    command = [BIN / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={port}", "--dashboard-host=127.0.0.1"]
-    command += [f"--dashboard-port={dashboard_port}", f"--metrics-export-port={metrics_port}", f"--temp-dir={folder}", "--num-cpus=2"]
-    command += [f"--dashboard-agent-listen-port={agent_port}"]  # where another Ray has it, this one takes no jobs and does not say why
+    command = [
+        BIN / "ray",
+        "start",
+        "--head",
+        "--block",
+        "--node-ip-address=127.0.0.1",
+        f"--port={port}",
+        "--dashboard-host=127.0.0.1",
+    ]
+    command += [
+        f"--dashboard-port={dashboard_port}",
+        f"--metrics-export-port={metrics_port}",
+        f"--temp-dir={folder}",
+        "--num-cpus=2",
+    ]
+    command += [
+        f"--dashboard-agent-listen-port={agent_port}"
+    ]  # where another Ray has it, this one takes no jobs and does not say why
     command += ["--disable-usage-stats", f"--object-store-memory={128 * 2**20}"]
     dashboard = f"http://127.0.0.1:{dashboard_port}"
-    with server_process(command, lambda: _answers(dashboard), folder / "head.log", env=env, ready_seconds=90) as process:
+    with server_process(
+        command, lambda: _answers(dashboard), folder / "head.log", env=env, ready_seconds=90
+    ) as process:
         try:
             yield RayHead(f"127.0.0.1:{port}", dashboard, process.pid, env, bare)
         finally:

@@ -24,10 +24,22 @@ def test_the_demo_trains_on_a_folder_of_pictures(tmp_path: Path, ray_folder: Pat
     pictures.mkdir()
     random = np.random.default_rng(0)
     for number in range(80):
-        Image.fromarray(random.integers(0, 256, (40, 32, 3), np.uint8)).save(pictures / f"{number}.png")
-    command = ["demo", "--data", str(pictures), "--folder", str(tmp_path / "demo ü"), "--steps", "12"]
+        Image.fromarray(random.integers(0, 256, (40, 32, 3), np.uint8)).save(
+            pictures / f"{number}.png"
+        )
+    command = [
+        "demo",
+        "--data",
+        str(pictures),
+        "--folder",
+        str(tmp_path / "demo ü"),
+        "--steps",
+        "12",
+    ]
     dead_proxy = f"http://127.0.0.1:{free_port()}"
-    env = environment(ray_folder, http_proxy=dead_proxy, https_proxy=dead_proxy, grpc_proxy=dead_proxy)
+    env = environment(
+        ray_folder, http_proxy=dead_proxy, https_proxy=dead_proxy, grpc_proxy=dead_proxy
+    )
     env |= {"RAY_ADDRESS": "local", "RAY_AUTH_MODE": ""}  # neither opens the cluster to others
     with started(command, tmp_path / "first.log", env) as program:
         program.wait_for_text("waiting for the workers to start")
@@ -52,16 +64,38 @@ def test_the_demo_trains_on_a_folder_of_pictures(tmp_path: Path, ray_folder: Pat
 def check_closed_to_others(program: Program) -> None:
     """Ray listens on loopback, and refuses whoever has another token or none."""
     pids = {str(process.pid) for process in session_processes(program.pid)}
-    lines = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
-    listening = [line.split()[3] for line in lines if (pid := re.search(r"pid=(\d+)", line)) and pid[1] in pids]
+    lines = subprocess.run(
+        ["ss", "-ltnpH"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    listening = [
+        line.split()[3]
+        for line in lines
+        if (pid := re.search(r"pid=(\d+)", line)) and pid[1] in pids
+    ]
     assert listening
-    assert all(address.startswith(("127.0.0.1:", "[::ffff:127.0.0.1]:", "[::1]:")) for address in listening), listening
-    head = next(line.split()[3].rpartition(":")[2] for line in lines if "gcs_server" in line and re.search(r"pid=(\d+)", line)[1] in pids)
-    loopback = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # or Ray asks at the address of the network, where nothing listens
+    assert all(
+        address.startswith(("127.0.0.1:", "[::ffff:127.0.0.1]:", "[::1]:")) for address in listening
+    ), listening
+    head = next(
+        line.split()[3].rpartition(":")[2]
+        for line in lines
+        if "gcs_server" in line and re.search(r"pid=(\d+)", line)[1] in pids
+    )
+    loopback = {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"
+    }  # or Ray asks at the address of the network, where nothing listens
     code = f"import ray; ray.init('127.0.0.1:{head}'); print('joined')"
     strangers = [
-        subprocess.Popen([sys.executable, "-c", code], env=os.environ | loopback | token, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for token in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64})
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=os.environ | loopback | token,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for token in (
+            {"RAY_AUTH_MODE": "disabled"},
+            {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
+        )
     ]
     try:
         until = time.monotonic() + 12
@@ -79,10 +113,16 @@ def check_closed_to_others(program: Program) -> None:
 
 def test_fashion_mnist_of_debian_or_drawn_garments_without_a_network(tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
-    env = environment(tmp_path, KERAS_HOME=str(tmp_path / "keras"), https_proxy=nowhere, HTTPS_PROXY=nowhere)
-    with socket.create_server(("127.0.0.1", 0)) as server:  # the demo ends before Ray starts, after packing
+    env = environment(
+        tmp_path, KERAS_HOME=str(tmp_path / "keras"), https_proxy=nowhere, HTTPS_PROXY=nowhere
+    )
+    with socket.create_server(
+        ("127.0.0.1", 0)
+    ) as server:  # the demo ends before Ray starts, after packing
         port = str(server.getsockname()[1])
-        code, output = run(["demo", "--folder", str(tmp_path / "demo"), "--port", port], tmp_path / "log", env)
+        code, output = run(
+            ["demo", "--folder", str(tmp_path / "demo"), "--port", port], tmp_path / "log", env
+        )
     assert code == 2
     assert f"error: metrics.port {port} is taken" in output
     if DEBIAN_FASHION.is_dir():

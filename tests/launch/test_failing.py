@@ -24,7 +24,10 @@ def test_losses_that_are_not_finite_stop_the_run_and_keep_the_last_checkpoint(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(undisturbed.folder, folder)
-    wild = {f"training__{network}_optimizer__learning_rate": "1e30" for network in ("generator", "discriminator")}
+    wild = {
+        f"training__{network}_optimizer__learning_rate": "1e30"
+        for network in ("generator", "discriminator")
+    }
     command = run_command(undisturbed.data, folder, **wild, training__steps=STEPS + 100)
     code, output = run(command, tmp_path / "train.log", environment(ray_folder))
     assert code == 4, output
@@ -42,14 +45,20 @@ def test_losses_that_are_not_finite_stop_the_run_and_keep_the_last_checkpoint(
     assert not (folder / "checkpoints" / f"step-{STEPS + 50:09d}").exists()
 
 
-def test_a_damaged_shard_stops_the_run_and_is_named(garments: Path, tmp_path: Path, ray_folder: Path) -> None:
+def test_a_damaged_shard_stops_the_run_and_is_named(
+    garments: Path, tmp_path: Path, ray_folder: Path
+) -> None:
     data, folder = tmp_path / "data", tmp_path / "run"
     shutil.copytree(garments, data)
     shard = sorted(data.glob("shard-*.u8"))[2]
     pixels = bytearray(shard.read_bytes())
     pixels[100] ^= 1
     shard.write_bytes(pixels)
-    code, output = run(train_command(data, folder, training__steps=100), tmp_path / "train.log", environment(ray_folder))
+    code, output = run(
+        train_command(data, folder, training__steps=100),
+        tmp_path / "train.log",
+        environment(ray_folder),
+    )
     assert code == 5, output
     assert f"{shard}: has SHA-256" in last_line(output)
     assert f"dcgan-train data verify file://{data}" in last_line(output)
@@ -57,12 +66,18 @@ def test_a_damaged_shard_stops_the_run_and_is_named(garments: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:PORT", "nonsense"])
-def test_a_ray_address_where_nobody_answers(address: str, garments: Path, tmp_path: Path, ray_folder: Path) -> None:
+def test_a_ray_address_where_nobody_answers(
+    address: str, garments: Path, tmp_path: Path, ray_folder: Path
+) -> None:
     address = address.replace("PORT", str(free_port()))
     command = train_command(garments, tmp_path / "run", training__steps=100)
-    code, output = run(command, tmp_path / "train.log", environment(ray_folder, RAY_ADDRESS=address), seconds=90)
+    code, output = run(
+        command, tmp_path / "train.log", environment(ray_folder, RAY_ADDRESS=address), seconds=90
+    )
     assert code == 2, output
-    assert last_line(output).startswith(f"error: RAY_ADDRESS is {address}: no Ray cluster answers (")
+    assert last_line(output).startswith(
+        f"error: RAY_ADDRESS is {address}: no Ray cluster answers ("
+    )
     assert last_line(output).endswith("expected a running one, or unset RAY_ADDRESS")
 
 

@@ -17,7 +17,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900
 
 # Ray starts a dead worker again but not a dead controller, and keeps what that had reserved: the second time there was no room left.
 # Before a run restores, a worker is killed.
-KILLS = [(Victim.CONTROLLER, Moment.SAVING), (Victim.CONTROLLER, Moment.RESTORING), (Victim.DRIVER, Moment.TRAINING)]
+KILLS = [
+    (Victim.CONTROLLER, Moment.SAVING),
+    (Victim.CONTROLLER, Moment.RESTORING),
+    (Victim.DRIVER, Moment.TRAINING),
+]
 
 
 def test_an_undisturbed_run_leaves_what_it_promises(undisturbed: Finished) -> None:
@@ -51,7 +55,9 @@ def test_stopped_and_killed_and_started_again_it_ends_with_the_same_bits(
             program.press_ctrl_c()
             check_stopped(program, 130, running)
         with running.start() as program:
-            program.wait_for_checkpoint(running.run_folder, after=check_goes_on(program, running.run_folder))
+            program.wait_for_checkpoint(
+                running.run_folder, after=check_goes_on(program, running.run_folder)
+            )
             program.close_terminal()  # `ray job stop` sends SIGTERM: test_ray_job
             check_stopped(program, 143, running)
         output = running.run(KILLS)
@@ -86,6 +92,12 @@ def check_stopped(program: Program, code: int, running: Chaos) -> None:
     assert 0 < whole_checkpoints(running.run_folder)[0] < STEPS
     newest = Checkpoints(open_store(str(running.run_folder))).committed()[0]
     assert newest.reason == "preemption" or newest.step % CHECKPOINT_EVERY == 0
-    assert "stopping after a last checkpoint, for at most 25 s; once more to stop at once" in program.output
-    assert f"the last checkpoint is step {newest.step}; the same command goes on from there" in program.output
+    assert (
+        "stopping after a last checkpoint, for at most 25 s; once more to stop at once"
+        in program.output
+    )
+    assert (
+        f"the last checkpoint is step {newest.step}; the same command goes on from there"
+        in program.output
+    )
     assert "Traceback" not in program.output

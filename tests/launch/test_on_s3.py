@@ -37,7 +37,9 @@ QUERIES = {
 }
 
 
-def test_pack_train_list_and_generate_on_s3(s3_server: S3Server, tmp_path: Path, ray_folder: Path) -> None:
+def test_pack_train_list_and_generate_on_s3(
+    s3_server: S3Server, tmp_path: Path, ray_folder: Path
+) -> None:
     bucket = s3_server.new_bucket()
     data, folder = f"s3://{bucket}/data", f"s3://{bucket}/runs/one"
     secrets = {name: value for name, value in s3_server.env().items() if name != "AWS_ENDPOINT_URL"}
@@ -57,8 +59,14 @@ def test_pack_train_list_and_generate_on_s3(s3_server: S3Server, tmp_path: Path,
         program.wait_for_text("metrics of worker 0")
         code, told = run(run_command(data, folder, **settings), tmp_path / "second.log", env)
         assert code == 2, told
-        assert re.search(rf"error: {folder}: another job trains into this run folder: process {program.pid} on \S+ since 20", told)
-        addresses = [program.wait_for_text(rf"metrics of worker {rank}: http://(\S+)/metrics")[1] for rank in (0, 1)]
+        assert re.search(
+            rf"error: {folder}: another job trains into this run folder: process {program.pid} on \S+ since 20",
+            told,
+        )
+        addresses = [
+            program.wait_for_text(rf"metrics of worker {rank}: http://(\S+)/metrics")[1]
+            for rank in (0, 1)
+        ]
         with prometheus(addresses, tmp_path) as server:
             check_metrics(server)
         assert program.exit_code(300) == 0, program.output
@@ -68,17 +76,35 @@ def test_pack_train_list_and_generate_on_s3(s3_server: S3Server, tmp_path: Path,
     listed = check(["checkpoints", "list", folder, *endpoint], tmp_path, env)
     assert [line.split()[0] for line in listed.splitlines()[1:]] == [str(STEPS), str(STEPS - 50)]
     generated = tmp_path / "out" / "images.npz"
-    check(["generate", folder, "--num", "70", "--format", "npz", "--out", str(generated), *endpoint], tmp_path, env)
+    check(
+        ["generate", folder, "--num", "70", "--format", "npz", "--out", str(generated), *endpoint],
+        tmp_path,
+        env,
+    )
     with np.load(generated, allow_pickle=False) as arrays:
         assert arrays["images"].shape == (70, 28, 28, 1)
         assert len(np.unique(arrays["images"].reshape(70, -1), axis=0)) == 70
 
     objects = {
-        path.relative_to(s3_server.folder / bucket).as_posix(): path for path in (s3_server.folder / bucket).rglob("*") if path.is_file()
+        path.relative_to(s3_server.folder / bucket).as_posix(): path
+        for path in (s3_server.folder / bucket).rglob("*")
+        if path.is_file()
     }
-    assert {"runs/one/run.yaml", "runs/one/summary.json", "runs/one/samples/progress.gif"} <= objects.keys()
-    written = [path.read_bytes() for path in objects.values()] + [trained.encode(), packed.encode(), listed.encode()]
-    logged = [path.read_bytes() for path in ray_folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert {
+        "runs/one/run.yaml",
+        "runs/one/summary.json",
+        "runs/one/samples/progress.gif",
+    } <= objects.keys()
+    written = [path.read_bytes() for path in objects.values()] + [
+        trained.encode(),
+        packed.encode(),
+        listed.encode(),
+    ]
+    logged = [
+        path.read_bytes()
+        for path in ray_folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    ]
     for secret in (s3_server.secret_key, s3_server.access_key):
         assert not [True for content in written if secret.encode() in content]
         assert not [True for content in logged if secret.encode() in content]
@@ -95,7 +121,9 @@ def check_metrics(server: Prometheus) -> None:
     for what, query in QUERIES.items():
         wait_for(
             f"{what} of both workers",
-            lambda query=query: {series.labels["rank"] for series in server.query(query)} == {"0", "1"},
+            lambda query=query: (
+                {series.labels["rank"] for series in server.query(query)} == {"0", "1"}
+            ),
             seconds=60,
         )
     assert {series.labels["run"] for series in server.query("dcgan_step")} == {"one"}

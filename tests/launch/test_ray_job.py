@@ -10,7 +10,14 @@ import yaml
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.storage.uri import open_store
-from tests.launch.program import START_SECONDS, descendants, newest_step, run, train_command, whole_checkpoints
+from tests.launch.program import (
+    START_SECONDS,
+    descendants,
+    newest_step,
+    run,
+    train_command,
+    whole_checkpoints,
+)
 from tests.launch.ray_head import BIN, RayHead, ray_head
 from tests.servers.prometheus import wait_for
 
@@ -19,7 +26,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.training]
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[RayHead]:
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder, ray_head(Path(folder)) as started:
+    with (
+        tempfile.TemporaryDirectory(
+            prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
+        ) as folder,
+        ray_head(Path(folder)) as started,
+    ):
         yield started
 
 
@@ -28,8 +40,14 @@ def working_dir(garments: Path, tmp_path: Path) -> Path:
     """A folder with nothing but ``run.yaml``, as a user would submit it."""
     folder = tmp_path / "submitted"
     folder.mkdir()
-    settings = {"training__steps": 10**6, "checkpoints__every_steps": 50, "training__steps_per_call": 10}
-    values = [part.partition("=") for part in train_command(garments, tmp_path / "run", **settings)[2::2]]
+    settings = {
+        "training__steps": 10**6,
+        "checkpoints__every_steps": 50,
+        "training__steps_per_call": 10,
+    }
+    values = [
+        part.partition("=") for part in train_command(garments, tmp_path / "run", **settings)[2::2]
+    ]
     document: dict[str, object] = {}
     for name, _, value in values:
         section = document
@@ -41,16 +59,40 @@ def working_dir(garments: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def ray_job(head: RayHead, env: Mapping[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def ray_job(
+    head: RayHead, env: Mapping[str, str], *arguments: str | Path
+) -> subprocess.CompletedProcess[str]:
     """``ray job`` with these words."""
     verb, *words = arguments
     command = [BIN / "ray", "job", verb, "--address", head.dashboard, *words]
-    return subprocess.run(command, env=dict(env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240, check=False)
+    return subprocess.run(
+        command,
+        env=dict(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+        check=False,
+    )
 
 
-def submit(head: RayHead, env: Mapping[str, str], working_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def submit(
+    head: RayHead, env: Mapping[str, str], working_dir: Path, *options: str
+) -> subprocess.CompletedProcess[str]:
     """The command of the README; follows the job to its end."""
-    command = ["submit", "--working-dir", working_dir, *options, "--", "python", "-m", "job", "train", "--config", "run.yaml"]
+    command = [
+        "submit",
+        "--working-dir",
+        working_dir,
+        *options,
+        "--",
+        "python",
+        "-m",
+        "job",
+        "train",
+        "--config",
+        "run.yaml",
+    ]
     answers: list[subprocess.CompletedProcess[str]] = []
 
     def is_answered() -> bool:
@@ -62,7 +104,9 @@ def submit(head: RayHead, env: Mapping[str, str], working_dir: Path, *options: s
     return answers[-1]
 
 
-def test_a_submitted_job_is_stopped_and_submitted_again(head: RayHead, working_dir: Path, tmp_path: Path) -> None:
+def test_a_submitted_job_is_stopped_and_submitted_again(
+    head: RayHead, working_dir: Path, tmp_path: Path
+) -> None:
     run_folder = tmp_path / "run"
     submitted = submit(head, head.env, working_dir, "--no-wait", "--submission-id", "first")
     assert submitted.returncode == 0, submitted.stdout
@@ -73,12 +117,20 @@ def test_a_submitted_job_is_stopped_and_submitted_again(head: RayHead, working_d
     logs = ray_job(head, head.env, "logs", "first").stdout
     newest = Checkpoints(open_store(str(run_folder))).committed()[0]
     assert newest.reason == "preemption" or newest.step % 50 == 0, logs
-    assert f"stopped; the last checkpoint is step {newest.step}; the same command goes on from there" in logs
+    assert (
+        f"stopped; the last checkpoint is step {newest.step}; the same command goes on from there"
+        in logs
+    )
     no_workers_left(head)
 
     steps = newest.step + 40
     run_yaml = working_dir / "run.yaml"
-    run_yaml.write_text(yaml.safe_dump(yaml.safe_load(run_yaml.read_text()) | {"training": {"global_batch_size": 16, "steps": steps}}))
+    run_yaml.write_text(
+        yaml.safe_dump(
+            yaml.safe_load(run_yaml.read_text())
+            | {"training": {"global_batch_size": 16, "steps": steps}}
+        )
+    )
     submitted = submit(head, head.env, working_dir)
     assert submitted.returncode == 0, submitted.stdout
     assert "succeeded" in submitted.stdout
@@ -89,10 +141,15 @@ def test_a_submitted_job_is_stopped_and_submitted_again(head: RayHead, working_d
 
 
 def no_workers_left(head: RayHead) -> None:
-    wait_for("the workers to leave the cluster", lambda: "ray::RayTrainWo" not in {process.name for process in descendants(head.pid)})
+    wait_for(
+        "the workers to leave the cluster",
+        lambda: "ray::RayTrainWo" not in {process.name for process in descendants(head.pid)},
+    )
 
 
-def test_without_the_token_nothing_is_submitted(head: RayHead, working_dir: Path, tmp_path: Path) -> None:
+def test_without_the_token_nothing_is_submitted(
+    head: RayHead, working_dir: Path, tmp_path: Path
+) -> None:
     refused = submit(head, head.env_without_token, working_dir)
     assert refused.returncode != 0
     assert "token" in refused.stdout.lower()
@@ -105,7 +162,10 @@ def test_without_the_token_nothing_is_submitted(head: RayHead, working_dir: Path
 def test_more_workers_than_the_cluster_has(head: RayHead, garments: Path, tmp_path: Path) -> None:
     settings = {"workers__count": 4, "workers__start_timeout_seconds": 3, "training__steps": 40}
     code, output = run(
-        train_command(garments, tmp_path / "run", **settings), tmp_path / "train.log", {**head.env, "RAY_ADDRESS": head.address}, seconds=90
+        train_command(garments, tmp_path / "run", **settings),
+        tmp_path / "train.log",
+        {**head.env, "RAY_ADDRESS": head.address},
+        seconds=90,
     )
     assert code == 2, output
     said = output.rstrip("\n").rpartition("\n")[2]

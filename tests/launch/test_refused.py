@@ -32,7 +32,18 @@ def commit_step_50(data: Path, folder: Path) -> None:
     """A run folder with one checkpoint, of a ``SMALL`` run on ``data``."""
     spec = load_run(overrides=train_command(data, folder)[2::2])
     index = read_index(open_store(str(data)))
-    facts = Manifest(50, 800, "2026-01-01T00:00:00+00:00", model_identity(spec), index.fingerprint, order_identity(spec), 2, {}, {}, ())
+    facts = Manifest(
+        50,
+        800,
+        "2026-01-01T00:00:00+00:00",
+        model_identity(spec),
+        index.fingerprint,
+        order_identity(spec),
+        2,
+        {},
+        {},
+        (),
+    )
     Checkpoints(open_store(str(folder))).save(facts, {"generator.npz": b"weights"})
 
 
@@ -41,7 +52,9 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 def test_images_of_another_size(garments: Path, tmp_path: Path) -> None:
-    code, said = refused(train_command(garments, tmp_path / "run", model__image_size="[32,32]"), tmp_path)
+    code, said = refused(
+        train_command(garments, tmp_path / "run", model__image_size="[32,32]"), tmp_path
+    )
     assert code == 2
     assert "images are 28x28x1, the model takes 32x32x1" in said
     assert "model.image_size" in said
@@ -50,9 +63,14 @@ def test_images_of_another_size(garments: Path, tmp_path: Path) -> None:
 
 
 def test_fewer_images_than_one_batch(garments: Path, tmp_path: Path) -> None:
-    code, said = refused(train_command(garments, tmp_path / "run", training__global_batch_size=1024), tmp_path)
+    code, said = refused(
+        train_command(garments, tmp_path / "run", training__global_batch_size=1024), tmp_path
+    )
     assert code == 5
-    assert "512 images; expected at least one global batch of 1024 (training.global_batch_size)" in said
+    assert (
+        "512 images; expected at least one global batch of 1024 (training.global_batch_size)"
+        in said
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -80,9 +98,15 @@ def test_missing_bytes_in_the_index(garments: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said_of_it"), [("missing", "is missing; expected 65072 bytes"), ("cut", "has 100 bytes; expected 65072 bytes")]
+    ("damage", "said_of_it"),
+    [
+        ("missing", "is missing; expected 65072 bytes"),
+        ("cut", "has 100 bytes; expected 65072 bytes"),
+    ],
 )
-def test_a_shard_that_is_not_whole(garments: Path, tmp_path: Path, damage: str, said_of_it: str) -> None:
+def test_a_shard_that_is_not_whole(
+    garments: Path, tmp_path: Path, damage: str, said_of_it: str
+) -> None:
     data = tmp_path / "data"
     shutil.copytree(garments, data)
     shard = data / "shard-00000.u8"
@@ -100,7 +124,12 @@ def test_fewer_steps_than_are_done_is_no_work(garments: Path, tmp_path: Path) ->
     folder = tmp_path / "run"
     commit_step_50(garments, folder)
     before = contents(folder)
-    code, output = run(train_command(garments, folder, training__steps=20), tmp_path / "log", environment(tmp_path), QUICK_SECONDS)
+    code, output = run(
+        train_command(garments, folder, training__steps=20),
+        tmp_path / "log",
+        environment(tmp_path),
+        QUICK_SECONDS,
+    )
     assert code == 0
     assert "already done (step 50)" in output
     assert contents(folder) == before
@@ -110,7 +139,9 @@ def test_run_folder_of_another_model(garments: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     commit_step_50(garments, folder)
     before = contents(folder)
-    code, said = refused(train_command(garments, folder, model__generator__latent_size=32), tmp_path)
+    code, said = refused(
+        train_command(garments, folder, model__generator__latent_size=32), tmp_path
+    )
     assert code == 2
     assert "another model: generator.latent_size is 16 there and 32 in this configuration" in said
     assert str(folder) in said
@@ -121,7 +152,12 @@ def test_run_folder_of_another_data_set(garments: Path, tmp_path: Path) -> None:
     folder, other = tmp_path / "run", tmp_path / "other"
     commit_step_50(garments, folder)
     before = contents(folder)
-    code, output = run(["data", "pack", "synthetic:garments:64", str(other)], tmp_path / "pack.log", environment(tmp_path), QUICK_SECONDS)
+    code, output = run(
+        ["data", "pack", "synthetic:garments:64", str(other)],
+        tmp_path / "pack.log",
+        environment(tmp_path),
+        QUICK_SECONDS,
+    )
     assert code == 0, output
     code, said = refused(train_command(other, folder), tmp_path)
     assert code == 2
@@ -141,13 +177,21 @@ def test_a_batch_size_that_would_change_the_order(garments: Path, tmp_path: Path
 def test_an_empty_resume(garments: Path, tmp_path: Path) -> None:
     code, said = refused([*train_command(garments, tmp_path / "run"), "--resume", ""], tmp_path)
     assert code == 2
-    assert "--resume is empty; expected auto, never, or the URI of a run folder or a checkpoint" in said
+    assert (
+        "--resume is empty; expected auto, never, or the URI of a run folder or a checkpoint"
+        in said
+    )
 
 
 @pytest.mark.parametrize("name", ["old #1", "123", "[1]", "~"])
 def test_resume_takes_a_path_as_it_is(name: str, garments: Path, tmp_path: Path) -> None:
     commit_step_50(garments, tmp_path / name)
-    command = [*train_command(garments, tmp_path / "run", training__steps=100), "--dry-run", "--resume", str(tmp_path / name)]
+    command = [
+        *train_command(garments, tmp_path / "run", training__steps=100),
+        "--dry-run",
+        "--resume",
+        str(tmp_path / name),
+    ]
     code, output = run(command, tmp_path / "log", environment(tmp_path), QUICK_SECONDS)
     assert code == 0, output
     assert "going on from step 50" in output
@@ -155,13 +199,25 @@ def test_resume_takes_a_path_as_it_is(name: str, garments: Path, tmp_path: Path)
 
 def test_an_origin_beyond_the_last_step(garments: Path, tmp_path: Path) -> None:
     commit_step_50(garments, tmp_path / "old")
-    code, said = refused([*train_command(garments, tmp_path / "run", training__steps=20), "--resume", str(tmp_path / "old")], tmp_path)
+    code, said = refused(
+        [
+            *train_command(garments, tmp_path / "run", training__steps=20),
+            "--resume",
+            str(tmp_path / "old"),
+        ],
+        tmp_path,
+    )
     assert code == 2
-    assert f"{tmp_path}/old: stands at step 50; expected one before the run's last step, 20 (training.steps or training.epochs)" in said
+    assert (
+        f"{tmp_path}/old: stands at step 50; expected one before the run's last step, 20 (training.steps or training.epochs)"
+        in said
+    )
     assert not (tmp_path / "run").exists()
 
 
-def test_a_finished_run_whose_last_checkpoint_is_damaged_is_not_done(garments: Path, tmp_path: Path) -> None:
+def test_a_finished_run_whose_last_checkpoint_is_damaged_is_not_done(
+    garments: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     commit_step_50(garments, folder)
     command = [*train_command(garments, folder, training__steps=20), "--dry-run"]
@@ -169,7 +225,9 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged_is_not_done(garments: P
     assert (code, "already done (step 50)" in output) == (0, True)
     (folder / "checkpoints" / "step-000000050" / "generator.npz").write_bytes(b"w")
     facts = Checkpoints(open_store(str(folder))).committed()[0]
-    Checkpoints(open_store(str(folder))).save(dataclasses.replace(facts, step=10, images_seen=160), {"generator.npz": b"weights"})
+    Checkpoints(open_store(str(folder))).save(
+        dataclasses.replace(facts, step=10, images_seen=160), {"generator.npz": b"weights"}
+    )
     code, output = run(command, tmp_path / "again.log", environment(tmp_path), QUICK_SECONDS)
     assert code == 0, output
     assert "going on from step 10" in output
@@ -183,38 +241,68 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged_is_not_done(garments: P
             {"workers__count": 64, "training__global_batch_size": 64},
             r"error: workers\.count is 64, each with 1 CPU and 0 GPUs; found room for \d+ on this machine with .*\. Lower workers\.count",
         ),
-        ({"workers__gpus": 1}, r"error: workers\.count is 2, each with 1 CPU and 1 GPU; found room for 0 on .* and 0 GPUs\. "),
+        (
+            {"workers__gpus": 1},
+            r"error: workers\.count is 2, each with 1 CPU and 1 GPU; found room for 0 on .* and 0 GPUs\. ",
+        ),
     ],
 )
-def test_more_than_this_machine_has(settings: dict[str, object], said: str, more: list[str], garments: Path, tmp_path: Path) -> None:
+def test_more_than_this_machine_has(
+    settings: dict[str, object], said: str, more: list[str], garments: Path, tmp_path: Path
+) -> None:
     command = [*train_command(garments, tmp_path / "run", **settings), *more]
     # Without devices Ray counts no GPU, also on a machine that has one.
-    code, output = run(command, tmp_path / "log", environment(tmp_path, CUDA_VISIBLE_DEVICES=""), QUICK_SECONDS)
+    code, output = run(
+        command, tmp_path / "log", environment(tmp_path, CUDA_VISIBLE_DEVICES=""), QUICK_SECONDS
+    )
     assert code == 2
     assert re.match(said, output.splitlines()[-1])
     assert not (tmp_path / "run" / "starts").exists()
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
-def test_a_taken_metrics_port_is_named_with_its_holder(more: list[str], garments: Path, tmp_path: Path) -> None:
+def test_a_taken_metrics_port_is_named_with_its_holder(
+    more: list[str], garments: Path, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         # One worker: the port after it may be anybody's.
-        command = [*train_command(garments, tmp_path / "run", metrics__port=port, workers__count=1), *more]
+        command = [
+            *train_command(garments, tmp_path / "run", metrics__port=port, workers__count=1),
+            *more,
+        ]
         code, output = run(command, tmp_path / "log", environment(tmp_path), QUICK_SECONDS)
     assert code == 2
     said = output.splitlines()[-1]
-    assert re.match(rf"error: metrics\.port {port} is taken by \S+ \(pid \d+\); expected a free port: .*metrics\.port=0", said)
+    assert re.match(
+        rf"error: metrics\.port {port} is taken by \S+ \(pid \d+\); expected a free port: .*metrics\.port=0",
+        said,
+    )
     assert not (tmp_path / "run" / "starts").exists()
 
 
-def test_a_port_that_no_worker_of_this_machine_takes_may_be_taken(garments: Path, tmp_path: Path) -> None:
+def test_a_port_that_no_worker_of_this_machine_takes_may_be_taken(
+    garments: Path, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        command = [*train_command(garments, tmp_path / "run", metrics__port=port, metrics__enabled="false"), "--dry-run"]
+        command = [
+            *train_command(
+                garments, tmp_path / "run", metrics__port=port, metrics__enabled="false"
+            ),
+            "--dry-run",
+        ]
         assert run(command, tmp_path / "off.log", environment(tmp_path), QUICK_SECONDS)[0] == 0
-        command = [*train_command(garments, tmp_path / "run", metrics__port=port, workers__gpus=1), "--dry-run"]
-        code, said = run(command, tmp_path / "ray.log", environment(tmp_path, RAY_ADDRESS="elsewhere:6379"), QUICK_SECONDS)
+        command = [
+            *train_command(garments, tmp_path / "run", metrics__port=port, workers__gpus=1),
+            "--dry-run",
+        ]
+        code, said = run(
+            command,
+            tmp_path / "ray.log",
+            environment(tmp_path, RAY_ADDRESS="elsewhere:6379"),
+            QUICK_SECONDS,
+        )
     assert code == 0
     assert said.endswith(
         "# not checked: whether the run folder can be written, whether TensorFlow finds the GPUs, room for the workers and free ports in the"
@@ -233,7 +321,9 @@ def test_run_folder_below_a_file(garments: Path, tmp_path: Path) -> None:
 
 @pytest.mark.s3
 def test_bucket_that_is_not_there(garments: Path, tmp_path: Path, s3_server: S3Server) -> None:
-    code, said = refused(train_command(garments, "s3://no-such-bucket-here/run"), tmp_path, **s3_server.env())
+    code, said = refused(
+        train_command(garments, "s3://no-such-bucket-here/run"), tmp_path, **s3_server.env()
+    )
     assert code == 3
     assert "no-such-bucket-here" in said
     assert s3_server.secret_key not in said
@@ -244,21 +334,47 @@ def test_bucket_that_is_not_there(garments: Path, tmp_path: Path, s3_server: S3S
     ("setting", "value", "code", "said"),
     [
         ("data__cache_bytes", "40KB", 2, "data.cache_bytes is 40 kB; expected at least "),
-        ("data__cache_bytes", "many", 2, "data.cache_bytes is 'many'; expected a number of bytes, for example 64MiB, 1GB or 67108864"),
+        (
+            "data__cache_bytes",
+            "many",
+            2,
+            "data.cache_bytes is 'many'; expected a number of bytes, for example 64MiB, 1GB or 67108864",
+        ),
         ("data__cache_bytes", "0", 2, "data.cache_bytes is 0; expected at least 1"),
-        ("data__cache_dir", "s3://bucket/cache", 2, "data.cache_dir is s3://bucket/cache; expected a folder on the local disk"),
-        ("data__cache_dir", "/dev/null", 3, "/dev/null/shards: cannot be used as a cache (Not a directory)"),
+        (
+            "data__cache_dir",
+            "s3://bucket/cache",
+            2,
+            "data.cache_dir is s3://bucket/cache; expected a folder on the local disk",
+        ),
+        (
+            "data__cache_dir",
+            "/dev/null",
+            3,
+            "/dev/null/shards: cannot be used as a cache (Not a directory)",
+        ),
         (
             "data__fetch_patience_seconds",
             "600",
             2,
             "watchdog.train_seconds is 450 and data.fetch_patience_seconds is 600; expected more than the patience",
         ),
-        ("data__fetch_ahead_batches", "-1", 2, "data.fetch_ahead_batches is -1; expected at least 0"),
+        (
+            "data__fetch_ahead_batches",
+            "-1",
+            2,
+            "data.fetch_ahead_batches is -1; expected at least 0",
+        ),
     ],
 )
 def test_a_cache_that_cannot_do(
-    garments: Path, s3_server: S3Server, tmp_path: Path, setting: str, value: str, code: int, said: str
+    garments: Path,
+    s3_server: S3Server,
+    tmp_path: Path,
+    setting: str,
+    value: str,
+    code: int,
+    said: str,
 ) -> None:
     """Found for data on S3 before anything starts, by --dry-run too."""
     bucket = s3_server.new_bucket()

@@ -29,7 +29,9 @@ class Kustomize:
 
     def build(self, folder: Path) -> list[Object]:
         """Every object, or ``AssertionError`` with the message."""
-        done = subprocess.run([self.program, "build", folder], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [self.program, "build", folder], capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr
         # Warnings too: they name fields that a next version drops.
         assert done.stderr == "", done.stderr
@@ -40,6 +42,11 @@ class Kustomize:
         overlay = self.folder / "-".join((*names, *more))
         overlay.mkdir()
         components = [os.path.relpath(K8S / "components" / name, overlay) for name in names]
-        written = {"namespace": "training", "resources": [os.path.relpath(K8S / "base", overlay)], "components": components, **more}
+        written = {
+            "namespace": "training",
+            "resources": [os.path.relpath(K8S / "base", overlay)],
+            "components": components,
+            **more,
+        }
         overlay.joinpath("kustomization.yaml").write_text(yaml.safe_dump(written))
         return self.build(overlay)

@@ -20,14 +20,20 @@ pytestmark = pytest.mark.helm
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
 VALUES = [block for block in blocks(PAGE, "yaml") if "run" in yaml.safe_load(block)]
 COMMANDS = [shlex.split(line, comments=True) for line in "\n".join(blocks(PAGE, "sh")).splitlines()]
-TEN = ("On a laptop: kind or minikube", "On EKS, with a role (IRSA)", "On GKE, with workload identity")
+TEN = (
+    "On a laptop: kind or minikube",
+    "On EKS, with a role (IRSA)",
+    "On GKE, with workload identity",
+)
 
 
 @pytest.mark.parametrize("block", VALUES, ids=range(len(VALUES)))
 def test_the_chart_and_the_run_take_the_values(chart: Helm, tmp_path: Path, block: str) -> None:
     path = tmp_path / "values.yaml"
     path.write_text(block)
-    text = chart.run("template", "first", "charts/dcgan-train", "--namespace", NAMESPACE, "--values", str(path))
+    text = chart.run(
+        "template", "first", "charts/dcgan-train", "--namespace", NAMESPACE, "--values", str(path)
+    )
     objects = [document for document in yaml.safe_load_all(text) if document]
     assert only(objects, "RayJob")
     (config,) = (each for each in of_kind(objects, "ConfigMap") if "run.yaml" in each["data"])
@@ -44,15 +50,26 @@ def test_the_chart_takes_what_is_set_on_the_command_line(chart: Helm) -> None:
     ours = [words for words in COMMANDS if words[:1] == ["helm"] and "charts/dcgan-train" in words]
     assert len(ours) >= 4
     for words in ours:
-        settings = [part for flag, value in itertools.pairwise(words) if flag == "--set" for part in (flag, value)]
+        settings = [
+            part
+            for flag, value in itertools.pairwise(words)
+            if flag == "--set"
+            for part in (flag, value)
+        ]
         chart.run("template", "first", "charts/dcgan-train", *REQUIRED, *settings)
 
 
 def test_the_folders_that_are_applied_are_there() -> None:
-    folders = {words[words.index("-k") + 1] for words in COMMANDS if words[:1] == ["kubectl"] and "-k" in words}
+    folders = {
+        words[words.index("-k") + 1]
+        for words in COMMANDS
+        if words[:1] == ["kubectl"] and "-k" in words
+    }
     folders |= set(re.findall(r"`(k8s/[\w/-]+)`", PAGE))
     assert "k8s/overlays/try" in folders
-    assert [folder for folder in sorted(folders) if not (ROOT / folder / "kustomization.yaml").is_file()] == []
+    assert [
+        folder for folder in sorted(folders) if not (ROOT / folder / "kustomization.yaml").is_file()
+    ] == []
 
 
 @pytest.mark.parametrize("heading", TEN)
@@ -62,26 +79,52 @@ def test_ten_commands_to_the_first_grid(heading: str) -> None:
 
 
 def test_the_operator_is_the_one_that_the_chart_is_checked_with() -> None:
-    (pinned,) = set(re.findall(r"kuberay/ray-operator v(\S+)", (ROOT / "tests/tools/rayjob/go.mod").read_text()))
-    installed = [words[words.index("--version") + 1] for words in COMMANDS if "kuberay-operator" in words]
+    (pinned,) = set(
+        re.findall(r"kuberay/ray-operator v(\S+)", (ROOT / "tests/tools/rayjob/go.mod").read_text())
+    )
+    installed = [
+        words[words.index("--version") + 1] for words in COMMANDS if "kuberay-operator" in words
+    ]
     assert installed
     assert set(installed) == {pinned}
 
 
 def test_every_reason_of_a_failed_rayjob_is_in_the_table() -> None:
     """KubeRay's, from its types; and those of 1.7, which the module proxy does not serve."""
-    types = module_folder("rayjob", "github.com/ray-project/kuberay/ray-operator") / "apis" / "ray" / "v1" / "rayjob_types.go"
+    types = (
+        module_folder("rayjob", "github.com/ray-project/kuberay/ray-operator")
+        / "apis"
+        / "ray"
+        / "v1"
+        / "rayjob_types.go"
+    )
     reasons = re.findall(r'JobFailedReason = "(\w+)"', types.read_text())
     assert len(reasons) >= 6
     table = PAGE.partition("| it says |")[2]
-    assert [reason for reason in (*reasons, "JobStatusCheckTimeoutExceeded") if f"`{reason}`" not in table] == []
+    assert [
+        reason
+        for reason in (*reasons, "JobStatusCheckTimeoutExceeded")
+        if f"`{reason}`" not in table
+    ] == []
 
 
 def test_messages_of_ours_are_said_somewhere() -> None:
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.partition("| it says |")[2].splitlines()[2:] if line]
-    said: dict[str, Any] = {"the run": ROOT.glob("job/**/*.py"), "Helm": ROOT.glob("charts/dcgan-train/templates/*.tpl")}
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.partition("| it says |")[2].splitlines()[2:]
+        if line
+    ]
+    said: dict[str, Any] = {
+        "the run": ROOT.glob("job/**/*.py"),
+        "Helm": ROOT.glob("charts/dcgan-train/templates/*.tpl"),
+    }
     texts = {who: "\n".join(path.read_text() for path in paths) for who, paths in said.items()}
-    ours = [(message, texts[who]) for cell, who, _ in rows if who in texts for message in re.findall(r"`([^`]+)`", cell)]
+    ours = [
+        (message, texts[who])
+        for cell, who, _ in rows
+        if who in texts
+        for message in re.findall(r"`([^`]+)`", cell)
+    ]
     assert len(ours) >= 10
     assert [message for message, text in ours if message not in text] == []
 
@@ -89,9 +132,16 @@ def test_messages_of_ours_are_said_somewhere() -> None:
 def test_the_example_of_the_cost_adds_up() -> None:
     """From its own figures, and from those of docs/training.md."""
     section = PAGE.partition("## What a run costs")[2].partition("\n## ")[0]
-    (speed,) = re.findall(r"^\| `fashion` \| (\d+) \|", (ROOT / "docs" / "training.md").read_text(), re.MULTILINE)
+    (speed,) = re.findall(
+        r"^\| `fashion` \| (\d+) \|", (ROOT / "docs" / "training.md").read_text(), re.MULTILINE
+    )
     spec = load_run("fashion", check=False)
     seconds = 60_000 * float(spec.training.epochs or 0) / float(speed)
     hours = round((seconds + 60) / 3600, 2)
-    for figure in (f"{speed} images/s", f"= {seconds:,.0f} s", f"{seconds + 60:,.0f} s = {hours:.2f} h", f"**{hours * 3 * 0.1008:.2f} $**"):
+    for figure in (
+        f"{speed} images/s",
+        f"= {seconds:,.0f} s",
+        f"{seconds + 60:,.0f} s = {hours:.2f} h",
+        f"**{hours * 3 * 0.1008:.2f} $**",
+    ):
         assert figure in section, figure

@@ -24,36 +24,72 @@ Built = dict[str, list[Object]]
 @pytest.fixture
 def env(built: Built, tmp_path: Path) -> Iterator[dict[str, str]]:
     """The server as the Deployment has it, on a port and in folders of this machine; the variables with which the Job reaches it."""
-    keys = {name: base64.b64decode(value).decode() for name, value in only(built["try"], "Secret")["data"].items()}
+    keys = {
+        name: base64.b64decode(value).decode()
+        for name, value in only(built["try"], "Secret")["data"].items()
+    }
     (server,) = only(built["try"], "Deployment")["spec"]["template"]["spec"]["containers"]
     for mount in server["volumeMounts"]:
         (tmp_path / mount["mountPath"].lstrip("/")).mkdir(parents=True)
     port = free_port()
-    arguments = [word.replace(":7070", f"127.0.0.1:{port}").replace("/data/", f"{tmp_path}/data/") for word in server["args"]]
+    arguments = [
+        word.replace(":7070", f"127.0.0.1:{port}").replace("/data/", f"{tmp_path}/data/")
+        for word in server["args"]
+    ]
     url = f"http://127.0.0.1:{port}"
     health = url + server["readinessProbe"]["httpGet"]["path"]
     command = [require_tool("versitygw"), *arguments]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ROOT_", "VGW_", "RAY_"))}
-    with server_process(command, lambda: _answers(health), tmp_path / "server.log", env=kept | _variables(server, keys)):
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "ROOT_", "VGW_", "RAY_"))
+    }
+    with server_process(
+        command,
+        lambda: _answers(health),
+        tmp_path / "server.log",
+        env=kept | _variables(server, keys),
+    ):
         (pack,) = only(built["try"], "Job")["spec"]["template"]["spec"]["containers"]
-        yield kept | _variables(pack, keys) | {"AWS_ENDPOINT_URL": url, "AWS_CONFIG_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true"}
+        yield (
+            kept
+            | _variables(pack, keys)
+            | {
+                "AWS_ENDPOINT_URL": url,
+                "AWS_CONFIG_FILE": os.devnull,
+                "AWS_EC2_METADATA_DISABLED": "true",
+            }
+        )
 
 
 def _variables(container: Object, keys: dict[str, str]) -> dict[str, str]:
-    return {each["name"]: each["value"] if "value" in each else keys[each["valueFrom"]["secretKeyRef"]["key"]] for each in container["env"]}
+    return {
+        each["name"]: each["value"]
+        if "value" in each
+        else keys[each["valueFrom"]["secretKeyRef"]["key"]]
+        for each in container["env"]
+    }
 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=1) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            url, timeout=1
+        ) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
 
 
-def test_the_run_waits_until_bucket_and_images_are_there(built: Built, env: dict[str, str], tmp_path: Path) -> None:
-    (config,) = (each["data"] for each in of_kind(built["try"], "ConfigMap") if "run.yaml" in each["data"])
-    (tmp_path / "run.yaml").write_text(config["run.yaml"].replace("http://s3:7070", env["AWS_ENDPOINT_URL"]))
+def test_the_run_waits_until_bucket_and_images_are_there(
+    built: Built, env: dict[str, str], tmp_path: Path
+) -> None:
+    (config,) = (
+        each["data"] for each in of_kind(built["try"], "ConfigMap") if "run.yaml" in each["data"]
+    )
+    (tmp_path / "run.yaml").write_text(
+        config["run.yaml"].replace("http://s3:7070", env["AWS_ENDPOINT_URL"])
+    )
 
     def run(container: Object, **more: str) -> subprocess.CompletedProcess[str]:
         """Its command, where the image's programs and mounts are those of this machine."""
@@ -64,7 +100,9 @@ def test_the_run_waits_until_bucket_and_images_are_there(built: Built, env: dict
             "/etc/dcgan-train/run.yaml": [tmp_path / "run.yaml"],
         }
         command = [part for word in container["command"] for part in here.get(word, [word])]
-        return subprocess.run(command, env=env | more, cwd=K8S.parent, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            command, env=env | more, cwd=K8S.parent, capture_output=True, text=True, timeout=120
+        )
 
     job = only(built["try"], "Job")["spec"]["template"]["spec"]
     (make_bucket,), (pack,) = job["initContainers"], job["containers"]

@@ -18,7 +18,12 @@ def test_black_and_white_differ_most() -> None:
 
 def test_it_is_the_deviation_of_a_pixel_over_the_images() -> None:
     images = np.random.default_rng(1).integers(0, 256, (40, 5, 7, 1), np.uint8)
-    by_hand = np.mean([np.std(images[:, row, column, 0], ddof=1) for row in range(5) for column in range(7)]) / 255
+    by_hand = (
+        np.mean(
+            [np.std(images[:, row, column, 0], ddof=1) for row in range(5) for column in range(7)]
+        )
+        / 255
+    )
     assert diversity(images) == pytest.approx(by_hand)
 
 

@@ -11,7 +11,9 @@ from job.quality.grids import CAPTION_PIXELS, evenly_chosen, image_grid, png_byt
 
 
 def images(num_images: int, height: int = 28, width: int = 28, channels: int = 1) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 255, (num_images, height, width, channels), dtype=np.uint8)
+    return np.random.default_rng(0).integers(
+        0, 255, (num_images, height, width, channels), dtype=np.uint8
+    )
 
 
 def frame(grey: int, size: tuple[int, int] = (120, 60), mode: str = "L") -> bytes:
@@ -57,7 +59,9 @@ def test_missing_images_leave_white_cells() -> None:
         (images(1), 0, 2, "1 images on a grid of 0 x 2"),
     ],
 )
-def test_what_is_no_batch_of_images_is_refused(batch: np.ndarray, rows: int, columns: int, text: str) -> None:
+def test_what_is_no_batch_of_images_is_refused(
+    batch: np.ndarray, rows: int, columns: int, text: str
+) -> None:
     with pytest.raises(ValueError, match=text):
         image_grid(batch, rows, columns)
 
@@ -72,7 +76,9 @@ def test_png_keeps_every_pixel() -> None:
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_gif_shows_every_frame_with_a_caption_and_holds_the_last(mode: str) -> None:
     greys = [0, 80, 160]
-    data = progress_gif([frame(grey, mode=mode) for grey in greys], [f"step {grey}" for grey in greys], 0.3, 1.5)
+    data = progress_gif(
+        [frame(grey, mode=mode) for grey in greys], [f"step {grey}" for grey in greys], 0.3, 1.5
+    )
     with Image.open(io.BytesIO(data)) as gif:
         assert (gif.n_frames, gif.size, gif.info["loop"]) == (3, (120, 60 + CAPTION_PIXELS), 0)
         for index, grey in enumerate(greys):
@@ -122,13 +128,20 @@ def test_frames_are_read_one_by_one() -> None:
     assert most_at_once <= 3
 
 
-@pytest.mark.parametrize(("num_items", "most", "chosen"), [(1, 100, [0]), (3, 100, [0, 1, 2]), (5, 3, [0, 2, 4]), (4, 2, [0, 3])])
+@pytest.mark.parametrize(
+    ("num_items", "most", "chosen"),
+    [(1, 100, [0]), (3, 100, [0, 1, 2]), (5, 3, [0, 2, 4]), (4, 2, [0, 3])],
+)
 def test_evenly_chosen(num_items: int, most: int, chosen: list[int]) -> None:
     assert evenly_chosen(num_items, most) == chosen
 
 
 def test_a_grid_of_another_size_is_fitted_into_the_gif() -> None:
-    with Image.open(io.BytesIO(progress_gif([frame(0), frame(1, (60, 60)), frame(2, (240, 240))], ["a", "b", "c"]))) as gif:
+    with Image.open(
+        io.BytesIO(
+            progress_gif([frame(0), frame(1, (60, 60)), frame(2, (240, 240))], ["a", "b", "c"])
+        )
+    ) as gif:
         sizes = {(gif.seek(number), gif.size)[1] for number in range(gif.n_frames)}
         assert (gif.n_frames, len(sizes)) == (3, 1)
 
@@ -141,6 +154,8 @@ def test_a_grid_of_another_size_is_fitted_into_the_gif() -> None:
         ([frame(0), frame(1)], ["a"], "2 frames with 1 labels"),
     ],
 )
-def test_frames_that_do_not_belong_together_are_refused(frames: list[bytes], labels: list[str], text: str) -> None:
+def test_frames_that_do_not_belong_together_are_refused(
+    frames: list[bytes], labels: list[str], text: str
+) -> None:
     with pytest.raises(ValueError, match=text):
         progress_gif(frames, labels)

@@ -54,11 +54,28 @@ METRICS_URL = "http://10.0.0.1:9400/metrics"
 class Course:
     """A start of the workers: reports as a loop gives them, from ``first_step`` on, every ``CALL`` steps."""
 
-    def __init__(self, store: ObjectStore, writer: Writer, start: str, first_step: int, clock: Clock, restarts: int, every_seconds: float):
+    def __init__(
+        self,
+        store: ObjectStore,
+        writer: Writer,
+        start: str,
+        first_step: int,
+        clock: Clock,
+        restarts: int,
+        every_seconds: float,
+    ):
         self._store, self._clock, self._restarts = store, clock, restarts
         self.metrics = WorkerMetrics("garments", 0)
-        self.streaming = StreamMetrics("garments", 0, self.metrics.registry, ("throttled", "timeout"))
-        self.history = History(writer, start, partial(current_values, self.metrics.registry), every_seconds, clock=clock)
+        self.streaming = StreamMetrics(
+            "garments", 0, self.metrics.registry, ("throttled", "timeout")
+        )
+        self.history = History(
+            writer,
+            start,
+            partial(current_values, self.metrics.registry),
+            every_seconds,
+            clock=clock,
+        )
         self.history.metrics_url(METRICS_URL)
         self._step, self._saved = first_step, first_step or None
         self.report("compile", 0)
@@ -66,7 +83,13 @@ class Course:
     def report(self, phase: str, num_steps: int) -> None:
         progress = self._progress(phase)
         if not num_steps:
-            progress = dataclasses.replace(progress, step_seconds=0.0, data_wait_seconds=0.0, compute_seconds=0.0, sync_seconds=0.0)
+            progress = dataclasses.replace(
+                progress,
+                step_seconds=0.0,
+                data_wait_seconds=0.0,
+                compute_seconds=0.0,
+                sync_seconds=0.0,
+            )
         self.metrics.observe(progress, num_steps)
         self.history.observe(progress, num_steps)
 
@@ -90,14 +113,25 @@ class Course:
 
     def back_to(self, step: int) -> None:
         """After a number that was not finite."""
-        told = {"step": self._step + 3, "time": "2026-01-02T03:03:04+00:00", "workers": [1], "last_good_checkpoint": step, "number": 1}
-        self._store.write(f"{DIVERGENCES}step-{self._step + 3:09d}-1.json", json.dumps(told).encode())
+        told = {
+            "step": self._step + 3,
+            "time": "2026-01-02T03:03:04+00:00",
+            "workers": [1],
+            "last_good_checkpoint": step,
+            "number": 1,
+        }
+        self._store.write(
+            f"{DIVERGENCES}step-{self._step + 3:09d}-1.json", json.dumps(told).encode()
+        )
         self._step = step
         self.history.rolled_back()
         self.report("compile", 0)
 
     def _progress(self, phase: str) -> Progress:
-        share, noise = self._step / TOTAL, random.Random(self._step).gauss  # a step has one set of losses
+        share, noise = (
+            self._step / TOTAL,
+            random.Random(self._step).gauss,
+        )  # a step has one set of losses
         wait = 0.004 + (0.02 if 0.6 < share < 0.65 else 0.0)
         return Progress(
             step=self._step,
@@ -109,7 +143,8 @@ class Course:
             generator_loss=1.6 - 0.9 * math.exp(-share * 4) + noise(0, 0.08),
             real_probability=0.72 + noise(0, 0.02),
             fake_probability=0.28 + 0.2 * math.exp(-share * 3) + noise(0, 0.02),
-            discriminator_gradient_norm=math.exp(noise(-1, 0.3)) * (40 if 0.3 < share < 0.305 else 1),
+            discriminator_gradient_norm=math.exp(noise(-1, 0.3))
+            * (40 if 0.3 < share < 0.305 else 1),
             generator_gradient_norm=math.exp(noise(-0.4, 0.3)),
             step_seconds=STEP_SECONDS + wait,
             data_wait_seconds=wait,
@@ -124,11 +159,18 @@ class Course:
 
 @contextmanager
 def started(
-    store: ObjectStore, stamp: str, first_step: int, clock: Clock, restarts: int = 0, every_seconds: float = 10.0
+    store: ObjectStore,
+    stamp: str,
+    first_step: int,
+    clock: Clock,
+    restarts: int = 0,
+    every_seconds: float = 10.0,
 ) -> Iterator[Course]:
     """A start of the workers, whose records are all written at the end of the block."""
     with Writer(store, 3600.0) as writer:
-        course = Course(store, writer, start_name(stamp, restarts), first_step, clock, restarts, every_seconds)
+        course = Course(
+            store, writer, start_name(stamp, restarts), first_step, clock, restarts, every_seconds
+        )
         yield course
         course.history.close()
 
@@ -138,15 +180,35 @@ def facts(step: int = 0) -> dict[str, object]:
         "step": step,
         "target_steps": TOTAL,
         "preset": "fashion",
-        "data": {"uri": "s3://images/garments", "fingerprint": "3f" * 32, "num_images": 20000, "image_shape": [28, 28, 1]},
-        "changed": {"training.generator_optimizer.learning_rate": {"was": 0.001, "is": 0.0005}} if step else {},
-        "versions": {"python": "3.11.2", "dcgan-train": "0.1.0", "tensorflow": "2.21.0", "keras": "3.15.1", "ray": "2.60.0"},
+        "data": {
+            "uri": "s3://images/garments",
+            "fingerprint": "3f" * 32,
+            "num_images": 20000,
+            "image_shape": [28, 28, 1],
+        },
+        "changed": {"training.generator_optimizer.learning_rate": {"was": 0.001, "is": 0.0005}}
+        if step
+        else {},
+        "versions": {
+            "python": "3.11.2",
+            "dcgan-train": "0.1.0",
+            "tensorflow": "2.21.0",
+            "keras": "3.15.1",
+            "ray": "2.60.0",
+        },
         "machine": {"platform": "Linux-6.1-x86_64", "cores": 2},
     }
 
 
 def configuration(**overrides: str) -> bytes:
-    settings = [f"{key}={value}" for key, value in {"uri": "s3://runs/garments", "data.uri": "s3://images/garments", **overrides}.items()]
+    settings = [
+        f"{key}={value}"
+        for key, value in {
+            "uri": "s3://runs/garments",
+            "data.uri": "s3://images/garments",
+            **overrides,
+        }.items()
+    ]
     return f"# data fingerprint: {'3f' * 32}\n{to_yaml(load_run('fashion', overrides=settings, check=False))}".encode()
 
 
@@ -169,7 +231,11 @@ def done_run(store: ObjectStore) -> None:
     finish(store, start)
 
 
-def troubled_run(store: ObjectStore, end: Callable[[journal.Start], None] | None = None, every_seconds: float = 10.0) -> None:
+def troubled_run(
+    store: ObjectStore,
+    end: Callable[[journal.Start], None] | None = None,
+    every_seconds: float = 10.0,
+) -> None:
     """With a killed program, a restart of the workers, a roll-back, a hang, a damaged checkpoint and a store that throttles."""
     clock = Clock()
     store.write(CONFIGURATION, configuration())
@@ -186,14 +252,18 @@ def troubled_run(store: ObjectStore, end: Callable[[journal.Start], None] | None
         course.back_to(2000)
         course.train(3400)
     store.write(
-        "hangs/20260102T030405Z-worker-1.txt", b"rank 1 hangs: nothing has finished for 450 s in phase train (limit 450 s)\n\nThread"
+        "hangs/20260102T030405Z-worker-1.txt",
+        b"rank 1 hangs: nothing has finished for 450 s in phase train (limit 450 s)\n\nThread",
     )
     clock.now += 60
-    with started(store, start.stamp, 2000, clock, restarts=1, every_seconds=every_seconds) as course:
+    with started(
+        store, start.stamp, 2000, clock, restarts=1, every_seconds=every_seconds
+    ) as course:
         course.train(TOTAL)
     checkpoints = Checkpoints(store)
     checkpoints.quarantine(
-        checkpoints.committed()[-1], "s3://runs/garments/checkpoints/step-000001000/generator.npz: missing; expected 9 bytes"
+        checkpoints.committed()[-1],
+        "s3://runs/garments/checkpoints/step-000001000/generator.npz: missing; expected 9 bytes",
     )
     if end is None:
         finish(store, start)
@@ -203,7 +273,12 @@ def troubled_run(store: ObjectStore, end: Callable[[journal.Start], None] | None
 
 def finish(store: ObjectStore, start: journal.Start) -> None:
     steps = range(0, TOTAL + 1, 1000)
-    store.write(PROGRESS, progress_gif([store.read(grid_key(step)) for step in steps], [f"step {step}" for step in steps]))
+    store.write(
+        PROGRESS,
+        progress_gif(
+            [store.read(grid_key(step)) for step in steps], [f"step {step}" for step in steps]
+        ),
+    )
     start.end("done")
     rows.merge(store)
 

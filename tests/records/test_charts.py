@@ -12,7 +12,9 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def drawn(svg: str) -> ElementTree.Element:
-    return ElementTree.fromstring(svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))
+    return ElementTree.fromstring(
+        svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    )
 
 
 def points(svg: str, kind: str, of: str = "line1") -> list[tuple[float, float]]:
@@ -36,7 +38,16 @@ def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0, "0"), (0.25, "0.25"), (1e-7, "1e-07"), (1200, "1,200"), (12_500, "12.5k"), (2_500_000, "2.5M"), (-4, "-4")]
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.25, "0.25"),
+        (1e-7, "1e-07"),
+        (1200, "1,200"),
+        (12_500, "12.5k"),
+        (2_500_000, "2.5M"),
+        (-4, "-4"),
+    ],
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert number_text(value) == text
@@ -90,7 +101,17 @@ def test_marks_stand_at_their_steps_and_say_why() -> None:
         [(1.0, 1e-300), (2.0, 1e299)],
         [(float(n), 7.0) for n in range(1000)],
     ],
-    ids=["none", "nan", "inf", "one", "one step", "zeros", "both signs", "all magnitudes", "constant"],
+    ids=[
+        "none",
+        "nan",
+        "inf",
+        "one",
+        "one step",
+        "zeros",
+        "both signs",
+        "all magnitudes",
+        "constant",
+    ],
 )
 @pytest.mark.parametrize("may_be_log", [False, True])
 def test_no_numbers_break_a_chart(values: list[tuple[float, float]], may_be_log: bool) -> None:

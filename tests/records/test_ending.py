@@ -76,7 +76,9 @@ def test_in_another_jobs_run_folder_nothing_is_merged_or_replaced(store: ObjectS
 
 
 @pytest.mark.parametrize("is_done", [True, False])
-def test_a_store_that_is_gone_hides_no_error(store: ObjectStore, is_done: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_is_gone_hides_no_error(
+    store: ObjectStore, is_done: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     gone = Breaking(store, for_good_from(1))
     start = begun(store)
     broken = journal.Start(gone, journal.datetime.datetime.now(journal.datetime.UTC), {})
@@ -98,7 +100,9 @@ def test_starts_are_in_order_whatever_the_clocks_say(store: ObjectStore) -> None
     first, second = journal.begin(store, facts()), journal.begin(store, facts())
     assert journal.stamps(store) == ["20991231T235959Z", first.stamp, second.stamp]
     assert first.stamp == "21000101T000000Z"
-    assert json.loads(store.read(f"{STARTS}{first.stamp}.json"))["time"] == "2100-01-01T00:00:00+00:00"
+    assert (
+        json.loads(store.read(f"{STARTS}{first.stamp}.json"))["time"] == "2100-01-01T00:00:00+00:00"
+    )
 
 
 def test_a_store_that_refuses_ends_the_start(store: ObjectStore) -> None:

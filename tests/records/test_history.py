@@ -22,10 +22,16 @@ FIRST = "20260102T030000Z"
 
 
 def told(store: ObjectStore) -> list[dict[str, object]]:
-    return [json.loads(line) for entry in store.list(METRICS_SEGMENTS) for line in store.read(entry.key).splitlines()]
+    return [
+        json.loads(line)
+        for entry in store.list(METRICS_SEGMENTS)
+        for line in store.read(entry.key).splitlines()
+    ]
 
 
-def test_a_row_at_the_first_call_at_checkpoints_at_the_end_and_every_so_often(folder: ObjectStore) -> None:
+def test_a_row_at_the_first_call_at_checkpoints_at_the_end_and_every_so_often(
+    folder: ObjectStore,
+) -> None:
     with started(folder, FIRST, 0, Clock(), every_seconds=10.0) as course:
         course.train(1110, checkpoint_every=300)  # a call of 20 steps takes 1 s
     found = [(row["phase"], row["step"]) for row in told(folder)]
@@ -52,14 +58,23 @@ def test_a_row_has_the_names_and_values_that_prometheus_has(folder: ObjectStore)
         values = current_values(course.metrics.registry)
     last = told(folder)[-1]
     assert last["dcgan_step"] == last["step"] == 40
-    assert {"dcgan_discriminator_loss", "dcgan_images_per_second", "dcgan_step_seconds_sum", "dcgan_checkpoint_last_step"} <= values.keys()
+    assert {
+        "dcgan_discriminator_loss",
+        "dcgan_images_per_second",
+        "dcgan_step_seconds_sum",
+        "dcgan_checkpoint_last_step",
+    } <= values.keys()
     for name, value in values.items():
         if "age" not in name and not name.startswith("process"):
             assert last[name] == pytest.approx(value, rel=1e-5), name
-    assert not [name for name in last if name.endswith("_bucket") or "rank=" in name or "run=" in name]
+    assert not [
+        name for name in last if name.endswith("_bucket") or "rank=" in name or "run=" in name
+    ]
 
 
-def test_numbers_that_are_not_finite_are_valid_json_and_left_out_when_read(folder: ObjectStore) -> None:
+def test_numbers_that_are_not_finite_are_valid_json_and_left_out_when_read(
+    folder: ObjectStore,
+) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
@@ -78,7 +93,9 @@ def test_numbers_that_are_not_finite_are_valid_json_and_left_out_when_read(folde
 
 def test_counters_stay_exact_over_days(folder: ObjectStore) -> None:
     with started(folder, FIRST, 0, Clock()) as course:
-        course.metrics.observe(report(step=20, step_seconds=123_456.7890123, generator_loss=0.123456789), 1)
+        course.metrics.observe(
+            report(step=20, step_seconds=123_456.7890123, generator_loss=0.123456789), 1
+        )
         course.history.observe(report(step=20), 1)
     values = told(folder)[-1]
     assert values["dcgan_step_seconds_sum"] == pytest.approx(123_456.7890123, rel=1e-11)
@@ -111,11 +128,16 @@ def test_rows_of_steps_that_were_trained_again_are_superseded(store: ObjectStore
     assert steps[-1] == TOTAL
     assert len(course.last_rows) == 3
     assert [row.step for row in course.first_rows.values()] == [0, 1000, 2000]
-    by_start = {start: [row.step for row in course.rows if row.start == start] for start in course.first_rows}
+    by_start = {
+        start: [row.step for row in course.rows if row.start == start]
+        for start in course.first_rows
+    }
     first, second, third = by_start.values()
     assert max(first) <= 1000 <= min(second)
     assert max(second) <= 2000 <= min(third)
-    assert any(row.step == 3400 for row in course.last_rows.values()), "what a start did at last is known all the same"
+    assert any(row.step == 3400 for row in course.last_rows.values()), (
+        "what a start did at last is known all the same"
+    )
 
     rows.merge(store)
     assert list(store.list(METRICS_SEGMENTS)) == []
@@ -176,10 +198,15 @@ def test_a_line_that_is_no_row_is_passed_over(folder: ObjectStore, line: bytes) 
     assert found.num_bad == (2 if line else 0)
 
 
-def test_a_huge_file_is_read_in_parts_evenly(folder: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_file_is_read_in_parts_evenly(
+    folder: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rows, "MOST_PARSED_BYTES", 1 << 20)
     filler = " " * 900
-    data = b"".join(b'{"start":"s","row":%d,"step":%d,"x":%d}%s\n' % (n, n, n, filler.encode()) for n in range(1, 10_001))
+    data = b"".join(
+        b'{"start":"s","row":%d,"step":%d,"x":%d}%s\n' % (n, n, n, filler.encode())
+        for n in range(1, 10_001)
+    )
     folder.write(METRICS, data + b"x" * (3 << 20))  # and a line without an end
     found = read_course(folder)
     assert 500 < len(found.rows) < 1100
@@ -189,7 +216,9 @@ def test_a_huge_file_is_read_in_parts_evenly(folder: ObjectStore, monkeypatch: p
 
 
 @pytest.mark.parametrize("state", ["joined", "not joined", "cut short"])
-def test_the_lines_of_the_documents_find_the_rows_that_count(folder: ObjectStore, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_of_the_documents_find_the_rows_that_count(
+    folder: ObjectStore, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("pandas")  # Ray brings it
     troubled_run(folder, end=lambda start: None)
     segments = {entry.key: folder.read(entry.key) for entry in folder.list(METRICS_SEGMENTS)}
@@ -198,7 +227,11 @@ def test_the_lines_of_the_documents_find_the_rows_that_count(folder: ObjectStore
     if state == "cut short":
         for key, data in segments.items():
             folder.write(key, data)
-    [example] = re.findall(r"^```python\n(.*?)^rows\.plot", (ROOT / "docs/records.md").read_text(), re.MULTILINE | re.DOTALL)
+    [example] = re.findall(
+        r"^```python\n(.*?)^rows\.plot",
+        (ROOT / "docs/records.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
     path = folder.local_path(METRICS)
     assert path
     names: dict[str, Any] = {}
@@ -210,7 +243,9 @@ def test_segments_follow_each_other(folder: ObjectStore) -> None:
     with started(folder, FIRST, 0, Clock(), every_seconds=1.0) as course:
         course.train(20 * 1000, checkpoint_every=10**9)
     keys = [entry.key for entry in folder.list(METRICS_SEGMENTS)]
-    assert keys == [f"{METRICS_SEGMENTS}{FIRST}-000-{number:06d}.jsonl" for number in range(1, len(keys) + 1)]
+    assert keys == [
+        f"{METRICS_SEGMENTS}{FIRST}-000-{number:06d}.jsonl" for number in range(1, len(keys) + 1)
+    ]
     assert len(keys) > 1
     assert max(entry.num_bytes for entry in folder.list(METRICS_SEGMENTS)) <= SEGMENT_BYTES
     assert [row.step for row in read_course(folder).rows] == list(range(0, 20 * 1000 + 1, CALL))

@@ -20,7 +20,16 @@ from job.records.run_folder import CONFIGURATION, STATUS, grid_key
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.checkpoints.saves import Breaking, save
-from tests.records.runs import METRICS_URL, TOTAL, Clock, configuration, done_run, facts, started, troubled_run
+from tests.records.runs import (
+    METRICS_URL,
+    TOTAL,
+    Clock,
+    configuration,
+    done_run,
+    facts,
+    started,
+    troubled_run,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +50,9 @@ def copy_of_done(done: Path, tmp_path: Path) -> ObjectStore:
 def halfway(store: ObjectStore, *, until: int = 2400) -> journal.Start:
     start = journal.begin(store, facts())
     store.write(CONFIGURATION, configuration())
-    with started(store, start.stamp, 0, Clock(datetime.now(UTC).timestamp() - until / 20)) as course:
+    with started(
+        store, start.stamp, 0, Clock(datetime.now(UTC).timestamp() - until / 20)
+    ) as course:
         course.sample()
         course.train(until)
     return start
@@ -51,7 +62,12 @@ def test_while_the_lease_lives_it_runs(store: ObjectStore) -> None:
     halfway(store)
     with lease.acquire(store, 30.0, note=print):
         found = look(store)
-    assert (found.state, found.phase, found.step, found.total_steps) == ("running", "train", 2400, TOTAL)
+    assert (found.state, found.phase, found.step, found.total_steps) == (
+        "running",
+        "train",
+        2400,
+        TOTAL,
+    )
     assert found.checkpoint_step == 2000
     assert found.grid == f"{store.uri}/{grid_key(2000)}"
     assert found.world_size == 2
@@ -78,10 +94,18 @@ def test_a_start_that_has_told_nothing_yet_is_starting(folder: ObjectStore) -> N
     journal.begin(folder, facts(2000))
     with lease.acquire(folder, 30.0, note=print):
         found = look(folder)
-    assert (found.state, found.step, found.num_starts, found.seconds_left) == ("starting", 2000, 2, None)
+    assert (found.state, found.step, found.num_starts, found.seconds_left) == (
+        "starting",
+        2000,
+        2,
+        None,
+    )
 
 
-@pytest.mark.parametrize(("outcome", "why"), [("stopped", ""), ("failed", "step 740: generator_loss is nan"), ("done", "")])
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [("stopped", ""), ("failed", "step 740: generator_loss is nan"), ("done", "")],
+)
 def test_how_it_ended_is_told(folder: ObjectStore, outcome: journal.Outcome, why: str) -> None:
     start = halfway(folder)
     start.end(outcome, why, 4)
@@ -109,7 +133,12 @@ def test_a_lease_that_is_not_renewed_is_stale_until_it_moves(folder: ObjectStore
 def test_a_program_that_is_gone_from_this_machine_is_stale_at_once(folder: ObjectStore) -> None:
     halfway(folder)
     code = "import sys; from job.checkpoints.holder import new_holder; sys.stdout.buffer.write(new_holder(30.0).to_json())"
-    folder.write(lease.KEY, subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout)
+    folder.write(
+        lease.KEY,
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
+        ).stdout,
+    )
     found = look(folder)
     assert found.state == "stale"
     assert found.why.startswith("its program is gone: process ")
@@ -127,7 +156,13 @@ def test_without_a_lease_what_was_told_lately_counts(folder: ObjectStore) -> Non
 def test_faults_are_counted(store: ObjectStore) -> None:
     troubled_run(store)
     found = look(store)
-    assert (found.state, found.num_starts, found.restarts, found.rollbacks, found.hangs) == ("done", 2, 1, 1, 1)
+    assert (found.state, found.num_starts, found.restarts, found.rollbacks, found.hangs) == (
+        "done",
+        2,
+        1,
+        1,
+        1,
+    )
     assert found.curves["step"][0] < 2000, "curves begin before the last start"
     assert found.curves["step"] == sorted(found.curves["step"])
 
@@ -176,7 +211,13 @@ def _texts_for_numbers(told: dict[str, object]) -> dict[str, object]:
 
 def _bad_inside(told: dict[str, object]) -> dict[str, object]:
     return told | {
-        "progress": {"step": -1, "total_steps": 1e400, "epoch": True, "images_per_second": "many", "phase": "\x1b[31m" * 99},
+        "progress": {
+            "step": -1,
+            "total_steps": 1e400,
+            "epoch": True,
+            "images_per_second": "many",
+            "phase": "\x1b[31m" * 99,
+        },
         "curves": {"step": [1, 2], "generator_loss": [1], "discriminator_loss": ["a", None]},
         "values": {"a": [], "b": 10**400},
         "grid": "../../etc/passwd",
@@ -186,7 +227,9 @@ def _bad_inside(told: dict[str, object]) -> dict[str, object]:
 
 @pytest.mark.parametrize("change", [_numbers_for_texts, _texts_for_numbers, _bad_inside])
 @pytest.mark.parametrize("key", [STATUS, "starts", "summary.json"])
-def test_no_content_breaks_it(copy_of_done: ObjectStore, key: str, change: Callable[[dict[str, object]], dict[str, object]]) -> None:
+def test_no_content_breaks_it(
+    copy_of_done: ObjectStore, key: str, change: Callable[[dict[str, object]], dict[str, object]]
+) -> None:
     folder = copy_of_done
     folder.write("summary.json", b'{"steps": 6000}')
     key = next(iter(folder.list("starts/"))).key if key == "starts" else key
@@ -199,7 +242,9 @@ def test_no_content_breaks_it(copy_of_done: ObjectStore, key: str, change: Calla
 
 @pytest.mark.parametrize("key", [STATUS, "starts", "summary.json", lease.KEY, CONFIGURATION])
 @pytest.mark.parametrize(
-    "data", [b"", b"\xff\xfe", b"[" * 100_000, b"null", b"[1]", b'{"end": 1}'], ids=["empty", "binary", "deep", "null", "list", "end"]
+    "data",
+    [b"", b"\xff\xfe", b"[" * 100_000, b"null", b"[1]", b'{"end": 1}'],
+    ids=["empty", "binary", "deep", "null", "list", "end"],
 )
 def test_no_bytes_break_it(copy_of_done: ObjectStore, key: str, data: bytes) -> None:
     folder = copy_of_done

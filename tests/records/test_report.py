@@ -79,7 +79,9 @@ def hostile(troubled: Path, tmp_path: Path) -> ObjectStore:
     """Everything that a run folder can be made to say by a stranger."""
     shutil.copytree(troubled, tmp_path / "hostile")
     store = open_store(str(tmp_path / "hostile"))
-    store.write(CONFIGURATION, configuration() + f"\n# {SCRIPT}\x00\x1b[31m".encode() + b"\xff" * 100_000)
+    store.write(
+        CONFIGURATION, configuration() + f"\n# {SCRIPT}\x00\x1b[31m".encode() + b"\xff" * 100_000
+    )
     for entry in list(store.list("starts/")):
         told = json.loads(store.read(entry.key))
         told["versions"] = {SCRIPT: SCRIPT, "deep": [[SCRIPT]] * 3}
@@ -87,13 +89,28 @@ def hostile(troubled: Path, tmp_path: Path) -> ObjectStore:
         told["end"] = {"outcome": "failed", "why": SCRIPT * 1000, "time": SCRIPT}
         told["changed"] = {SCRIPT: {"was": SCRIPT, "is": None}, "x": 1}
         store.write(entry.key, json.dumps(told).encode())
-    store.write(f"divergences/{'a' * 100}.json", json.dumps({"step": SCRIPT, "time": SCRIPT, "workers": [SCRIPT]}).encode())
+    store.write(
+        f"divergences/{'a' * 100}.json",
+        json.dumps({"step": SCRIPT, "time": SCRIPT, "workers": [SCRIPT]}).encode(),
+    )
     store.write("divergences/b.json", b"[" * 200_000)
     store.write("hangs/x<script>.txt", SCRIPT.encode() * 100_000)
-    row = {"start": f"z{SCRIPT[:50]}-009", "row": 1, "step": 10**11, "time": SCRIPT, "dcgan_generator_loss": 1e290}
+    row = {
+        "start": f"z{SCRIPT[:50]}-009",
+        "row": 1,
+        "step": 10**11,
+        "time": SCRIPT,
+        "dcgan_generator_loss": 1e290,
+    }
     retries = {f'dcgan_fetch_retries_total{{reason="{SCRIPT}"}}': 3}
     store.write(
-        METRICS, store.read(METRICS) + json.dumps(row | retries).encode() + b"\n" + b"x" * (40 << 20) + b"\n" + SCRIPT.encode() * 1000
+        METRICS,
+        store.read(METRICS)
+        + json.dumps(row | retries).encode()
+        + b"\n"
+        + b"x" * (40 << 20)
+        + b"\n"
+        + SCRIPT.encode() * 1000,
     )
     store.write(grid_key(0), b"no picture" * 1000)
     store.write(grid_key(1000), store.read(grid_key(1000))[:2000])
@@ -103,7 +120,12 @@ def hostile(troubled: Path, tmp_path: Path) -> ObjectStore:
     store.write(grid_key(3000), bomb.getvalue())
     store.write(grid_key(10**20), b"")
     store.write(PROGRESS, b"GIF89a" + b"\xff" * 5000)
-    store.write(STATUS, json.dumps({"progress": {"step": 12, "phase": SCRIPT}, "grid": SCRIPT, "curves": SCRIPT}).encode())
+    store.write(
+        STATUS,
+        json.dumps(
+            {"progress": {"step": 12, "phase": SCRIPT}, "grid": SCRIPT, "curves": SCRIPT}
+        ).encode(),
+    )
     return store
 
 
@@ -112,7 +134,15 @@ def test_all_of_a_run_is_in_one_file(troubled: Path) -> None:
     assert write_report(store) == f"file://{troubled}/{REPORT}"
     data = store.read(REPORT)
     page = Page(data)
-    for section in ("Faults survived", "Curves", "Grids over time", "Starts", "Data", "Environment", "Configuration"):
+    for section in (
+        "Faults survived",
+        "Curves",
+        "Grids over time",
+        "Starts",
+        "Data",
+        "Environment",
+        "Configuration",
+    ):
         assert section in page.text
     for fact in (
         "the program was killed",
@@ -136,11 +166,24 @@ def test_all_of_a_run_is_in_one_file(troubled: Path) -> None:
 
 def test_it_asks_for_nothing_and_runs_nothing(troubled: Path) -> None:
     page = Page(build_report(open_store(str(troubled))))
-    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "embed", "form", "base", "a", "video", "audio"})
+    assert {tag for tag, _ in page.tags}.isdisjoint(
+        {"script", "link", "iframe", "object", "embed", "form", "base", "a", "video", "audio"}
+    )
     for tag, attributes in page.tags:
-        assert not [name for name in attributes if name.startswith("on") or name in ("href", "srcset", "action", "background")], tag
-    assert all(image["src"].startswith(("data:image/png;base64,", "data:image/gif;base64,")) for image in page.all("img"))
-    [policy] = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+        assert not [
+            name
+            for name in attributes
+            if name.startswith("on") or name in ("href", "srcset", "action", "background")
+        ], tag
+    assert all(
+        image["src"].startswith(("data:image/png;base64,", "data:image/gif;base64,"))
+        for image in page.all("img")
+    )
+    [policy] = [
+        meta["content"]
+        for meta in page.all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
 
 
@@ -151,7 +194,9 @@ def test_who_does_not_see_is_told(troubled: Path) -> None:
     assert page.all("html") == [{"lang": "en"}]
 
 
-def test_a_hostile_run_folder_neither_breaks_it_nor_gets_a_tag_into_it(hostile: ObjectStore) -> None:
+def test_a_hostile_run_folder_neither_breaks_it_nor_gets_a_tag_into_it(
+    hostile: ObjectStore,
+) -> None:
     data = build_report(hostile)
     page = Page(data)
     assert "script" not in {tag for tag, _ in page.tags}
@@ -193,9 +238,15 @@ def test_text_is_escaped_cut_and_without_control_characters() -> None:
     assert document("\udcff", "").decode()
 
 
-def shown_in_a_browser(report: Path, folder: Path, size: tuple[int, int], *, dark: bool = False) -> tuple[Image.Image, str]:
+def shown_in_a_browser(
+    report: Path, folder: Path, size: tuple[int, int], *, dark: bool = False
+) -> tuple[Image.Image, str]:
     """A screenshot by headless Chromium, and the page as it was after it was shown."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if chromium is None:
         told = "chromium: not found on PATH; install Debian's package of that name"
         if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":
@@ -203,7 +254,13 @@ def shown_in_a_browser(report: Path, folder: Path, size: tuple[int, int], *, dar
         pytest.skip(told)
     folder.mkdir()
     scheme = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-    common = [chromium, *FLAGS, *scheme, f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}"]
+    common = [
+        chromium,
+        *FLAGS,
+        *scheme,
+        f"--user-data-dir={folder / 'profile'}",
+        f"--window-size={size[0]},{size[1]}",
+    ]
     run_browser([*common, f"--screenshot={folder / 'shot.png'}", report.as_uri()])
     page = run_browser([*common, "--dump-dom", report.as_uri()])
     with Image.open(folder / "shot.png") as image:
@@ -212,7 +269,13 @@ def shown_in_a_browser(report: Path, folder: Path, size: tuple[int, int], *, dar
 
 def run_browser(command: list[str]) -> str:
     """Its standard output; its whole group of processes is ended with it."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
         try:
             output, _ = process.communicate(timeout=120)
         finally:
@@ -221,7 +284,9 @@ def run_browser(command: list[str]) -> str:
     return output
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1200, False), (1200, True), (500, False)], ids=["light", "dark", "phone"])
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1200, False), (1200, True), (500, False)], ids=["light", "dark", "phone"]
+)
 def test_a_browser_shows_it(troubled: Path, tmp_path: Path, width: int, dark: bool) -> None:
     report = tmp_path / "report.html"
     report.write_bytes(build_report(open_store(str(troubled))))
@@ -231,7 +296,11 @@ def test_a_browser_shows_it(troubled: Path, tmp_path: Path, width: int, dark: bo
     background = pixels[5, 5]
     assert (background.max() < 40) if dark else (background.min() > 230)
     # The lines of the charts, in the colours of their scheme, and the pictures, which are grey and of both extremes.
-    for colour in ((0x6C, 0xB0, 0xFF), (0xFF, 0x9D, 0x57)) if dark else ((0x16, 0x68, 0xC7), (0xC2, 0x57, 0x0C)):
+    for colour in (
+        ((0x6C, 0xB0, 0xFF), (0xFF, 0x9D, 0x57))
+        if dark
+        else ((0x16, 0x68, 0xC7), (0xC2, 0x57, 0x0C))
+    ):
         assert (np.abs(pixels - colour).max(axis=2) < 24).sum() > 500, colour
     rows_with_something = (np.abs(pixels - background).max(axis=2) > 60).any(axis=1)
     assert rows_with_something.mean() > 0.5

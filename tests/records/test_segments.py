@@ -74,7 +74,9 @@ def test_nothing_is_written_where_nothing_is_new(store: ObjectStore) -> None:
     assert counted.requests == 1
 
 
-def test_an_outage_costs_nothing_and_is_told_once(store: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_costs_nothing_and_is_told_once(
+    store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
     def before(request: int, name: str) -> None:
         if request <= 5:
             raise StorageError(f"request {request}: the store is away")
@@ -89,11 +91,15 @@ def test_an_outage_costs_nothing_and_is_told_once(store: ObjectStore, caplog: py
     assert lines(store) == [b"1", b"2"]
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 2, told
-    assert told[0].startswith("metrics and logs are not written to the run folder, still trying: request 1")
+    assert told[0].startswith(
+        "metrics and logs are not written to the run folder, still trying: request 1"
+    )
     assert told[1].startswith("records are written again, after")
 
 
-def test_a_store_that_is_gone_takes_neither_memory_nor_time(store: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_is_gone_takes_neither_memory_nor_time(
+    store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
     row = b"x" * (SEGMENT_BYTES - 1) + b"\n"
     started = time.monotonic()
     with Writer(Breaking(store, for_good_from(1)), 0.05, close_seconds=1.0) as writer:
@@ -135,7 +141,9 @@ def test_a_long_series_is_thinned_out_and_never_ends(
 
 def test_a_store_that_hangs_holds_up_nobody(store: ObjectStore) -> None:
     let_go = threading.Event()
-    with Writer(Breaking(store, lambda request, name: let_go.wait(60) and None), 0.05, close_seconds=0.5) as writer:
+    with Writer(
+        Breaking(store, lambda request, name: let_go.wait(60) and None), 0.05, close_seconds=0.5
+    ) as writer:
         segments = writer.open(key)
         segments.append(b"1\n", soon=True)
         started = time.monotonic()
@@ -161,7 +169,9 @@ def test_what_is_appended_while_a_flush_is_under_way_is_in_the_last_one(store: O
     assert lines(store) == [b"1", b"2"]
 
 
-def test_work_for_later_that_fails_ends_nothing(store: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:
+def test_work_for_later_that_fails_ends_nothing(
+    store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
     with Writer(store, 0.05) as writer:
         segments = writer.open(key)
         writer.later(lambda store: 1 / 0)
@@ -200,7 +210,9 @@ def test_a_replaced_object_is_written_when_it_changed(store: ObjectStore) -> Non
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_killed_at_any_moment_no_line_is_broken_and_what_was_flushed_stays(store: ObjectStore, tmp_path: Path, number: int) -> None:
+def test_killed_at_any_moment_no_line_is_broken_and_what_was_flushed_stays(
+    store: ObjectStore, tmp_path: Path, number: int
+) -> None:
     command = [sys.executable, "-m", "tests.records.appending", str(tmp_path / "run")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:
@@ -210,4 +222,6 @@ def test_killed_at_any_moment_no_line_is_broken_and_what_was_flushed_stays(store
             os.kill(process.pid, signal.SIGKILL)
     found = lines(store)
     assert len(found) >= before > 100
-    assert found == [b'{"row": %06d, "%s": 0}' % (index, b"x" * 10000) for index in range(len(found))]
+    assert found == [
+        b'{"row": %06d, "%s": 0}' % (index, b"x" * 10000) for index in range(len(found))
+    ]

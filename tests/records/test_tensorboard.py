@@ -35,7 +35,9 @@ def test_tensorboard_reads_what_counts_of_a_run_with_restarts(tmp_path: Path) ->
     assert list(scalars) == sorted(scalars)
     assert set(scalars) == {row.step for row in rows}
     for row in rows:
-        assert scalars[row.step].value == pytest.approx(row.values["dcgan_generator_loss"], rel=1e-5)
+        assert scalars[row.step].value == pytest.approx(
+            row.values["dcgan_generator_loss"], rel=1e-5
+        )
     assert {
         "speed/dcgan_images_per_second",
         "checkpoints/dcgan_checkpoint_last_step",

@@ -101,7 +101,9 @@ class FaultProxy(socketserver.ThreadingTCPServer):
 
     def rule_for(self, request: Head, faults: Collection[Fault]) -> Rule | None:
         with self._lock:
-            rule = next((rule for rule in self._rules if rule.fault in faults and rule.hits(request)), None)
+            rule = next(
+                (rule for rule in self._rules if rule.fault in faults and rule.hits(request)), None
+            )
             if rule:
                 self._injected[rule.fault] += 1
             return rule
@@ -150,7 +152,9 @@ class _Connection(socketserver.BaseRequestHandler):
                 self._exchange(Head(self.client.until(b"\r\n\r\n")))
 
     def _server_speaks_first(self) -> bool:
-        return not self.client.received and self.upstream.socket.fileno() in {number for number, _ in self.poll.poll()}
+        return not self.client.received and self.upstream.socket.fileno() in {
+            number for number, _ in self.poll.poll()
+        }
 
     def _exchange(self, request: Head) -> None:
         self.server.count(request)
@@ -164,8 +168,14 @@ class _Connection(socketserver.BaseRequestHandler):
             self.server.wait(rule.stall_seconds)
         self.upstream.socket.sendall(request.raw)
         # A server that wants the body says so first, but a client that has waited too long sends it all the same.
-        if request.header("Expect") and self._server_speaks_first() and self._pass_answer(request) >= 200:
-            raise ConnectionError("refused before its body: where the next request would begin is not certain")
+        if (
+            request.header("Expect")
+            and self._server_speaks_first()
+            and self._pass_answer(request) >= 200
+        ):
+            raise ConnectionError(
+                "refused before its body: where the next request would begin is not certain"
+            )
         for piece in self.client.body(request.num_bytes()):
             for turn in self.server.turns(piece):
                 self.upstream.socket.sendall(turn)
@@ -177,7 +187,9 @@ class _Connection(socketserver.BaseRequestHandler):
             self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         for _ in self.client.body(request.num_bytes()):
             pass
-        body = s3_error(status, code, message, "<RequestId>0A1B2C</RequestId><HostId>host</HostId>").body
+        body = s3_error(
+            status, code, message, "<RequestId>0A1B2C</RequestId><HostId>host</HostId>"
+        ).body
         head = f"HTTP/1.1 {status} {code}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         self.request.sendall(head if request.word(0) == "HEAD" else head + body)
 
@@ -185,8 +197,14 @@ class _Connection(socketserver.BaseRequestHandler):
         """The status of the server's next answer, which the client then has."""
         answer = Head(self.upstream.until(b"\r\n\r\n"))
         status = int(answer.word(1))
-        num_bytes = 0 if request.word(0) == "HEAD" or status < 200 or status in (204, 304) else answer.num_bytes()
-        faults = (WITH_BODY if num_bytes and status < 300 else set()) | ({Fault.LOST_ANSWER} if status >= 200 else set())
+        num_bytes = (
+            0
+            if request.word(0) == "HEAD" or status < 200 or status in (204, 304)
+            else answer.num_bytes()
+        )
+        faults = (WITH_BODY if num_bytes and status < 300 else set()) | (
+            {Fault.LOST_ANSWER} if status >= 200 else set()
+        )
         rule = self.server.rule_for(request, faults)
         if rule and rule.fault is Fault.LOST_ANSWER:
             self._reset()
@@ -217,9 +235,13 @@ class _Connection(socketserver.BaseRequestHandler):
         return bytes([rest[0] ^ 1]) + rest[1:]
 
     def _reset(self) -> NoReturn:
-        while fcntl.ioctl(self.request, termios.TIOCOUTQ, bytes(4)) != bytes(4):  # a reset takes back what is still under way
+        while fcntl.ioctl(self.request, termios.TIOCOUTQ, bytes(4)) != bytes(
+            4
+        ):  # a reset takes back what is still under way
             self.server.wait(0.001)
-        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # on, with no time at all
+        self.request.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )  # on, with no time at all
         self.request.close()  # before ``socketserver`` shuts it down in order
         raise ConnectionError("reset")
 

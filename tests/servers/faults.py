@@ -45,7 +45,9 @@ class Rule:
     seed: int = 0
     match: str = ""  # a part of the path, which is ``/bucket/key``
     methods: Collection[str] = ("GET",)
-    at_byte: int | None = None  # where a body is spoiled: by default its middle, at most its last byte
+    at_byte: int | None = (
+        None  # where a body is spoiled: by default its middle, at most its last byte
+    )
     stall_seconds: float = 1.0  # also of HOLD
     started: float = field(init=False, default_factory=time.monotonic)
     seen: Counter[str] = field(init=False, default_factory=Counter)

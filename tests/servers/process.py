@@ -40,8 +40,14 @@ def server_process(
         deadline = time.monotonic() + ready_seconds
         while not answers():
             if process.poll() is not None or time.monotonic() > deadline:
-                state = f"ended with {process.returncode}" if process.poll() is not None else f"did not answer in {ready_seconds} s"
-                raise RuntimeError(f"{command[0]} {state}:\n{log.read_text(errors='replace')[-2000:]}")
+                state = (
+                    f"ended with {process.returncode}"
+                    if process.poll() is not None
+                    else f"did not answer in {ready_seconds} s"
+                )
+                raise RuntimeError(
+                    f"{command[0]} {state}:\n{log.read_text(errors='replace')[-2000:]}"
+                )
             time.sleep(0.05)
         yield process
     finally:

@@ -66,12 +66,16 @@ def wait_for(what: str, ready: Callable[[], T | None], seconds: float = 30.0) ->
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds:.0f} s for {what}; the last answer was {answer!r}")
+            raise AssertionError(
+                f"waited {seconds:.0f} s for {what}; the last answer was {answer!r}"
+            )
         time.sleep(0.1)
 
 
 @contextmanager
-def prometheus(targets: Sequence[str], folder: Path, rules: Sequence[Path] = ()) -> Iterator[Prometheus]:
+def prometheus(
+    targets: Sequence[str], folder: Path, rules: Sequence[Path] = ()
+) -> Iterator[Prometheus]:
     """A server that scrapes ``targets`` (``host:port``) every second and keeps its data in ``folder``; ended whatever happens.
 
     ``rules`` are files of recording and alerting rules, evaluated every second.
@@ -80,10 +84,25 @@ def prometheus(targets: Sequence[str], folder: Path, rules: Sequence[Path] = ())
     config = folder / "prometheus.yml"
     scrape = {"job_name": "dcgan-train", "static_configs": [{"targets": list(targets)}]}
     intervals = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config.write_text(yaml.safe_dump({"global": intervals, "scrape_configs": [scrape], "rule_files": [str(path) for path in rules]}))
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "global": intervals,
+                "scrape_configs": [scrape],
+                "rule_files": [str(path) for path in rules],
+            }
+        )
+    )
     address = f"127.0.0.1:{free_port()}"
-    command = [program, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}"]
-    with server_process(command, lambda: _answers(f"http://{address}/-/ready"), folder / "prometheus.log"):
+    command = [
+        program,
+        f"--config.file={config}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+    ]
+    with server_process(
+        command, lambda: _answers(f"http://{address}/-/ready"), folder / "prometheus.log"
+    ):
         yield Prometheus(f"http://{address}")
 
 

@@ -60,21 +60,36 @@ class S3Server:
         from botocore.config import Config
 
         bucket = f"{name}-{secrets.token_hex(4)}"
-        client = boto3.session.Session(self.access_key, self.secret_key, region_name=self.region).client(
+        client = boto3.session.Session(
+            self.access_key, self.secret_key, region_name=self.region
+        ).client(
             "s3", endpoint_url=self.endpoint_url, config=Config(s3={"addressing_style": "path"})
         )
-        client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": self.region})
+        client.create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": self.region}
+        )
         return bucket
 
     def new_user(self, role: str = "user") -> S3User:
         """A second user: one of role ``user`` owns nothing and may do nothing in the buckets of the first, an ``admin`` may do everything."""
         user = S3User(f"user{secrets.token_hex(6)}", secrets.token_urlsafe(24))
-        self.admin("create-user", "--role", role, "--access", user.access_key, f"--secret={user.secret_key}")
+        self.admin(
+            "create-user",
+            "--role",
+            role,
+            "--access",
+            user.access_key,
+            f"--secret={user.secret_key}",
+        )
         return user
 
     def admin(self, *command: str) -> None:
         """A command of the server's own administration."""
-        env = {"ADMIN_ACCESS_KEY_ID": self.access_key, "ADMIN_SECRET_ACCESS_KEY": self.secret_key, "ADMIN_ENDPOINT_URL": self.endpoint_url}
+        env = {
+            "ADMIN_ACCESS_KEY_ID": self.access_key,
+            "ADMIN_SECRET_ACCESS_KEY": self.secret_key,
+            "ADMIN_ENDPOINT_URL": self.endpoint_url,
+        }
         arguments = [self.program, "admin", "--region", self.region, *command]
         subprocess.run(arguments, env=os.environ | env, check=True, capture_output=True, timeout=30)
 
@@ -104,15 +119,31 @@ def _started(program: Path, folder: Path, address: str) -> Iterator[S3Server]:
         (folder / name).mkdir(exist_ok=True)
     port = free_port()
     url = f"http://{address}:{port}"
-    server = S3Server(url, f"test{secrets.token_hex(6)}", secrets.token_urlsafe(24), REGION, folder / "buckets", program)
+    server = S3Server(
+        url,
+        f"test{secrets.token_hex(6)}",
+        secrets.token_urlsafe(24),
+        REGION,
+        folder / "buckets",
+        program,
+    )
     options = f"--port {address}:{port} --region {REGION} --iam-cache-disable --health /health --quiet --keep-alive"
     command: list[str | Path] = [program, *options.split(), "--iam-dir", folder / "users", "posix"]
-    command += [folder / "buckets"] if _keeps_attributes(folder) else ["--sidecar", folder / "sidecar", folder / "buckets"]
+    command += (
+        [folder / "buckets"]
+        if _keeps_attributes(folder)
+        else ["--sidecar", folder / "sidecar", folder / "buckets"]
+    )
     # By environment, so that the process list does not show them.
-    env = os.environ | {"ROOT_ACCESS_KEY_ID": server.access_key, "ROOT_SECRET_ACCESS_KEY": server.secret_key}
+    env = os.environ | {
+        "ROOT_ACCESS_KEY_ID": server.access_key,
+        "ROOT_SECRET_ACCESS_KEY": server.secret_key,
+    }
     with ExitStack() as stack:
         try:
-            stack.enter_context(server_process(command, lambda: _healthy(url), folder / "server.log", env=env))
+            stack.enter_context(
+                server_process(command, lambda: _healthy(url), folder / "server.log", env=env)
+            )
         except RuntimeError as error:
             raise _NotStarted(str(error)) from None
         yield server

@@ -77,7 +77,11 @@ def scripted_s3(script: Script) -> Iterator[ScriptedS3]:
                 self.close_connection = True
                 return
             self.send_response(answer.status)
-            length = {} if "Transfer-Encoding" in answer.headers else {"Content-Length": str(len(answer.body))}
+            length = (
+                {}
+                if "Transfer-Encoding" in answer.headers
+                else {"Content-Length": str(len(answer.body))}
+            )
             for name, value in {**length, **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()

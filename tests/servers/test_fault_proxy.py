@@ -16,7 +16,12 @@ import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import ClientError, ConnectionClosedError, FlexibleChecksumError, ResponseStreamingError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    FlexibleChecksumError,
+    ResponseStreamingError,
+)
 
 from tests.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.servers.faults import Fault
@@ -42,7 +47,13 @@ def bucket(s3_env: S3Server) -> str:
 
 def client_of(proxy: FaultProxy, **more: Any) -> Any:
     """One that tries once, so that it shows what happened to it; ``more`` are options of botocore."""
-    config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, max_pool_connections=16, read_timeout=20, **more)
+    config = Config(
+        s3={"addressing_style": "path"},
+        retries={"total_max_attempts": 1},
+        max_pool_connections=16,
+        read_timeout=20,
+        **more,
+    )
     return SESSION.client(
         "s3",
         os.environ["AWS_REGION"],
@@ -67,24 +78,36 @@ def error_of(client: Any, bucket: str, key: str = "k.u8") -> str | None:
 
 
 @pytest.mark.s3
-def test_requests_and_answers_pass_unchanged(proxy: FaultProxy, bucket: str, s3_env: S3Server) -> None:
+def test_requests_and_answers_pass_unchanged(
+    proxy: FaultProxy, bucket: str, s3_env: S3Server
+) -> None:
     client = client_of(proxy)
     key = "a folder/ü+%.u8"
     started = time.monotonic()
     client.put_object(Bucket=bucket, Key=key, Body=DATA)
-    assert time.monotonic() - started < 0.9  # botocore waits a second for a "100 Continue" that does not come
+    assert (
+        time.monotonic() - started < 0.9
+    )  # botocore waits a second for a "100 Continue" that does not come
     client.put_object(Bucket=bucket, Key="empty", Body=b"")
     assert (s3_env.folder / bucket / key).read_bytes() == DATA
     assert get(client, bucket, key) == DATA
     assert get(client, bucket, "empty") == b""
     assert get(client, bucket, key, Range="bytes=1000-70000") == DATA[1000:70001]
     assert client.head_object(Bucket=bucket, Key=key)["ContentLength"] == len(DATA)
-    assert [found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]] == [key, "empty"]
+    assert [found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]] == [
+        key,
+        "empty",
+    ]
     assert error_of(client, bucket, "missing") == "NoSuchKey"
     client.delete_object(Bucket=bucket, Key=key)
     assert error_of(client, bucket, key) == "NoSuchKey"
     path = f"/{bucket}/{key}"
-    assert proxy.requests[("PUT", path)] == proxy.requests[("HEAD", path)] == proxy.requests[("DELETE", path)] == 1
+    assert (
+        proxy.requests[("PUT", path)]
+        == proxy.requests[("HEAD", path)]
+        == proxy.requests[("DELETE", path)]
+        == 1
+    )
     assert proxy.requests[("GET", path)] == 3
     assert not proxy.injected
 
@@ -92,12 +115,18 @@ def test_requests_and_answers_pass_unchanged(proxy: FaultProxy, bucket: str, s3_
 @pytest.mark.s3
 def test_a_multipart_upload_and_download_pass(proxy: FaultProxy, bucket: str) -> None:
     client = client_of(proxy)
-    parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20, max_concurrency=4)
+    parts = TransferConfig(
+        multipart_threshold=5 << 20, multipart_chunksize=5 << 20, max_concurrency=4
+    )
     client.upload_fileobj(BytesIO(DATA * 12), bucket, "large", Config=parts)
     copy = BytesIO()
     client.download_fileobj(bucket, "large", copy, Config=parts)
     assert copy.getvalue() == DATA * 12
-    assert proxy.requests[("PUT", f"/{bucket}/large")] == proxy.requests[("GET", f"/{bucket}/large")] == 3
+    assert (
+        proxy.requests[("PUT", f"/{bucket}/large")]
+        == proxy.requests[("GET", f"/{bucket}/large")]
+        == 3
+    )
     assert proxy.body_bytes[f"/{bucket}/large"] >= 12 * len(DATA)
 
 
@@ -106,14 +135,20 @@ def test_a_chunked_body_with_trailers_passes(proxy: FaultProxy, bucket: str) -> 
     client = client_of(proxy)
     sent = []
 
-    def checksum_in_trailer(params: Any, **_: Any) -> None:  # which botocore itself does only over TLS
+    def checksum_in_trailer(
+        params: Any, **_: Any
+    ) -> None:  # which botocore itself does only over TLS
         params["context"]["checksum"]["request_algorithm"]["in"] = "trailer"
 
     client.meta.events.register("before-call.s3.PutObject", checksum_in_trailer)
-    client.meta.events.register("before-send.s3.PutObject", lambda request, **_: sent.append(dict(request.headers)))
+    client.meta.events.register(
+        "before-send.s3.PutObject", lambda request, **_: sent.append(dict(request.headers))
+    )
     client.put_object(Bucket=bucket, Key="k.u8", Body=DATA)
     assert sent[0]["Transfer-Encoding"] == b"chunked"
-    assert get(client_of(proxy), bucket) == DATA  # on a new connection: the gateway ends that of a chunked request
+    assert (
+        get(client_of(proxy), bucket) == DATA
+    )  # on a new connection: the gateway ends that of a chunked request
 
 
 @pytest.mark.s3
@@ -132,9 +167,15 @@ def test_bytes_are_counted_by_path(proxy: FaultProxy, bucket: str) -> None:
 @pytest.mark.s3
 @pytest.mark.parametrize(
     ("fault", "status", "code"),
-    [(Fault.ERROR_500, 500, "InternalError"), (Fault.ERROR_502, 502, "BadGateway"), (Fault.ERROR_503, 503, "SlowDown")],
+    [
+        (Fault.ERROR_500, 500, "InternalError"),
+        (Fault.ERROR_502, 502, "BadGateway"),
+        (Fault.ERROR_503, 503, "SlowDown"),
+    ],
 )
-def test_an_error_is_answered_and_the_connection_lives_on(proxy: FaultProxy, bucket: str, fault: Fault, status: int, code: str) -> None:
+def test_an_error_is_answered_and_the_connection_lives_on(
+    proxy: FaultProxy, bucket: str, fault: Fault, status: int, code: str
+) -> None:
     client = client_of(proxy)
     proxy.fault(fault, times=3, methods=("PUT", "GET", "HEAD"))
     with pytest.raises(ClientError, match=code):
@@ -151,7 +192,9 @@ def test_an_error_is_answered_and_the_connection_lives_on(proxy: FaultProxy, buc
 
 
 @pytest.mark.s3
-def test_a_lost_answer_is_to_a_request_that_the_server_obeyed(proxy: FaultProxy, bucket: str) -> None:
+def test_a_lost_answer_is_to_a_request_that_the_server_obeyed(
+    proxy: FaultProxy, bucket: str
+) -> None:
     client = client_of(proxy)
     proxy.fault(Fault.LOST_ANSWER, times=1, methods=("PUT",))
     with pytest.raises(ConnectionClosedError):
@@ -160,9 +203,15 @@ def test_a_lost_answer_is_to_a_request_that_the_server_obeyed(proxy: FaultProxy,
 
 
 @pytest.mark.s3
-@pytest.mark.parametrize(("fault", "text"), [(Fault.RESET, "reset by peer"), (Fault.TRUNCATE, "IncompleteRead")])
-@pytest.mark.parametrize(("at_byte", "whole_bytes"), [(None, HALF), (0, 0), (1000, 1000), (10**9, len(DATA) - 1)])
-def test_a_body_breaks_off(proxy: FaultProxy, bucket: str, fault: Fault, text: str, at_byte: int | None, whole_bytes: int) -> None:
+@pytest.mark.parametrize(
+    ("fault", "text"), [(Fault.RESET, "reset by peer"), (Fault.TRUNCATE, "IncompleteRead")]
+)
+@pytest.mark.parametrize(
+    ("at_byte", "whole_bytes"), [(None, HALF), (0, 0), (1000, 1000), (10**9, len(DATA) - 1)]
+)
+def test_a_body_breaks_off(
+    proxy: FaultProxy, bucket: str, fault: Fault, text: str, at_byte: int | None, whole_bytes: int
+) -> None:
     client = client_of(proxy)
     client.put_object(Bucket=bucket, Key="k.u8", Body=DATA)
     proxy.fault(fault, times=1, at_byte=at_byte)
@@ -195,8 +244,12 @@ def test_a_flip_changes_one_bit(proxy: FaultProxy, bucket: str) -> None:
     proxy.fault(Fault.FLIP, times=2, at_byte=300_000)
     found = get(careless, bucket)
     assert len(found) == len(DATA)
-    assert [(at, byte ^ DATA[at]) for at, byte in enumerate(found) if byte != DATA[at]] == [(300_000, 1)]
-    with pytest.raises(FlexibleChecksumError):  # the server's checksum is still there for a client that looks
+    assert [(at, byte ^ DATA[at]) for at, byte in enumerate(found) if byte != DATA[at]] == [
+        (300_000, 1)
+    ]
+    with pytest.raises(
+        FlexibleChecksumError
+    ):  # the server's checksum is still there for a client that looks
         get(client_of(proxy), bucket)
 
 
@@ -214,7 +267,9 @@ def test_a_stall_is_silence_and_then_the_rest(proxy: FaultProxy, bucket: str) ->
 
 @pytest.mark.s3
 @pytest.mark.parametrize("num_connections", [1, 4])
-def test_the_limit_holds_over_all_connections(proxy: FaultProxy, bucket: str, num_connections: int) -> None:
+def test_the_limit_holds_over_all_connections(
+    proxy: FaultProxy, bucket: str, num_connections: int
+) -> None:
     client = client_of(proxy)
     client.put_object(Bucket=bucket, Key="k.u8", Body=DATA)
     proxy.limit_bytes_per_second = 8 * len(DATA)
@@ -239,7 +294,9 @@ def test_closing_ends_every_connection_and_thread(s3_env: S3Server, bucket: str)
         proxy.fault(Fault.STALL, times=1, match=".u8", stall_seconds=60)
         stalled = client.get_object(Bucket=bucket, Key="k.u8")["Body"]
         stalled.read(HALF)
-        unread = client.get_object(Bucket=bucket, Key="large")["Body"]  # the proxy waits for its reader
+        unread = client.get_object(Bucket=bucket, Key="large")[
+            "Body"
+        ]  # the proxy waits for its reader
         client.head_object(Bucket=bucket, Key="k.u8")  # and leaves a connection idle
         started = time.monotonic()
     assert time.monotonic() - started < 1
@@ -269,7 +326,9 @@ def test_an_error_is_framed_as_http_asks() -> None:
         client.send(b"body")
         head = b"".join(iter(client.file.readline, b"\r\n"))
         assert head.startswith(b"HTTP/1.1 503 SlowDown\r\n")
-        assert b"<Code>SlowDown</Code>" in client.file.read(int(head.split(b"Content-Length: ")[1].split()[0]))
+        assert b"<Code>SlowDown</Code>" in client.file.read(
+            int(head.split(b"Content-Length: ")[1].split()[0])
+        )
         client.send(b"HEAD /b/k HTTP/1.1\r\n\r\n")
         assert b"".join(iter(client.file.readline, b"\r\n")) == head
         client.send(request)
@@ -288,9 +347,14 @@ class End(NamedTuple):
 @contextmanager
 def raw_ends() -> Iterator[tuple[FaultProxy, End, End]]:
     """A proxy, and the client's and the server's end of a connection through it."""
-    with socket.create_server(("127.0.0.1", 0)) as listening, fault_proxy(f"http://127.0.0.1:{listening.getsockname()[1]}") as proxy:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        fault_proxy(f"http://127.0.0.1:{listening.getsockname()[1]}") as proxy,
+    ):
         listening.settimeout(5)
-        with socket.create_connection(("127.0.0.1", urlsplit(proxy.endpoint_url).port or 0), timeout=5) as client:
+        with socket.create_connection(
+            ("127.0.0.1", urlsplit(proxy.endpoint_url).port or 0), timeout=5
+        ) as client:
             server, _ = listening.accept()
             server.settimeout(5)
             with server, client.makefile("rb") as answers, server.makefile("rb") as requests:

@@ -33,11 +33,15 @@ def test_the_classes_can_be_told_apart() -> None:
     """Each is nearer to the average silhouette of its own class than to the others, for most images: there is structure to learn."""
     images, labels = draw_garments(0, 0, 2000)
     silhouettes = (images[..., 0] > 20).reshape(2000, -1).astype(float)
-    means = np.stack([silhouettes[:1000][labels[:1000] == label].mean(axis=0) for label in range(10)])
+    means = np.stack(
+        [silhouettes[:1000][labels[:1000] == label].mean(axis=0) for label in range(10)]
+    )
     nearest = ((silhouettes[1000:, None] - means) ** 2).sum(axis=-1).argmin(axis=1)
     correct = np.array([(nearest[labels[1000:] == label] == label).mean() for label in range(10)])
     assert correct.mean() > 0.7
-    assert correct[[1, 5, 7, 8, 9]].min() > 0.85  # trousers, sandals, sneakers, bags and boots look like nothing else
+    assert (
+        correct[[1, 5, 7, 8, 9]].min() > 0.85
+    )  # trousers, sandals, sneakers, bags and boots look like nothing else
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31])

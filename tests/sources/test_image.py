@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 ANY = ImagePolicy(size=None, channels=None)
 
 
-def decode(image: Image.Image, image_format: str = "PNG", policy: ImagePolicy = ANY, **options: object) -> np.ndarray:
+def decode(
+    image: Image.Image, image_format: str = "PNG", policy: ImagePolicy = ANY, **options: object
+) -> np.ndarray:
     return decode_image(encoded(image, image_format, **options), policy).pixels
 
 
@@ -50,7 +52,9 @@ def test_a_large_image_takes_few_bytes_a_pixel(tmp_path: Path, mode: str) -> Non
     """Many threads decode at a time, each an image of up to 89 million pixels: a copy more is a gigabyte more."""
     (tmp_path / "a.png").write_bytes(encoded(Image.new(mode, (4000, 4000)), compress_level=1))
     command = [sys.executable, "-c", MEASURE, str(tmp_path / "a.png")]
-    num_bytes = int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    num_bytes = int(
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    )
     assert num_bytes / 4000**2 < 9, f"{num_bytes / 4000**2:.1f} bytes a pixel"
 
 
@@ -105,7 +109,9 @@ def test_one_bit_is_black_and_white() -> None:
 def test_channels() -> None:
     colour, grey = Image.new("RGB", (3, 3), (255, 0, 0)), Image.new("L", (3, 3), 9)
     assert decode(colour, policy=ImagePolicy(None, 1)).shape == (3, 3, 1)
-    assert decode(colour, policy=ImagePolicy(None, 1))[0, 0, 0] == 76  # ITU-R 601-2 luma of pure red
+    assert (
+        decode(colour, policy=ImagePolicy(None, 1))[0, 0, 0] == 76
+    )  # ITU-R 601-2 luma of pure red
     assert decode(grey, policy=ImagePolicy(None, 3))[0, 0].tolist() == [9, 9, 9]
     assert decode_image(encoded(grey), ANY).is_grey
     assert not decode_image(encoded(colour), ANY).is_grey
@@ -120,14 +126,19 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
               6: np.rot90(upright), 7: upright[::-1, ::-1].T, 8: np.rot90(upright, -1)}[orientation]  # fmt: skip
     exif = Image.Exif()
     exif[0x0112] = orientation
-    pixels = decode(Image.fromarray(np.ascontiguousarray(stored)), "JPEG", exif=exif, quality=95)[..., 0]
+    pixels = decode(Image.fromarray(np.ascontiguousarray(stored)), "JPEG", exif=exif, quality=95)[
+        ..., 0
+    ]
     assert pixels.shape == (16, 32)
     assert pixels[4, 8] < 50
     assert min(pixels[4, 24], pixels[12, 8], pixels[12, 24]) > 200
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
-@pytest.mark.parametrize("exif", [b"not exif", b"x", b"Exif\0\0Exif\0\0II*\0\x08\0\0\0\1\0", b"Exif\0\0II*\0\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "exif",
+    [b"not exif", b"x", b"Exif\0\0Exif\0\0II*\0\x08\0\0\0\1\0", b"Exif\0\0II*\0\xff\xff\xff\xff"],
+)
 def test_an_exif_block_that_is_none_harms_no_pixel(image_format: str, exif: bytes) -> None:
     image = Image.effect_noise((32, 16), 50)
     data = encoded(image, image_format, exif=exif)
@@ -146,7 +157,11 @@ def test_an_exif_block_of_avif_that_is_none_harms_no_pixel() -> None:
     data = encoded(image, "AVIF", exif=exif)
     assert begin in data
     turned = decode_image(data, ANY).pixels
-    assert turned.shape == (32, 16, 3)  # Pillow writes the orientation beside the block, so it holds without it
+    assert turned.shape == (
+        32,
+        16,
+        3,
+    )  # Pillow writes the orientation beside the block, so it holds without it
     assert np.array_equal(decode_image(data.replace(begin, b"not exif"), ANY).pixels, turned)
     assert np.array_equal(np.rot90(turned), decode_image(whole, ANY).pixels)
 
@@ -194,10 +209,16 @@ def test_a_large_photo_looks_the_same_reduced() -> None:
     """JPEGs are decoded at a fraction of their size; the result must be that of decoding them whole."""
     y, x = np.mgrid[0:800, 0:1200]
     stripes = 127 + 120 * np.sin(x / 4)  # too fine for an eighth of the size
-    photo = Image.fromarray(np.stack([x / 1200 * 255, y / 800 * 255, stripes], axis=-1).astype(np.uint8))
+    photo = Image.fromarray(
+        np.stack([x / 1200 * 255, y / 800 * 255, stripes], axis=-1).astype(np.uint8)
+    )
     data = encoded(photo, "JPEG", quality=95)
     reduced = decode_image(data, ImagePolicy((96, 96), 3)).pixels.astype(int)
-    whole = Image.open(io.BytesIO(data)).crop((200, 0, 1000, 800)).resize((96, 96), Image.Resampling.LANCZOS)
+    whole = (
+        Image.open(io.BytesIO(data))
+        .crop((200, 0, 1000, 800))
+        .resize((96, 96), Image.Resampling.LANCZOS)
+    )
     assert np.abs(reduced - np.asarray(whole).astype(int))[1:-1, 1:-1].mean() < 2
 
 
@@ -205,8 +226,14 @@ def test_a_large_photo_looks_the_same_reduced() -> None:
     ("data", "message"),
     [
         (b"", r"is empty \(0 bytes\)"),
-        (b"just some text", r"is not a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image \(it begins with b'just some te'\)"),
-        (encoded(Image.new("L", (4, 4)), "PCX"), "is not a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image"),
+        (
+            b"just some text",
+            r"is not a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image \(it begins with b'just some te'\)",
+        ),
+        (
+            encoded(Image.new("L", (4, 4)), "PCX"),
+            "is not a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image",
+        ),
         (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:900], "is damaged"),
         (encoded(Image.effect_noise((64, 64), 50))[:900], "is damaged"),
         (grey_png(3)[:20], "is damaged|is not a PNG"),
@@ -218,17 +245,22 @@ def test_broken_files_are_errors(data: bytes, message: str) -> None:
 
 
 @pytest.mark.parametrize("side", [10_000, 16_000])
-def test_a_decompression_bomb_is_an_error_not_a_warning(side: int, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_decompression_bomb_is_an_error_not_a_warning(
+    side: int, recwarn: pytest.WarningsRecorder
+) -> None:
     bomb = encoded(Image.new("1", (side, side)))
     assert len(bomb) < 100_000
     with pytest.raises(
-        DataError, match=rf"is a decompression bomb\? Image size \({side * side} pixels\).*; expected at most 89,478,485 pixels"
+        DataError,
+        match=rf"is a decompression bomb\? Image size \({side * side} pixels\).*; expected at most 89,478,485 pixels",
     ):
         decode_image(bomb, ANY)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF"])
+@pytest.mark.parametrize(
+    "image_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF"]
+)
 def test_damaged_bytes_never_crash(image_format: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -14,14 +14,21 @@ from tests.data.samples import encoded
 
 ANY = ImagePolicy(size=None, channels=None)
 # Pytest shows the warnings that job.sources.image silences.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning"
+)
 
 
 def decode(data: bytes) -> Pixels:
     return decode_image(data, ANY)
 
 
-def png(bits: int, colour_type: int, pixels: list[tuple[int, ...]], transparent: tuple[int, ...] | None = None) -> bytes:
+def png(
+    bits: int,
+    colour_type: int,
+    pixels: list[tuple[int, ...]],
+    transparent: tuple[int, ...] | None = None,
+) -> bytes:
     """A PNG of one row; its samples and its transparent colour are written as they are given."""
     row = "".join(f"{value:0{bits}b}" for pixel in pixels for value in pixel)
     packed = int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8), "big")
@@ -30,18 +37,24 @@ def png(bits: int, colour_type: int, pixels: list[tuple[int, ...]], transparent:
         chunks.append((b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)))
     chunks += [(b"IDAT", zlib.compress(b"\0" + packed)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
     )
 
 
 def tiff(tags: dict[int, tuple[int, int, int]], values: bytes) -> bytes:
     """A little-endian TIFF: tag to (type, number of values, value); a value of -1 is where ``values`` begin."""
     start = 8 + 2 + 12 * len(tags) + 4
-    entries = b"".join(struct.pack("<HHII", tag, *rest, start if value < 0 else value) for tag, (*rest, value) in sorted(tags.items()))
+    entries = b"".join(
+        struct.pack("<HHII", tag, *rest, start if value < 0 else value)
+        for tag, (*rest, value) in sorted(tags.items())
+    )
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + values
 
 
-def grey_tiff(width: int, bits: int, white_is_zero: bool, values: bytes, **changed: tuple[int, int, int]) -> bytes:
+def grey_tiff(
+    width: int, bits: int, white_is_zero: bool, values: bytes, **changed: tuple[int, int, int]
+) -> bytes:
     tags = {256: (3, 1, width), 257: (3, 1, 1), 258: (3, 1, bits), 259: (3, 1, 1), 262: (3, 1, 0 if white_is_zero else 1), 273: (4, 1, -1),
             277: (3, 1, 1), 278: (3, 1, 1), 279: (4, 1, len(values))}  # fmt: skip
     return tiff(tags | {int(tag[1:]): entry for tag, entry in changed.items()}, values)
@@ -50,12 +63,19 @@ def grey_tiff(width: int, bits: int, white_is_zero: bool, values: bytes, **chang
 def bmp(pixels: list[tuple[int, int, int, int]]) -> bytes:
     """A BMP of one row with the header that knows alpha (BITMAPV4HEADER)."""
     masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-    header = struct.pack("<IiiHHIIiiII", 108, len(pixels), 1, 1, 32, 3, 4 * len(pixels), 0, 0, 0, 0) + masks + bytes(52)
+    header = (
+        struct.pack("<IiiHHIIiiII", 108, len(pixels), 1, 1, 32, 3, 4 * len(pixels), 0, 0, 0, 0)
+        + masks
+        + bytes(52)
+    )
     values = b"".join(bytes([blue, green, red, alpha]) for red, green, blue, alpha in pixels)
     return b"BM" + struct.pack("<IHHI", 14 + 108 + len(values), 0, 0, 14 + 108) + header + values
 
 
-@pytest.mark.parametrize(("bits", "other", "shown"), [(1, 0, 0), (2, 2, 170), (4, 9, 153), (8, 100, 100), (16, 25700, 100)])
+@pytest.mark.parametrize(
+    ("bits", "other", "shown"),
+    [(1, 0, 0), (2, 2, 170), (4, 9, 153), (8, 100, 100), (16, 25700, 100)],
+)
 def test_transparent_grey_lies_on_white(bits: int, other: int, shown: int) -> None:
     decoded = decode(png(bits, 0, [(1,), (other,), (1,)], (1,)))
     assert decoded.is_grey
@@ -70,7 +90,10 @@ def test_transparent_colour_lies_on_white() -> None:
     pixels = decode(png(8, 2, [(10, 20, 30), (10, 20, 31)], (10, 20, 30))).pixels[0].tolist()
     assert pixels == [[255, 255, 255], [10, 20, 31]]
     wide = [(0x1020, 0x3040, 0x5060), (0x1020, 0x3040, 0x5061)]  # the high bytes are equal
-    assert decode(png(16, 2, wide, wide[0])).pixels[0].tolist() == [[255, 255, 255], [0x10, 0x30, 0x50]]
+    assert decode(png(16, 2, wide, wide[0])).pixels[0].tolist() == [
+        [255, 255, 255],
+        [0x10, 0x30, 0x50],
+    ]
 
 
 def test_grey_with_alpha_of_sixteen_bits_stays_grey() -> None:
@@ -89,9 +112,19 @@ def test_grey_palette_with_transparency_stays_grey() -> None:
 
 
 def test_alpha_of_a_bmp_that_is_zero_everywhere_was_never_written() -> None:
-    assert decode(bmp([(10, 20, 30, 0), (1, 2, 3, 0)])).pixels[0].tolist() == [[10, 20, 30], [1, 2, 3]]
-    assert decode(bmp([(10, 20, 30, 0), (1, 2, 3, 255)])).pixels[0].tolist() == [[255, 255, 255], [1, 2, 3]]
-    assert decode(encoded(Image.new("RGBA", (1, 1), (10, 20, 30, 0)))).pixels[0, 0].tolist() == [255, 255, 255]  # PNG means it
+    assert decode(bmp([(10, 20, 30, 0), (1, 2, 3, 0)])).pixels[0].tolist() == [
+        [10, 20, 30],
+        [1, 2, 3],
+    ]
+    assert decode(bmp([(10, 20, 30, 0), (1, 2, 3, 255)])).pixels[0].tolist() == [
+        [255, 255, 255],
+        [1, 2, 3],
+    ]
+    assert decode(encoded(Image.new("RGBA", (1, 1), (10, 20, 30, 0)))).pixels[0, 0].tolist() == [
+        255,
+        255,
+        255,
+    ]  # PNG means it
 
 
 @pytest.mark.parametrize(
@@ -110,7 +143,9 @@ def test_alpha_of_a_bmp_that_is_zero_everywhere_was_never_written() -> None:
     ],
 )
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
-def test_tiff(mode: str, colour: int | tuple[int, ...], shown: list[int], compression: str | None) -> None:
+def test_tiff(
+    mode: str, colour: int | tuple[int, ...], shown: list[int], compression: str | None
+) -> None:
     image = Image.new(mode, (3, 2), colour)
     if mode == "P":
         image.putpalette([0, 0, 0, 200, 30, 40])
@@ -121,8 +156,18 @@ def test_tiff(mode: str, colour: int | tuple[int, ...], shown: list[int], compre
 
 
 def test_tiff_of_premultiplied_alpha() -> None:
-    grey = grey_tiff(2, 8, False, bytes([50, 128, 0, 0]), t258=(3, 2, 8 | 8 << 16), t277=(3, 1, 2), t338=(3, 1, 1))
-    assert np.abs(decode(grey).pixels[0, :, 0].astype(int) - [177, 255]).max() <= 1  # 50 + 127 of white
+    grey = grey_tiff(
+        2,
+        8,
+        False,
+        bytes([50, 128, 0, 0]),
+        t258=(3, 2, 8 | 8 << 16),
+        t277=(3, 1, 2),
+        t338=(3, 1, 1),
+    )
+    assert (
+        np.abs(decode(grey).pixels[0, :, 0].astype(int) - [177, 255]).max() <= 1
+    )  # 50 + 127 of white
 
 
 def test_tiff_of_the_other_byte_order() -> None:
@@ -138,16 +183,27 @@ def test_tiff_of_a_palette_with_alpha() -> None:
 
 
 def test_tiff_of_twelve_bits_and_of_inverted_grey() -> None:
-    assert decode(grey_tiff(2, 12, False, bytes([0xFF, 0xF8, 0x00]))).pixels[0, :, 0].tolist() == [255, 128]
-    assert decode(grey_tiff(2, 16, True, struct.pack("<2H", 0, 65535))).pixels[0, :, 0].tolist() == [255, 0]
+    assert decode(grey_tiff(2, 12, False, bytes([0xFF, 0xF8, 0x00]))).pixels[0, :, 0].tolist() == [
+        255,
+        128,
+    ]
+    assert decode(grey_tiff(2, 16, True, struct.pack("<2H", 0, 65535))).pixels[
+        0, :, 0
+    ].tolist() == [255, 0]
     assert decode(grey_tiff(2, 8, True, bytes([0, 200]))).pixels[0, :, 0].tolist() == [255, 55]
 
 
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (Image.new("F", (2, 2), 0.5), r"holds floating-point values \(Pillow's mode F\); expected 8 or 16 bits"),
-        (Image.new("I", (2, 2), 5), r"holds integers of 32 bits, or with a sign \(Pillow's mode I\)"),
+        (
+            Image.new("F", (2, 2), 0.5),
+            r"holds floating-point values \(Pillow's mode F\); expected 8 or 16 bits",
+        ),
+        (
+            Image.new("I", (2, 2), 5),
+            r"holds integers of 32 bits, or with a sign \(Pillow's mode I\)",
+        ),
         (Image.new("LAB", (2, 2)), r"holds CIE L\*a\*b\* values \(Pillow's mode LAB\)"),
     ],
 )
@@ -159,21 +215,30 @@ def test_modes_without_a_white_are_refused_by_name(image: Image.Image, message: 
 def test_a_tiff_is_turned_upright_once() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    pixels = decode(encoded(Image.fromarray(np.array([[0, 80], [160, 240]], np.uint8)), "TIFF", exif=exif)).pixels
+    pixels = decode(
+        encoded(Image.fromarray(np.array([[0, 80], [160, 240]], np.uint8)), "TIFF", exif=exif)
+    ).pixels
     assert pixels[..., 0].tolist() == [[160, 0], [240, 80]]
 
 
 def test_avif() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    pixels = decode(encoded(Image.new("RGBA", (8, 6), (250, 10, 100, 255)), "AVIF", exif=exif)).pixels
+    pixels = decode(
+        encoded(Image.new("RGBA", (8, 6), (250, 10, 100, 255)), "AVIF", exif=exif)
+    ).pixels
     assert pixels.shape == (8, 6, 3)
     assert np.abs(pixels.astype(int) - [250, 10, 100]).max() < 10
 
 
 def test_pnm() -> None:
-    assert decode(b"P5 2 1 65535\n" + struct.pack(">2H", 25700, 65535)).pixels[0, :, 0].tolist() == [100, 255]
-    assert decode(b"P5 2 1 1023\n" + struct.pack(">2H", 0, 1023)).pixels[0, :, 0].tolist() == [0, 255]
+    assert decode(b"P5 2 1 65535\n" + struct.pack(">2H", 25700, 65535)).pixels[
+        0, :, 0
+    ].tolist() == [100, 255]
+    assert decode(b"P5 2 1 1023\n" + struct.pack(">2H", 0, 1023)).pixels[0, :, 0].tolist() == [
+        0,
+        255,
+    ]
     assert decode(b"P6 1 1 255\n\1\2\3").pixels[0, 0].tolist() == [1, 2, 3]
 
 
@@ -197,9 +262,15 @@ def test_later_frames_of_a_gif_are_not_even_read() -> None:
         (b"\xff\x0a\0\0", "is a JPEG XL image"),
         (encoded(Image.new("L", (8, 8)), "JPEG2000"), "is a JPEG 2000 image"),
         (b"8BPS\0\1", "is a Photoshop file"),
-        (b"version https://git-lfs.github.com/spec/v1\noid ", "is a Git LFS pointer, not an image; fetch the images with `git lfs pull`"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid ",
+            "is a Git LFS pointer, not an image; fetch the images with `git lfs pull`",
+        ),
         (b"\n<!DOCTYPE html><html>", "is a web page or SVG"),
-        (b"II*\0\x08\0\0\0\0\0", "is a TIFF image that is damaged or of a kind that Pillow cannot read"),
+        (
+            b"II*\0\x08\0\0\0\0\0",
+            "is a TIFF image that is damaged or of a kind that Pillow cannot read",
+        ),
     ],
 )
 def test_what_is_not_read_is_named_by_content(data: bytes, message: str) -> None:
@@ -212,7 +283,10 @@ def test_a_tile_of_a_tiff_is_a_decompression_bomb() -> None:
     tile = zlib.compress(bytes(1000))
     data = tiff({256: (3, 1, 16), 257: (3, 1, 16), 258: (3, 1, 8), 259: (3, 1, 8), 262: (3, 1, 1), 322: (3, 1, side), 323: (3, 1, side),
                  324: (4, 1, -1), 325: (4, 1, len(tile))}, tile)  # fmt: skip
-    with pytest.raises(DataError, match=r"is a decompression bomb\? Tile size \(100000000 pixels\); expected at most 89,478,485"):
+    with pytest.raises(
+        DataError,
+        match=r"is a decompression bomb\? Tile size \(100000000 pixels\); expected at most 89,478,485",
+    ):
         decode(data)
 
 
@@ -220,18 +294,26 @@ def test_a_tile_of_a_tiff_is_a_decompression_bomb() -> None:
 def test_a_tag_of_a_tiff_has_at_most_262144_values(tag: int) -> None:
     whole = grey_tiff(16, 8, False, bytes(16))
     assert decode(whole).pixels.shape == (1, 16, 3)
-    with pytest.raises(DataError, match=rf"is a TIFF image whose tag {tag} has 300,000 values; expected at most 262,144"):
+    with pytest.raises(
+        DataError,
+        match=rf"is a TIFF image whose tag {tag} has 300,000 values; expected at most 262,144",
+    ):
         decode(grey_tiff(16, 8, False, b"\x08\0\0\0" * 300_000, **{f"t{tag}": (4, 300_000, -1)}))
 
 
 @pytest.mark.parametrize("image_format", ["GIF", "TIFF", "AVIF", "PPM"])
 def test_large_images_of_other_formats_are_bombs(image_format: str) -> None:
     header = {
-        "GIF": b"GIF89a" + struct.pack("<2H3B", 10_000, 10_000, 0, 0, 0) + b"," + struct.pack("<4HB", 0, 0, 10_000, 10_000, 0) + b"\x08\0;",
+        "GIF": b"GIF89a"
+        + struct.pack("<2H3B", 10_000, 10_000, 0, 0, 0)
+        + b","
+        + struct.pack("<4HB", 0, 0, 10_000, 10_000, 0)
+        + b"\x08\0;",
         "TIFF": grey_tiff(65535, 8, False, bytes(9), t257=(3, 1, 2000)),
         "PPM": b"P5 10000 10000 255\n",
         "AVIF": encoded(Image.new("RGB", (16, 16)), "AVIF").replace(
-            b"ispe\0\0\0\0" + struct.pack(">2I", 16, 16), b"ispe\0\0\0\0" + struct.pack(">2I", 10_000, 10_000)
+            b"ispe\0\0\0\0" + struct.pack(">2I", 16, 16),
+            b"ispe\0\0\0\0" + struct.pack(">2I", 10_000, 10_000),
         ),
     }[image_format]
     with pytest.raises(DataError, match=r"is a decompression bomb\? Image size \(\d+ pixels\)"):
@@ -244,6 +326,11 @@ def test_a_large_colour_profile_or_text_is_no_damage() -> None:
     Image.new("RGB", (2, 2), (1, 2, 3)).save(info, "PNG", icc_profile=bytes(3 << 20))
     assert decode(info.getvalue()).pixels[0, 0].tolist() == [1, 2, 3]
     text = b"workflow\0\0" + large
-    chunk = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    chunk = (
+        struct.pack(">I", len(text))
+        + b"zTXt"
+        + text
+        + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    )
     whole = encoded(Image.new("RGB", (2, 2), (1, 2, 3)))
     assert decode(whole[:33] + chunk + whole[33:]).pixels[0, 0].tolist() == [1, 2, 3]

@@ -23,7 +23,16 @@ from job.sources.decode import decode_all
 from job.sources.image import ImagePolicy, decode_image
 from job.sources.open_source import canonical_uri, open_source
 from job.sources.source import ImageBlock, ImageFile, Source, describe_counts, label_of
-from tests.data.samples import class_files, encoded, grey_png, idx, numbered, write_folder, write_tar, write_zip
+from tests.data.samples import (
+    class_files,
+    encoded,
+    grey_png,
+    idx,
+    numbered,
+    write_folder,
+    write_tar,
+    write_zip,
+)
 
 ROOT = Path(__file__).parents[2]
 GREY = ImagePolicy(None, 1)
@@ -55,18 +64,31 @@ def read_all(source: Source) -> Iterator[None]:
 
 def test_folder(tmp_path: Path) -> None:
     write_folder(
-        tmp_path, class_files(6) | {"notes.txt": b"x", "cat/.DS_Store": b"x", "__MACOSX/cat/000.png": b"AppleDouble", "LICENSE": b""}
+        tmp_path,
+        class_files(6)
+        | {
+            "notes.txt": b"x",
+            "cat/.DS_Store": b"x",
+            "__MACOSX/cat/000.png": b"AppleDouble",
+            "LICENSE": b"",
+        },
     )
     source = open_source(str(tmp_path))
     assert (source.kind, source.num_images) == ("folder", 6)
     assert source.ignored == {".txt": 1, "hidden": 2, "no extension": 1}
     expected = [("cat", 0), ("cat", 3), ("dog", 1), ("dog", 4), ("owl", 2), ("owl", 5)]
-    assert files_of(source) == [(f"{tmp_path}/{folder}/{value:03d}.png", folder, value) for folder, value in expected]
+    assert files_of(source) == [
+        (f"{tmp_path}/{folder}/{value:03d}.png", folder, value) for folder, value in expected
+    ]
 
 
 def test_extensions_in_any_case(tmp_path: Path) -> None:
-    write_folder(tmp_path, {name: grey_png(7) for name in ("a.PNG", "b.Jpg", "c.jpeg", "d.webp", "e.bmp")})
-    assert [(label, grey) for _, label, grey in files_of(open_source(f"file://{tmp_path}"))] == [(None, 7)] * 5
+    write_folder(
+        tmp_path, {name: grey_png(7) for name in ("a.PNG", "b.Jpg", "c.jpeg", "d.webp", "e.bmp")}
+    )
+    assert [(label, grey) for _, label, grey in files_of(open_source(f"file://{tmp_path}"))] == [
+        (None, 7)
+    ] * 5
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -76,7 +98,11 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (folder / "self").symlink_to(folder)
     (folder / "broken.png").symlink_to(tmp_path / "nowhere")
     source = open_source(str(folder))
-    assert [item.name.removeprefix(f"{folder}/") for item in source.items() if isinstance(item, ImageFile)] == [
+    assert [
+        item.name.removeprefix(f"{folder}/")
+        for item in source.items()
+        if isinstance(item, ImageFile)
+    ] == [
         "b.png",
         "broken.png",
         "linked/a.png",
@@ -88,7 +114,10 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     [
         ({}, r"is empty; expected PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF images"),
         ({f"{n}.txt": b"" for n in range(12)}, r"12 files, none an image \(.txt x12\)"),
-        ({"a.csv": b"", "b.txt": b"", "c.txt": b""}, r"3 files, none an image \(.txt x2, .csv x1\)"),
+        (
+            {"a.csv": b"", "b.txt": b"", "c.txt": b""},
+            r"3 files, none an image \(.txt x2, .csv x1\)",
+        ),
         (
             {"a.zip": b"", "b.tar.gz": b""},
             r"2 files, none an image \(.gz x1, .zip x1\); .*: archives inside are not opened: unpack them, or give one of them as SOURCE",
@@ -101,8 +130,14 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
             {"data/train-00000.parquet": b""},
             r"1 file, none an image \(.parquet x1\); .*: tables are not read; save the images in them as PNG files, or as one",
         ),
-        ({"index.json": b"", "shard-00000.u8": b""}, r"2 files, .*: this is a packed data set already: train on it as it is"),
-        ({"1f3a": b"", "1f3b": b""}, r"2 files, none an image \(no extension x2\); .*: images are known by their extension: rename them"),
+        (
+            {"index.json": b"", "shard-00000.u8": b""},
+            r"2 files, .*: this is a packed data set already: train on it as it is",
+        ),
+        (
+            {"1f3a": b"", "1f3b": b""},
+            r"2 files, none an image \(no extension x2\); .*: images are known by their extension: rename them",
+        ),
     ],
 )
 def test_a_folder_without_images(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
@@ -120,12 +155,16 @@ HIDDEN = (
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "zip", "dotted", "below-dots"])
 def test_hidden_and_system_folders_hold_no_images(tmp_path: Path, kind: str) -> None:
-    files = {"cat/1.png": grey_png(1), "dog/2.png": grey_png(2)} | dict.fromkeys(HIDDEN, grey_png(9))
+    files = {"cat/1.png": grey_png(1), "dog/2.png": grey_png(2)} | dict.fromkeys(
+        HIDDEN, grey_png(9)
+    )
     source = {
         "folder": lambda: write_folder(tmp_path / "set", files),
         "tar": lambda: write_tar(tmp_path / "a.tar", files),
         "zip": lambda: write_zip(tmp_path / "a.zip", files),
-        "dotted": lambda: write_tar(tmp_path / "a.tar", {f"./{name}": data for name, data in files.items()}),
+        "dotted": lambda: write_tar(
+            tmp_path / "a.tar", {f"./{name}": data for name, data in files.items()}
+        ),
         "below-dots": lambda: write_folder(tmp_path / ".cache" / "lost+found", files),
     }[kind]()
     opened = open_source(str(source))
@@ -134,23 +173,39 @@ def test_hidden_and_system_folders_hold_no_images(tmp_path: Path, kind: str) -> 
 
 
 def test_a_source_of_hidden_images_alone_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"1 file, none an image \(hidden x1\); expected .*; hidden and system folders are left out"):
+    with pytest.raises(
+        DataError,
+        match=r"1 file, none an image \(hidden x1\); expected .*; hidden and system folders are left out",
+    ):
         open_source(str(write_folder(tmp_path / "set", {".git/a.png": grey_png(1)})))
 
 
 def test_kinds_of_ignored_files_are_few(tmp_path: Path) -> None:
     """Numbers and addresses behind the last dot are not extensions: a million of them would fill the index and the screen."""
-    files = {f"frame.{number:06}": b"" for number in range(50)} | {f"b.jpg?w={number}": b"" for number in range(50)}
-    source = open_source(str(write_folder(tmp_path / "set", {"a.png": grey_png(1), "d.TXT": b"", "e": b""} | files)))
+    files = {f"frame.{number:06}": b"" for number in range(50)} | {
+        f"b.jpg?w={number}": b"" for number in range(50)
+    }
+    source = open_source(
+        str(write_folder(tmp_path / "set", {"a.png": grey_png(1), "d.TXT": b"", "e": b""} | files))
+    )
     assert source.ignored == {".txt": 1, "no extension": 1, "other extension": 100}
     kinds = {f".e{number}": 2 + (number < 10) for number in range(2000)}
-    assert describe_counts(kinds) == ", ".join(f".e{number} x3" for number in range(10)) + ", others x3980"
+    assert (
+        describe_counts(kinds)
+        == ", ".join(f".e{number} x3" for number in range(10)) + ", others x3980"
+    )
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_images_that_are_not_read_are_counted_and_the_remedy_is_named(tmp_path: Path, kind: str) -> None:
+def test_images_that_are_not_read_are_counted_and_the_remedy_is_named(
+    tmp_path: Path, kind: str
+) -> None:
     files = {f"{number}.heic": b"x" for number in range(12)} | {"a.cr2": b"x", "notes.txt": b"x"}
-    source = write_folder(tmp_path / "set", files) if kind == "folder" else write_zip(tmp_path / "a.zip", files)
+    source = (
+        write_folder(tmp_path / "set", files)
+        if kind == "folder"
+        else write_zip(tmp_path / "a.zip", files)
+    )
     with pytest.raises(
         DataError,
         match=r"14 files, among them 13 images of formats that are not read \(\.heic x12, \.cr2 x1\): convert them to PNG or JPEG",
@@ -162,10 +217,21 @@ def test_images_that_are_not_read_are_counted_and_the_remedy_is_named(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"), [("a.tar", "w"), ("a.tar.gz", "w:gz"), ("a.tgz", "w:gz"), ("a.tar.bz2", "w:bz2"), ("a.tar.xz", "w:xz")]
+    ("name", "mode"),
+    [
+        ("a.tar", "w"),
+        ("a.tar.gz", "w:gz"),
+        ("a.tgz", "w:gz"),
+        ("a.tar.bz2", "w:bz2"),
+        ("a.tar.xz", "w:xz"),
+    ],
 )
 def test_tar(tmp_path: Path, name: str, mode: str) -> None:
-    path = write_tar(tmp_path / name, {f"./{name}": data for name, data in class_files(30).items()} | {"readme.md": b"x"}, mode)
+    path = write_tar(
+        tmp_path / name,
+        {f"./{name}": data for name, data in class_files(30).items()} | {"readme.md": b"x"},
+        mode,
+    )
     source = open_source(str(path))
     found = files_of(source)
     assert [grey for _, _, grey in found] == list(range(30))
@@ -174,19 +240,44 @@ def test_tar(tmp_path: Path, name: str, mode: str) -> None:
 
 
 def test_zip(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "a.zip", {"../../cats/0.png": grey_png(0), "__MACOSX/._0.png": b"x", "set/dogs/1.png": grey_png(1)})
+    path = write_zip(
+        tmp_path / "a.zip",
+        {"../../cats/0.png": grey_png(0), "__MACOSX/._0.png": b"x", "set/dogs/1.png": grey_png(1)},
+    )
     source = open_source(str(path))
-    assert files_of(source) == [(f"{path}!/../../cats/0.png", "cats", 0), (f"{path}!/set/dogs/1.png", "dogs", 1)]
+    assert files_of(source) == [
+        (f"{path}!/../../cats/0.png", "cats", 0),
+        (f"{path}!/set/dogs/1.png", "dogs", 1),
+    ]
     assert source.ignored == {"hidden": 1}
     assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_a_zip_of_windows_has_the_classes_of_any_other(tmp_path: Path) -> None:
-    files = {"cats/0.png": grey_png(0), "cats/": b"", "__MACOSX/cats/1.png": b"x", "set/dogs/1.png": grey_png(1), "notes.txt": b""}
+    files = {
+        "cats/0.png": grey_png(0),
+        "cats/": b"",
+        "__MACOSX/cats/1.png": b"x",
+        "set/dogs/1.png": grey_png(1),
+        "notes.txt": b"",
+    }
     expected = open_source(str(write_zip(tmp_path / "a.zip", files)))
     found = files_of(expected)
-    source = open_source(str(write_zip(tmp_path / "a.zip", {name.replace("/", "\\"): data for name, data in files.items()})))
-    assert files_of(source) == found == [(f"{tmp_path}/a.zip!/cats/0.png", "cats", 0), (f"{tmp_path}/a.zip!/set/dogs/1.png", "dogs", 1)]
+    source = open_source(
+        str(
+            write_zip(
+                tmp_path / "a.zip", {name.replace("/", "\\"): data for name, data in files.items()}
+            )
+        )
+    )
+    assert (
+        files_of(source)
+        == found
+        == [
+            (f"{tmp_path}/a.zip!/cats/0.png", "cats", 0),
+            (f"{tmp_path}/a.zip!/set/dogs/1.png", "dogs", 1),
+        ]
+    )
     assert source.ignored == expected.ignored == {"hidden": 1, ".txt": 1}
 
 
@@ -202,21 +293,33 @@ def test_a_symbolic_link_of_a_zip_is_counted_and_not_read(tmp_path: Path) -> Non
     assert source.ignored == {"link": 1}
 
 
-@pytest.mark.parametrize(("method", "name"), [(9, "Deflate64"), (93, "Zstandard"), (98, "PPMd"), (77, "an unknown method")])
-def test_a_compression_that_python_cannot_read_is_one_error(tmp_path: Path, method: int, name: str) -> None:
-    path = write_zip(tmp_path / "a.zip", {"a.txt": b"", "cat/1.png": grey_png(1), "cat/2.png": grey_png(2)}, compression=0)
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [(9, "Deflate64"), (93, "Zstandard"), (98, "PPMd"), (77, "an unknown method")],
+)
+def test_a_compression_that_python_cannot_read_is_one_error(
+    tmp_path: Path, method: int, name: str
+) -> None:
+    path = write_zip(
+        tmp_path / "a.zip",
+        {"a.txt": b"", "cat/1.png": grey_png(1), "cat/2.png": grey_png(2)},
+        compression=0,
+    )
     data = bytearray(path.read_bytes())
     for signature, place in ((b"PK\3\4", 8), (b"PK\1\2", 10)):  # local header and directory
         for found in re.finditer(re.escape(signature), path.read_bytes()):
             data[found.start() + place] = method
     path.write_bytes(data)
     with pytest.raises(
-        DataError, match=rf"cat/1.png: is compressed with {name} \(number {method}\), which Python cannot read; unpack the archive and pack"
+        DataError,
+        match=rf"cat/1.png: is compressed with {name} \(number {method}\), which Python cannot read; unpack the archive and pack",
     ):
         list(read_all(open_source(str(path))))
     npz = write_zip(tmp_path / "a.npz", {"x.npy": npy_of_shape((1, 10, 10))}, compression=0)
     npz.write_bytes(
-        npz.read_bytes().replace(b"PK\3\4\x14\0\0\0\0", b"PK\3\4\x14\0\0\0\x09").replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0\x09\0")
+        npz.read_bytes()
+        .replace(b"PK\3\4\x14\0\0\0\0", b"PK\3\4\x14\0\0\0\x09")
+        .replace(b"\x14\0\0\0\0\0", b"\x14\0\0\0\x09\0")
     )
     with pytest.raises(DataError, match="cannot be read as NumPy arrays"):
         open_source(str(npz))
@@ -243,9 +346,14 @@ def test_a_tar_of_the_older_lzma_format(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.zip", "a.bin"])
-def test_archives_that_are_not_read_are_named(tmp_path: Path, begin: bytes, kind: str, name: str) -> None:
+def test_archives_that_are_not_read_are_named(
+    tmp_path: Path, begin: bytes, kind: str, name: str
+) -> None:
     (tmp_path / name).write_bytes(begin + bytes(600))
-    with pytest.raises(DataError, match=f"{name}: is a {kind} archive, which is not read; unpack it and pack the folder"):
+    with pytest.raises(
+        DataError,
+        match=f"{name}: is a {kind} archive, which is not read; unpack it and pack the folder",
+    ):
         open_source(str(tmp_path / name))
 
 
@@ -283,9 +391,20 @@ def test_a_tar_cut_anywhere_is_an_error(tmp_path: Path, mode: str) -> None:
     files = {f"{number}.png": encoded(Image.effect_noise((16, 16), 60)) for number in range(20)}
     path = write_tar(tmp_path / "a.tar", files, mode)
     whole = path.read_bytes()
-    for kept in {*range(len(whole) * 9 // 10, len(whole) - 10240, 511), len(whole) // 2, 3 * 512, 3 * 512 + 100, 700, 1024, 10, 0}:
+    for kept in {
+        *range(len(whole) * 9 // 10, len(whole) - 10240, 511),
+        len(whole) // 2,
+        3 * 512,
+        3 * 512 + 100,
+        700,
+        1024,
+        10,
+        0,
+    }:
         path.write_bytes(whole[:kept])
-        with pytest.raises(DataError, match=rf"{path}: (the tar archive is damaged or cut short|is empty)"):
+        with pytest.raises(
+            DataError, match=rf"{path}: (the tar archive is damaged or cut short|is empty)"
+        ):
             list(read_all(open_source(str(path))))
 
 
@@ -320,7 +439,10 @@ def test_a_zip_member_with_a_wrong_checksum_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"x" * 100, b"x" * 99 + b"y"))
     (item,) = open_source(str(path)).items()
     assert isinstance(item, ImageFile)
-    with pytest.raises(DataError, match=r"is damaged \(Bad CRC-32 for file 'a\.png'\); expected a whole zip archive"):
+    with pytest.raises(
+        DataError,
+        match=r"is damaged \(Bad CRC-32 for file 'a\.png'\); expected a whole zip archive",
+    ):
         item.load()
 
 
@@ -352,7 +474,9 @@ def test_idx_with_labels(tmp_path: Path) -> None:
 
 def test_idx_without_the_split_asked_for(tmp_path: Path) -> None:
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(numbered(3)[..., 0]))
-    with pytest.raises(ConfigError, match="holds no IDX images of --split test; found train-images-idx3-ubyte"):
+    with pytest.raises(
+        ConfigError, match="holds no IDX images of --split test; found train-images-idx3-ubyte"
+    ):
         open_source(str(tmp_path), split="test")
     write_folder(tmp_path / "png", {"a.png": grey_png(1)})
     with pytest.raises(ConfigError, match="--split test does not apply to"):
@@ -363,8 +487,12 @@ def test_idx_without_the_split_asked_for(tmp_path: Path) -> None:
 def test_idx_by_the_names_of_emnist(tmp_path: Path, prefix: str) -> None:
     images = numbered(6, 7, 5)[..., 0]
     for split, end in (("train", 5), ("test", 3)):
-        (tmp_path / f"{prefix}{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images[:end])))
-        (tmp_path / f"{prefix}{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(end, dtype=np.uint8))))
+        (tmp_path / f"{prefix}{split}-images-idx3-ubyte.gz").write_bytes(
+            gzip.compress(idx(images[:end]))
+        )
+        (tmp_path / f"{prefix}{split}-labels-idx1-ubyte.gz").write_bytes(
+            gzip.compress(idx(np.arange(end, dtype=np.uint8)))
+        )
     (tmp_path / f"{prefix}mapping.txt").write_text("0 48\n")
     (tmp_path / f"._{prefix}train-images-idx3-ubyte.gz").write_bytes(b"AppleDouble")
     for split, end in (("train", 5), ("test", 3)):
@@ -376,7 +504,10 @@ def test_idx_by_the_names_of_emnist(tmp_path: Path, prefix: str) -> None:
 def test_a_folder_of_several_idx_sets_asks_for_one(tmp_path: Path) -> None:
     for name in ("letters", "digits"):
         (tmp_path / f"emnist-{name}-train-images-idx3-ubyte").write_bytes(idx(numbered(3)[..., 0]))
-    with pytest.raises(ConfigError, match="holds IDX images of emnist-digits, emnist-letters; expected one set: name its file"):
+    with pytest.raises(
+        ConfigError,
+        match="holds IDX images of emnist-digits, emnist-letters; expected one set: name its file",
+    ):
         open_source(str(tmp_path))
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(numbered(4)[..., 0]))
     assert open_source(str(tmp_path)).num_images == 4
@@ -384,7 +515,9 @@ def test_a_folder_of_several_idx_sets_asks_for_one(tmp_path: Path) -> None:
 
 def test_idx_and_npy_files_of_any_name(tmp_path: Path) -> None:
     images, labels = numbered(6, 7, 5), np.arange(6, dtype=np.uint8) % 2
-    folder = write_folder(tmp_path / "set", {"pictures.bin": gzip.compress(idx(images[..., 0])), "README": b"x"})
+    folder = write_folder(
+        tmp_path / "set", {"pictures.bin": gzip.compress(idx(images[..., 0])), "README": b"x"}
+    )
     for uri in (folder, folder / "pictures.bin"):
         assert np.array_equal(arrays_of(open_source(str(uri)))[0], images)
     write_folder(folder, {"answers.bin": idx(labels)})
@@ -401,7 +534,10 @@ def test_idx_and_npy_files_of_any_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (idx(numbered(5)[..., 0])[:-1], r"ends after 29 bytes of values; expected 30 bytes of values for shape \[5, 2, 3, 1\]"),
+        (
+            idx(numbered(5)[..., 0])[:-1],
+            r"ends after 29 bytes of values; expected 30 bytes of values for shape \[5, 2, 3, 1\]",
+        ),
         (idx(numbered(5)[..., 0]) + b"x", "goes on after its last value; expected 30 bytes"),
         (idx(numbered(5)[..., 0])[:9], "the IDX header is damaged or cut short"),
         (idx(np.arange(5, dtype=np.uint8)), r"values of shape \[5\]; expected images"),
@@ -417,25 +553,42 @@ def test_broken_idx(tmp_path: Path, data: bytes, message: str) -> None:
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
-@pytest.mark.parametrize("shape", [(5, 2**31, 2**31), (2**32 - 1,) * 3, (2**32 - 1,) * 4, (2, 2**16, 2**16)])
-def test_idx_of_absurd_shape(tmp_path: Path, shape: tuple[int, ...], compress: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(
+    "shape", [(5, 2**31, 2**31), (2**32 - 1,) * 3, (2**32 - 1,) * 4, (2, 2**16, 2**16)]
+)
+def test_idx_of_absurd_shape(
+    tmp_path: Path, shape: tuple[int, ...], compress: Callable[[bytes], bytes]
+) -> None:
     path = tmp_path / "a.idx"
-    path.write_bytes(compress(bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes() + bytes(100)))
-    with pytest.raises(DataError, match=rf"{path}: values of shape \[{shape[0]}, .*expected (at most 268,435,456 bytes|images)"):
+    path.write_bytes(
+        compress(bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes() + bytes(100))
+    )
+    with pytest.raises(
+        DataError,
+        match=rf"{path}: values of shape \[{shape[0]}, .*expected (at most 268,435,456 bytes|images)",
+    ):
         list(read_all(open_source(str(path))))
 
 
 def test_a_plain_idx_is_compared_with_its_size_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.idx"
-    path.write_bytes(bytes([0, 0, 8, 3]) + np.array([2**32 - 1, 100, 100], ">u4").tobytes() + bytes(100))
-    with pytest.raises(DataError, match=f"{path}: ends after 100 bytes of values; expected 42,949,672,950,000 bytes"):
+    path.write_bytes(
+        bytes([0, 0, 8, 3]) + np.array([2**32 - 1, 100, 100], ">u4").tobytes() + bytes(100)
+    )
+    with pytest.raises(
+        DataError,
+        match=f"{path}: ends after 100 bytes of values; expected 42,949,672,950,000 bytes",
+    ):
         open_source(str(path))
 
 
 def test_idx_with_too_few_labels(tmp_path: Path) -> None:
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(numbered(5)[..., 0]))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(4, np.uint8)))
-    with pytest.raises(DataError, match=r"labels of shape \[4\]; expected \[5\], one for each image of train-images-idx3-ubyte"):
+    with pytest.raises(
+        DataError,
+        match=r"labels of shape \[4\]; expected \[5\], one for each image of train-images-idx3-ubyte",
+    ):
         open_source(str(tmp_path))
 
 
@@ -452,17 +605,24 @@ def test_npy(tmp_path: Path, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-@pytest.mark.parametrize("names", [("images", "labels"), ("x", "y"), ("x_train", "y_train"), ("arr_0", "arr_1")])
+@pytest.mark.parametrize(
+    "names", [("images", "labels"), ("x", "y"), ("x_train", "y_train"), ("arr_0", "arr_1")]
+)
 def test_npz(tmp_path: Path, names: tuple[str, str], save: object) -> None:
     images, labels = numbered(900, 40, 40), np.arange(900)[:, None] % 7
     save(tmp_path / "a.npz", **{names[0]: images[..., 0], names[1]: labels, "x_test": images[:4]})  # type: ignore[operator]
     found_images, found_labels = arrays_of(open_source(str(tmp_path / "a.npz")))
     assert np.array_equal(found_images, images)
     assert np.array_equal(found_labels, labels[:, 0])
-    assert np.array_equal(arrays_of(open_source(str(tmp_path / "a.npz"), split="test"))[0], images[:4])
+    assert np.array_equal(
+        arrays_of(open_source(str(tmp_path / "a.npz"), split="test"))[0], images[:4]
+    )
 
 
-@pytest.mark.parametrize("names", [("X", "y"), ("X_train", "Y_train"), ("image", "label"), ("imgs", "Labels"), ("faces", None)])
+@pytest.mark.parametrize(
+    "names",
+    [("X", "y"), ("X_train", "Y_train"), ("image", "label"), ("imgs", "Labels"), ("faces", None)],
+)
 def test_npz_by_other_names(tmp_path: Path, names: tuple[str, str | None]) -> None:
     """In any case, and an array that is alone under any name."""
     images, labels = numbered(9, 5, 5)[..., 0], np.arange(9) % 4
@@ -485,7 +645,10 @@ def test_npz_names_as_documented_come_first(tmp_path: Path) -> None:
         (np.zeros((3, 4), np.uint8), r"values of shape \[3, 4\]; expected images"),
         (np.zeros((3, 4, 4, 2), np.uint8), r"values of shape \[3, 4, 4, 2\]; expected images"),
         (np.zeros((0, 4, 4), np.uint8), r"values of shape \[0, 4, 4, 1\]; expected images"),
-        (np.asfortranarray(np.zeros((3, 4, 4), np.uint8)), "saved in Fortran order; expected C order"),
+        (
+            np.asfortranarray(np.zeros((3, 4, 4), np.uint8)),
+            "saved in Fortran order; expected C order",
+        ),
         (np.array([{}, {}], object), "an array of object"),
     ],
 )
@@ -497,9 +660,13 @@ def test_unsuitable_npy(tmp_path: Path, array: np.ndarray, message: str) -> None
 
 @pytest.mark.parametrize("shape", [(48, 64, 3), (48, 64, 4), (3, 48, 64), (4, 48, 64)])
 @pytest.mark.parametrize("kind", ["npy", "npz"])
-def test_one_photo_is_not_an_array_of_images(tmp_path: Path, shape: tuple[int, ...], kind: str) -> None:
+def test_one_photo_is_not_an_array_of_images(
+    tmp_path: Path, shape: tuple[int, ...], kind: str
+) -> None:
     path = tmp_path / f"a.{kind}"
-    np.save(path, np.zeros(shape, np.uint8)) if kind == "npy" else np.savez(path, x=np.zeros(shape, np.uint8))
+    np.save(path, np.zeros(shape, np.uint8)) if kind == "npy" else np.savez(
+        path, x=np.zeros(shape, np.uint8)
+    )
     with pytest.raises(
         DataError,
         match=rf"values of shape \[{shape[0]}, .*, which may be one colour image; expected images \[N, H, W\] or \[N, H, W, 1 or 3\]",
@@ -509,7 +676,9 @@ def test_one_photo_is_not_an_array_of_images(tmp_path: Path, shape: tuple[int, .
 
 def npy_of_shape(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
     file = io.BytesIO()
-    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": descr, "fortran_order": False, "shape": shape}
+    )
     return file.getvalue() + bytes(100)
 
 
@@ -520,11 +689,16 @@ def npy_of_shape(shape: tuple[int, ...], descr: str = "|u1") -> bytes:
         ((2**70, 2**70, 2**70), "expected at most 268,435,456 bytes"),
         ((-5, 4, 4), "expected images"),
         ((5, -4, -4), "expected images"),
-        ((2**60, 8, 8), r"ends after 100 bytes of values; expected 73,786,976,294,838,206,464 bytes"),
+        (
+            (2**60, 8, 8),
+            r"ends after 100 bytes of values; expected 73,786,976,294,838,206,464 bytes",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", ["npy", "npz"])
-def test_numpy_of_absurd_shape(tmp_path: Path, shape: tuple[int, ...], message: str, kind: str) -> None:
+def test_numpy_of_absurd_shape(
+    tmp_path: Path, shape: tuple[int, ...], message: str, kind: str
+) -> None:
     path = tmp_path / f"a.{kind}"
     path.write_bytes(npy_of_shape(shape))
     if kind == "npz":
@@ -534,15 +708,26 @@ def test_numpy_of_absurd_shape(tmp_path: Path, shape: tuple[int, ...], message: 
 
 
 def test_numpy_labels_of_absurd_shape(tmp_path: Path) -> None:
-    path = write_zip(tmp_path / "a.npz", {"x.npy": npy_of_shape((100, 1, 1)), "y.npy": npy_of_shape((2**50,), "<i8")})
-    with pytest.raises(DataError, match=rf"{path}: labels of int64 and shape \[{2**50}\]; expected 100 whole numbers, one an image"):
+    path = write_zip(
+        tmp_path / "a.npz",
+        {"x.npy": npy_of_shape((100, 1, 1)), "y.npy": npy_of_shape((2**50,), "<i8")},
+    )
+    with pytest.raises(
+        DataError,
+        match=rf"{path}: labels of int64 and shape \[{2**50}\]; expected 100 whole numbers, one an image",
+    ):
         open_source(str(path))
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:  # 64 MiB that are really there, in 64 KiB
+    with zipfile.ZipFile(
+        path, "w", zipfile.ZIP_DEFLATED
+    ) as archive:  # 64 MiB that are really there, in 64 KiB
         archive.writestr("x.npy", npy_of_shape((100, 1, 1)))
         archive.writestr("y.npy", npy_of_shape((64 << 20,)) + bytes((64 << 20) - 100))
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match=r"labels of uint8 and shape \[67108864\]; expected 100 whole numbers, one an image"):
+        with pytest.raises(
+            DataError,
+            match=r"labels of uint8 and shape \[67108864\]; expected 100 whole numbers, one an image",
+        ):
             open_source(str(path))
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
@@ -560,10 +745,15 @@ def test_broken_numpy_files(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"{name}: cannot be read as NumPy arrays"):
             open_source(str(tmp_path / name))
     np.savez(tmp_path / "other.npz", weights=np.zeros(3), biases=np.zeros(3))
-    with pytest.raises(DataError, match="holds the arrays weights, biases; expected images named x_train, train_images, images"):
+    with pytest.raises(
+        DataError,
+        match="holds the arrays weights, biases; expected images named x_train, train_images, images",
+    ):
         open_source(str(tmp_path / "other.npz"))
     np.savez(tmp_path / "labels.npz", x=numbered(3), y=np.zeros(4, int))
-    with pytest.raises(DataError, match=r"labels of int64 and shape \[4\]; expected 3 whole numbers"):
+    with pytest.raises(
+        DataError, match=r"labels of int64 and shape \[4\]; expected 3 whole numbers"
+    ):
         open_source(str(tmp_path / "labels.npz"))
 
 
@@ -574,8 +764,16 @@ def test_broken_numpy_files(tmp_path: Path) -> None:
     ("uri", "error", "message"),
     [
         ("nowhere", DataError, "nowhere: no such file or folder; expected a folder, tar or zip"),
-        ("keras:imagenet", ConfigError, "keras:imagenet: unknown data set; expected one of keras:fashion_mnist"),
-        ("synthetic:faces", ConfigError, "synthetic:faces: unknown synthetic images; expected synthetic:garments"),
+        (
+            "keras:imagenet",
+            ConfigError,
+            "keras:imagenet: unknown data set; expected one of keras:fashion_mnist",
+        ),
+        (
+            "synthetic:faces",
+            ConfigError,
+            "synthetic:faces: unknown synthetic images; expected synthetic:garments",
+        ),
         ("synthetic:garments:0", ConfigError, "synthetic:garments:0: unknown"),
         ("ftp://host/x", ConfigError, "unknown scheme"),
         ("", ConfigError, "SOURCE is empty; expected a folder.*is a shell variable unset"),
@@ -591,27 +789,38 @@ def test_unknown_sources(uri: str, error: type[Exception], message: str) -> None
 
 def test_a_file_of_unknown_kind(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7 ....")
-    with pytest.raises(DataError, match=r"a.pdf: a file of unknown kind \(it begins with b'%PDF-1.7 ...'\); expected a folder"):
+    with pytest.raises(
+        DataError,
+        match=r"a.pdf: a file of unknown kind \(it begins with b'%PDF-1.7 ...'\); expected a folder",
+    ):
         open_source(str(tmp_path / "a.pdf"))
 
 
 def test_one_image_is_not_a_data_set(tmp_path: Path) -> None:
     (tmp_path / "a.PNG").write_bytes(b"\x89PNG\r\n\x1a\n....")
-    with pytest.raises(DataError, match=r"a.PNG: is one image; expected many: give the folder it is in"):
+    with pytest.raises(
+        DataError, match=r"a.PNG: is one image; expected many: give the folder it is in"
+    ):
         open_source(str(tmp_path / "a.PNG"))
 
 
-@pytest.mark.parametrize("name", ["train.csv", "train-00000-of-00001.parquet", "faces.H5", "train_32x32.mat"])
+@pytest.mark.parametrize(
+    "name", ["train.csv", "train-00000-of-00001.parquet", "faces.H5", "train_32x32.mat"]
+)
 def test_a_table_is_not_read(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"label,pixel1\n")
-    with pytest.raises(DataError, match=f"{name}: tables are not read; save the images in them as PNG files, or as one uint8 array"):
+    with pytest.raises(
+        DataError,
+        match=f"{name}: tables are not read; save the images in them as PNG files, or as one uint8 array",
+    ):
         open_source(str(tmp_path / name))
 
 
 def test_an_array_with_the_channels_first(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((5, 3, 16, 16), np.uint8))
     with pytest.raises(
-        DataError, match=r"shape \[5, 3, 16, 16\]; expected .*: move the channels to the end with np.moveaxis\(array, 1, -1\)"
+        DataError,
+        match=r"shape \[5, 3, 16, 16\]; expected .*: move the channels to the end with np.moveaxis\(array, 1, -1\)",
     ):
         open_source(str(tmp_path / "a.npy"))
 
@@ -635,15 +844,29 @@ def test_the_class_is_the_folder_in_one_form_of_unicode(name: str, label: str | 
 def test_a_pipe_is_refused(tmp_path: Path, name: str) -> None:
     """And not waited for; the process of its own is there to be given up on."""
     os.mkfifo(tmp_path / name)
-    program = "import sys; from job.sources.open_source import open_source; open_source(sys.argv[1])"
-    for uri, message in ((tmp_path / name, f"{tmp_path / name}: is a pipe, a socket or a device"), (tmp_path, "is empty; expected PNG")):
-        result = subprocess.run([sys.executable, "-c", program, uri], cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
+    program = (
+        "import sys; from job.sources.open_source import open_source; open_source(sys.argv[1])"
+    )
+    for uri, message in (
+        (tmp_path / name, f"{tmp_path / name}: is a pipe, a socket or a device"),
+        (tmp_path, "is empty; expected PNG"),
+    ):
+        result = subprocess.run(
+            [sys.executable, "-c", program, uri],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
         assert message in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
 def test_a_device_is_refused(device: str) -> None:
-    with pytest.raises(DataError, match=f"{device}: is a pipe, a socket or a device; expected a folder"):
+    with pytest.raises(
+        DataError, match=f"{device}: is a pipe, a socket or a device; expected a folder"
+    ):
         open_source(device)
 
 

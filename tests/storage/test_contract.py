@@ -44,7 +44,9 @@ def pattern(num_bytes: int) -> bytes:
     return hashlib.shake_128(b"contract").digest(num_bytes)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00", bytes(range(256)) * 300], ids=["empty", "one byte", "75 kB"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00", bytes(range(256)) * 300], ids=["empty", "one byte", "75 kB"]
+)
 def test_what_is_written_is_read(store: ObjectStore, data: bytes) -> None:
     store.write("a/b.bin", data)
     assert store.read("a/b.bin") == data
@@ -57,17 +59,26 @@ def test_a_second_write_replaces_the_first(store: ObjectStore) -> None:
     assert store.read("k") == b"second"
 
 
-@pytest.mark.parametrize("key", ["plain", "two words", "é/ü.txt", "a+b%20c", "q?x=1&y#z", "~tilde", "[x]*'\"", "a..b", "-"])
+@pytest.mark.parametrize(
+    "key",
+    ["plain", "two words", "é/ü.txt", "a+b%20c", "q?x=1&y#z", "~tilde", "[x]*'\"", "a..b", "-"],
+)
 def test_any_name_comes_back_as_it_was(store: ObjectStore, key: str) -> None:
     store.write(key, key.encode())
     assert [found.key for found in store.list()] == [key]
     assert store.read(key) == streamed(store, key, 0, 1000) == key.encode()
 
 
-@pytest.mark.parametrize(("start", "num_bytes"), [(0, 4), (3, 4), (8, 2), (8, 100), (10, 1), (99, 1), (0, 0), (0, 10)])
+@pytest.mark.parametrize(
+    ("start", "num_bytes"), [(0, 4), (3, 4), (8, 2), (8, 100), (10, 1), (99, 1), (0, 0), (0, 10)]
+)
 def test_a_range_is_that_slice(store: ObjectStore, start: int, num_bytes: int) -> None:
     store.write("k", b"0123456789")
-    assert store.read_range("k", start, num_bytes) == streamed(store, "k", start, num_bytes) == b"0123456789"[start : start + num_bytes]
+    assert (
+        store.read_range("k", start, num_bytes)
+        == streamed(store, "k", start, num_bytes)
+        == b"0123456789"[start : start + num_bytes]
+    )
 
 
 def test_an_absent_object_is_named(store: ObjectStore) -> None:
@@ -79,7 +90,9 @@ def test_an_absent_object_is_named(store: ObjectStore) -> None:
             lambda: store.read_range(absent, 0, 0),  # noqa: B023
             lambda: store.stream(absent, 0, 1, bytes),  # noqa: B023
         ):
-            with pytest.raises(ObjectMissing, match=f"{store.uri}/{absent}: there is no such object"):
+            with pytest.raises(
+                ObjectMissing, match=f"{store.uri}/{absent}: there is no such object"
+            ):
                 ask()
         assert store.stat(absent) is None
 
@@ -151,7 +164,9 @@ def test_a_race_to_create_has_one_winner(store: ObjectStore) -> None:
     for attempt in range(5):
         together = threading.Barrier(num_threads)
 
-        def create(number: int, key: str = f"lease-{attempt}", together: threading.Barrier = together) -> str | None:
+        def create(
+            number: int, key: str = f"lease-{attempt}", together: threading.Barrier = together
+        ) -> str | None:
             together.wait()
             return store.write_if(key, b"%d" % number, None)
 
@@ -195,7 +210,10 @@ def test_a_large_file_goes_and_comes_whole(store: ObjectStore, tmp_path: Path) -
 
 def test_large_bytes_go_whole(store: ObjectStore) -> None:
     store.write("large", pattern(LARGE_BYTES))
-    assert hashlib.sha256(store.read("large")).digest() == hashlib.sha256(pattern(LARGE_BYTES)).digest()
+    assert (
+        hashlib.sha256(store.read("large")).digest()
+        == hashlib.sha256(pattern(LARGE_BYTES)).digest()
+    )
 
 
 def test_an_empty_file_goes_and_comes(store: ObjectStore, tmp_path: Path) -> None:
@@ -205,7 +223,10 @@ def test_an_empty_file_goes_and_comes(store: ObjectStore, tmp_path: Path) -> Non
 
 
 def test_an_absent_file_is_not_uploaded(store: ObjectStore, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=f"{store.uri}/k: cannot upload {tmp_path}/none: No such file or directory.*check the path"):
+    with pytest.raises(
+        StorageError,
+        match=f"{store.uri}/k: cannot upload {tmp_path}/none: No such file or directory.*check the path",
+    ):
         store.upload(tmp_path / "none", "k")
     assert list(store.list()) == []
 
@@ -252,7 +273,9 @@ def test_a_listing_of_more_than_a_page(store: ObjectStore) -> None:
         ("../", []),
     ],
 )
-def test_a_prefix_is_the_start_of_the_key(store: ObjectStore, prefix: str, found: list[str]) -> None:
+def test_a_prefix_is_the_start_of_the_key(
+    store: ObjectStore, prefix: str, found: list[str]
+) -> None:
     for key in ("n/1", "n/10", "n/2/x", "n1", "other"):
         store.write(key, b"")
     assert [info.key for info in store.list(prefix)] == found
@@ -269,7 +292,10 @@ def test_neighbours_of_similar_name_do_not_mix(open_at: OpenStore) -> None:
     assert ten.read("k") == b"ten"
 
 
-@pytest.mark.parametrize("key", ["", "/etc/passwd", "../other", "a/../../b", "a//b", "./a", "a/", "nul\0", ".~lock", "a/.~b/c"])
+@pytest.mark.parametrize(
+    "key",
+    ["", "/etc/passwd", "../other", "a/../../b", "a//b", "./a", "a/", "nul\0", ".~lock", "a/.~b/c"],
+)
 def test_a_key_cannot_leave_the_store(store: ObjectStore, key: str, tmp_path: Path) -> None:
     (tmp_path / "source").touch()
     for use in (
@@ -282,7 +308,10 @@ def test_a_key_cannot_leave_the_store(store: ObjectStore, key: str, tmp_path: Pa
         lambda: store.stream(key, 0, 1, bytes),
         lambda: store.delete(key),
     ):
-        with pytest.raises(StorageError, match=rf"{store.uri}: the key .* (expected names joined|kept for unfinished files)"):
+        with pytest.raises(
+            StorageError,
+            match=rf"{store.uri}: the key .* (expected names joined|kept for unfinished files)",
+        ):
             use()
     assert list(store.list()) == []
 

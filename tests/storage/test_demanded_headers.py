@@ -22,14 +22,21 @@ ON_NEW_OBJECTS = {
     "x-amz-server-side-encryption-aws-kms-key-id": KEY,
     "x-amz-acl": "bucket-owner-full-control",
 }
-DEMANDED = StorageSpec(server_side_encryption="aws:kms", kms_key_id=KEY, request_payer="requester", acl="bucket-owner-full-control")
+DEMANDED = StorageSpec(
+    server_side_encryption="aws:kms",
+    kms_key_id=KEY,
+    request_payer="requester",
+    acl="bucket-owner-full-control",
+)
 LARGE = bytes(17 * 1024 * 1024)
 
 
 def denied(request: Head) -> str | None:
     """Why S3 denies a request, in its words. It takes the encryption of an object where the object begins, and nowhere else."""
     method, _, query = request.word(0), *request.word(1).partition("?")[1:]
-    is_new_object = (method == "PUT" and "partNumber=" not in query) or (method == "POST" and "uploads" in query.split("&"))
+    is_new_object = (method == "PUT" and "partNumber=" not in query) or (
+        method == "POST" and "uploads" in query.split("&")
+    )
     for name, value in (ON_ALL | ON_NEW_OBJECTS if is_new_object else ON_ALL).items():
         if request.header(name) != value:
             return "Access Denied" if name in ON_ALL else explicit_deny(method)
@@ -43,7 +50,9 @@ def explicit_deny(method: str) -> str:
 
 
 @pytest.fixture
-def demanding(s3_env: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FaultProxy, str]]:
+def demanding(
+    s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[FaultProxy, str]]:
     """A server that demands all of them, and the URI of a bucket there."""
     uri = f"s3://{s3_env.new_bucket()}/runs"
     with fault_proxy(s3_env.endpoint_url) as proxy:
@@ -52,7 +61,9 @@ def demanding(s3_env: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[tup
         yield proxy, uri
 
 
-def test_every_request_has_what_the_bucket_demands(demanding: tuple[FaultProxy, str], tmp_path: Path) -> None:
+def test_every_request_has_what_the_bucket_demands(
+    demanding: tuple[FaultProxy, str], tmp_path: Path
+) -> None:
     proxy, uri = demanding
     store = open_store(uri, DEMANDED)
     store.write("small", b"data")
@@ -71,7 +82,13 @@ def test_every_request_has_what_the_bucket_demands(demanding: tuple[FaultProxy, 
     pieces: list[bytes] = []
     store.stream("large", 5, len(LARGE), pieces.append)
     assert b"".join(pieces) == LARGE[5:]
-    assert [info.key for info in store.list()] == ["large", "lease", "small", "uploaded", "uploaded-large"]
+    assert [info.key for info in store.list()] == [
+        "large",
+        "lease",
+        "small",
+        "uploaded",
+        "uploaded-large",
+    ]
     assert store.stat("missing") is None
     store.delete("small")
     assert store.stat("small") is None
@@ -85,17 +102,19 @@ def test_a_stream_asks_once_also_with_headers(demanding: tuple[FaultProxy, str])
     store.write("k", b"data")
     store.stream("k", 0, 4, bytes)
     path = f"/{uri.removeprefix('s3://')}/k"
-    assert proxy.requests["GET", path] == 1  # a second one would be boto3's, because the direct one was refused
+    assert (
+        proxy.requests["GET", path] == 1
+    )  # a second one would be boto3's, because the direct one was refused
 
 
 @pytest.mark.parametrize("left_out", ["server_side_encryption", "acl"])
-def test_an_explicit_deny_points_to_the_settings(demanding: tuple[FaultProxy, str], tmp_path: Path, left_out: str) -> None:
+def test_an_explicit_deny_points_to_the_settings(
+    demanding: tuple[FaultProxy, str], tmp_path: Path, left_out: str
+) -> None:
     spec = dataclasses.replace(DEMANDED, kms_key_id=None, **{left_out: None})
     store = S3Store(demanding[1], spec)
     (tmp_path / "large").write_bytes(LARGE)
-    expected = (
-        r"cannot .*: a policy denies the request \(AccessDenied: .*explicit deny.*\); if it demands headers, set storage\.server_side_enc"
-    )
+    expected = r"cannot .*: a policy denies the request \(AccessDenied: .*explicit deny.*\); if it demands headers, set storage\.server_side_enc"
     for write in (
         lambda: store.write("k", b"data"),
         lambda: store.write("k", LARGE),
@@ -106,7 +125,9 @@ def test_an_explicit_deny_points_to_the_settings(demanding: tuple[FaultProxy, st
             write()
 
 
-def test_a_bucket_that_lets_the_requester_pay_points_to_the_setting(demanding: tuple[FaultProxy, str]) -> None:
+def test_a_bucket_that_lets_the_requester_pay_points_to_the_setting(
+    demanding: tuple[FaultProxy, str],
+) -> None:
     store = S3Store(demanding[1], dataclasses.replace(DEMANDED, request_payer=None))
     for read in (
         lambda: store.read("k"),
@@ -115,20 +136,31 @@ def test_a_bucket_that_lets_the_requester_pay_points_to_the_setting(demanding: t
         lambda: store.stream("k", 0, 4, bytes),
         lambda: store.delete("k"),
     ):
-        with pytest.raises(StorageError, match=r"access denied .*does the bucket demand headers\? See storage\.request_payer"):
+        with pytest.raises(
+            StorageError,
+            match=r"access denied .*does the bucket demand headers\? See storage\.request_payer",
+        ):
             read()
 
 
-def test_a_key_of_kms_that_refuses_is_named(s3_env: S3Server, demanding: tuple[FaultProxy, str]) -> None:
+def test_a_key_of_kms_that_refuses_is_named(
+    s3_env: S3Server, demanding: tuple[FaultProxy, str]
+) -> None:
     proxy, uri = demanding
-    proxy.denies = lambda request: "User: arn:aws:iam::111122223333:user/dcgan is not authorized to perform: kms:GenerateDataKey"
+    proxy.denies = lambda request: (
+        "User: arn:aws:iam::111122223333:user/dcgan is not authorized to perform: kms:GenerateDataKey"
+    )
     with pytest.raises(
-        StorageError, match=r"the KMS key cannot be used .*check storage.kms_key_id, and allow these credentials kms:Generate"
+        StorageError,
+        match=r"the KMS key cannot be used .*check storage.kms_key_id, and allow these credentials kms:Generate",
     ):
         open_store(uri, DEMANDED).write("k", b"data")
 
 
 @pytest.mark.parametrize("algorithm", [None, "AES256"])
 def test_a_key_without_kms_is_refused(algorithm: str | None) -> None:
-    with pytest.raises(ConfigError, match=f"storage.server_side_encryption is {algorithm or 'unset'}; expected aws:kms or aws:kms:dsse"):
+    with pytest.raises(
+        ConfigError,
+        match=f"storage.server_side_encryption is {algorithm or 'unset'}; expected aws:kms or aws:kms:dsse",
+    ):
         StorageSpec(server_side_encryption=algorithm, kms_key_id=KEY)

@@ -49,23 +49,31 @@ def test_a_full_disk_leaves_what_was_there(small_disk: Path, tmp_path: Path) -> 
         with pytest.raises(StorageError, match=expected):
             use()
         assert store.read("k") == b"old"
-    assert [path.name for path in (small_disk / "store").iterdir() if path.name != ".~lock"] == ["k"]
+    assert [path.name for path in (small_disk / "store").iterdir() if path.name != ".~lock"] == [
+        "k"
+    ]
 
 
 def test_a_full_disk_is_blamed_and_not_the_file_copied(small_disk: Path, tmp_path: Path) -> None:
     big = tmp_path / "big"
     big.write_bytes(bytes(2 * MOUNT_BYTES))
-    expected = f"file://{small_disk}/k: cannot upload {big}: No space left on device; the disk is full"
+    expected = (
+        f"file://{small_disk}/k: cannot upload {big}: No space left on device; the disk is full"
+    )
     with pytest.raises(StorageError, match=f"^{expected}"):
         LocalStore(small_disk).upload(big, "k")
 
 
 def test_an_error_names_the_folder_above_or_below_that_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=rf"File exists \({tmp_path}/file\)|Not a directory \({tmp_path}/file"):
+    with pytest.raises(
+        StorageError, match=rf"File exists \({tmp_path}/file\)|Not a directory \({tmp_path}/file"
+    ):
         LocalStore(tmp_path / "file").write("k", b"")
     error = PermissionError(errno.EACCES, "Permission denied", f"{tmp_path}/store/below")
-    assert f"Permission denied ({tmp_path}/store/below)" in str(storage_error(f"file://{tmp_path}/store", "list", error))
+    assert f"Permission denied ({tmp_path}/store/below)" in str(
+        storage_error(f"file://{tmp_path}/store", "list", error)
+    )
 
 
 def test_a_read_only_disk_is_named(small_disk: Path, tmp_path: Path) -> None:
@@ -79,7 +87,10 @@ def test_a_read_only_disk_is_named(small_disk: Path, tmp_path: Path) -> None:
         lambda: store.upload(tmp_path / "source", "k"),
         lambda: store.delete("k"),
     ):
-        with pytest.raises(StorageError, match=rf"file://{small_disk}/.*: Read-only file system.*; the file system is mounted read-only"):
+        with pytest.raises(
+            StorageError,
+            match=rf"file://{small_disk}/.*: Read-only file system.*; the file system is mounted read-only",
+        ):
             use()
     assert store.read("k") == b"old"
     assert [info.key for info in store.list()] == ["k"]
@@ -91,7 +102,10 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     if user == 0:  # who may write anywhere
         os.seteuid(nobody)
     try:
-        with pytest.raises(StorageError, match=rf"Permission denied.*; user {user or nobody} may not do that; change the permissions"):
+        with pytest.raises(
+            StorageError,
+            match=rf"Permission denied.*; user {user or nobody} may not do that; change the permissions",
+        ):
             LocalStore(tmp_path).write("k", b"")
     finally:
         os.seteuid(user)
@@ -102,10 +116,19 @@ def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"not a folder")
     store = LocalStore(tmp_path / "file")
     for ask in (lambda: store.read("k"), lambda: store.stat("k"), lambda: store.delete("k")):
-        with pytest.raises(StorageError, match=f"file://{tmp_path}/file: found a file; expected a folder"):
+        with pytest.raises(
+            StorageError, match=f"file://{tmp_path}/file: found a file; expected a folder"
+        ):
             ask()
-    for use in (lambda: store.write("k", b""), lambda: store.write_if("k", b"", None), lambda: list(store.list())):
-        with pytest.raises(StorageError, match=rf"file://{tmp_path}/file.*a part of the path is a file; expected a folder"):
+    for use in (
+        lambda: store.write("k", b""),
+        lambda: store.write_if("k", b"", None),
+        lambda: list(store.list()),
+    ):
+        with pytest.raises(
+            StorageError,
+            match=rf"file://{tmp_path}/file.*a part of the path is a file; expected a folder",
+        ):
             use()
     below = LocalStore(tmp_path / "file" / "store")
     with pytest.raises(StorageError, match="a part of the path is a file; expected a folder"):
@@ -116,7 +139,10 @@ def test_a_folder_in_the_place_of_an_object_is_named(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.write("a/b", b"")
     for use in (lambda: store.write("a", b""), lambda: store.write_if("a", b"", None)):
-        with pytest.raises(StorageError, match=rf"file://{tmp_path}/a: cannot write: Is a directory.*there is a folder of that name"):
+        with pytest.raises(
+            StorageError,
+            match=rf"file://{tmp_path}/a: cannot write: Is a directory.*there is a folder of that name",
+        ):
             use()
     assert [info.key for info in store.list()] == ["a/b"]
 
@@ -129,9 +155,13 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_object(tmp_path: Path) -> 
         "with whole_file(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    killed = subprocess.run([sys.executable, "-c", program, tmp_path / "k"], check=False, timeout=60)
+    killed = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "k"], check=False, timeout=60
+    )
     assert killed.returncode == -signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 2  # the half-written file stays, under a name that is no object
+    assert (
+        len(list(tmp_path.iterdir())) == 2
+    )  # the half-written file stays, under a name that is no object
     assert [info.key for info in store.list()] == ["k"]
     assert store.read("k") == b"old"
 
@@ -151,7 +181,12 @@ def test_leftovers_are_told_from_files_in_use(tmp_path: Path) -> None:
     with whole_file(tmp_path / "k") as temporary:
         for path in tmp_path.iterdir():
             os.utime(path, (time.time() - 4000, time.time() - 4000))
-        assert left() == {temporary.name, ".~lock", ".~mine", "shard-00000.u8"}  # its writer lives, however long it writes nothing
+        assert left() == {
+            temporary.name,
+            ".~lock",
+            ".~mine",
+            "shard-00000.u8",
+        }  # its writer lives, however long it writes nothing
         (tmp_path / temporary.name.replace(f"-{os.getpid()}-", f"-{dead_process()}-")).touch()
         assert left() == {temporary.name, ".~lock", ".~mine", "shard-00000.u8"}
     assert left() == {"k", ".~lock", ".~mine", "shard-00000.u8"}
@@ -175,7 +210,9 @@ def test_processes_race_for_one_object_without_losing_an_update(tmp_path: Path) 
         "    tag = store.stat('sum').etag\n"
         "    done += store.write_if('sum', b'%d' % (int(store.read('sum')) + 1), tag) is not None\n"
     )
-    running = [subprocess.Popen([sys.executable, "-c", program, tmp_path]) for _ in range(num_processes)]
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, tmp_path]) for _ in range(num_processes)
+    ]
     try:
         assert [process.wait(60) for process in running] == [0] * num_processes
     finally:
@@ -227,7 +264,9 @@ def test_a_folder_goes_with_its_last_object(tmp_path: Path) -> None:
     assert list((tmp_path / "root").iterdir()) == []
 
 
-def test_new_folders_are_on_the_disk_before_the_files_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_folders_are_on_the_disk_before_the_files_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file whose folder's name was not flushed is lost with the power, however often the file was."""
     flushed: list[Path] = []
     fsync = os.fsync
@@ -239,7 +278,12 @@ def test_new_folders_are_on_the_disk_before_the_files_in_them(tmp_path: Path, mo
     monkeypatch.setattr(os, "fsync", recorded)
     store = LocalStore(tmp_path / "runs/one")
     store.write("a/b/k", b"data")
-    assert flushed[:4] == [tmp_path, tmp_path / "runs", tmp_path / "runs/one", tmp_path / "runs/one/a"]
+    assert flushed[:4] == [
+        tmp_path,
+        tmp_path / "runs",
+        tmp_path / "runs/one",
+        tmp_path / "runs/one/a",
+    ]
     assert flushed[-1] == tmp_path / "runs/one/a/b"
     flushed.clear()
     store.write_if("a/c/k", b"data", None)

@@ -92,9 +92,13 @@ def test_every_option_that_takes_a_path(home: Path) -> None:
         "demo --folder ~nosuchuser/a",
     ],
 )
-def test_a_home_folder_that_is_not_known(home: Path, arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_home_folder_that_is_not_known(
+    home: Path, arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_command(arguments.split()) == 2
-    assert re.search("~nosuchuser/.*: this system knows no such home folder", capsys.readouterr().err)
+    assert re.search(
+        "~nosuchuser/.*: this system knows no such home folder", capsys.readouterr().err
+    )
     assert list(Path.cwd().iterdir()) == []
 
 
@@ -106,16 +110,49 @@ sys.exit(run_command(sys.argv[1:]))
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user who has no entry in the system's table")
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root, to become a user who has no entry in the system's table"
+)
 def test_a_user_without_a_home(tmp_path: Path) -> None:
     """As OpenShift starts pods: data on this machine needs no cache, and so no home; data elsewhere names the key."""
-    assert run_command(["data", "pack", "synthetic:garments:64", str(tmp_path / "packed"), "--size", "28x28"]) == 0
-    env = {name: value for name, value in os.environ.items() if name not in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME")}
-    train = ["train", "--preset", "fashion", "--dry-run", "--set", f"uri={tmp_path}/runs/a", "--set"]
+    assert (
+        run_command(
+            ["data", "pack", "synthetic:garments:64", str(tmp_path / "packed"), "--size", "28x28"]
+        )
+        == 0
+    )
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME")
+    }
+    train = [
+        "train",
+        "--preset",
+        "fashion",
+        "--dry-run",
+        "--set",
+        f"uri={tmp_path}/runs/a",
+        "--set",
+    ]
     command = [sys.executable, "-c", NO_HOME, *train]
-    local = subprocess.run([*command, f"data.uri={tmp_path}/packed"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    local = subprocess.run(
+        [*command, f"data.uri={tmp_path}/packed"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert local.returncode == 0, local.stderr
-    remote = subprocess.run([*command, "data.uri=s3://bucket/packed"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    remote = subprocess.run(
+        [*command, "data.uri=s3://bucket/packed"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert remote.returncode == 2
     assert remote.stderr.startswith(
         "error: data.cache_dir is ~/.cache/dcgan-train: this system knows no such home folder; expected another path"

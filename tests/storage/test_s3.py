@@ -25,23 +25,34 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_body_cut_short_is_read_again() -> None:
-    with scripted_s3([Answer(200, DATA, sent_bytes=1000), Answer(200, DATA, sent_bytes=0), Answer(200, DATA)]) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=3))
+    with scripted_s3(
+        [Answer(200, DATA, sent_bytes=1000), Answer(200, DATA, sent_bytes=0), Answer(200, DATA)]
+    ) as server:
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=3)
+        )
         assert store.read("k") == DATA
         assert len(server.requests) == 3
 
 
 def test_a_body_always_cut_short_is_an_error() -> None:
     with scripted_s3([Answer(200, DATA, sent_bytes=1000)]) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=2))
-        with pytest.raises(StorageError, match=r"s3://bucket/k: cannot read: the answer was cut short or damaged .*check the network"):
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=2)
+        )
+        with pytest.raises(
+            StorageError,
+            match=r"s3://bucket/k: cannot read: the answer was cut short or damaged .*check the network",
+        ):
             store.read("k")
         assert len(server.requests) == 2
 
 
 def test_a_body_unlike_its_checksum_is_an_error() -> None:
     with scripted_s3([Answer(200, DATA, {"x-amz-checksum-crc32": "AAAAAA=="})]) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+        )
         with pytest.raises(StorageError, match=r"the answer was cut short or damaged .*checksum"):
             store.read("k")
 
@@ -61,18 +72,28 @@ def test_a_body_unlike_its_checksum_is_an_error() -> None:
         (Answer(520, b"from a content network"), "server_error", 0),
         (Answer(529, b""), "server_error", 0),
         (Answer(408, b""), "timeout", 0),
-        (s3_error(400, "RequestTimeout", "Your socket connection was not read from."), "timeout", 0),
+        (
+            s3_error(400, "RequestTimeout", "Your socket connection was not read from."),
+            "timeout",
+            0,
+        ),
         (s3_error(400, "ExpiredToken", "The provided token has expired."), "credentials", 0),
         (s3_error(403, "InvalidAccessKeyId", "It does not exist."), "credentials", 0),
     ],
 )
-def test_a_stream_asks_once_and_says_why_it_broke_off(answer: Answer, reason: str, received: int) -> None:
+def test_a_stream_asks_once_and_says_why_it_broke_off(
+    answer: Answer, reason: str, received: int
+) -> None:
     pieces: list[bytes] = []
     with scripted_s3([answer]) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=8))
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=8)
+        )
         with pytest.raises(Interrupted, match="s3://bucket/k: cannot read") as caught:
             store.stream("k", 0, len(DATA), pieces.append)
-        assert len(server.requests) == (2 if reason == "credentials" else 1)  # boto3 is asked what a refusal means
+        assert len(server.requests) == (
+            2 if reason == "credentials" else 1
+        )  # boto3 is asked what a refusal means
     assert caught.value.reason == reason
     assert len(b"".join(pieces)) == received
 
@@ -92,7 +113,9 @@ def test_a_stream_from_nobody_may_work_later(free_port: int) -> None:
     assert caught.value.reason == "connection"
 
 
-@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidRequest")])
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidRequest")]
+)
 def test_what_repeating_cannot_cure_is_no_interruption(status: int, code: str) -> None:
     with scripted_s3([s3_error(status, code, "No.")]) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
@@ -104,7 +127,9 @@ def test_what_repeating_cannot_cure_is_no_interruption(status: int, code: str) -
 def test_a_server_that_ignores_the_range_is_not_believed() -> None:
     with scripted_s3([Answer(200, DATA)]) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
-        with pytest.raises(StorageError, match="asked for bytes from 5 on, the server sent the whole object"):
+        with pytest.raises(
+            StorageError, match="asked for bytes from 5 on, the server sent the whole object"
+        ):
             store.stream("k", 5, 10, bytes)
 
 
@@ -113,8 +138,14 @@ def test_what_only_boto3_can_get_is_got_by_boto3() -> None:
 
     def answer(request: Request) -> Answer:
         if "/eu-central-1/" in request.headers["Authorization"]:
-            return Answer(200, b"", {"x-amz-bucket-region": "eu-central-1"}) if request.method == "HEAD" else Answer(206, b"data")
-        return s3_error(301, "PermanentRedirect", "Use the bucket's region.", "<Region>eu-central-1</Region>")
+            return (
+                Answer(200, b"", {"x-amz-bucket-region": "eu-central-1"})
+                if request.method == "HEAD"
+                else Answer(206, b"data")
+            )
+        return s3_error(
+            301, "PermanentRedirect", "Use the bucket's region.", "<Region>eu-central-1</Region>"
+        )
 
     pieces: list[bytes] = []
     with scripted_s3(answer) as server:
@@ -133,26 +164,37 @@ def test_one_answer_that_boto3_has_to_see_is_not_the_end_of_the_direct_way() -> 
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
         for _ in range(3):
             store.stream("k", 0, 4, bytes)
-        ways = ["Amz-Sdk-Request" in {name.title() for name in request.headers} for request in server.requests]
+        ways = [
+            "Amz-Sdk-Request" in {name.title() for name in request.headers}
+            for request in server.requests
+        ]
         assert ways == [False, True, False, False]  # only boto3 says so about itself
 
 
-@pytest.mark.parametrize(("body", "received"), [(b"4\r\ndata\r\n0\r\n\r\n", b"data"), (b"2\r\nda\r\n0\r\n\r\n", b"da")])
+@pytest.mark.parametrize(
+    ("body", "received"), [(b"4\r\ndata\r\n0\r\n\r\n", b"data"), (b"2\r\nda\r\n0\r\n\r\n", b"da")]
+)
 def test_a_body_in_chunks_ends_where_it_says(body: bytes, received: bytes) -> None:
     pieces: list[bytes] = []
     with scripted_s3([Answer(206, body, {"Transfer-Encoding": "chunked"})]) as server:
-        S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url)).stream("k", 0, 4, pieces.append)
+        S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url)).stream(
+            "k", 0, 4, pieces.append
+        )
     assert b"".join(pieces) == received
 
 
 def test_a_body_in_chunks_that_is_cut_is_told() -> None:
-    with scripted_s3([Answer(206, b"4\r\nda", {"Transfer-Encoding": "chunked"}, sent_bytes=5)]) as server:
+    with scripted_s3(
+        [Answer(206, b"4\r\nda", {"Transfer-Encoding": "chunked"}, sent_bytes=5)]
+    ) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
         with pytest.raises(Interrupted):
             store.stream("k", 0, 4, bytes)
 
 
-def test_refused_keys_are_looked_for_anew_by_everything_else_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_refused_keys_are_looked_for_anew_by_everything_else_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     keys = tmp_path / "credentials"
@@ -161,7 +203,11 @@ def test_refused_keys_are_looked_for_anew_by_everything_else_too(monkeypatch: py
 
     def answer(request: Request) -> Answer:
         old = "Credential=OLDKEY/" in request.headers["Authorization"]
-        return s3_error(403, "InvalidAccessKeyId", "The key does not exist.") if old else Answer(200, b"")
+        return (
+            s3_error(403, "InvalidAccessKeyId", "The key does not exist.")
+            if old
+            else Answer(200, b"")
+        )
 
     with scripted_s3(answer) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
@@ -174,7 +220,9 @@ def test_refused_keys_are_looked_for_anew_by_everything_else_too(monkeypatch: py
 def test_a_stream_carries_the_session_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a-session-token")
     with scripted_s3([Answer(206, b"data")]) as server:
-        S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url)).stream("k", 0, 4, bytes)
+        S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url)).stream(
+            "k", 0, 4, bytes
+        )
         assert server.requests[0].headers["X-Amz-Security-Token"] == "a-session-token"
         assert server.requests[0].headers["Range"] == "bytes=0-3"
         assert "AWS4-HMAC-SHA256" in server.requests[0].headers["Authorization"]
@@ -189,7 +237,9 @@ def test_streams_use_one_connection_again() -> None:
         assert server.num_connections == 1
 
 
-def test_refused_credentials_are_looked_for_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_refused_credentials_are_looked_for_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """As where a file of keys is replaced during the run: the client that was made with the old ones is not asked again."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
@@ -199,7 +249,11 @@ def test_refused_credentials_are_looked_for_anew(monkeypatch: pytest.MonkeyPatch
 
     def answer(request: Request) -> Answer:
         old = "Credential=OLDKEY/" in request.headers["Authorization"]
-        return s3_error(403, "InvalidAccessKeyId", "The key does not exist.") if old else Answer(206, b"data")
+        return (
+            s3_error(403, "InvalidAccessKeyId", "The key does not exist.")
+            if old
+            else Answer(206, b"data")
+        )
 
     pieces: list[bytes] = []
     with scripted_s3(answer) as server:
@@ -223,11 +277,17 @@ def test_a_conditional_write_knows_its_own_work_when_the_answer_was_lost(ours: b
             stored[name] = request.headers[name] if ours else "of another"
             return Answer(None)
         if request.method == "PUT":
-            return s3_error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+            return s3_error(
+                412,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold",
+            )
         return Answer(200, b"data", {"ETag": '"tag"', **stored})
 
     with scripted_s3(answer) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=3))
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=3)
+        )
         assert store.write_if("lease", b"data", None) == ("tag" if ours else None)
         assert [request.method for request in server.requests] == ["PUT", "PUT", "HEAD"]
 
@@ -236,20 +296,37 @@ def test_a_conditional_write_that_meets_another_loses() -> None:
     """S3 answers 409 where another write or a deletion is under way at the same moment."""
 
     def answer(request: Request) -> Answer:
-        return s3_error(409, "ConditionalRequestConflict", "Try again") if request.method == "PUT" else Answer(200, b"", {"ETag": '"tag"'})
+        return (
+            s3_error(409, "ConditionalRequestConflict", "Try again")
+            if request.method == "PUT"
+            else Answer(200, b"", {"ETag": '"tag"'})
+        )
 
     with scripted_s3(answer) as server:
-        assert S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)).write_if("k", b"", "old") is None
+        assert (
+            S3Store(
+                "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+            ).write_if("k", b"", "old")
+            is None
+        )
         assert server.requests[0].headers["If-Match"] == '"old"'
 
 
-@pytest.mark.parametrize(("sent", "tag"), [('"abc"', "abc"), ('W/"abc"', 'W/"abc"'), ("abc", "abc")])
+@pytest.mark.parametrize(
+    ("sent", "tag"), [('"abc"', "abc"), ('W/"abc"', 'W/"abc"'), ("abc", "abc")]
+)
 def test_a_tag_goes_back_to_the_server_as_it_came(sent: str, tag: str) -> None:
     """Weak ones come from proxies that compress, and from some servers."""
     entry = f"<Contents><Key>k</Key><Size>1</Size><ETag>{sent}</ETag><LastModified>2025-01-01T00:00:00Z</LastModified></Contents>"
     body = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>{entry}</ListBucketResult>'
-    with scripted_s3(lambda request: Answer(200, body.encode() if request.method == "GET" else b"", {"ETag": sent})) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+    with scripted_s3(
+        lambda request: Answer(
+            200, body.encode() if request.method == "GET" else b"", {"ETag": sent}
+        )
+    ) as server:
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+        )
         info = store.stat("k")
         assert info is not None
         assert info.etag == tag
@@ -263,17 +340,25 @@ def test_folder_markers_of_consoles_are_no_objects() -> None:
     names = "".join(entry.format(key) for key in ("runs/", "runs/a/", "runs/a/k"))
     body = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>{names}</ListBucketResult>'
     with scripted_s3([Answer(200, body.encode())]) as server:
-        store = S3Store("s3://bucket/runs", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+        store = S3Store(
+            "s3://bucket/runs", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+        )
         assert [info.key for info in store.list()] == ["a/k"]
 
 
 @pytest.mark.parametrize("by", ["storage.endpoint_url", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
-def test_a_custom_endpoint_takes_the_bucket_in_the_path(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_endpoint_takes_the_bucket_in_the_path(
+    by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with scripted_s3([Answer(200, b"data")]) as server:
-        url = server.endpoint_url.replace("127.0.0.1", "localhost")  # boto3 itself takes the path for a bare address
+        url = server.endpoint_url.replace(
+            "127.0.0.1", "localhost"
+        )  # boto3 itself takes the path for a bare address
         if by.startswith("AWS"):
             monkeypatch.setenv(by, url)
-        S3Store("s3://bucket/runs", StorageSpec(endpoint_url=None if by.startswith("AWS") else url)).read("k")
+        S3Store(
+            "s3://bucket/runs", StorageSpec(endpoint_url=None if by.startswith("AWS") else url)
+        ).read("k")
         assert server.requests[0].path == "/bucket/runs/k"
 
 
@@ -287,15 +372,29 @@ def test_a_custom_endpoint_takes_the_bucket_in_the_path(by: str, monkeypatch: py
     ],
 )
 def test_how_buckets_are_addressed(path_style: bool | None, endpoint: str | None, url: str) -> None:
-    client = client_for(StorageSpec(endpoint_url=endpoint, region="eu-west-1", path_style=path_style))
-    assert client.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "k"}).split("?")[0] == url
+    client = client_for(
+        StorageSpec(endpoint_url=endpoint, region="eu-west-1", path_style=path_style)
+    )
+    assert (
+        client.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "k"}).split(
+            "?"
+        )[0]
+        == url
+    )
 
 
-@pytest.mark.parametrize(("checksums", "sent"), [("when_supported", True), ("when_required", False)])
+@pytest.mark.parametrize(
+    ("checksums", "sent"), [("when_supported", True), ("when_required", False)]
+)
 def test_checksums_can_be_left_out(checksums: str, sent: bool) -> None:
     with scripted_s3([Answer(200)]) as server:
-        S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, checksums=checksums)).write("k", b"data")
-        assert any(name.lower().startswith("x-amz-checksum-") for name in server.requests[0].headers) == sent
+        S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, checksums=checksums)
+        ).write("k", b"data")
+        assert (
+            any(name.lower().startswith("x-amz-checksum-") for name in server.requests[0].headers)
+            == sent
+        )
 
 
 def test_a_region_is_taken_from_aws_region(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +406,9 @@ def test_a_region_is_taken_from_aws_region(monkeypatch: pytest.MonkeyPatch) -> N
     assert client_for(StorageSpec()).meta.region_name == "eu-south-1"
 
 
-def test_threads_share_one_client_and_new_credentials_get_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_share_one_client_and_new_credentials_get_a_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     spec = StorageSpec(max_attempts=5)
     with ThreadPoolExecutor(8) as pool:
         clients = list(pool.map(lambda _: client_for(spec), range(16)))
@@ -324,7 +425,10 @@ def test_a_forked_child_uses_the_store_of_its_parent(s3_env: S3Server) -> None:
     parents_client = id(client_for(StorageSpec(max_attempts=1)))
     child = os.fork()
     if child == 0:
-        good = store.read("k") == b"data" and id(client_for(StorageSpec(max_attempts=1))) != parents_client
+        good = (
+            store.read("k") == b"data"
+            and id(client_for(StorageSpec(max_attempts=1))) != parents_client
+        )
         os._exit(0 if good else 1)
     for _ in range(50):
         assert store.read("k") == b"data"
@@ -346,15 +450,23 @@ def test_a_failed_multipart_upload_takes_its_parts_away(tmp_path: Path) -> None:
 
     def answer(request: Request) -> Answer:
         if request.method == "POST":
-            return Answer(200, b"<InitiateMultipartUploadResult><UploadId>upload-1</UploadId></InitiateMultipartUploadResult>")
+            return Answer(
+                200,
+                b"<InitiateMultipartUploadResult><UploadId>upload-1</UploadId></InitiateMultipartUploadResult>",
+            )
         if "partNumber=2" in request.path:
             return s3_error(403, "AccessDenied", "Access Denied")
         return Answer(204 if request.method == "DELETE" else 200, b"", {"ETag": '"part"'})
 
     (tmp_path / "source").write_bytes(bytes(40 * 1024 * 1024))
     with scripted_s3(answer) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
-        with pytest.raises(StorageError, match=rf"s3://bucket/k: cannot upload {tmp_path}/source: access denied \(AccessDenied"):
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+        )
+        with pytest.raises(
+            StorageError,
+            match=rf"s3://bucket/k: cannot upload {tmp_path}/source: access denied \(AccessDenied",
+        ):
             store.upload(tmp_path / "source", "k")
     last = server.requests[-1]
     assert (last.method, last.path) == ("DELETE", "/bucket/k?uploadId=upload-1")

@@ -19,7 +19,11 @@ from tests.servers.ports import free_port
 from tests.servers.s3 import S3Server
 from tests.servers.scripted_s3 import Answer, s3_error, scripted_s3
 
-SECRET, TOKEN, ACCESS_KEY = "a-very-secret-key/0123456789", "a-very-secret-session-token==", "AKIAIOSFODNN7EXAMPLE"
+SECRET, TOKEN, ACCESS_KEY = (
+    "a-very-secret-key/0123456789",
+    "a-very-secret-session-token==",
+    "AKIAIOSFODNN7EXAMPLE",
+)
 ONCE = StorageSpec(max_attempts=1)
 
 
@@ -72,7 +76,9 @@ def assert_every_method_says(store: S3Store, folder: Path, text: str, *secrets: 
 @pytest.mark.s3
 def test_a_missing_bucket(s3_env: S3Server, tmp_path: Path) -> None:
     text = rf"there is no bucket 'no-such-bucket' at {s3_env.endpoint_url} \(NoSuchBucket: .*\); create it, or correct the URI"
-    assert_every_method_says(S3Store("s3://no-such-bucket/runs", ONCE), tmp_path, text, s3_env.secret_key)
+    assert_every_method_says(
+        S3Store("s3://no-such-bucket/runs", ONCE), tmp_path, text, s3_env.secret_key
+    )
 
 
 @pytest.mark.s3
@@ -84,7 +90,9 @@ def test_a_wrong_secret(s3_env: S3Server, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.s3
-def test_an_unknown_access_key(s3_env: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_access_key(
+    s3_env: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bucket = s3_env.new_bucket()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
     text = r"the server does not accept the credentials \(InvalidAccessKeyId: .*\); check AWS_ACCESS_KEY_ID"
@@ -92,7 +100,9 @@ def test_an_unknown_access_key(s3_env: S3Server, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.s3
-def test_a_user_without_rights(s3_env: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_rights(
+    s3_env: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bucket = s3_env.new_bucket()
     S3Store(f"s3://{bucket}/runs", ONCE).write("k", b"mine")
     user = s3_env.new_user()
@@ -103,7 +113,9 @@ def test_a_user_without_rights(s3_env: S3Server, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.s3
-def test_a_wrong_region_is_learned_from_the_server(s3_env: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_region_is_learned_from_the_server(
+    s3_env: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The server refuses the signature and names its region; boto3 signs again for that one."""
     store = S3Store(f"s3://{s3_env.new_bucket()}", StorageSpec(region="us-west-2", max_attempts=1))
     store.write("k", b"data")
@@ -136,8 +148,12 @@ def test_nothing_listens_at_the_endpoint(tmp_path: Path) -> None:
 
 
 def test_the_endpoint_has_no_address(tmp_path: Path) -> None:
-    store = S3Store("s3://bucket", StorageSpec(endpoint_url="http://no-such-host.invalid", max_attempts=1))
-    assert_every_method_says(store, tmp_path, r"cannot reach http://no-such-host.invalid \(EndpointConnectionError")
+    store = S3Store(
+        "s3://bucket", StorageSpec(endpoint_url="http://no-such-host.invalid", max_attempts=1)
+    )
+    assert_every_method_says(
+        store, tmp_path, r"cannot reach http://no-such-host.invalid \(EndpointConnectionError"
+    )
 
 
 def test_the_endpoint_takes_connections_and_never_answers(tmp_path: Path) -> None:
@@ -145,8 +161,12 @@ def test_the_endpoint_takes_connections_and_never_answers(tmp_path: Path) -> Non
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=url, max_attempts=1, read_timeout_seconds=0.1))
-        assert_every_method_says(store, tmp_path, rf"cannot reach {url} \(ReadTimeoutError: Read timeout on endpoint URL")
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=url, max_attempts=1, read_timeout_seconds=0.1)
+        )
+        assert_every_method_says(
+            store, tmp_path, rf"cannot reach {url} \(ReadTimeoutError: Read timeout on endpoint URL"
+        )
 
 
 def test_the_endpoint_speaks_no_tls(tmp_path: Path) -> None:
@@ -154,21 +174,42 @@ def test_the_endpoint_speaks_no_tls(tmp_path: Path) -> None:
         url = server.endpoint_url.replace("http:", "https:")
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=url, max_attempts=1))
         assert_every_method_says(
-            store, tmp_path, rf"no TLS connection to {url} \(SSLError: .*\); check the certificate .*, and http or https"
+            store,
+            tmp_path,
+            rf"no TLS connection to {url} \(SSLError: .*\); check the certificate .*, and http or https",
         )
 
 
 def test_the_endpoint_is_no_s3_server(tmp_path: Path) -> None:
-    with scripted_s3([Answer(404, b"<!doctype html><p>This console has no such page", {"Content-Type": "text/html"})]) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
-        assert_every_method_says(store, tmp_path, rf"{server.endpoint_url} answers, but not as S3 does .*the S3 port, not a console's")
+    with scripted_s3(
+        [
+            Answer(
+                404,
+                b"<!doctype html><p>This console has no such page",
+                {"Content-Type": "text/html"},
+            )
+        ]
+    ) as server:
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+        )
+        assert_every_method_says(
+            store,
+            tmp_path,
+            rf"{server.endpoint_url} answers, but not as S3 does .*the S3 port, not a console's",
+        )
 
 
 def test_the_endpoint_redirects_everything(tmp_path: Path) -> None:
     """As a proxy does that wants https."""
     with scripted_s3([Answer(301, b"", {"Location": "https://127.0.0.1/"})]) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
-        with pytest.raises(StorageError, match=rf"cannot read: {server.endpoint_url} redirects every request .*; check http or https"):
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+        )
+        with pytest.raises(
+            StorageError,
+            match=rf"cannot read: {server.endpoint_url} redirects every request .*; check http or https",
+        ):
             store.read("k")
 
 
@@ -189,13 +230,55 @@ def test_the_endpoint_redirects_everything(tmp_path: Path) -> None:
             "",
             r"does not accept the credentials \(InvalidToken: The token \*\*\* is",
         ),
-        (400, "AuthorizationHeaderMalformed", "the region is wrong", "", r"wrong region .*set storage.region"),
-        (400, "IllegalLocationConstraintException", "unsupported location", "", r"wrong region .*set storage.region"),
-        (403, "RequestTimeTooSkewed", "The difference is too large.", "", "clock and the server's are too far apart .*; set the clock"),
-        (403, "QuotaExceeded", "Quota of the bucket.", "", "the store is full or the quota is used up .*free some space"),
-        (400, "XMinioAdminBucketQuotaExceeded", "Bucket quota exceeded", "", "the store is full or the quota is used up"),
-        (403, "InvalidObjectState", "Not valid for the storage class.", "", "the object is in an archive .*restore it"),
-        (403, "NeverHeardOf", "Of a status that has words.", "", r"the server refused \(NeverHeardOf: .*\); see what the server said"),
+        (
+            400,
+            "AuthorizationHeaderMalformed",
+            "the region is wrong",
+            "",
+            r"wrong region .*set storage.region",
+        ),
+        (
+            400,
+            "IllegalLocationConstraintException",
+            "unsupported location",
+            "",
+            r"wrong region .*set storage.region",
+        ),
+        (
+            403,
+            "RequestTimeTooSkewed",
+            "The difference is too large.",
+            "",
+            "clock and the server's are too far apart .*; set the clock",
+        ),
+        (
+            403,
+            "QuotaExceeded",
+            "Quota of the bucket.",
+            "",
+            "the store is full or the quota is used up .*free some space",
+        ),
+        (
+            400,
+            "XMinioAdminBucketQuotaExceeded",
+            "Bucket quota exceeded",
+            "",
+            "the store is full or the quota is used up",
+        ),
+        (
+            403,
+            "InvalidObjectState",
+            "Not valid for the storage class.",
+            "",
+            "the object is in an archive .*restore it",
+        ),
+        (
+            403,
+            "NeverHeardOf",
+            "Of a status that has words.",
+            "",
+            r"the server refused \(NeverHeardOf: .*\); see what the server said",
+        ),
         (
             405,
             "MethodNotAllowed",
@@ -210,15 +293,43 @@ def test_the_endpoint_redirects_everything(tmp_path: Path) -> None:
             "",
             "lacks what this request needs .*storage.checksums=when_required",
         ),
-        (503, "SlowDown", "Please reduce your request rate.", "", "the server is overloaded or failing .*SlowDown.*; try again later"),
-        (500, "InternalError", "We encountered an internal error.", "", "the server is overloaded or failing .*InternalError"),
-        (418, "NeverHeardOf", "Something else.", "", r"the server refused \(NeverHeardOf: Something else.*\); see what the server said"),
+        (
+            503,
+            "SlowDown",
+            "Please reduce your request rate.",
+            "",
+            "the server is overloaded or failing .*SlowDown.*; try again later",
+        ),
+        (
+            500,
+            "InternalError",
+            "We encountered an internal error.",
+            "",
+            "the server is overloaded or failing .*InternalError",
+        ),
+        (
+            418,
+            "NeverHeardOf",
+            "Something else.",
+            "",
+            r"the server refused \(NeverHeardOf: Something else.*\); see what the server said",
+        ),
     ],
 )
-def test_an_error_in_words(status: int, code: str, message: str, extra: str, text: str, tmp_path: Path) -> None:
+def test_an_error_in_words(
+    status: int, code: str, message: str, extra: str, text: str, tmp_path: Path
+) -> None:
     with scripted_s3([s3_error(status, code, message, extra)]) as server:
-        store = S3Store("s3://bucket/runs", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
-        if status in (405, 418, 500, 501, 503):  # an answer to HEAD has no words, and these are not asked again
+        store = S3Store(
+            "s3://bucket/runs", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+        )
+        if status in (
+            405,
+            418,
+            500,
+            501,
+            503,
+        ):  # an answer to HEAD has no words, and these are not asked again
             with pytest.raises(StorageError, match=text):
                 store.read("k")
         else:
@@ -228,29 +339,46 @@ def test_an_error_in_words(status: int, code: str, message: str, extra: str, tex
 def test_a_short_secret_does_not_cut_up_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     with scripted_s3([s3_error(403, "AccessDenied", "No.")]) as server:
-        store = S3Store("s3://test-images/tests", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
-        with pytest.raises(StorageError, match=r"^s3://test-images/tests/k: cannot read: access denied"):
+        store = S3Store(
+            "s3://test-images/tests", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+        )
+        with pytest.raises(
+            StorageError, match=r"^s3://test-images/tests/k: cannot read: access denied"
+        ):
             store.read("k")
 
 
 @pytest.mark.parametrize("way", ["file", "container"])
-def test_keys_from_elsewhere_are_masked_too(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_from_elsewhere_are_masked_too(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In messages, also of the direct GET, and in log lines that are not the store's."""
     secret, token = f"{way}+secret/0123456789abcdefghij", f"{way}+token/0123456789abcdefghij=="
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
-    keys = {"AccessKeyId": ACCESS_KEY, "SecretAccessKey": secret, "Token": token, "Expiration": "2999-01-01T00:00:00Z"}
+    keys = {
+        "AccessKeyId": ACCESS_KEY,
+        "SecretAccessKey": secret,
+        "Token": token,
+        "Expiration": "2999-01-01T00:00:00Z",
+    }
     with scripted_s3([Answer(200, json.dumps(keys).encode())]) as container:
         if way == "container":
-            monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{container.endpoint_url}/keys")
+            monkeypatch.setenv(
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{container.endpoint_url}/keys"
+            )
         else:
             monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "keys"))
             names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
             lines = [f"{name} = {value}" for name, value in zip(names, keys.values(), strict=False)]
             (tmp_path / "keys").write_text("\n".join(["[default]", *lines]))
         for use in (lambda store: store.read("k"), lambda store: store.stream("k", 0, 1, bytes)):
-            with scripted_s3([s3_error(400, "InvalidRequest", f"You sent {token}, signed with {secret}.")]) as server:
-                store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+            with scripted_s3(
+                [s3_error(400, "InvalidRequest", f"You sent {token}, signed with {secret}.")]
+            ) as server:
+                store = S3Store(
+                    "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+                )
                 with pytest.raises(StorageError, match=r"You sent \*\*\*, signed with \*\*\*\."):
                     use(store)
     assert mask_secrets(f"{secret} {token}") == "*** ***"
@@ -258,9 +386,12 @@ def test_keys_from_elsewhere_are_masked_too(way: str, tmp_path: Path, monkeypatc
 
 def test_a_head_that_fails_is_told_by_its_status() -> None:
     with scripted_s3([s3_error(503, "SlowDown", "Please reduce your request rate.")]) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+        )
         with pytest.raises(
-            StorageError, match=r"s3://bucket/k: cannot look at: the server is overloaded or failing \(503: Service Unavailable"
+            StorageError,
+            match=r"s3://bucket/k: cannot look at: the server is overloaded or failing \(503: Service Unavailable",
         ):
             store.stat("k")
         assert [request.method for request in server.requests] == ["HEAD"]
@@ -269,15 +400,21 @@ def test_a_head_that_fails_is_told_by_its_status() -> None:
 def test_a_burst_of_slow_down_is_waited_out() -> None:
     busy = s3_error(503, "SlowDown", "Please reduce your request rate.")
     with scripted_s3([busy, busy, Answer(200, b"data")]) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=3))
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=3)
+        )
         assert store.read("k") == b"data"
         assert len(server.requests) == 3
 
 
 def test_a_server_that_stays_busy_is_told_with_the_attempts() -> None:
     with scripted_s3([s3_error(503, "SlowDown", "Please reduce your request rate.")]) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=2))
-        with pytest.raises(StorageError, match=r"overloaded or failing \(SlowDown: .*, after 2 attempts\)"):
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=2)
+        )
+        with pytest.raises(
+            StorageError, match=r"overloaded or failing \(SlowDown: .*, after 2 attempts\)"
+        ):
             store.read("k")
         assert len(server.requests) == 2
 
@@ -286,10 +423,20 @@ def test_who_may_read_but_not_list_still_learns_what_is_missing() -> None:
     """The listing that explains a 404 may be forbidden; the 404 stands then."""
 
     def answer(request: object) -> Answer:
-        return Answer(404) if request.method == "HEAD" else s3_error(403, "AccessDenied", "Access Denied")  # type: ignore[attr-defined]
+        return (
+            Answer(404)
+            if request.method == "HEAD"
+            else s3_error(403, "AccessDenied", "Access Denied")
+        )  # type: ignore[attr-defined]
 
     with scripted_s3(answer) as server:
-        store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1))
+        store = S3Store(
+            "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
+        )
         assert store.stat("k") is None
         assert store.stat("k") is None
-        assert [request.method for request in server.requests] == ["HEAD", "GET", "HEAD"]  # explained once
+        assert [request.method for request in server.requests] == [
+            "HEAD",
+            "GET",
+            "HEAD",
+        ]  # explained once

@@ -29,12 +29,16 @@ class RemoteStore(LocalStore):
     def local_path(self, key: str) -> Path | None:
         return None
 
-    def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+    def stream(
+        self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]
+    ) -> None:
         self.streamed.append(key)
         super().stream(key, start, num_bytes, write)
 
 
-def pack_numbered(folder: Path, num_images: int = 1000, shard_images: int = 100, **shape: int) -> Index:
+def pack_numbered(
+    folder: Path, num_images: int = 1000, shard_images: int = 100, **shape: int
+) -> Index:
     """A data set of images that differ, 100 in a shard, at ``folder``; the first two bytes of each are its number in the source."""
     source = folder.parent / f"{folder.name}.npy"
     images = numbered(num_images, **shape)
@@ -65,7 +69,9 @@ def open_reader(
     slots = worker_slots(order, worker, num_workers)
     spec = DataSpec(cache_dir=str(cache_dir), **data)  # type: ignore[arg-type]
     needed = needs(order, slots, first_step, ENDLESS)
-    shards = open_shards(store, index, spec, needed, connections=connections, sharers=num_workers, listener=listener)
+    shards = open_shards(
+        store, index, spec, needed, connections=connections, sharers=num_workers, listener=listener
+    )
     return Reader(order, index, slots, shards, threads)
 
 
@@ -77,4 +83,6 @@ def numbers_of(images: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 def batches_of(chunk: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Images ``[K, B, H, W, C]`` of a chunk ``[S, K, W, H, W, C]``, as the training step cuts it."""
-    return np.stack([chunk[:, step].reshape(-1, *chunk.shape[-3:]) for step in range(chunk.shape[1])])
+    return np.stack(
+        [chunk[:, step].reshape(-1, *chunk.shape[-3:]) for step in range(chunk.shape[1])]
+    )

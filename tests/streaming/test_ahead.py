@@ -44,7 +44,9 @@ class Listening(Heard):
     def wait_for_fetched(self, number: int) -> None:
         """Until so many shards were fetched in all."""
         with self._changed:
-            assert self._changed.wait_for(lambda: self.num_fetched >= number, 30), f"{self.num_fetched} fetched; expected {number}"
+            assert self._changed.wait_for(lambda: self.num_fetched >= number, 30), (
+                f"{self.num_fetched} fetched; expected {number}"
+            )
 
     def found(self) -> None:
         self.num_found += 1
@@ -81,21 +83,30 @@ def store(tmp_path: Path) -> RemoteStore:
 def test_a_warm_epoch_fetches_every_shard_once(store: RemoteStore, tmp_path: Path) -> None:
     heard = Listening()
     with open_reader(store, tmp_path / "cache", listener=heard) as reader:
-        seen = np.concatenate([numbers_of(reader.chunk(step, 10)).ravel() for step in range(0, 250, 10)])
+        seen = np.concatenate(
+            [numbers_of(reader.chunk(step, 10)).ravel() for step in range(0, 250, 10)]
+        )
         assert len(np.unique(seen)) == 3000
         reader.chunk(250, 10)
     assert Counter(store.streamed) == {shard.name: 1 for shard in read_index(store).shards}
     assert (heard.num_fetched, heard.bytes, heard.requests) == (150, 18_000, 150)
 
 
-def test_a_small_cache_still_fetches_every_shard_once_an_epoch(store: RemoteStore, tmp_path: Path) -> None:
+def test_a_small_cache_still_fetches_every_shard_once_an_epoch(
+    store: RemoteStore, tmp_path: Path
+) -> None:
     """Room for 40 shards of 150: what is fetched ahead never pushes out what is still to be read."""
     heard = Listening()
-    with open_reader(store, tmp_path / "cache", listener=heard, cache_bytes=40 * SHARD_BYTES) as reader:
+    with open_reader(
+        store, tmp_path / "cache", listener=heard, cache_bytes=40 * SHARD_BYTES
+    ) as reader:
         for step in range(0, 250, 10):
             reader.chunk(step, 10)
             with CacheFolder(tmp_path / "cache").locked():
-                assert sum(file.num_bytes for file in CacheFolder(tmp_path / "cache").files()) <= 40 * SHARD_BYTES
+                assert (
+                    sum(file.num_bytes for file in CacheFolder(tmp_path / "cache").files())
+                    <= 40 * SHARD_BYTES
+                )
     assert heard.num_fetched <= 150 * 1.1
     assert 20 * SHARD_BYTES < heard.most_bytes <= 40 * SHARD_BYTES
 
@@ -104,10 +115,18 @@ def test_room_is_made_at_the_cost_of_what_was_used_not_of_what_comes_next(tmp_pa
     """Room for 256 of 600 shards: room is made for 4 at a time, and a call of one step is done with 0.6 of one."""
     pack_numbered(tmp_path / "set", 12_000, 20)
     heard, store = Listening(), RemoteStore(tmp_path / "set")
-    with open_reader(store, tmp_path / "cache", listener=heard, cache_bytes=256 * SHARD_BYTES, fetch_ahead_batches=10_000) as reader:
+    with open_reader(
+        store,
+        tmp_path / "cache",
+        listener=heard,
+        cache_bytes=256 * SHARD_BYTES,
+        fetch_ahead_batches=10_000,
+    ) as reader:
         for step in range(300):
             reader.chunk(step, 1)
-            wait_for("the share to be full", lambda step=step: heard.num_fetched >= 244 + 0.6 * step)
+            wait_for(
+                "the share to be full", lambda step=step: heard.num_fetched >= 244 + 0.6 * step
+            )
     assert Counter(store.streamed).most_common(1)[0][1] == 1  # none was removed before it was read
 
 
@@ -117,7 +136,11 @@ def test_no_more_is_fetched_than_is_asked_ahead(store: RemoteStore, tmp_path: Pa
     with open_reader(store, tmp_path / "cache", listener=heard, fetch_ahead_batches=30) as reader:
         reader.chunk(0, 10)
         reader.chunk(10, 10)
-    wanted = {need.shard for need in needs(order, worker_slots(order, 0, 1), 0, 200) if need.first_step < 50}
+    wanted = {
+        need.shard
+        for need in needs(order, worker_slots(order, 0, 1), 0, 200)
+        if need.first_step < 50
+    }
     assert heard.num_fetched <= len(wanted)
     assert all(depth <= 30 for depth in heard.depths)
 
@@ -126,7 +149,9 @@ def test_nothing_is_fetched_ahead_when_none_is_asked(store: RemoteStore, tmp_pat
     heard, order = Listening(), order_of(read_index(store), BATCH)
     with open_reader(store, tmp_path / "cache", listener=heard, fetch_ahead_batches=0) as reader:
         reader.chunk(0, 1)
-    assert heard.num_fetched == len({run.shard for run in runs_at(order, 0, 1, worker_slots(order, 0, 1))})
+    assert heard.num_fetched == len(
+        {run.shard for run in runs_at(order, 0, 1, worker_slots(order, 0, 1))}
+    )
     assert heard.depths == [0]
 
 
@@ -149,7 +174,14 @@ def test_the_second_epoch_comes_from_the_cache(store: RemoteStore, tmp_path: Pat
 def test_workers_of_a_machine_share_one_download(store: RemoteStore, tmp_path: Path) -> None:
     heard = [Listening(), Listening()]
     readers = [
-        open_reader(store, tmp_path / "cache", worker=worker, num_workers=2, listener=heard[worker], fetch_ahead_batches=0)
+        open_reader(
+            store,
+            tmp_path / "cache",
+            worker=worker,
+            num_workers=2,
+            listener=heard[worker],
+            fetch_ahead_batches=0,
+        )
         for worker in (0, 1)
     ]
     for step in range(0, 250, 10):
@@ -173,10 +205,19 @@ def test_workers_apart_fetch_their_share(store: RemoteStore, tmp_path: Path) -> 
             assert heard.bytes <= 1.1 / num_workers * 18_000
 
 
-def test_two_workers_in_a_cache_that_just_holds_them_never_wait_for_each_other(store: RemoteStore, tmp_path: Path) -> None:
+def test_two_workers_in_a_cache_that_just_holds_them_never_wait_for_each_other(
+    store: RemoteStore, tmp_path: Path
+) -> None:
     """In lockstep, as training is: each may take half, whatever the other fetched ahead."""
     readers = [
-        open_reader(store, tmp_path / "cache", worker=worker, num_workers=2, cache_bytes=60 * SHARD_BYTES, fetch_patience_seconds=5)
+        open_reader(
+            store,
+            tmp_path / "cache",
+            worker=worker,
+            num_workers=2,
+            cache_bytes=60 * SHARD_BYTES,
+            fetch_patience_seconds=5,
+        )
         for worker in (0, 1)
     ]
     together = threading.Barrier(2)
@@ -202,24 +243,38 @@ def test_two_workers_in_a_cache_that_just_holds_them_never_wait_for_each_other(s
 
 
 @pytest.mark.parametrize(
-    ("batch", "shard_images", "num_workers"), [(12, 20, 1), (12, 20, 2), (64, 5, 1), (64, 21, 2), (128, 21, 1), (100, 1, 4)]
+    ("batch", "shard_images", "num_workers"),
+    [(12, 20, 1), (12, 20, 2), (64, 5, 1), (64, 21, 2), (128, 21, 1), (100, 1, 4)],
 )
-def test_the_least_budget_that_is_accepted_is_enough(tmp_path: Path, batch: int, shard_images: int, num_workers: int) -> None:
+def test_the_least_budget_that_is_accepted_is_enough(
+    tmp_path: Path, batch: int, shard_images: int, num_workers: int
+) -> None:
     """Not a byte more: many more fetches, but no wait for room, and no shard in the way of another."""
     index = pack_numbered(tmp_path / "set", 3000, shard_images)
     order = order_of(index, batch)
     workers = [worker_slots(order, worker, num_workers) for worker in range(num_workers)]
     least = num_workers * max(bytes_in_use(order, index, slots, 20) for slots in workers)
     check_budget(least, order, index, workers, 20)
-    options = {"cache_bytes": least, "batch": batch, "num_workers": num_workers, "connections": 16, "fetch_patience_seconds": 5}
+    options = {
+        "cache_bytes": least,
+        "batch": batch,
+        "num_workers": num_workers,
+        "connections": 16,
+        "fetch_patience_seconds": 5,
+    }
     store = RemoteStore(tmp_path / "set")
     seen = []
     with ExitStack() as stack:
-        readers = [stack.enter_context(open_reader(store, tmp_path / "cache", worker=worker, **options)) for worker in range(num_workers)]
+        readers = [
+            stack.enter_context(open_reader(store, tmp_path / "cache", worker=worker, **options))
+            for worker in range(num_workers)
+        ]
         for step in range(0, order.steps_per_epoch // 10 * 10, 10):
             seen += [numbers_of(reader.chunk(step, 10)).ravel() for reader in readers]
             with CacheFolder(tmp_path / "cache").locked():
-                assert sum(file.num_bytes for file in CacheFolder(tmp_path / "cache").files()) <= least
+                assert (
+                    sum(file.num_bytes for file in CacheFolder(tmp_path / "cache").files()) <= least
+                )
     shown = np.concatenate(seen)
     assert len(np.unique(shown)) == len(shown)
 
@@ -230,7 +285,9 @@ def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
     heard = Listening()
     stores = []
     for name in ("first", "second"):
-        pack_numbered(tmp_path / name, 3000, 20, height=2 + (name == "second"), width=3 - (name == "second"))
+        pack_numbered(
+            tmp_path / name, 3000, 20, height=2 + (name == "second"), width=3 - (name == "second")
+        )
         stores.append(RemoteStore(tmp_path / name))
     with open_reader(stores[0], tmp_path / "cache", listener=heard, **options) as first:
         first.chunk(0, 10)
@@ -241,13 +298,21 @@ def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
                 second.chunk(step - 10, 10)
 
 
-def test_a_cache_that_others_use_wholly_ends_with_what_to_do(store: RemoteStore, tmp_path: Path) -> None:
+def test_a_cache_that_others_use_wholly_ends_with_what_to_do(
+    store: RemoteStore, tmp_path: Path
+) -> None:
     cache = ShardCache(tmp_path / "cache", 12 * 120)
-    others = [cache.claim(Shard(f"other-{number}.u8", 20, 120, f"{number:064x}", None)) for number in range(12)]
+    others = [
+        cache.claim(Shard(f"other-{number}.u8", 20, 120, f"{number:064x}", None))
+        for number in range(12)
+    ]
     options = {"cache_bytes": 12 * 120, "fetch_patience_seconds": 0.3}
     with (
         open_reader(store, tmp_path / "cache", **options) as reader,
-        pytest.raises(StorageError, match=r"data.cache_bytes is 1.44 kB, and all of it has been in use by other runs for 0.3 s; .*raise"),
+        pytest.raises(
+            StorageError,
+            match=r"data.cache_bytes is 1.44 kB, and all of it has been in use by other runs for 0.3 s; .*raise",
+        ),
     ):
         reader.chunk(0, 1)
     for claim in others:
@@ -255,14 +320,21 @@ def test_a_cache_that_others_use_wholly_ends_with_what_to_do(store: RemoteStore,
         claim.abandon()
 
 
-def test_another_process_that_has_fallen_silent_is_not_waited_for_without_end(store: RemoteStore, tmp_path: Path) -> None:
+def test_another_process_that_has_fallen_silent_is_not_waited_for_without_end(
+    store: RemoteStore, tmp_path: Path
+) -> None:
     """One that was stopped, or whose store is down, while it fetches what this one needs."""
     index = read_index(store)
     cache = ShardCache(tmp_path / "cache", 10**6)
     claims = [cache.claim(shard) for shard in index.shards]
     with (
-        open_reader(store, tmp_path / "cache", cache_bytes=10**6, fetch_patience_seconds=0.3) as reader,
-        pytest.raises(StorageError, match=r"shard-\d+.u8: another process of this machine fetches it, without a byte for 0.3 s"),
+        open_reader(
+            store, tmp_path / "cache", cache_bytes=10**6, fetch_patience_seconds=0.3
+        ) as reader,
+        pytest.raises(
+            StorageError,
+            match=r"shard-\d+.u8: another process of this machine fetches it, without a byte for 0.3 s",
+        ),
     ):
         reader.chunk(0, 1)
     for claim in claims:
@@ -275,7 +347,9 @@ def test_a_shard_that_only_the_rest_of_a_lane_needs_is_not_waited_for(tmp_path: 
     pack_numbered(tmp_path / "set", 980, 1)
 
     class Partly(RemoteStore):
-        def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+        def stream(
+            self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]
+        ) -> None:
             if key not in readable:
                 raise Interrupted("out of reach", "connection")
             super().stream(key, start, num_bytes, write)
@@ -289,23 +363,36 @@ def test_a_shard_that_only_the_rest_of_a_lane_needs_is_not_waited_for(tmp_path: 
     needed = {index.shards[need.shard].name for need in needs(order, slots, 0, 10)}
     assert len(needed - readable) > 10
     with open_reader(
-        store, tmp_path / "cache", batch=98, num_workers=49, fetch_ahead_batches=0, connections=16, fetch_patience_seconds=5
+        store,
+        tmp_path / "cache",
+        batch=98,
+        num_workers=49,
+        fetch_ahead_batches=0,
+        connections=16,
+        fetch_patience_seconds=5,
     ) as reader:
         for step in range(0, 10, 2):
             reader.chunk(step, 2)
 
 
 @pytest.mark.parametrize("where", ["waiting for the store", "waiting for room"])
-def test_closing_ends_a_reader_that_waits_in_another_thread(tmp_path: Path, store: RemoteStore, where: str) -> None:
+def test_closing_ends_a_reader_that_waits_in_another_thread(
+    tmp_path: Path, store: RemoteStore, where: str
+) -> None:
     down = DownFor(store.root)
     others = []
     if where == "waiting for room":
         cache = ShardCache(tmp_path / "cache", 12 * 120)
-        others = [cache.claim(Shard(f"other-{number}.u8", 20, 120, f"{number:064x}", None)) for number in range(12)]
+        others = [
+            cache.claim(Shard(f"other-{number}.u8", 20, 120, f"{number:064x}", None))
+            for number in range(12)
+        ]
     else:
         down.is_down.set()
     heard = Listening()
-    reader = open_reader(down, tmp_path / "cache", listener=heard, cache_bytes=12 * 120, connections=2)
+    reader = open_reader(
+        down, tmp_path / "cache", listener=heard, cache_bytes=12 * 120, connections=2
+    )
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(reader.chunk, 0, 10)
         assert where == "waiting for room" or heard.wait_for_retry()
@@ -327,19 +414,30 @@ class DownFor(RemoteStore):
         super().__init__(root)
         self.is_down = threading.Event()
 
-    def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+    def stream(
+        self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]
+    ) -> None:
         if self.is_down.is_set():
             raise Interrupted("out of reach", "connection")
         super().stream(key, start, num_bytes, write)
 
 
-def test_an_outage_costs_nothing_while_what_is_there_lasts(store: RemoteStore, tmp_path: Path) -> None:
+def test_an_outage_costs_nothing_while_what_is_there_lasts(
+    store: RemoteStore, tmp_path: Path
+) -> None:
     down = DownFor(store.root)
     heard, order = Listening(), order_of(read_index(store), BATCH)
-    with open_reader(down, tmp_path / "cache", listener=heard, fetch_ahead_batches=50, fetch_patience_seconds=0.3) as reader:
+    with open_reader(
+        down, tmp_path / "cache", listener=heard, fetch_ahead_batches=50, fetch_patience_seconds=0.3
+    ) as reader:
         reader.chunk(0, 10)
-        heard.wait_for_fetched(len({need.shard for need in needs(order, worker_slots(order, 0, 1), 0, 60)}))
+        heard.wait_for_fetched(
+            len({need.shard for need in needs(order, worker_slots(order, 0, 1), 0, 60)})
+        )
         down.is_down.set()
         read_steps(reader, 10, 50)
-        with pytest.raises(StorageError, match=r"out of reach; gave up after 0.3 s without a byte \(data.fetch_patience_seconds\)"):
+        with pytest.raises(
+            StorageError,
+            match=r"out of reach; gave up after 0.3 s without a byte \(data.fetch_patience_seconds\)",
+        ):
             read_steps(reader, 50, 250)

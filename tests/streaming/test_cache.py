@@ -56,7 +56,11 @@ def cached(folder: Path) -> set[int]:
 
 
 def taken(folder: Path) -> int:
-    return sum(path.stat().st_size for path in (folder / "shards").iterdir() if path.suffix in (".u8", ".partial"))
+    return sum(
+        path.stat().st_size
+        for path in (folder / "shards").iterdir()
+        if path.suffix in (".u8", ".partial")
+    )
 
 
 def test_what_is_filled_is_found_by_all(tmp_path: Path) -> None:
@@ -132,7 +136,9 @@ def test_what_lies_there_is_found_without_the_folder(tmp_path: Path) -> None:
     held.release()
 
 
-def test_a_shard_removed_before_its_lock_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_removed_before_its_lock_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another process makes room between the opening and the lock: what has no name any more takes disk space that nobody counts."""
     cache = ShardCache(tmp_path, 4 * SIZE)
     bring(cache, 1).release()
@@ -210,7 +216,9 @@ for number in range(100):
         processes = [stack.enter_context(running(script, str(step))) for step in (1, 3, 5, 7)]
         most = 0
         while any(process.poll() is None for process in processes):
-            with CacheFolder(tmp_path).locked():  # else the listing may show a file under its old and its new name
+            with CacheFolder(
+                tmp_path
+            ).locked():  # else the listing may show a file under its old and its new name
                 most = max(most, taken(tmp_path))
         assert [process.wait() for process in processes] == [0, 0, 0, 0]
     assert 5 * SIZE < most <= 10 * SIZE
@@ -219,14 +227,21 @@ for number in range(100):
 
 
 def test_a_shard_larger_than_the_budget_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"shard-00001.u8: is 1 kB, data.cache_bytes is 999 bytes; expected room for it"):
+    with pytest.raises(
+        StorageError,
+        match=r"shard-00001.u8: is 1 kB, data.cache_bytes is 999 bytes; expected room for it",
+    ):
         ShardCache(tmp_path, SIZE - 1).claim(shard(1))
 
 
 def test_only_files_of_the_cache_are_removed(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 2 * SIZE)
     bring(cache, 1).release()
-    mine = [tmp_path / "shards" / "notes.txt", tmp_path / "shards" / "photo.u8", tmp_path / "other" / f"{shard(1).sha256}.u8"]
+    mine = [
+        tmp_path / "shards" / "notes.txt",
+        tmp_path / "shards" / "photo.u8",
+        tmp_path / "other" / f"{shard(1).sha256}.u8",
+    ]
     for path in mine:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes(10 * SIZE))
@@ -241,9 +256,14 @@ def test_only_files_of_the_cache_are_removed(tmp_path: Path) -> None:
 def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / name).write_bytes(b"of another program")
-    with pytest.raises(StorageError, match=f"{tmp_path}/shards: is no cache of dcgan-train: holds {name} and no CACHEDIR.TAG of ours"):
+    with pytest.raises(
+        StorageError,
+        match=f"{tmp_path}/shards: is no cache of dcgan-train: holds {name} and no CACHEDIR.TAG of ours",
+    ):
         ShardCache(tmp_path, 2 * SIZE).claim(shard(1))
-    assert [(path.name, path.read_bytes()) for path in (tmp_path / "shards").iterdir()] == [(name, b"of another program")]
+    assert [(path.name, path.read_bytes()) for path in (tmp_path / "shards").iterdir()] == [
+        (name, b"of another program")
+    ]
 
 
 @pytest.mark.parametrize("blocked", ["file", "read only"])
@@ -253,7 +273,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, blocked: str) -> 
         folder = tmp_path / "cache"
     else:
         folder = Path("/proc/cache")
-    with pytest.raises(StorageError, match=f"{folder}/shards: cannot be used as a cache .*set another data.cache_dir"):
+    with pytest.raises(
+        StorageError,
+        match=f"{folder}/shards: cannot be used as a cache .*set another data.cache_dir",
+    ):
         ShardCache(folder, 2 * SIZE).claim(shard(1))
 
 
@@ -341,7 +364,11 @@ sys.stdin.readline()
 @contextmanager
 def running(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         yield process
@@ -426,13 +453,20 @@ def test_a_full_disk_is_told_with_the_budget(small_disk: Path) -> None:
 def test_a_disk_too_small_for_one_shard_ends_a_reader(small_disk: Path, tmp_path: Path) -> None:
     pack_numbered(tmp_path / "set", 40_000, 14_000)  # no shard of 84 kB fits
     with (
-        open_reader(RemoteStore(tmp_path / "set"), small_disk, cache_bytes=10**7, fetch_patience_seconds=30) as reader,
-        pytest.raises(StorageError, match=r"No space left on device.* of the 10 MB that data.cache_bytes allows; .*lower data.cache_bytes"),
+        open_reader(
+            RemoteStore(tmp_path / "set"), small_disk, cache_bytes=10**7, fetch_patience_seconds=30
+        ) as reader,
+        pytest.raises(
+            StorageError,
+            match=r"No space left on device.* of the 10 MB that data.cache_bytes allows; .*lower data.cache_bytes",
+        ),
     ):
         reader.chunk(0, 1)
 
 
-def test_a_disk_smaller_than_the_budget_is_read_through_all_the_same(small_disk: Path, tmp_path: Path) -> None:
+def test_a_disk_smaller_than_the_budget_is_read_through_all_the_same(
+    small_disk: Path, tmp_path: Path
+) -> None:
     """What a reader keeps mapped because the budget has room to spare goes when the disk has none."""
     pack_numbered(tmp_path / "set", 2400, 10)
     store = RemoteStore(tmp_path / "set")

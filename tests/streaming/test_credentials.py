@@ -38,9 +38,15 @@ class SecurityTokenService:
         expires = (datetime.now(UTC) + timedelta(minutes=self.minutes)).isoformat()
         keys = f"<AccessKeyId>{self.user.access_key}</AccessKeyId><SecretAccessKey>{self.user.secret_key}</SecretAccessKey>"
         # No session token: the S3 server knows its users by their keys alone.
-        result = f"<Credentials>{keys}<SessionToken/><Expiration>{expires}</Expiration></Credentials>"
+        result = (
+            f"<Credentials>{keys}<SessionToken/><Expiration>{expires}</Expiration></Credentials>"
+        )
         name = "AssumeRoleWithWebIdentity"
-        return Answer(200, f"<{name}Response><{name}Result>{result}</{name}Result></{name}Response>".encode(), {"Content-Type": "text/xml"})
+        return Answer(
+            200,
+            f"<{name}Response><{name}Result>{result}</{name}Result></{name}Response>".encode(),
+            {"Content-Type": "text/xml"},
+        )
 
 
 @pytest.fixture
@@ -61,7 +67,12 @@ def data(s3_env: S3Server, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("minutes", [5, 60], ids=["renewed before it expires", "taken away"])
 def test_a_web_identity_whose_keys_change(
-    s3_env: S3Server, data: str, users: list[S3User], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: float
+    s3_env: S3Server,
+    data: str,
+    users: list[S3User],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: float,
 ) -> None:
     """boto3 renews keys with less than 15 minutes left by itself; those that are refused before are looked for anew."""
     (tmp_path / "token").write_text(TOKEN)
@@ -72,7 +83,9 @@ def test_a_web_identity_whose_keys_change(
         monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/trainer")
         monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.endpoint_url)
-        with open_reader(S3Store(data, StorageSpec()), tmp_path / "cache", listener=heard, fetch_ahead_batches=0) as reader:
+        with open_reader(
+            S3Store(data, StorageSpec()), tmp_path / "cache", listener=heard, fetch_ahead_batches=0
+        ) as reader:
             reader.chunk(0, 5)
             service.user = users[1]
             delete(s3_env, users[0])
@@ -84,28 +97,44 @@ def test_a_web_identity_whose_keys_change(
 
 
 def test_keys_that_are_gone_for_good_end_it(
-    s3_env: S3Server, data: str, users: list[S3User], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3_env: S3Server,
+    data: str,
+    users: list[S3User],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", users[0].access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", users[0].secret_key)
     monkeypatch.setattr(fetch, "CREDENTIAL_SECONDS", 1.0)
-    with open_reader(S3Store(data, StorageSpec()), tmp_path / "cache", fetch_ahead_batches=0) as reader:
+    with open_reader(
+        S3Store(data, StorageSpec()), tmp_path / "cache", fetch_ahead_batches=0
+    ) as reader:
         reader.chunk(0, 1)
         delete(s3_env, users[0])
         with pytest.raises(
-            StorageError, match=r"the server does not accept the credentials .* gave up when no others had taken their place for 1 s"
+            StorageError,
+            match=r"the server does not accept the credentials .* gave up when no others had taken their place for 1 s",
         ):
             reader.chunk(40, 20)
 
 
-@pytest.mark.parametrize("minutes", [5, 60], ids=["read again before they expire", "read again when they are refused"])
+@pytest.mark.parametrize(
+    "minutes", [5, 60], ids=["read again before they expire", "read again when they are refused"]
+)
 def test_keys_replaced_in_a_mounted_secret(
-    s3_env: S3Server, data: str, users: list[S3User], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int
+    s3_env: S3Server,
+    data: str,
+    users: list[S3User],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    minutes: int,
 ) -> None:
     """As the chart mounts credentials.existingSecret, with kubelet's swap of a link; reading and writing both change over."""
     folder, files = tmp_path / "keys", CHART / "files"
     program = tmp_path / "credentials.py"
-    program.write_text(files.joinpath("credentials.py").read_text().replace("minutes=16", f"minutes={minutes}"))
+    program.write_text(
+        files.joinpath("credentials.py").read_text().replace("minutes=16", f"minutes={minutes}")
+    )
     config = files.joinpath("aws-config").read_text()
     for path, here in {
         "/etc/dcgan-train/credentials.py": program,
@@ -149,9 +178,17 @@ def test_mounted_keys_are_read_again_every_minute(tmp_path: Path) -> None:
     command = [sys.executable, str(CHART / "files" / "credentials.py"), str(tmp_path)]
     before = datetime.now(UTC)
     told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    left = datetime.fromisoformat(told.pop("Expiration")) - before - timedelta(seconds=credentials._DEFAULT_ADVISORY_REFRESH_TIMEOUT)
+    left = (
+        datetime.fromisoformat(told.pop("Expiration"))
+        - before
+        - timedelta(seconds=credentials._DEFAULT_ADVISORY_REFRESH_TIMEOUT)
+    )
     assert timedelta(minutes=1) <= left < timedelta(minutes=2)
-    keys = {"AccessKeyId": "AWS_ACCESS_KEY_ID", "SecretAccessKey": "AWS_SECRET_ACCESS_KEY", "SessionToken": "AWS_SESSION_TOKEN"}
+    keys = {
+        "AccessKeyId": "AWS_ACCESS_KEY_ID",
+        "SecretAccessKey": "AWS_SECRET_ACCESS_KEY",
+        "SessionToken": "AWS_SESSION_TOKEN",
+    }
     assert told == {"Version": 1} | {name: f"{file} of a Secret" for name, file in keys.items()}
 
 

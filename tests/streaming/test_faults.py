@@ -101,12 +101,25 @@ def run(bench: Bench, name: str, *, prepare: Callable[[FaultProxy], None] = lamb
         data: str | None = None) -> Ended:  # fmt: skip
     """Train to the end: ``prepare`` sets faults before the start, ``act`` does something while it runs, and may end it; then it is started again."""
     folder, cache = bench.folder / name, bench.folder / f"{name}-cache"
-    values = SETTINGS | {"uri": folder, "data.uri": data or bench.uri, "data.cache_dir": cache, "workers.count": workers}
+    values = SETTINGS | {
+        "uri": folder,
+        "data.uri": data or bench.uri,
+        "data.cache_dir": cache,
+        "workers.count": workers,
+    }
     arguments = [f"{key}={value}" for key, value in values.items()]
     with fault_proxy(bench.server.endpoint_url) as proxy:
         prepare(proxy)
         base = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-        env = base | bench.server.env() | {"AWS_ENDPOINT_URL": proxy.endpoint_url, "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
+        env = (
+            base
+            | bench.server.env()
+            | {
+                "AWS_ENDPOINT_URL": proxy.endpoint_url,
+                "TF_CPP_MIN_LOG_LEVEL": "2",
+                "TF_USE_LEGACY_KERAS": "1",
+            }
+        )
         while True:
             with ExitStack() as stack:
                 addresses = [f"127.0.0.1:{free_port()}" for _ in range(workers)]
@@ -114,10 +127,20 @@ def run(bench: Bench, name: str, *, prepare: Callable[[FaultProxy], None] = lamb
                 programs = []
                 for rank, log in enumerate(logs):
                     log.unlink(missing_ok=True)
-                    cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+                    cluster = {
+                        "cluster": {"worker": addresses},
+                        "task": {"type": "worker", "index": rank},
+                    }
                     command = [str(rank), str(workers), *arguments]
                     programs.append(
-                        stack.enter_context(started(command, log, env | {"TF_CONFIG": json.dumps(cluster)}, "tests.streaming.worker"))
+                        stack.enter_context(
+                            started(
+                                command,
+                                log,
+                                env | {"TF_CONFIG": json.dumps(cluster)},
+                                "tests.streaming.worker",
+                            )
+                        )
                     )
                 if act is not None:
                     act(proxy, programs, cache)
@@ -127,18 +150,33 @@ def run(bench: Bench, name: str, *, prepare: Callable[[FaultProxy], None] = lamb
                     break
         assert codes == [0] * workers, "\n".join(program.output[-3000:] for program in programs)
         counters = [
-            {series: float(value) for series, value in re.findall(r"^counter (\S+) (\S+)$", program.output, re.MULTILINE)}
+            {
+                series: float(value)
+                for series, value in re.findall(
+                    r"^counter (\S+) (\S+)$", program.output, re.MULTILINE
+                )
+            }
             for program in programs
         ]
-        return Ended(folder, programs[0].output, counters, dict(proxy.injected), sum(proxy.body_bytes.values()))
+        return Ended(
+            folder,
+            programs[0].output,
+            counters,
+            dict(proxy.injected),
+            sum(proxy.body_bytes.values()),
+        )
 
 
 def kill_while_a_shard_arrives(proxy: FaultProxy, programs: Sequence[Program], cache: Path) -> None:
     """SIGKILL in the middle of a download: its bytes have stopped half-way, and the process is gone. A checkpoint is committed by then."""
     programs[0].wait_for_text(r"step 60\b")
     proxy.fault(Fault.STALL, times=1, match=".u8", stall_seconds=60)
-    programs[0].wait_until(lambda: proxy.injected[Fault.STALL] == 1 and list(cache.glob("shards/*.partial")))
-    programs[0].wait_for_checkpoint(cache.with_name("killed"), after=0)  # its upload goes on beside the training
+    programs[0].wait_until(
+        lambda: proxy.injected[Fault.STALL] == 1 and list(cache.glob("shards/*.partial"))
+    )
+    programs[0].wait_for_checkpoint(
+        cache.with_name("killed"), after=0
+    )  # its upload goes on beside the training
     programs[0].send(signal.SIGKILL)
     proxy.clear()
 
@@ -151,7 +189,9 @@ def delete_the_cache(proxy: FaultProxy, programs: Sequence[Program], cache: Path
 
 
 def burst(proxy: FaultProxy) -> None:
-    for seed, fault in enumerate((Fault.ERROR_500, Fault.ERROR_502, Fault.ERROR_503, Fault.LOST_ANSWER)):
+    for seed, fault in enumerate(
+        (Fault.ERROR_500, Fault.ERROR_502, Fault.ERROR_503, Fault.LOST_ANSWER)
+    ):
         proxy.fault(fault, share=0.15, seed=seed, match=".u8")
 
 
@@ -163,13 +203,29 @@ def flip_twice(proxy: FaultProxy) -> None:
 
 RUNS: dict[str, Callable[[Bench], Ended]] = {
     "undisturbed": lambda bench: run(bench, "undisturbed"),
-    "throttling": lambda bench: run(bench, "throttling", prepare=lambda proxy: proxy.fault(Fault.ERROR_503, seconds=60, match=".u8")),
-    "two workers undisturbed": lambda bench: run(bench, "two-local", workers=2, data=str(bench.folder / "set")),
+    "throttling": lambda bench: run(
+        bench,
+        "throttling",
+        prepare=lambda proxy: proxy.fault(Fault.ERROR_503, seconds=60, match=".u8"),
+    ),
+    "two workers undisturbed": lambda bench: run(
+        bench, "two-local", workers=2, data=str(bench.folder / "set")
+    ),
     "two workers": lambda bench: run(bench, "two", workers=2),
-    "stalls": lambda bench: run(bench, "stalls", prepare=lambda proxy: proxy.fault(Fault.STALL, times=3, match=".u8", stall_seconds=10)),
+    "stalls": lambda bench: run(
+        bench,
+        "stalls",
+        prepare=lambda proxy: proxy.fault(Fault.STALL, times=3, match=".u8", stall_seconds=10),
+    ),
     "bursts": lambda bench: run(bench, "bursts", prepare=burst),
-    "resets": lambda bench: run(bench, "resets", prepare=lambda proxy: proxy.fault(Fault.RESET, share=0.3, match=".u8")),
-    "truncation": lambda bench: run(bench, "truncation", prepare=lambda proxy: proxy.fault(Fault.TRUNCATE, share=0.3, match=".u8")),
+    "resets": lambda bench: run(
+        bench, "resets", prepare=lambda proxy: proxy.fault(Fault.RESET, share=0.3, match=".u8")
+    ),
+    "truncation": lambda bench: run(
+        bench,
+        "truncation",
+        prepare=lambda proxy: proxy.fault(Fault.TRUNCATE, share=0.3, match=".u8"),
+    ),
     "bit flips": lambda bench: run(bench, "flips", prepare=flip_twice),
     "killed": lambda bench: run(bench, "killed", act=kill_while_a_shard_arrives),
     "cache lost": lambda bench: run(bench, "lost", act=delete_the_cache),
@@ -194,7 +250,9 @@ def assert_same_weights(found: Ended, undisturbed: Ended) -> None:
 def test_undisturbed(runs: dict[str, Future[Ended]], bench: Bench) -> None:
     """What the others are compared with: every epoch fetched once, and nothing repeated."""
     ended = runs["undisturbed"].result()
-    size = sum(shard.num_bytes for shard in read_index(open_store(str(bench.folder / "set"))).shards)
+    size = sum(
+        shard.num_bytes for shard in read_index(open_store(str(bench.folder / "set"))).shards
+    )
     assert ended.count("dcgan_fetch_retries_total") == 0
     assert size < ended.count("dcgan_fetch_bytes_total") <= 2.2 * size
     assert ended.count("dcgan_cache_bytes") <= ROOM * SHARD_BYTES
@@ -210,25 +268,39 @@ def test_undisturbed(runs: dict[str, Future[Ended]], bench: Bench) -> None:
         ("throttling", Fault.ERROR_503, {"throttled"}),
     ],
 )
-def test_what_is_repeated(runs: dict[str, Future[Ended]], name: str, fault: Fault, reasons: set[str]) -> None:
+def test_what_is_repeated(
+    runs: dict[str, Future[Ended]], name: str, fault: Fault, reasons: set[str]
+) -> None:
     ended = runs[name].result()
     assert ended.injected[fault] >= 3
-    retried = {reason for reason in RETRIES if ended.count(f"dcgan_fetch_retries_total{{{reason}}}")}
+    retried = {
+        reason for reason in RETRIES if ended.count(f"dcgan_fetch_retries_total{{{reason}}}")
+    }
     assert retried == reasons
     assert ended.count("dcgan_fetch_retries_total") == sum(ended.injected.values())
     assert_same_weights(ended, runs["undisturbed"].result())
 
 
-@pytest.mark.parametrize("fault", [Fault.ERROR_500, Fault.ERROR_503, Fault.LOST_ANSWER, Fault.RESET, Fault.TRUNCATE, Fault.STALL])
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.ERROR_500, Fault.ERROR_503, Fault.LOST_ANSWER, Fault.RESET, Fault.TRUNCATE, Fault.STALL],
+)
 @pytest.mark.parametrize("num_workers", [1, 2])
-def test_an_epoch_is_every_image_once(bench: Bench, s3_env: S3Server, tmp_path: Path, fault: Fault, num_workers: int) -> None:
+def test_an_epoch_is_every_image_once(
+    bench: Bench, s3_env: S3Server, tmp_path: Path, fault: Fault, num_workers: int
+) -> None:
     """The images themselves, by number, of all workers together, with a third of the requests spoiled."""
     seen = []
     with fault_proxy(s3_env.endpoint_url) as proxy:
         proxy.fault(fault, share=0.3, match=".u8", stall_seconds=0.1)
         store = S3Store(bench.uri, StorageSpec(endpoint_url=proxy.endpoint_url))
         for worker in range(num_workers):
-            options = {"batch": 16, "worker": worker, "num_workers": num_workers, "cache_bytes": 2 * ROOM * SHARD_BYTES}
+            options = {
+                "batch": 16,
+                "worker": worker,
+                "num_workers": num_workers,
+                "cache_bytes": 2 * ROOM * SHARD_BYTES,
+            }
             with open_reader(store, tmp_path / str(worker), connections=16, **options) as reader:
                 seen += [numbers_of(reader.chunk(step, 10)).ravel() for step in range(0, 100, 10)]
         assert proxy.injected[fault] > 5
@@ -237,7 +309,13 @@ def test_an_epoch_is_every_image_once(bench: Bench, s3_env: S3Server, tmp_path: 
 
 def test_bursts_are_of_every_kind(runs: dict[str, Future[Ended]]) -> None:
     injected = runs["bursts"].result().injected
-    assert min(injected[fault] for fault in (Fault.ERROR_500, Fault.ERROR_502, Fault.ERROR_503, Fault.LOST_ANSWER)) >= 1
+    assert (
+        min(
+            injected[fault]
+            for fault in (Fault.ERROR_500, Fault.ERROR_502, Fault.ERROR_503, Fault.LOST_ANSWER)
+        )
+        >= 1
+    )
 
 
 def test_throttling_for_a_minute_is_waited_out(runs: dict[str, Future[Ended]]) -> None:
@@ -271,7 +349,9 @@ def test_killed_while_a_shard_arrives(runs: dict[str, Future[Ended]]) -> None:
 def test_two_workers_race_for_the_same_shards(runs: dict[str, Future[Ended]], bench: Bench) -> None:
     """On one cache: each shard is fetched once, whoever was first."""
     ended = runs["two workers"].result()
-    size = sum(shard.num_bytes for shard in read_index(open_store(str(bench.folder / "set"))).shards)
+    size = sum(
+        shard.num_bytes for shard in read_index(open_store(str(bench.folder / "set"))).shards
+    )
     assert size < ended.count("dcgan_fetch_bytes_total") <= 2.2 * size
     assert ended.count("dcgan_fetch_retries_total") == 0
     assert_same_weights(ended, runs["two workers undisturbed"].result())

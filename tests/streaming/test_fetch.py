@@ -50,7 +50,9 @@ class BreakingStore(LocalStore):
         self.breaks = breaks
         self.asked: list[tuple[int, int]] = []
 
-    def stream(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
+    def stream(
+        self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]
+    ) -> None:
         self.asked.append((start, num_bytes))
         if self.breaks:
             given, reason = self.breaks.pop(0)
@@ -82,53 +84,80 @@ def impatient(seconds: float = 0.0) -> Patience:
 
 
 @pytest.mark.parametrize(("key", "size", "requests"), [("large", SIZE, 4), ("small", 1000, 1)])
-def test_a_file_is_fetched_whole_in_ranges(tmp_path: Path, data: bytes, descriptor: int, key: str, size: int, requests: int) -> None:
+def test_a_file_is_fetched_whole_in_ranges(
+    tmp_path: Path, data: bytes, descriptor: int, key: str, size: int, requests: int
+) -> None:
     heard = Heard()
     fetcher = Fetcher(LocalStore(tmp_path / "store"), 4, heard)
-    assert fetcher.fetch(key, size, descriptor, impatient(10)) == hashlib.sha256(data[:size]).hexdigest()
+    assert (
+        fetcher.fetch(key, size, descriptor, impatient(10))
+        == hashlib.sha256(data[:size]).hexdigest()
+    )
     assert os.pread(descriptor, SIZE, 0) == data[:size]
     assert (heard.requests, heard.bytes, heard.reasons) == (requests, size, Counter())
     fetcher.close()
 
 
-def test_a_request_that_broke_off_goes_on_where_it_stopped(tmp_path: Path, data: bytes, descriptor: int) -> None:
-    store = BreakingStore(tmp_path / "store", [(300, "connection"), (0, "server_error"), (200, "truncated"), (0, "timeout")])
+def test_a_request_that_broke_off_goes_on_where_it_stopped(
+    tmp_path: Path, data: bytes, descriptor: int
+) -> None:
+    store = BreakingStore(
+        tmp_path / "store",
+        [(300, "connection"), (0, "server_error"), (200, "truncated"), (0, "timeout")],
+    )
     heard = Heard()
     fetcher = Fetcher(store, 4, heard)
-    assert fetcher.fetch("small", 1000, descriptor, impatient(60)) == hashlib.sha256(data[:1000]).hexdigest()
+    assert (
+        fetcher.fetch("small", 1000, descriptor, impatient(60))
+        == hashlib.sha256(data[:1000]).hexdigest()
+    )
     assert store.asked == [(0, 1000), (300, 700), (300, 700), (500, 500), (500, 500)]
     assert heard.bytes == 1000
     assert heard.reasons == {"connection": 1, "server_error": 1, "truncated": 1, "timeout": 1}
     fetcher.close()
 
 
-def test_a_server_that_is_pressed_gets_fewer_requests(tmp_path: Path, data: bytes, descriptor: int) -> None:
+def test_a_server_that_is_pressed_gets_fewer_requests(
+    tmp_path: Path, data: bytes, descriptor: int
+) -> None:
     fetcher = Fetcher(BreakingStore(tmp_path / "store", [(0, "throttled")]), 4, Heard())
     fetcher.fetch("small", 1000, descriptor, impatient(60))
     assert fetcher.pace.limit == pytest.approx(2.5)
     fetcher.close()
 
 
-def test_patience_ends_with_the_cause_and_what_to_do(tmp_path: Path, data: bytes, descriptor: int) -> None:
+def test_patience_ends_with_the_cause_and_what_to_do(
+    tmp_path: Path, data: bytes, descriptor: int
+) -> None:
     fetcher = Fetcher(BreakingStore(tmp_path / "store", [(0, "throttled")] * 1000), 4, Heard())
     with pytest.raises(
-        StorageError, match=r"/small: broke off; gave up after 0 s without a byte \(data.fetch_patience_seconds\). The same command goes on"
+        StorageError,
+        match=r"/small: broke off; gave up after 0 s without a byte \(data.fetch_patience_seconds\). The same command goes on",
     ):
         fetcher.fetch("small", 1000, descriptor, impatient())
     fetcher.close()
 
 
-def test_nobody_who_waits_means_no_end_of_patience(tmp_path: Path, data: bytes, descriptor: int) -> None:
+def test_nobody_who_waits_means_no_end_of_patience(
+    tmp_path: Path, data: bytes, descriptor: int
+) -> None:
     fetcher = Fetcher(BreakingStore(tmp_path / "store", [(0, "connection")] * 4), 4, Heard())
-    assert fetcher.fetch("small", 1000, descriptor, Patience(0.0)) == hashlib.sha256(data[:1000]).hexdigest()
+    assert (
+        fetcher.fetch("small", 1000, descriptor, Patience(0.0))
+        == hashlib.sha256(data[:1000]).hexdigest()
+    )
     fetcher.close()
 
 
-def test_credentials_that_stay_refused_end_it(tmp_path: Path, data: bytes, descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_that_stay_refused_end_it(
+    tmp_path: Path, data: bytes, descriptor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fetch, "CREDENTIAL_SECONDS", 0.3)
     store = BreakingStore(tmp_path / "store", [(0, "credentials")] * 1000)
     fetcher = Fetcher(store, 4, Heard())
-    with pytest.raises(StorageError, match="broke off; gave up when no others had taken their place"):
+    with pytest.raises(
+        StorageError, match="broke off; gave up when no others had taken their place"
+    ):
         fetcher.fetch("small", 1000, descriptor, Patience(10**6))
     assert 2 <= len(store.asked) <= 8
     fetcher.close()
@@ -155,7 +184,10 @@ def test_a_file_that_is_missing(tmp_path: Path, data: bytes, descriptor: int) ->
 def test_a_disk_that_refuses_is_told(tmp_path: Path, data: bytes) -> None:
     read_only = os.open(tmp_path / "store" / "small", os.O_RDONLY)
     fetcher = Fetcher(LocalStore(tmp_path / "store"), 4, Heard())
-    with pytest.raises(StorageError, match=r"store/small: cannot keep in data\.cache_dir, within data\.cache_bytes: Bad file descriptor"):
+    with pytest.raises(
+        StorageError,
+        match=r"store/small: cannot keep in data\.cache_dir, within data\.cache_bytes: Bad file descriptor",
+    ):
         fetcher.fetch("small", 1000, read_only, impatient(10))
     fetcher.close()
     os.close(read_only)

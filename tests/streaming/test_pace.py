@@ -15,7 +15,19 @@ class Clock:
 
 
 def test_waits_double_up_to_a_longest_and_differ() -> None:
-    assert [wait_seconds(attempt, 1.0) for attempt in range(1, 12)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10, 10, 10, 10]
+    assert [wait_seconds(attempt, 1.0) for attempt in range(1, 12)] == [
+        0.1,
+        0.2,
+        0.4,
+        0.8,
+        1.6,
+        3.2,
+        6.4,
+        10,
+        10,
+        10,
+        10,
+    ]
     assert wait_seconds(10**6, 0.5) == LONGEST_WAIT_SECONDS * 0.75
     assert wait_seconds(3, 0.0) == 0.2
 

@@ -17,7 +17,14 @@ from job.streaming.budget import bytes_in_use, check_budget
 from job.streaming.buffers import ALIGNMENT_BYTES, Buffers
 from job.streaming.reader import PARALLEL_BYTES
 from tests.data.samples import packed_rows
-from tests.streaming.sets import RemoteStore, batches_of, numbers_of, open_reader, order_of, pack_numbered
+from tests.streaming.sets import (
+    RemoteStore,
+    batches_of,
+    numbers_of,
+    open_reader,
+    order_of,
+    pack_numbered,
+)
 
 BATCH = 12
 both_stores = pytest.mark.parametrize("store_class", [LocalStore, RemoteStore])
@@ -44,8 +51,13 @@ def test_workers_together_read_the_global_batches(
     order = order_of(index, BATCH)
     parts = []
     for worker in range(num_workers):
-        with open_reader(store_class(folder), tmp_path / "cache", worker=worker, num_workers=num_workers) as reader:
-            chunks = [batches_of(reader.chunk(step, count)) for step, count in ((0, 20), (20, 1), (21, 60), (81, 20))]
+        with open_reader(
+            store_class(folder), tmp_path / "cache", worker=worker, num_workers=num_workers
+        ) as reader:
+            chunks = [
+                batches_of(reader.chunk(step, count))
+                for step, count in ((0, 20), (20, 1), (21, 60), (81, 20))
+            ]
         parts.append(np.concatenate(chunks))
     images = np.concatenate(parts, axis=1)
     assert images.shape == (101, BATCH, 2, 3, 1)
@@ -67,20 +79,29 @@ def test_threads_copy_the_same_images(tmp_path: Path, store_class: type[LocalSto
 def test_a_damaged_shard_ends_all_threads(tmp_path: Path, store_class: type[LocalStore]) -> None:
     pack_numbered(tmp_path / "set", 1000, 20, height=128, width=128)
     damage_content(tmp_path / "set" / "shard-00003.u8")
-    with open_reader(store_class(tmp_path / "set"), tmp_path / "cache", threads=3) as reader, pytest.raises(DataError, match="has SHA-256"):
+    with (
+        open_reader(store_class(tmp_path / "set"), tmp_path / "cache", threads=3) as reader,
+        pytest.raises(DataError, match="has SHA-256"),
+    ):
         reader.chunk(0, 80)
 
 
 @both_stores
-def test_a_reader_begins_at_any_step(folder: Path, index: Index, tmp_path: Path, store_class: type[LocalStore]) -> None:
-    with open_reader(store_class(folder), tmp_path / "cache", first_step=1000, worker=1, num_workers=2) as reader:
+def test_a_reader_begins_at_any_step(
+    folder: Path, index: Index, tmp_path: Path, store_class: type[LocalStore]
+) -> None:
+    with open_reader(
+        store_class(folder), tmp_path / "cache", first_step=1000, worker=1, num_workers=2
+    ) as reader:
         images = batches_of(reader.chunk(1000, 7))
     wanted = rows_at(order_of(index, BATCH), 1000, 7, Slots(BATCH // 2, BATCH // 2))
     assert np.array_equal(images, packed_rows(folder, index)[wanted])
 
 
 @both_stores
-def test_an_epoch_is_every_image_once(folder: Path, tmp_path: Path, store_class: type[LocalStore]) -> None:
+def test_an_epoch_is_every_image_once(
+    folder: Path, tmp_path: Path, store_class: type[LocalStore]
+) -> None:
     with open_reader(store_class(folder), tmp_path / "cache") as reader:
         seen = [numbers_of(reader.chunk(step, 1)).ravel() for step in range(1000 // BATCH)]
     assert len(np.unique(np.concatenate(seen))) == 1000 // BATCH * BATCH
@@ -95,7 +116,9 @@ def test_a_chunk_keeps_its_content_while_others_are_read(folder: Path, tmp_path:
         del kept
         for step in range(80, 160, 10):
             reader.chunk(step, 10)
-        assert all(np.array_equal(view, copy[:, 3]) for view, copy in zip(views, copies, strict=True))
+        assert all(
+            np.array_equal(view, copy[:, 3]) for view, copy in zip(views, copies, strict=True)
+        )
 
 
 def test_buffers_are_aligned_and_used_again() -> None:
@@ -122,7 +145,11 @@ def damage_content(path: Path) -> None:
     ("damage", "local", "remote"),
     [
         (Path.unlink, "not found; expected 600 bytes by index.json", "not found"),
-        (damage_size, "is 599 bytes; expected 600 by index.json", "is 599 bytes; expected 600 by index.json, 3 times"),
+        (
+            damage_size,
+            "is 599 bytes; expected 600 by index.json",
+            "is 599 bytes; expected 600 by index.json, 3 times",
+        ),
         (
             damage_content,
             "has SHA-256 [0-9a-f]{64}; expected [0-9a-f]{64} by index.json",
@@ -132,13 +159,21 @@ def damage_content(path: Path) -> None:
 )
 @both_stores
 def test_a_damaged_shard_is_named(
-    folder: Path, tmp_path: Path, damage: Callable[[Path], None], local: str, remote: str, store_class: type[LocalStore]
+    folder: Path,
+    tmp_path: Path,
+    damage: Callable[[Path], None],
+    local: str,
+    remote: str,
+    store_class: type[LocalStore],
 ) -> None:
     damage(folder / "shard-00003.u8")
     message = local if store_class is LocalStore else remote
     with (
         open_reader(store_class(folder), tmp_path / "cache") as reader,
-        pytest.raises(DataError, match=rf"file://{folder}/shard-00003.u8: {message}: run `dcgan-train data verify file://{folder}`"),
+        pytest.raises(
+            DataError,
+            match=rf"file://{folder}/shard-00003.u8: {message}: run `dcgan-train data verify file://{folder}`",
+        ),
     ):
         reader.chunk(0, 1000 // BATCH)
     assert not list(tmp_path.glob("cache/**/*.partial"))
@@ -149,20 +184,33 @@ def test_local_hashes_can_be_trusted_but_not_sizes(folder: Path, tmp_path: Path)
     with open_reader(LocalStore(folder), tmp_path / "cache", verify=False) as reader:
         reader.chunk(0, 80)
     damage_size(folder / "shard-00001.u8")
-    with open_reader(LocalStore(folder), tmp_path / "cache", verify=False) as reader, pytest.raises(DataError, match="is 599 bytes"):
+    with (
+        open_reader(LocalStore(folder), tmp_path / "cache", verify=False) as reader,
+        pytest.raises(DataError, match="is 599 bytes"),
+    ):
         reader.chunk(0, 80)
 
 
 def test_what_is_fetched_is_always_verified(folder: Path, tmp_path: Path) -> None:
     damage_content(folder / "shard-00000.u8")
-    with open_reader(RemoteStore(folder), tmp_path / "cache", verify=False) as reader, pytest.raises(DataError, match="has SHA-256"):
+    with (
+        open_reader(RemoteStore(folder), tmp_path / "cache", verify=False) as reader,
+        pytest.raises(DataError, match="has SHA-256"),
+    ):
         reader.chunk(0, 80)
 
 
-def test_an_index_of_other_shards_does_not_match(folder: Path, index: Index, tmp_path: Path) -> None:
+def test_an_index_of_other_shards_does_not_match(
+    folder: Path, index: Index, tmp_path: Path
+) -> None:
     store = LocalStore(folder)
-    write_index(store, replace(index, shards=(replace(index.shards[0], sha256="0" * 64), *index.shards[1:])))
-    with open_reader(store, tmp_path / "cache") as reader, pytest.raises(DataError, match=r"expected 0{64}"):
+    write_index(
+        store, replace(index, shards=(replace(index.shards[0], sha256="0" * 64), *index.shards[1:]))
+    )
+    with (
+        open_reader(store, tmp_path / "cache") as reader,
+        pytest.raises(DataError, match=r"expected 0{64}"),
+    ):
         reader.chunk(0, 80)
 
 
@@ -185,9 +233,14 @@ def test_a_budget_below_what_is_read_at_once_is_refused(tmp_path: Path) -> None:
     index = pack_numbered(tmp_path / "set", 6000, 50)
     order = order_of(index, BATCH)
     needed = bytes_in_use(order, index, worker_slots(order, 0, 1), 20)
-    assert 12 * 300 <= needed <= 30 * 300  # a shard of 300 bytes for each of the 12 lanes, and those it comes from and goes to
+    assert (
+        12 * 300 <= needed <= 30 * 300
+    )  # a shard of 300 bytes for each of the 12 lanes, and those it comes from and goes to
     check_budget(needed, order, index, [worker_slots(order, 0, 1)], 20)
-    with pytest.raises(ConfigError, match=r"data\.cache_bytes is \d.*; expected at least \d.* kB, because this worker reads that much"):
+    with pytest.raises(
+        ConfigError,
+        match=r"data\.cache_bytes is \d.*; expected at least \d.* kB, because this worker reads that much",
+    ):
         check_budget(needed - 1, order, index, [worker_slots(order, 0, 1)], 20)
     both = [worker_slots(order, worker, 2) for worker in (0, 1)]
     half = max(bytes_in_use(order, index, slots, 20) for slots in both)
@@ -210,7 +263,11 @@ def test_the_need_is_what_a_walk_through_the_epoch_finds(tmp_path: Path) -> None
     runs = [list(runs_at(order, step, 1, slots)) for step in range(3 * order.steps_per_epoch)]
     most = 0
     for start in range(1 - steps, 3 * order.steps_per_epoch):
-        shards = {run.shard for step in range(max(start, 0), min(start + steps, len(runs))) for run in runs[step]}
+        shards = {
+            run.shard
+            for step in range(max(start, 0), min(start + steps, len(runs)))
+            for run in runs[step]
+        }
         most = max(most, sum(index.shards[number].num_bytes for number in shards))
     assert bytes_in_use(order, index, slots, steps) == most
 
@@ -227,4 +284,6 @@ def test_a_warm_reader_is_fast(tmp_path: Path) -> None:
         for step in range(900, 1800, 20):
             reader.chunk(step, 20)
     images_per_second = 900 * 64 / (time.perf_counter() - start)
-    assert images_per_second > 250_000, f"{images_per_second:,.0f} images/s"  # a million on a quiet core
+    assert images_per_second > 250_000, (
+        f"{images_per_second:,.0f} images/s"
+    )  # a million on a quiet core

@@ -37,7 +37,9 @@ class Scribe:
         """``NAME{LABELS} VALUE`` of every series that this worker serves now."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(self._metrics_url, timeout=10) as answer:
-            return [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+            return [
+                line for line in answer.read().decode().splitlines() if not line.startswith("#")
+            ]
 
     def wanted(self) -> Wanted:
         """Nothing."""
@@ -72,7 +74,9 @@ def main() -> None:
         worker.Reader = Recording
     rank, world_size = int(sys.argv[1]), int(sys.argv[2])
     spec = load_run("notebook", overrides=sys.argv[3:])
-    worker.run(spec, Topology(rank, world_size, local_rank=rank, local_world_size=world_size), Scribe())
+    worker.run(
+        spec, Topology(rank, world_size, local_rank=rank, local_world_size=world_size), Scribe()
+    )
 
 
 if __name__ == "__main__":

@@ -27,10 +27,16 @@ def sleep_long() -> None:
 
 
 def keep_the_gil() -> None:
-    ctypes.PyDLL(None).sleep(3600)  # unlike those of a CDLL, its calls keep the GIL: no other thread of Python's runs
+    ctypes.PyDLL(None).sleep(
+        3600
+    )  # unlike those of a CDLL, its calls keep the GIL: no other thread of Python's runs
 
 
-PLACES: dict[str, Callable[[], None]] = {"lock": wait_for_a_lock, "sleep": sleep_long, "gil": keep_the_gil}
+PLACES: dict[str, Callable[[], None]] = {
+    "lock": wait_for_a_lock,
+    "sleep": sleep_long,
+    "gil": keep_the_gil,
+}
 
 
 def write_file(text: str) -> None:
@@ -45,7 +51,11 @@ def refuse(text: str) -> None:
     raise OSError("the store is full")
 
 
-WRITES: dict[str, Callable[[str], None]] = {"file": write_file, "stuck": write_never, "refused": refuse}
+WRITES: dict[str, Callable[[str], None]] = {
+    "file": write_file,
+    "stuck": write_never,
+    "refused": refuse,
+}
 
 
 def tell(hang: Hang) -> None:
@@ -74,7 +84,13 @@ def main() -> None:
     logs.configure(rank=1, run="garments", as_json=True)
     threading.Thread(target=read_on, name="reader", daemon=True).start()
     clock, backstop_seconds = Clock(), 0.5 if "gil" in sys.argv or "broken" in sys.argv else 60
-    with Watchdog({"train": LIMIT_SECONDS}, tell, name="rank 1", backstop_seconds=backstop_seconds, clock=clock) as watchdog:
+    with Watchdog(
+        {"train": LIMIT_SECONDS},
+        tell,
+        name="rank 1",
+        backstop_seconds=backstop_seconds,
+        clock=clock,
+    ) as watchdog:
         watchdog.beat("train")
         for _ in range(2):  # at the second look, the first has set the timer of C
             clock.looks.acquire()

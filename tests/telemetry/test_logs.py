@@ -24,7 +24,11 @@ def _unconfigured() -> object:
 
 def test_an_event_is_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     configure("info", rank=1, run="garments", as_json=True)
-    log.info("checkpoint %s", "committed", extra={"fields": {"step": 1200, "seconds": 3.2, "parts": ["a\nb"]}})
+    log.info(
+        "checkpoint %s",
+        "committed",
+        extra={"fields": {"step": 1200, "seconds": 3.2, "parts": ["a\nb"]}},
+    )
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -48,7 +52,9 @@ def test_what_is_not_known_is_left_out(capsys: pytest.CaptureFixture[str]) -> No
     assert sorted(json.loads(capsys.readouterr().err)) == ["event", "fields", "level", "time"]
 
 
-def test_the_step_is_that_of_the_worker_unless_the_line_has_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_step_is_that_of_the_worker_unless_the_line_has_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     configure(as_json=True)
     try:
         at_step(0)
@@ -59,7 +65,12 @@ def test_the_step_is_that_of_the_worker_unless_the_line_has_its_own(capsys: pyte
     finally:
         at_step(None)
     log.info("over")
-    assert [json.loads(line).get("step") for line in capsys.readouterr().err.splitlines()] == [0, 1200, 1000, None]
+    assert [json.loads(line).get("step") for line in capsys.readouterr().err.splitlines()] == [
+        0,
+        1200,
+        1000,
+        None,
+    ]
 
 
 def test_any_value_makes_valid_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +88,14 @@ def test_any_value_makes_valid_json(capsys: pytest.CaptureFixture[str]) -> None:
     }
     log.info("diverged", extra={"fields": fields})
     event = json.loads(capsys.readouterr().err, parse_constant=refuse)
-    assert event["fields"] == {"loss": "nan", "norm": "inf", "mean": 0.5, "count": 3, "path": "x", "ok": True}
+    assert event["fields"] == {
+        "loss": "nan",
+        "norm": "inf",
+        "mean": 0.5,
+        "count": 3,
+        "path": "x",
+        "ok": True,
+    }
 
 
 def test_an_exception_stays_on_the_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +109,9 @@ def test_an_exception_stays_on_the_line(capsys: pytest.CaptureFixture[str]) -> N
     assert "OSError: disk full" in json.loads(err)["exception"]
 
 
-def test_people_get_a_short_line_without_colour_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_people_get_a_short_line_without_colour_in_a_pipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     configure(rank=1)
     log.info("checkpoint committed", extra={"fields": {"step": 1200, "seconds": 3.25}})
     log.warning("slow store")
@@ -100,7 +120,9 @@ def test_people_get_a_short_line_without_colour_in_a_pipe(capsys: pytest.Capture
     assert second[8:] == " warning slow store  rank 1"
 
 
-def test_a_terminal_gets_colour(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_colour(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -109,7 +131,9 @@ def test_a_terminal_gets_colour(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert "\x1b[33mwarning\x1b[0m slow store" in capsys.readouterr().err
 
 
-def test_no_color_is_respected(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_is_respected(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -138,12 +162,20 @@ def test_configuring_twice_prints_once(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_secrets_are_masked_wherever_they_occur(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+def test_secrets_are_masked_wherever_they_occur(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
     secret, token = 'wJalr/XUtn"FEMI+K7', "FwoGZXIvYXdzEBYa=="
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     monkeypatch.setenv("AWS_SESSION_TOKEN", token)
     configure(as_json=as_json)
-    log.info("key is %s", secret, extra={"fields": {"headers": {"token": [token]}, "url": "https://h/?t=FwoGZXIvYXdzEBYa%3D%3D"}})
+    log.info(
+        "key is %s",
+        secret,
+        extra={
+            "fields": {"headers": {"token": [token]}, "url": "https://h/?t=FwoGZXIvYXdzEBYa%3D%3D"}
+        },
+    )
     try:
         raise ValueError(f"refused {secret}")
     except ValueError:
@@ -163,14 +195,28 @@ def test_nothing_is_masked_without_secrets(monkeypatch: pytest.MonkeyPatch) -> N
     ("secret", "text", "masked"),
     [
         ("test", "s3://test-images/runs: a test", "s3://test-images/runs: a test"),
-        ("minioadmin", "http://minioadmin:9000 and file:///minioadmin", "http://minioadmin:9000 and file:///minioadmin"),
-        ("images-2024", "s3://images-2024/runs: the server said images-2024", "s3://images-2024/runs: the server said ***"),
-        ("images-2024", "cannot read 's3://images-2024/runs' (images-2024)", "cannot read 's3://images-2024/runs' (***)"),
+        (
+            "minioadmin",
+            "http://minioadmin:9000 and file:///minioadmin",
+            "http://minioadmin:9000 and file:///minioadmin",
+        ),
+        (
+            "images-2024",
+            "s3://images-2024/runs: the server said images-2024",
+            "s3://images-2024/runs: the server said ***",
+        ),
+        (
+            "images-2024",
+            "cannot read 's3://images-2024/runs' (images-2024)",
+            "cannot read 's3://images-2024/runs' (***)",
+        ),
         ("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY", "***"),
         ("correct-horse-battery", "https://h/?k=correct-horse-battery", "https://h/?k=***"),
         ("two words/0123456789", "t=two%20words%2F0123456789", "t=***"),
     ],
 )
-def test_a_secret_that_can_be_a_word_of_the_message_stays(secret: str, text: str, masked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_that_can_be_a_word_of_the_message_stays(
+    secret: str, text: str, masked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     assert mask_secrets(text) == masked

@@ -61,32 +61,56 @@ def test_the_documentation_lists_every_metric_and_no_other(metrics: WorkerMetric
     families = [family for family in metrics.registry.collect() if family.name.startswith("dcgan_")]
     known = {}
     for family in families:
-        labels = {label for sample in family.samples for label in sample.labels} - {"run", "rank", "le"}
+        labels = {label for sample in family.samples for label in sample.labels} - {
+            "run",
+            "rank",
+            "le",
+        }
         known[exposed_name(family)] = (family.type, labels, family.documentation)
-    rows = re.findall(r"^\| `(dcgan_\w+)` \| (\w+) \| (.*?) ?\| (.*?) ?\| (.+) \|$", DOCS.read_text(), re.MULTILINE)
-    documented = {name: (kind, set(re.findall(r"`(\w+)`", labels)), meaning) for name, kind, labels, _, meaning in rows}
+    rows = re.findall(
+        r"^\| `(dcgan_\w+)` \| (\w+) \| (.*?) ?\| (.*?) ?\| (.+) \|$",
+        DOCS.read_text(),
+        re.MULTILINE,
+    )
+    documented = {
+        name: (kind, set(re.findall(r"`(\w+)`", labels)), meaning)
+        for name, kind, labels, _, meaning in rows
+    }
     assert documented == known
-    assert {name for name, _, _, unit, _ in rows if unit == "seconds"} == {name for name in known if "_seconds" in name}
+    assert {name for name, _, _, unit, _ in rows if unit == "seconds"} == {
+        name for name in known if "_seconds" in name
+    }
     assert [name for name, *_ in rows if DOCS.read_text().count(f"| `{name}` |") != 1] == []
 
 
 def test_every_series_says_run_and_rank(metrics: WorkerMetrics) -> None:
     tell_everything(metrics)
-    samples = [sample for family in metrics.registry.collect() if family.name.startswith("dcgan_") for sample in family.samples]
+    samples = [
+        sample
+        for family in metrics.registry.collect()
+        if family.name.startswith("dcgan_")
+        for sample in family.samples
+    ]
     assert len(samples) > 20
     assert all(LABELS.items() <= sample.labels.items() for sample in samples)
 
 
 def test_a_report_sets_the_gauges(metrics: WorkerMetrics) -> None:
     metrics.observe(report(), num_steps=20)
-    assert {name: value(metrics, f"dcgan_{name}") for name in ("step", "target_steps", "epoch", "images_per_second", "world_size")} == {
+    assert {
+        name: value(metrics, f"dcgan_{name}")
+        for name in ("step", "target_steps", "epoch", "images_per_second", "world_size")
+    } == {
         "step": 1240,
         "target_steps": 18750,
         "epoch": 0.66,
         "images_per_second": 1810.4,
         "world_size": 2,
     }
-    losses = [value(metrics, f"dcgan_{name}") for name in ("discriminator_loss", "generator_loss", "real_probability", "fake_probability")]
+    losses = [
+        value(metrics, f"dcgan_{name}")
+        for name in ("discriminator_loss", "generator_loss", "real_probability", "fake_probability")
+    ]
     assert losses == [0.512, 1.2341, 0.71, 0.24]
 
 
@@ -102,8 +126,13 @@ def test_a_report_counts_the_steps_since_the_one_before(metrics: WorkerMetrics) 
     assert value(metrics, "dcgan_step_seconds_bucket", le="0.025") == 30
 
 
-def test_before_the_first_report_counters_are_zero_and_no_loss_is_claimed(metrics: WorkerMetrics) -> None:
-    assert [value(metrics, f"dcgan_{name}_total") for name in ("steps", "images", "data_wait_seconds", "non_finite")] == [0, 0, 0, 0]
+def test_before_the_first_report_counters_are_zero_and_no_loss_is_claimed(
+    metrics: WorkerMetrics,
+) -> None:
+    assert [
+        value(metrics, f"dcgan_{name}_total")
+        for name in ("steps", "images", "data_wait_seconds", "non_finite")
+    ] == [0, 0, 0, 0]
     assert value(metrics, "dcgan_checkpoints_total", outcome="failed") == 0
     assert value(metrics, "dcgan_checkpoint_last_step") == 0
     assert value(metrics, "dcgan_generator_loss") is None
@@ -136,26 +165,46 @@ def test_one_phase_at_a_time(metrics: WorkerMetrics, clock: Clock) -> None:
         return {phase for phase in PHASES if value(metrics, "dcgan_phase", phase=phase)}
 
     assert present() == set()
-    for phase, seconds in (("start", 5.0), ("compile", 8.0), ("train", 1.0), ("train", 2.0), ("checkpoint", 0.5), ("train", 1.0)):
+    for phase, seconds in (
+        ("start", 5.0),
+        ("compile", 8.0),
+        ("train", 1.0),
+        ("train", 2.0),
+        ("checkpoint", 0.5),
+        ("train", 1.0),
+    ):
         metrics.enter(phase)  # type: ignore[arg-type]
         assert present() == {phase}
         clock.seconds += seconds
     metrics.enter("done")
     clock.seconds += 3.0  # the time of the present phase counts while it lasts
     spent = {phase: value(metrics, "dcgan_phase_seconds_total", phase=phase) for phase in PHASES}
-    assert spent == {"start": 5.0, "compile": 8.0, "train": 4.0, "sample": 0.0, "checkpoint": 0.5, "done": 3.0}
+    assert spent == {
+        "start": 5.0,
+        "compile": 8.0,
+        "train": 4.0,
+        "sample": 0.0,
+        "checkpoint": 0.5,
+        "done": 3.0,
+    }
 
 
 def test_the_step_is_split_whole(metrics: WorkerMetrics) -> None:
     metrics.observe(report(), num_steps=20)
-    split = [value(metrics, f"dcgan_{part}_seconds_total") for part in ("data_wait", "compute", "sync")]
-    assert sum(part or 0 for part in split) == pytest.approx(value(metrics, "dcgan_step_seconds_sum"))
+    split = [
+        value(metrics, f"dcgan_{part}_seconds_total") for part in ("data_wait", "compute", "sync")
+    ]
+    assert sum(part or 0 for part in split) == pytest.approx(
+        value(metrics, "dcgan_step_seconds_sum")
+    )
 
 
 def test_the_time_left_is_absent_while_there_is_no_speed(metrics: WorkerMetrics) -> None:
     metrics.observe(report(images_per_second=0.0), num_steps=1)
     assert value(metrics, "dcgan_remaining_seconds") is None
-    metrics.observe(report(step=100, total_steps=300, images=3200, images_per_second=64.0), num_steps=1)
+    metrics.observe(
+        report(step=100, total_steps=300, images=3200, images_per_second=64.0), num_steps=1
+    )
     assert value(metrics, "dcgan_remaining_seconds") == 100.0
 
 
@@ -168,7 +217,9 @@ def test_hangs_and_workers_wanted_are_of_the_whole_run(metrics: WorkerMetrics) -
     assert [value(metrics, f"dcgan_{name}") for name in names] == [3, 2, 4, 1]
 
 
-def test_the_age_of_the_checkpoint_is_taken_at_the_scrape(metrics: WorkerMetrics, clock: Clock) -> None:
+def test_the_age_of_the_checkpoint_is_taken_at_the_scrape(
+    metrics: WorkerMetrics, clock: Clock
+) -> None:
     clock.seconds = 107.0
     assert value(metrics, "dcgan_checkpoint_age_seconds") == 7.0
     metrics.checkpoints.ended(1200, 3.2, "committed")
@@ -178,7 +229,9 @@ def test_the_age_of_the_checkpoint_is_taken_at_the_scrape(metrics: WorkerMetrics
     assert value(metrics, "dcgan_checkpoint_age_seconds") == 60.0
 
 
-def test_checkpoints_are_counted_by_outcome_and_only_committed_ones_are_timed(metrics: WorkerMetrics) -> None:
+def test_checkpoints_are_counted_by_outcome_and_only_committed_ones_are_timed(
+    metrics: WorkerMetrics,
+) -> None:
     metrics.checkpoints.ended(1200, 3.2, "committed")
     metrics.checkpoints.ended(1300, 99.0, "failed", reason="timeout")
     assert value(metrics, "dcgan_checkpoints_total", outcome="committed") == 1
@@ -191,18 +244,29 @@ def test_checkpoints_are_counted_by_outcome_and_only_committed_ones_are_timed(me
 
 
 def test_a_committed_checkpoint_says_where_its_time_went(metrics: WorkerMetrics) -> None:
-    metrics.checkpoints.ended(1200, 3.2, "committed", stages={"pack": 0.2, "upload": 2.5, "commit": 0.5})
-    metrics.checkpoints.ended(1300, 1.3, "committed", stages={"pack": 0.3, "upload": 0.5, "commit": 0.5})
-    seconds = {stage: value(metrics, "dcgan_checkpoint_stage_seconds_total", stage=stage) for stage in STAGES}
+    metrics.checkpoints.ended(
+        1200, 3.2, "committed", stages={"pack": 0.2, "upload": 2.5, "commit": 0.5}
+    )
+    metrics.checkpoints.ended(
+        1300, 1.3, "committed", stages={"pack": 0.3, "upload": 0.5, "commit": 0.5}
+    )
+    seconds = {
+        stage: value(metrics, "dcgan_checkpoint_stage_seconds_total", stage=stage)
+        for stage in STAGES
+    }
     assert seconds == {"pack": 0.5, "upload": 3.0, "commit": 1.0}
 
 
 def test_an_unknown_outcome_is_refused(metrics: WorkerMetrics) -> None:
-    with pytest.raises(ValueError, match="outcome is 'lost'; expected one of committed, skipped, failed"):
+    with pytest.raises(
+        ValueError, match="outcome is 'lost'; expected one of committed, skipped, failed"
+    ):
         metrics.checkpoints.ended(1, 1.0, "lost")  # type: ignore[arg-type]
 
 
-def test_a_worker_that_does_not_save_learns_of_checkpoints_from_reports(metrics: WorkerMetrics, clock: Clock) -> None:
+def test_a_worker_that_does_not_save_learns_of_checkpoints_from_reports(
+    metrics: WorkerMetrics, clock: Clock
+) -> None:
     clock.seconds = 150.0
     metrics.observe(report(checkpoint_step=1000), num_steps=1)  # the one it resumed from
     assert value(metrics, "dcgan_checkpoint_last_step") == 1000
@@ -217,7 +281,16 @@ def test_a_worker_that_does_not_save_learns_of_checkpoints_from_reports(metrics:
 
 def test_the_build_is_told(metrics: WorkerMetrics) -> None:
     metrics.build_info("0.1.0", "fashion", "sha256:1f")
-    assert value(metrics, "dcgan_build_info", version="0.1.0", preset="fashion", data_fingerprint="sha256:1f") == 1
+    assert (
+        value(
+            metrics,
+            "dcgan_build_info",
+            version="0.1.0",
+            preset="fashion",
+            data_fingerprint="sha256:1f",
+        )
+        == 1
+    )
 
 
 def test_no_series_for_creation_times(metrics: WorkerMetrics) -> None:

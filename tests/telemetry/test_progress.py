@@ -18,7 +18,14 @@ class Clock:
 
 
 def terminal(columns: int) -> Console:
-    return Console(file=io.StringIO(), force_terminal=True, width=columns, height=30, color_system=None, _environ={"TERM": "xterm"})
+    return Console(
+        file=io.StringIO(),
+        force_terminal=True,
+        width=columns,
+        height=30,
+        color_system=None,
+        _environ={"TERM": "xterm"},
+    )
 
 
 def pipe() -> Console:
@@ -37,7 +44,10 @@ def test_in_80_columns_both_lines_are_whole() -> None:
     course, state = re.sub(r"\x1b\[[?\d;]*\w", "", written(console)).splitlines()[-2:]
     assert course.lstrip("\r").startswith("train       ━")
     assert course.rstrip().endswith("1,240/18,750  6%  left 5:10")
-    assert state.split(maxsplit=1)[1] == "images/s  D loss 0.512  G loss 1.234  D(x) 0.71  D(G(z)) 0.24"
+    assert (
+        state.split(maxsplit=1)[1]
+        == "images/s  D loss 0.512  G loss 1.234  D(x) 0.71  D(G(z)) 0.24"
+    )
     assert len(state) <= 80
 
 
@@ -72,7 +82,12 @@ def test_a_pipe_gets_the_first_report_then_one_line_each_ten_seconds_then_the_la
             clock.seconds = float(second)
             bar.update(report(step=second + 1, images=(second + 1) * 32))
     lines = written(console).splitlines()
-    assert [line.split(",")[0] for line in lines] == ["train: step 1/18", "train: step 11/18", "train: step 21/18", "train: step 26/18"]
+    assert [line.split(",")[0] for line in lines] == [
+        "train: step 1/18",
+        "train: step 11/18",
+        "train: step 21/18",
+        "train: step 26/18",
+    ]
 
 
 def test_a_plain_line_says_all_and_is_not_wrapped() -> None:
@@ -100,6 +115,9 @@ def test_a_run_without_a_report_prints_nothing_into_a_pipe() -> None:
     assert written(console) == ""
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(None, "-:--"), (0.4, "0:00"), (59.6, "1:00"), (125, "2:05"), (3723, "1:02:03")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-:--"), (0.4, "0:00"), (59.6, "1:00"), (125, "2:05"), (3723, "1:02:03")],
+)
 def test_clock_text(seconds: float | None, text: str) -> None:
     assert clock_text(seconds) == text

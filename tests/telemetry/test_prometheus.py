@@ -79,7 +79,11 @@ def check_every_metric(server: Prometheus) -> None:
     assert {promql: [series.value for series in answer] for promql, answer in found.items()} == {
         promql: [pytest.approx(value)] for promql, value in EXPECTED.items()
     }
-    assert {(series.labels["run"], series.labels["rank"]) for answer in found.values() for series in answer} == {("garments", "1")}
+    assert {
+        (series.labels["run"], series.labels["rank"])
+        for answer in found.values()
+        for series in answer
+    } == {("garments", "1")}
     documented = set(re.findall(r"^\| `(dcgan_\w+)` \|", DOCS.read_text(), re.MULTILINE))
     asked = {re.sub(r"\{.*|_(count|sum|bucket)\b.*", "", promql) for promql in EXPECTED}
     assert documented == asked | {"dcgan_checkpoint_age_seconds"}
@@ -99,13 +103,18 @@ def test_prometheus_sees_every_metric(tmp_path: Path) -> None:
             process.stdin.write(f"{event}\n")
             process.stdin.flush()
             # Each step is seen before the next: a rate needs two samples that differ.
-            wait_for(f"a scrape of step {step}", lambda step=step: server.value("dcgan_step") == step)
+            wait_for(
+                f"a scrape of step {step}", lambda step=step: server.value("dcgan_step") == step
+            )
         check_every_metric(server)
         check_every_documented_query(server)
         age_seconds = server.value("dcgan_checkpoint_age_seconds")
         assert age_seconds is not None
         assert 0 < age_seconds < 60
-        wait_for("the age of the checkpoint to grow", lambda: (server.value("dcgan_checkpoint_age_seconds") or 0) > age_seconds)
+        wait_for(
+            "the age of the checkpoint to grow",
+            lambda: (server.value("dcgan_checkpoint_age_seconds") or 0) > age_seconds,
+        )
         assert server.value("up") == 1
         assert server.value("process_open_fds") is not None
 

@@ -41,7 +41,9 @@ def get(port: int, path: str, host: str = "127.0.0.1", **headers: str) -> tuple[
 def worker(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A worker's metrics served by a process of their own: the process and its port."""
     command = [sys.executable, "-m", "tests.telemetry.worker", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout
         yield process, int(process.stdout.readline())
@@ -60,7 +62,9 @@ def test_metrics_and_health(registry: CollectorRegistry) -> None:
 
 def test_the_format_is_the_one_asked_for(registry: CollectorRegistry) -> None:
     with MetricsServer(registry, 0) as server:
-        text, content_type = get(server.port, "/metrics", Accept="application/openmetrics-text; version=1.0.0")
+        text, content_type = get(
+            server.port, "/metrics", Accept="application/openmetrics-text; version=1.0.0"
+        )
     assert content_type.startswith("application/openmetrics-text")
     assert text.endswith("# EOF\n")
 
@@ -93,10 +97,14 @@ def test_a_taken_port_is_refused_with_its_holder(registry: CollectorRegistry) ->
     text = str(refusal.value)
     assert text.startswith(f"metrics.port {port} is taken by python")
     assert f"(pid {process.pid})" in text
-    assert text.endswith("expected a free port: set another with `--set metrics.port=PORT`, or `--set metrics.port=0` for any free one")
+    assert text.endswith(
+        "expected a free port: set another with `--set metrics.port=PORT`, or `--set metrics.port=0` for any free one"
+    )
 
 
-def test_a_taken_port_is_replaced_by_a_free_one_where_that_is_wanted(registry: CollectorRegistry) -> None:
+def test_a_taken_port_is_replaced_by_a_free_one_where_that_is_wanted(
+    registry: CollectorRegistry,
+) -> None:
     with worker() as (_, port), MetricsServer(registry, port, or_any=True) as server:
         assert server.port != port
         assert get(server.port, "/healthz")[0] == "ok"
@@ -105,7 +113,12 @@ def test_a_taken_port_is_replaced_by_a_free_one_where_that_is_wanted(registry: C
 
 
 def test_a_port_is_checked_and_left_free(registry: CollectorRegistry) -> None:
-    with worker() as (process, port), pytest.raises(ConfigError, match=rf"metrics\.port {port} is taken by .*\(pid {process.pid}\)"):
+    with (
+        worker() as (process, port),
+        pytest.raises(
+            ConfigError, match=rf"metrics\.port {port} is taken by .*\(pid {process.pid}\)"
+        ),
+    ):
         check_port(port)
     check_port(port)
     with MetricsServer(registry, port) as server:
@@ -114,7 +127,10 @@ def test_a_port_is_checked_and_left_free(registry: CollectorRegistry) -> None:
 
 def test_an_address_that_is_not_ours_is_refused(registry: CollectorRegistry) -> None:
     # 192.0.2.0/24 is kept for documentation (RFC 5737): no machine has it.
-    with pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:9400 .*expected an address of this machine"):
+    with pytest.raises(
+        ConfigError,
+        match=r"cannot listen on 192\.0\.2\.1:9400 .*expected an address of this machine",
+    ):
         MetricsServer(registry, 9400, host="192.0.2.1").start()
 
 
@@ -126,7 +142,9 @@ def test_a_number_that_is_no_port_is_refused(registry: CollectorRegistry) -> Non
 def test_a_port_is_free_again_right_after_a_crash() -> None:
     """Without SO_REUSEADDR the connection that the dead process leaves behind holds the port for a minute."""
     with worker() as (process, port):
-        get(port, "/metrics")  # this server closes first, so its side of the connection is the one that stays in TIME_WAIT
+        get(
+            port, "/metrics"
+        )  # this server closes first, so its side of the connection is the one that stays in TIME_WAIT
         with socket.create_connection(("127.0.0.1", port)):
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
@@ -135,11 +153,15 @@ def test_a_port_is_free_again_right_after_a_crash() -> None:
         assert get(port, "/healthz")[0] == "ok"
 
 
-def test_a_client_that_hangs_up_is_no_error_on_the_terminal(registry: CollectorRegistry, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_client_that_hangs_up_is_no_error_on_the_terminal(
+    registry: CollectorRegistry, capfd: pytest.CaptureFixture[str]
+) -> None:
     with MetricsServer(registry, 0) as server:
         for _ in range(5):
             client = socket.create_connection(("127.0.0.1", server.port))
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close() sends a reset
+            client.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
+            )  # close() sends a reset
             client.sendall(b"GET /metrics HTTP/1.0\r\n")
             client.close()
         assert get(server.port, "/healthz")[0] == "ok"
@@ -148,9 +170,15 @@ def test_a_client_that_hangs_up_is_no_error_on_the_terminal(registry: CollectorR
 
 def test_a_thousand_scrapes_leave_nothing_behind() -> None:
     def state(pid: int) -> dict[str, int]:
-        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        )
         memory_bytes = int(status["VmRSS"].split()[0]) * 1024
-        return {"files": len(os.listdir(f"/proc/{pid}/fd")), "threads": int(status["Threads"]), "memory": memory_bytes}
+        return {
+            "files": len(os.listdir(f"/proc/{pid}/fd")),
+            "threads": int(status["Threads"]),
+            "memory": memory_bytes,
+        }
 
     def scrape(port: int, number: int) -> None:
         accept = "application/openmetrics-text; version=1.0.0" if number % 2 else "text/plain"

@@ -24,13 +24,26 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
     return registry.get_sample_value(name, LABELS | labels)
 
 
-def test_everything_is_there_at_0_from_the_start(registry: CollectorRegistry, metrics: StreamListener) -> None:
-    assert {value(registry, "dcgan_fetch_retries_total", reason=reason) for reason in RETRIES} == {0}
-    names = ("fetch_requests_total", "fetch_bytes_total", "fetch_seconds_count", "cache_hits_total", "cache_misses_total", "cache_bytes")
+def test_everything_is_there_at_0_from_the_start(
+    registry: CollectorRegistry, metrics: StreamListener
+) -> None:
+    assert {value(registry, "dcgan_fetch_retries_total", reason=reason) for reason in RETRIES} == {
+        0
+    }
+    names = (
+        "fetch_requests_total",
+        "fetch_bytes_total",
+        "fetch_seconds_count",
+        "cache_hits_total",
+        "cache_misses_total",
+        "cache_bytes",
+    )
     assert {value(registry, f"dcgan_{name}") for name in (*names, "fetch_ahead_batches")} == {0}
 
 
-def test_each_word_moves_its_instrument(registry: CollectorRegistry, metrics: StreamListener) -> None:
+def test_each_word_moves_its_instrument(
+    registry: CollectorRegistry, metrics: StreamListener
+) -> None:
     for _ in range(3):
         metrics.requested()
     metrics.received(1000)
@@ -49,7 +62,10 @@ def test_each_word_moves_its_instrument(registry: CollectorRegistry, metrics: St
     assert value(registry, "dcgan_fetch_retries_total", reason="throttled") == 1
     assert value(registry, "dcgan_fetch_retries_total", reason="corrupt") == 2
     assert value(registry, "dcgan_fetch_retries_total", reason="timeout") == 0
-    assert (value(registry, "dcgan_cache_misses_total"), value(registry, "dcgan_fetch_seconds_sum")) == (1, 0.3)
+    assert (
+        value(registry, "dcgan_cache_misses_total"),
+        value(registry, "dcgan_fetch_seconds_sum"),
+    ) == (1, 0.3)
     assert value(registry, "dcgan_cache_hits_total") == 2
     assert value(registry, "dcgan_cache_bytes") == 4000
     assert value(registry, "dcgan_fetch_ahead_batches") == 37

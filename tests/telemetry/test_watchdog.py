@@ -19,7 +19,13 @@ from job.telemetry.report import PHASES
 from job.telemetry.watchdog import EXIT_CODE, NEVER_SECONDS, Hang, Watchdog
 
 ROOT = Path(__file__).parents[2]
-LIMITS = {"compile": 0.1, "train": 0.02, "sample": 0.0, "checkpoint": math.inf, "done": NEVER_SECONDS}
+LIMITS = {
+    "compile": 0.1,
+    "train": 0.02,
+    "sample": 0.0,
+    "checkpoint": math.inf,
+    "done": NEVER_SECONDS,
+}
 
 UNWATCHED = """
 import time
@@ -99,7 +105,9 @@ def test_a_phase_without_a_limit_may_take_for_ever(phase: Any) -> None:
 
 def test_a_hang_is_told_once() -> None:
     with watched() as (watchdog, clock, hangs):
-        (watching,) = (thread for thread in threading.enumerate() if thread.name.startswith("watchdog"))
+        (watching,) = (
+            thread for thread in threading.enumerate() if thread.name.startswith("watchdog")
+        )
         watchdog.beat("train")
         clock.now += 1
         hangs.get(timeout=10)
@@ -145,35 +153,59 @@ def hang(where: str, telling: str, folder: Path) -> subprocess.CompletedProcess[
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Its output is buffered, as a worker's is."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
 
-@pytest.mark.parametrize(("where", "function"), [("lock", "wait_for_a_lock"), ("sleep", "sleep_long")])
-def test_a_process_that_hangs_says_where_and_ends(where: str, function: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("where", "function"), [("lock", "wait_for_a_lock"), ("sleep", "sleep_long")]
+)
+def test_a_process_that_hangs_says_where_and_ends(
+    where: str, function: str, tmp_path: Path
+) -> None:
     ended = hang(where, "file", tmp_path)
     assert ended.returncode == EXIT_CODE
     assert ended.stdout == "not flushed yet"
     event = json.loads(ended.stderr)
     assert (event["level"], event["rank"]) == ("critical", 1)
-    assert event["event"].startswith("rank 1 hangs: nothing has finished for 0 s in phase train (limit 0.3 s); ")
+    assert event["event"].startswith(
+        "rank 1 hangs: nothing has finished for 0 s in phase train (limit 0.3 s); "
+    )
     fields = event["fields"]
     assert (fields["rank"], fields["phase"], fields["limit_seconds"]) == (1, "train", 0.3)
     assert 0.3 < fields["seconds"] < 10
     written = (tmp_path / "rank-1.txt").read_text()
     assert written.startswith("rank 1 hangs: ")
     for text in (fields["stacks"], written):
-        assert all(name in text for name in ("Thread MainThread:", f"in {function}\n", "Thread reader:", "in read_on\n"))
+        assert all(
+            name in text
+            for name in ("Thread MainThread:", f"in {function}\n", "Thread reader:", "in read_on\n")
+        )
 
 
 def test_a_call_that_keeps_the_gil_is_ended_by_c(tmp_path: Path) -> None:
     ended = hang("gil", "file", tmp_path)
     assert ended.returncode == 1
     assert ended.stderr.startswith("Timeout (")
-    assert all(name in ended.stderr for name in ("in keep_the_gil\n", "in read_on\n", 'File "<watchdog of rank 1>"'))
+    assert all(
+        name in ended.stderr
+        for name in ("in keep_the_gil\n", "in read_on\n", 'File "<watchdog of rank 1>"')
+    )
 
 
-@pytest.mark.parametrize(("telling", "why"), [("stuck", "not written within 0.5 s"), ("refused", "the store is full")])
-def test_a_store_that_hangs_or_refuses_holds_nothing_up(telling: str, why: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("telling", "why"), [("stuck", "not written within 0.5 s"), ("refused", "the store is full")]
+)
+def test_a_store_that_hangs_or_refuses_holds_nothing_up(
+    telling: str, why: str, tmp_path: Path
+) -> None:
     ended = hang("lock", telling, tmp_path)
     assert ended.returncode == EXIT_CODE
     events = {event["level"]: event for event in map(json.loads, ended.stderr.splitlines())}
@@ -184,7 +216,10 @@ def test_a_store_that_hangs_or_refuses_holds_nothing_up(telling: str, why: str, 
 def test_a_mistake_in_telling_does_not_keep_the_process(tmp_path: Path) -> None:
     ended = hang("lock", "broken", tmp_path)
     assert ended.returncode == 1
-    assert all(text in ended.stderr for text in ("ValueError: a mistake of ours", "Timeout (", "in wait_for_a_lock\n"))
+    assert all(
+        text in ended.stderr
+        for text in ("ValueError: a mistake of ours", "Timeout (", "in wait_for_a_lock\n")
+    )
 
 
 def test_the_timer_of_c_is_off_where_nothing_is_watched() -> None:

@@ -34,7 +34,9 @@ def main() -> None:
             metrics.observe(report(step=step, images=32 * step, restarts=1), num_steps=20)
             if line.strip() in ("committed", "failed"):
                 stages = {"pack": 0.5, "upload": 2.0, "commit": 0.25}
-                metrics.checkpoints.ended(step, 3.0, line.strip(), 5000, stages=stages, reason="timeout")
+                metrics.checkpoints.ended(
+                    step, 3.0, line.strip(), 5000, stages=stages, reason="timeout"
+                )
             if line.strip() == "committed":
                 metrics.checkpoints.held(0.02)
                 metrics.not_finite()

@@ -35,7 +35,12 @@ class Case(NamedTuple):
 
 
 def train_group(
-    folder: Path, num_workers: int, cases: Mapping[str, Case], *, num_devices: int = 0, timeout: float = 180
+    folder: Path,
+    num_workers: int,
+    cases: Mapping[str, Case],
+    *,
+    num_devices: int = 0,
+    timeout: float = 180,
 ) -> dict[str, list[State]]:
     """Train every case in ``num_workers`` processes and return, by case, the state of each worker at its end.
 
@@ -50,11 +55,33 @@ def train_group(
     try:
         for rank in range(num_workers):
             config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-            environment = {**os.environ, "TF_CONFIG": json.dumps(config), "TF_CPP_MIN_LOG_LEVEL": "2", "TF_USE_LEGACY_KERAS": "1"}
-            environment |= {"http_proxy": dead_proxy, "https_proxy": dead_proxy, "grpc_proxy": dead_proxy, "no_proxy": "example.com"}
-            arguments = [sys.executable, "-m", "tests.training.group", str(folder), str(num_workers), str(num_devices), json.dumps(cases)]
+            environment = {
+                **os.environ,
+                "TF_CONFIG": json.dumps(config),
+                "TF_CPP_MIN_LOG_LEVEL": "2",
+                "TF_USE_LEGACY_KERAS": "1",
+            }
+            environment |= {
+                "http_proxy": dead_proxy,
+                "https_proxy": dead_proxy,
+                "grpc_proxy": dead_proxy,
+                "no_proxy": "example.com",
+            }
+            arguments = [
+                sys.executable,
+                "-m",
+                "tests.training.group",
+                str(folder),
+                str(num_workers),
+                str(num_devices),
+                json.dumps(cases),
+            ]
             with open(folder / f"rank-{rank}.log", "wb") as log:
-                processes.append(subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT))
+                processes.append(
+                    subprocess.Popen(
+                        arguments, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+                    )
+                )
         for rank, process in enumerate(processes):
             assert process.wait(timeout) == 0, (folder / f"rank-{rank}.log").read_text()[-3000:]
     finally:
@@ -62,7 +89,10 @@ def train_group(
             if process.poll() is None:
                 process.kill()
                 process.wait()
-    return {name: [dict(np.load(folder / f"{name}-{rank}.npz")) for rank in range(num_workers)] for name in cases}
+    return {
+        name: [dict(np.load(folder / f"{name}-{rank}.npz")) for rank in range(num_workers)]
+        for name in cases
+    }
 
 
 def _worker(folder: Path, num_workers: int, num_devices: int, cases: Mapping[str, Case]) -> None:
@@ -70,9 +100,21 @@ def _worker(folder: Path, num_workers: int, num_devices: int, cases: Mapping[str
     from job.training.strategy import create_strategy
 
     rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-    fixed = ["uri=runs", "data.uri=data", f"workers.count={num_workers}", f"workers.gpus={num_devices}"]
-    specs = {name: load_run("notebook", overrides=[*fixed, *case.overrides]) for name, case in cases.items()}
-    strategy = _strategy_on_logical_devices(num_devices) if num_devices else create_strategy(next(iter(specs.values())))
+    fixed = [
+        "uri=runs",
+        "data.uri=data",
+        f"workers.count={num_workers}",
+        f"workers.gpus={num_devices}",
+    ]
+    specs = {
+        name: load_run("notebook", overrides=[*fixed, *case.overrides])
+        for name, case in cases.items()
+    }
+    strategy = (
+        _strategy_on_logical_devices(num_devices)
+        if num_devices
+        else create_strategy(next(iter(specs.values())))
+    )
     for name, spec in specs.items():
         np.savez(folder / f"{name}-{rank}.npz", **_train(spec, strategy, rank, cases[name].steps))
 
@@ -83,13 +125,17 @@ def _strategy_on_logical_devices(num_devices: int) -> "tf.distribute.Strategy":
     TensorFlow (2.21) gives a worker without GPUs one replica; only the list of its devices is replaced.
     """
     import tensorflow as tf
-    from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
+    from tensorflow.python.distribute.collective_all_reduce_strategy import (
+        CollectiveAllReduceExtended,
+    )
 
     from job.training.strategy import reach_workers_directly
 
     reach_workers_directly()
     cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * num_devices)
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * num_devices
+    )
     CollectiveAllReduceExtended._initialize_local_devices = lambda self, resolver, worker_device: (
         tuple(f"{worker_device}/device:CPU:{index}" for index in range(num_devices)),
         "CPU",
@@ -110,41 +156,82 @@ def _train(spec: "RunSpec", strategy: "tf.distribute.Strategy", rank: int, steps
 
     with strategy.scope():
         networks = build_networks(spec)
-    batch, part, num_local = spec.training.global_batch_size, spec.replica_batch_size, max(1, spec.workers.gpus)
+    batch, part, num_local = (
+        spec.training.global_batch_size,
+        spec.replica_batch_size,
+        max(1, spec.workers.gpus),
+    )
     here = part * num_local
     shape = (steps, batch, *spec.model.image_size, spec.model.channels)
-    images = np.random.default_rng(IMAGE_SEED).integers(0, 256, shape, np.uint8)[:, rank * here : (rank + 1) * here]
+    images = np.random.default_rng(IMAGE_SEED).integers(0, 256, shape, np.uint8)[
+        :, rank * here : (rank + 1) * here
+    ]
     call = build_call(spec, strategy, networks)
     chunk = tf.constant(images[np.newaxis])  # one strip
     metrics, _ = call(chunk, tf.constant(0, tf.int64))
     taken = snapshot.take(networks, steps).state
-    state = {f"{part}/{key}": array for part, arrays in taken.items() for key, array in arrays.items()}
+    state = {
+        f"{part}/{key}": array for part, arrays in taken.items() for key, array in arrays.items()
+    }
     unequal = _unequal(strategy, networks)
     if num_local > 1:  # what was saved comes back on every replica
         call(chunk, tf.constant(steps, tf.int64))
         snapshot.put(networks, {part: pack(arrays) for part, arrays in taken.items()}, spec)
         unequal += _unequal(strategy, networks)
         for name, arrays in snapshot.take(networks, steps).state.items():
-            unequal += [key for key, array in arrays.items() if not np.array_equal(array, taken[name][key])]
+            unequal += [
+                key for key, array in arrays.items() if not np.array_equal(array, taken[name][key])
+            ]
 
     def latents() -> tf.Tensor:
-        first = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64) * part
-        return sample_latents(spec.seed, Purpose.LATENTS_GENERATOR, tf.constant(0, tf.int64), first, part, 8)
+        first = (
+            tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64) * part
+        )
+        return sample_latents(
+            spec.seed, Purpose.LATENTS_GENERATOR, tf.constant(0, tf.int64), first, part, 8
+        )
 
-    drawn = np.concatenate([each.numpy() for each in strategy.experimental_local_results(strategy.run(latents))])
+    drawn = np.concatenate(
+        [each.numpy() for each in strategy.experimental_local_results(strategy.run(latents))]
+    )
     agreed = Agreement(strategy, 2, num_local)([100 + rank if rank == 0 else 0, 1 << rank])
-    return {"metrics": metrics.numpy(), "latents": drawn, "agreed": np.asarray(agreed), "unequal": np.asarray(unequal, str), **state}
+    return {
+        "metrics": metrics.numpy(),
+        "latents": drawn,
+        "agreed": np.asarray(agreed),
+        "unequal": np.asarray(unequal, str),
+        **state,
+    }
 
 
 def _unequal(strategy: "tf.distribute.Strategy", networks: "Networks") -> list[str]:
     """Return the names of variables whose values differ between the replicas of this process."""
-    parts = [networks.generator, networks.discriminator, networks.generator_optimizer, networks.discriminator_optimizer]
+    parts = [
+        networks.generator,
+        networks.discriminator,
+        networks.generator_optimizer,
+        networks.discriminator_optimizer,
+    ]
     named = [(variable.path, variable.value) for part in parts for variable in part.variables]
     named += [(variable.name, variable) for variable in networks.ema]
-    values = {name: [replica.numpy() for replica in strategy.experimental_local_results(variable)] for name, variable in named}
-    assert all(len(replicas) == len(strategy.extended.worker_devices) for replicas in values.values())
-    return [name for name, replicas in values.items() if not all(np.array_equal(replicas[0], other) for other in replicas)]
+    values = {
+        name: [replica.numpy() for replica in strategy.experimental_local_results(variable)]
+        for name, variable in named
+    }
+    assert all(
+        len(replicas) == len(strategy.extended.worker_devices) for replicas in values.values()
+    )
+    return [
+        name
+        for name, replicas in values.items()
+        if not all(np.array_equal(replicas[0], other) for other in replicas)
+    ]
 
 
 if __name__ == "__main__":
-    _worker(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), {name: Case(*case) for name, case in json.loads(sys.argv[4]).items()})
+    _worker(
+        Path(sys.argv[1]),
+        int(sys.argv[2]),
+        int(sys.argv[3]),
+        {name: Case(*case) for name, case in json.loads(sys.argv[4]).items()},
+    )

@@ -43,7 +43,9 @@ def main() -> None:
         """One that tells."""
 
         def __call__(self, mine: Sequence[int]) -> list[int]:
-            found = re.search(r'^dcgan_phase\{.*phase="(\w+)".*\} 1\.0$', "\n".join(scribe.scrape()), re.MULTILINE)
+            found = re.search(
+                r'^dcgan_phase\{.*phase="(\w+)".*\} 1\.0$', "\n".join(scribe.scrape()), re.MULTILINE
+            )
             say(f"agreeing in {found[1] if found else 'no phase'}")
             return super().__call__(mine)
 

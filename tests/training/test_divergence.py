@@ -21,12 +21,17 @@ def diverged(step: int) -> Diverged:
     return Diverged(Divergence(step - 5, 4, metrics, (0,)), None)
 
 
-def test_a_write_whose_answer_is_lost_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_whose_answer_is_lost_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(retry, "_FIRST_WAIT_SECONDS", 0.001)
     store = open_store(str(tmp_path))
     losing = LosingAnswers(store, "write")
     assert divergence.record(losing, diverged(45), 60.0) == ("divergences/step-000000045-1.json", 1)
     assert losing.num_lost == 1
     assert divergence.count(store) == 1
-    assert divergence.record(store, diverged(45), 60.0) == ("divergences/step-000000045-2.json", 2)  # after going back, at the same step
+    assert divergence.record(store, diverged(45), 60.0) == (
+        "divergences/step-000000045-2.json",
+        2,
+    )  # after going back, at the same step
     assert divergence.count(store) == 2

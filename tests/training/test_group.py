@@ -26,9 +26,17 @@ def gradients(state: State) -> State:
 
 def assert_gradients_close(one: State, many: State, tolerance: float = 1e-5) -> None:
     wanted, found = gradients(one), gradients(many)
-    assert len(wanted) == 10 + 6  # every trainable weight of G (3 layers, 2 norms) and of D (3 layers)
+    assert (
+        len(wanted) == 10 + 6
+    )  # every trainable weight of G (3 layers, 2 norms) and of D (3 layers)
     for name, gradient in wanted.items():
-        np.testing.assert_allclose(found[name], gradient, rtol=0, atol=tolerance * max(1.0, np.abs(gradient).max()), err_msg=name)
+        np.testing.assert_allclose(
+            found[name],
+            gradient,
+            rtol=0,
+            atol=tolerance * max(1.0, np.abs(gradient).max()),
+            err_msg=name,
+        )
 
 
 def assert_same_state(ranks: list[State]) -> None:
@@ -40,8 +48,12 @@ def assert_same_state(ranks: list[State]) -> None:
 
 
 LOCAL = [*TINY, "training.batch_norm=local", "training.ema_decay=0.9"]
-SYNCHRONIZED = {"synchronized": Case([*TINY, "training.batch_norm=synchronized"])}  # dropout included
-WITHOUT_NORM = {"without-norm": Case([*TINY, "model.generator.normalize=none", "training.updates=simultaneous"])}
+SYNCHRONIZED = {
+    "synchronized": Case([*TINY, "training.batch_norm=synchronized"])
+}  # dropout included
+WITHOUT_NORM = {
+    "without-norm": Case([*TINY, "model.generator.normalize=none", "training.updates=simultaneous"])
+}
 REPEATED = {
     "plain": Case([*LOCAL, "training.updates=alternating"], steps=3),
     "xla": Case([*LOCAL, "training.updates=simultaneous", "training.jit_compile=true"], steps=3),
@@ -55,7 +67,11 @@ Groups = dict[int, dict[str, list[State]]]  # by number of workers and by case
 def groups(tmp_path_factory: pytest.TempPathFactory) -> Groups:
     """The same global batches, however many workers share them."""
     folder: Path = tmp_path_factory.mktemp("groups")
-    cases = {1: SYNCHRONIZED | WITHOUT_NORM, 2: SYNCHRONIZED | WITHOUT_NORM | REPEATED, 3: SYNCHRONIZED}
+    cases = {
+        1: SYNCHRONIZED | WITHOUT_NORM,
+        2: SYNCHRONIZED | WITHOUT_NORM | REPEATED,
+        3: SYNCHRONIZED,
+    }
     return {count: train_group(folder / str(count), count, each) for count, each in cases.items()}
 
 
@@ -64,7 +80,9 @@ def with_devices(tmp_path_factory: pytest.TempPathFactory) -> Groups:
     """The same batches again, shared by workers of two replicas each."""
     folder: Path = tmp_path_factory.mktemp("devices")
     cases = SYNCHRONIZED | {"local": Case(LOCAL, steps=2)}
-    return {count: train_group(folder / str(count), count, cases, num_devices=2) for count in (1, 2)}
+    return {
+        count: train_group(folder / str(count), count, cases, num_devices=2) for count in (1, 2)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +96,9 @@ def test_the_gradient_of_many_workers_is_that_of_one(groups: Groups, count: int)
     one, many = groups[1]["synchronized"][0], groups[count]["synchronized"][0]
     assert_gradients_close(one, many)
     np.testing.assert_allclose(many["metrics"][:, :4], one["metrics"][:, :4], rtol=1e-5)
-    assert (many["metrics"][:, 4:] >= one["metrics"][:, 4:] * (1 - 1e-5)).all()  # sums of norms of parts
+    assert (
+        many["metrics"][:, 4:] >= one["metrics"][:, 4:] * (1 - 1e-5)
+    ).all()  # sums of norms of parts
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -99,7 +119,9 @@ def test_the_chiefs_word_is_everyones(groups: Groups) -> None:
 
 
 @pytest.mark.parametrize("case", REPEATED)
-def test_local_statistics_are_averaged_and_runs_repeat_bit_for_bit(groups: Groups, again: dict[str, list[State]], case: str) -> None:
+def test_local_statistics_are_averaged_and_runs_repeat_bit_for_bit(
+    groups: Groups, again: dict[str, list[State]], case: str
+) -> None:
     """Also as the first thing that the processes do, and not the third."""
     first = groups[2][case]
     assert_same_state(first)
@@ -113,11 +135,15 @@ def test_local_statistics_are_averaged_and_runs_repeat_bit_for_bit(groups: Group
 def test_without_batch_norm_local_and_one_worker_agree(groups: Groups) -> None:
     one, two = (gradients(groups[count]["without-norm"][0]) for count in (1, 2))
     for name, gradient in one.items():
-        np.testing.assert_allclose(two[name], gradient, rtol=0, atol=1e-5 * max(1.0, np.abs(gradient).max()), err_msg=name)
+        np.testing.assert_allclose(
+            two[name], gradient, rtol=0, atol=1e-5 * max(1.0, np.abs(gradient).max()), err_msg=name
+        )
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_workers_of_two_replicas_take_the_gradient_of_one(groups: Groups, with_devices: Groups, count: int) -> None:
+def test_workers_of_two_replicas_take_the_gradient_of_one(
+    groups: Groups, with_devices: Groups, count: int
+) -> None:
     one, ranks = groups[1]["synchronized"][0], with_devices[count]["synchronized"]
     assert_same_state(ranks)
     assert_gradients_close(one, ranks[0])
@@ -127,7 +153,9 @@ def test_workers_of_two_replicas_take_the_gradient_of_one(groups: Groups, with_d
 
 @pytest.mark.parametrize("case", ["synchronized", "local"])
 @pytest.mark.parametrize("count", [1, 2])
-def test_the_replicas_of_a_worker_hold_the_same_bits_also_after_a_restore(with_devices: Groups, count: int, case: str) -> None:
+def test_the_replicas_of_a_worker_hold_the_same_bits_also_after_a_restore(
+    with_devices: Groups, count: int, case: str
+) -> None:
     assert_same_state(with_devices[count][case])
     assert [state["unequal"].tolist() for state in with_devices[count][case]] == [[]] * count
 

@@ -44,9 +44,20 @@ class Scripted:
 
 @contextmanager
 def observing(folder: Path, listener: Scripted, *settings: str) -> Iterator[Observer]:
-    spec = load_run("notebook", overrides=[f"uri={folder}/one", f"data.uri={folder}", "metrics.port=0", *settings])
+    spec = load_run(
+        "notebook",
+        overrides=[f"uri={folder}/one", f"data.uri={folder}", "metrics.port=0", *settings],
+    )
     index = pack_numbered(folder, num_images=24)
-    with Observer(spec, Topology(0, 2, restarts=5), index, listener, lambda text: None, target_world_size=4, num_hangs=3) as observer:
+    with Observer(
+        spec,
+        Topology(0, 2, restarts=5),
+        index,
+        listener,
+        lambda text: None,
+        target_world_size=4,
+        num_hangs=3,
+    ) as observer:
         yield observer
 
 
@@ -63,7 +74,10 @@ def scrape_port(port: int) -> dict[str, float]:
     with http.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()
     lines = re.findall(r"^(dcgan_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE)
-    return {f"{name} {re.sub(r'(rank|run)=[^,]*,?', '', labels)}".rstrip(", "): float(value) for name, labels, value in lines}
+    return {
+        f"{name} {re.sub(r'(rank|run)=[^,]*,?', '', labels)}".rstrip(", "): float(value)
+        for name, labels, value in lines
+    }
 
 
 def test_a_wish_counts_once_however_long_it_lasts(tmp_path: Path) -> None:
@@ -80,13 +94,22 @@ def test_what_the_run_is_configured_for_is_there_from_the_start(tmp_path: Path) 
     listener = Scripted()
     with observing(tmp_path, listener, "checkpoints.every_steps=70"):
         told = scrape(listener)
-    names = ("world_size", "target_world_size", "checkpoint_every_steps", "hangs_total", "restarts_total")
+    names = (
+        "world_size",
+        "target_world_size",
+        "checkpoint_every_steps",
+        "hangs_total",
+        "restarts_total",
+    )
     assert [told[f"dcgan_{name}"] for name in names] == [2, 4, 70, 3, 5]
 
 
 def test_two_runs_on_one_machine_have_ports_and_one_of_your_own_is_strict(tmp_path: Path) -> None:
     first, second = Scripted(), Scripted()
-    with observing(tmp_path / "1", first, "metrics.port=null"), observing(tmp_path / "2", second, "metrics.port=null"):
+    with (
+        observing(tmp_path / "1", first, "metrics.port=null"),
+        observing(tmp_path / "2", second, "metrics.port=null"),
+    ):
         ports = [port_in(listener.notes[0]) for listener in (first, second)]
         assert ports[1] not in (9400, ports[0])
         assert scrape(second)["dcgan_world_size"] == 2
@@ -95,13 +118,20 @@ def test_two_runs_on_one_machine_have_ports_and_one_of_your_own_is_strict(tmp_pa
             pass
 
 
-@pytest.mark.parametrize(("host", "at"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", None), ("null", None)])
-def test_metrics_are_served_at_the_host_that_is_set(tmp_path: Path, host: str, at: str | None) -> None:
+@pytest.mark.parametrize(
+    ("host", "at"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", None), ("null", None)]
+)
+def test_metrics_are_served_at_the_host_that_is_set(
+    tmp_path: Path, host: str, at: str | None
+) -> None:
     listener = Scripted()
     with observing(tmp_path, listener, f"metrics.host={host}"):
         found, port = re.findall(r"http://(\S+):(\d+)/metrics", listener.notes[0])[0]
         assert at in (None, found)
-        others = [address[4][0] for address in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)] + ["127.0.0.2"]
+        others = [
+            address[4][0]
+            for address in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+        ] + ["127.0.0.2"]
         for other in others:
             if at is None or other == at:
                 socket.create_connection((other, int(port)), timeout=5).close()
@@ -116,7 +146,9 @@ def test_diversity_is_of_a_grid_beside_the_data(tmp_path: Path) -> None:
     with observing(tmp_path, listener) as observer:
         observer.first_images(varied)
         observer.sampled(0, varied)
-        assert "dcgan_sample_diversity" not in scrape(listener)  # an untrained generator says nothing
+        assert "dcgan_sample_diversity" not in scrape(
+            listener
+        )  # an untrained generator says nothing
         observer.sampled(100, varied[:1].repeat(25, axis=0))
         told = scrape(listener)
     assert told["dcgan_sample_diversity"] == 0
@@ -140,7 +172,9 @@ def test_the_last_values_stay_for_a_while(seconds: int, tmp_path: Path) -> None:
 
 def test_after_a_stop_the_last_values_stay_within_the_grace(tmp_path: Path) -> None:
     listener = Scripted(Wanted(stop=True))
-    with observing(tmp_path, listener, "metrics.linger_seconds=30", "checkpoints.grace_seconds=6") as observer:
+    with observing(
+        tmp_path, listener, "metrics.linger_seconds=30", "checkpoints.grace_seconds=6"
+    ) as observer:
         scrape(listener)
         observer.wanted()
         started = time.monotonic()
@@ -157,7 +191,9 @@ def test_nobody_is_waited_for_who_never_scraped(tmp_path: Path) -> None:
 
 def test_a_hang_is_counted_while_its_process_still_answers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.training.test_observer", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             assert process.stdout
             port = port_in(process.stdout.readline())
@@ -169,7 +205,9 @@ def test_a_hang_is_counted_while_its_process_still_answers(tmp_path: Path) -> No
 
 def hang(folder: Path) -> None:
     listener = Scripted()
-    with observing(folder, listener, "watchdog.train_seconds=1", "data.fetch_patience_seconds=0.5") as observer:
+    with observing(
+        folder, listener, "watchdog.train_seconds=1", "data.fetch_patience_seconds=0.5"
+    ) as observer:
         sys.stdout.write(listener.notes[0] + "\n")
         sys.stdout.flush()
         observer.enter("train")

@@ -43,7 +43,13 @@ class Run:
 
     @property
     def spec(self) -> RunSpec:
-        values = {"uri": self.uri, "data.uri": "set", "model.image_size": 8, "training.global_batch_size": 8, **self.settings}
+        values = {
+            "uri": self.uri,
+            "data.uri": "set",
+            "model.image_size": 8,
+            "training.global_batch_size": 8,
+            **self.settings,
+        }
         return load_run("notebook", overrides=[f"{key}={value}" for key, value in values.items()])
 
     @property
@@ -67,7 +73,13 @@ class Run:
         )
         self.checkpoints.save(facts, parts_of(step))
 
-    def restore(self, rank: int = 0, agreed: Sequence[int] | None = None, store: object = None, world_size: int = 2) -> int | None:
+    def restore(
+        self,
+        rank: int = 0,
+        agreed: Sequence[int] | None = None,
+        store: object = None,
+        world_size: int = 2,
+    ) -> int | None:
         """The step that one start of a worker takes; ``agreed`` is what the chief said."""
         resume = Resume(
             self.spec,
@@ -89,7 +101,9 @@ class Run:
         return start_name(self.stamp, self.num_starts - 1)
 
     def start_that_works(self) -> int | None:
-        resume = Resume(self.spec, Topology(0, 2), open_store(self.uri), self.index, list, self.start())
+        resume = Resume(
+            self.spec, Topology(0, 2), open_store(self.uri), self.index, list, self.start()
+        )
         found = resume.restore()
         resume.went_well()
         return found.manifest.step if found else None
@@ -114,7 +128,11 @@ def part_of(run: Run, step: int, name: str) -> Path:
 def test_every_damage_falls_back_and_is_quarantined(run: Run, name: str, damage: str) -> None:
     path = part_of(run, 30, name)
     data = path.read_bytes()
-    changed = {"truncated": data[:-1], "flipped": bytes([data[0] ^ 1]) + data[1:], "swapped": part_of(run, 20, name).read_bytes()}
+    changed = {
+        "truncated": data[:-1],
+        "flipped": bytes([data[0] ^ 1]) + data[1:],
+        "swapped": part_of(run, 20, name).read_bytes(),
+    }
     path.unlink() if damage == "missing" else path.write_bytes(changed[damage])
     assert run.restore() == 20
     assert part_of(run, 30, QUARANTINED).exists()
@@ -128,7 +146,9 @@ def test_damage_everywhere_stops_every_start(run: Run) -> None:
     for step in (10, 20, 30):
         part_of(run, step, "generator.npz").unlink()
     for _ in range(2):  # the second finds all of them quarantined
-        with pytest.raises(StorageError, match=r"3 checkpoints, none of them whole .*; expected at least one"):
+        with pytest.raises(
+            StorageError, match=r"3 checkpoints, none of them whole .*; expected at least one"
+        ):
             run.restore()
 
 
@@ -139,9 +159,14 @@ def test_manifests_that_cannot_be_read_stop_a_start_too(run: Run) -> None:
         run.restore()
 
 
-def test_a_checkpoint_that_ends_two_starts_is_passed_over(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_checkpoint_that_ends_two_starts_is_passed_over(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
     assert [run.restore() for _ in range(4)] == [30, 30, 20, 20]
-    assert [run.restore() for _ in range(2)] == [30, 30]  # two of them: the cause is elsewhere, and nothing has to be trained again for it
+    assert [run.restore() for _ in range(2)] == [
+        30,
+        30,
+    ]  # two of them: the cause is elsewhere, and nothing has to be trained again for it
     assert "the run ended right after step 20, too: from step 30 again" in caplog.text
     assert "checkpoint of step 30 passed over: the run ended 2 times right after it" in caplog.text
 
@@ -186,7 +211,13 @@ def test_the_counts_of_an_earlier_version_are_read(run: Run) -> None:
 
 
 def test_a_start_that_trains_clears_the_count(run: Run) -> None:
-    assert [run.restore(), run.start_that_works(), run.restore(), run.restore(), run.restore()] == [30, 30, 30, 30, 20]
+    assert [run.restore(), run.start_that_works(), run.restore(), run.restore(), run.restore()] == [
+        30,
+        30,
+        30,
+        30,
+        20,
+    ]
 
 
 def test_the_only_checkpoint_is_taken_however_often_it_crashed(run: Run) -> None:
@@ -203,7 +234,14 @@ def test_an_empty_run_folder_is_a_fresh_start(run: Run) -> None:
 def agreed_by(run: Run) -> list[int]:
     """What the chief of ``run`` gives to the agreement."""
     said: list[int] = []
-    Resume(run.spec, Topology(0, 2), open_store(run.uri), run.index, lambda mine: said.extend(mine) or list(mine), run.start()).restore()
+    Resume(
+        run.spec,
+        Topology(0, 2),
+        open_store(run.uri),
+        run.index,
+        lambda mine: said.extend(mine) or list(mine),
+        run.start(),
+    ).restore()
     return said
 
 
@@ -237,7 +275,9 @@ def test_a_worker_that_sees_other_bytes_stops(run: Run, tmp_path: Path) -> None:
         part_of(other, 30, "manifest.json").read_bytes().replace(b'"sha256": "', b'"sha256": "', 1)
     )
     other.checkpoints.save(other.checkpoints.committed()[0], {"generator.npz": b"other bytes"})
-    with pytest.raises(StorageError, match=r"worker 1 read another checkpoint of step 30 than the chief"):
+    with pytest.raises(
+        StorageError, match=r"worker 1 read another checkpoint of step 30 than the chief"
+    ):
         run.restore(1, agreed_by(other))
 
 
@@ -265,7 +305,11 @@ def test_another_run_folder_is_where_a_new_one_begins(run: Run, tmp_path: Path) 
 def test_one_wrong_reading_quarantines_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     store, wrong = open_store(run.uri), iter([b"not what was written"])
     read = store.read
-    monkeypatch.setattr(store, "read", lambda key: (next(wrong, None) if key.endswith(".npz") else None) or read(key))
+    monkeypatch.setattr(
+        store,
+        "read",
+        lambda key: (next(wrong, None) if key.endswith(".npz") else None) or read(key),
+    )
     assert run.restore(store=store) == 30
     assert next(wrong, None) is None
     assert not part_of(run, 30, QUARANTINED).exists()
@@ -275,7 +319,9 @@ def test_what_stands_at_the_last_step_is_not_written_again(run: Run) -> None:
     """To write a step again uncommits it first, and a start may find nothing left to train."""
     before = {path: path.stat().st_mtime_ns for path in Path(run.uri).rglob("*")}
     with Saver(run.checkpoints, run.spec.checkpoints) as saver:
-        saving = Saving(run.spec, Topology(0, 2), run.index, None, saver, noise_stream=0, committed_step=30)
+        saving = Saving(
+            run.spec, Topology(0, 2), run.index, None, saver, noise_stream=0, committed_step=30
+        )
         saving.save(None, 30, {}, "end")
         saving.finish(None, 30, {}, "end")
     assert {path: path.stat().st_mtime_ns for path in Path(run.uri).rglob("*")} == before
@@ -284,7 +330,10 @@ def test_what_stands_at_the_last_step_is_not_written_again(run: Run) -> None:
 def test_an_origin_without_checkpoints_is_refused(run: Run, tmp_path: Path) -> None:
     run.uri = str(tmp_path / "second")
     run.settings = {"checkpoints.resume": str(tmp_path / "nothing")}
-    with pytest.raises(StorageError, match=r"nothing: no committed checkpoint there; expected one \(checkpoints.resume\)"):
+    with pytest.raises(
+        StorageError,
+        match=r"nothing: no committed checkpoint there; expected one \(checkpoints.resume\)",
+    ):
         run.restore()
 
 
@@ -299,7 +348,12 @@ def test_a_run_folder_copied_to_another_store_goes_on(run: Run, s3_env: S3Server
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("model.generator.latent_size", 50), ("seed", 3), ("training.generator_optimizer.name", "adam")]
+    ("key", "value"),
+    [
+        ("model.generator.latent_size", 50),
+        ("seed", 3),
+        ("training.generator_optimizer.name", "adam"),
+    ],
 )
 def test_another_model_or_order_is_refused(run: Run, key: str, value: object) -> None:
     run.settings = {key: value}
@@ -308,7 +362,11 @@ def test_another_model_or_order_is_refused(run: Run, key: str, value: object) ->
 
 
 def test_what_may_change_is_known(run: Run) -> None:
-    run.settings = {"training.generator_optimizer.learning_rate": 0.5, "training.steps": 70, "workers.count": 4}
+    run.settings = {
+        "training.generator_optimizer.learning_rate": 0.5,
+        "training.steps": 70,
+        "workers.count": 4,
+    }
     assert run.restore() == 30
     assert changes(run.spec, run.checkpoints.committed()[0]) == {
         "training.generator_optimizer.learning_rate": (0.001, 0.5),

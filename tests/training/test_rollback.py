@@ -32,7 +32,11 @@ SETTINGS = {
 def train(folder: Path, num_bad_sets: int, **settings: object) -> tuple[int, str]:
     if not (folder / "set").exists():
         pack_numbered(folder / "set", 160, 40, height=8, width=8)
-    values = SETTINGS | {"uri": folder / "run", "data.uri": folder / "set"} | {k.replace("__", "."): v for k, v in settings.items()}
+    values = (
+        SETTINGS
+        | {"uri": folder / "run", "data.uri": folder / "set"}
+        | {k.replace("__", "."): v for k, v in settings.items()}
+    )
     arguments = [str(num_bad_sets), *(f"{key}={value}" for key, value in values.items())]
     return run_module(arguments, folder)
 
@@ -47,11 +51,18 @@ def rolled_back(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_module(arguments: list[str], folder: Path) -> tuple[int, str]:
-    return run(arguments, folder / "train.log", environment(folder, TF_CPP_MIN_LOG_LEVEL="2"), module="tests.training.rolling")
+    return run(
+        arguments,
+        folder / "train.log",
+        environment(folder, TF_CPP_MIN_LOG_LEVEL="2"),
+        module="tests.training.rolling",
+    )
 
 
 def diagnoses(folder: Path) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted((folder / "run" / "divergences").iterdir())]
+    return [
+        json.loads(path.read_text()) for path in sorted((folder / "run" / "divergences").iterdir())
+    ]
 
 
 def test_it_goes_back_with_other_noise_and_ends_well(rolled_back: Path) -> None:
@@ -65,9 +76,16 @@ def test_it_goes_back_with_other_noise_and_ends_well(rolled_back: Path) -> None:
     assert [each["step"] for each in before] == [41, 42, 43, 44]
     assert all(0 < each["generator_gradient_norm"] < 100 for each in before)
     manifests = Checkpoints(open_store(str(rolled_back / "run"))).committed()
-    assert [(manifest.step, manifest.noise_stream) for manifest in manifests] == [(80, 1), (60, 1), (40, 0)]
+    assert [(manifest.step, manifest.noise_stream) for manifest in manifests] == [
+        (80, 1),
+        (60, 1),
+        (40, 0),
+    ]
     output = (rolled_back / "train.log").read_text()
-    assert "generator_loss is nan; expected a finite number: going back to the last checkpoint (step" in output
+    assert (
+        "generator_loss is nan; expected a finite number: going back to the last checkpoint (step"
+        in output
+    )
     assert "dcgan_rollbacks_total" in output
 
 
@@ -94,7 +112,10 @@ def test_not_for_ever(tmp_path: Path) -> None:
     code, output = train(tmp_path, 100, training__max_rollbacks=1)
     assert code == 4, output
     assert [each["number"] for each in diagnoses(tmp_path)] == [1, 2]
-    assert "error: step 45: generator_loss is nan; expected a finite number. That was number 2, each with other noise" in output
+    assert (
+        "error: step 45: generator_loss is nan; expected a finite number. That was number 2, each with other noise"
+        in output
+    )
     assert "(training.max_rollbacks is 1). Last good checkpoint: step 40 in" in output
     assert Checkpoints(open_store(str(tmp_path / "run"))).restore()[0].step == 40
 

@@ -11,23 +11,35 @@ counts = st.integers(1, 60)
 
 
 @given(counts, counts, counts, counts, st.integers(0, 200))
-def test_a_resumed_run_makes_the_calls_of_the_whole_run(per_call: int, sample: int, checkpoint: int, total: int, start: int) -> None:
+def test_a_resumed_run_makes_the_calls_of_the_whole_run(
+    per_call: int, sample: int, checkpoint: int, total: int, start: int
+) -> None:
     schedule = Schedule(total, 10, per_call, sample, checkpoint)
     whole = list(schedule.calls(0))
-    assert [first for first, _ in whole] == [sum(num for _, num in whole[:index]) for index in range(len(whole))]
+    assert [first for first, _ in whole] == [
+        sum(num for _, num in whole[:index]) for index in range(len(whole))
+    ]
     assert sum(num for _, num in whole) == total
     assert max(num for _, num in whole) <= per_call
     resumable = [first for first, _ in whole if first <= start]
     resumed_at = resumable[-1]
     assert list(schedule.calls(resumed_at)) == [call for call in whole if call[0] >= resumed_at]
     ends = {first + num for first, num in whole}
-    assert all(step in ends for step in range(1, total + 1) if schedule.checkpoints_at(step) or schedule.samples_at(step))
+    assert all(
+        step in ends
+        for step in range(1, total + 1)
+        if schedule.checkpoints_at(step) or schedule.samples_at(step)
+    )
 
 
 def test_epochs_become_steps_and_the_last_partial_batch_is_left_out() -> None:
     spec = load_run("notebook", overrides=["uri=a", "data.uri=b"])
     schedule = plan(spec, 60_000)
-    assert (schedule.steps_per_epoch, schedule.total_steps, schedule.sample_every) == (1875, 18750, 1875)
+    assert (schedule.steps_per_epoch, schedule.total_steps, schedule.sample_every) == (
+        1875,
+        18750,
+        1875,
+    )
     assert plan(spec, 60_031).total_steps == 18750
 
 
@@ -45,7 +57,9 @@ def test_epochs_become_steps_and_the_last_partial_batch_is_left_out() -> None:
         (["samples.every_steps=7"], 800, 5000, 7),
     ],
 )
-def test_the_default_length_fits_few_and_many_images(settings: list[str], num_rows: int, total_steps: int, sample_every: int) -> None:
+def test_the_default_length_fits_few_and_many_images(
+    settings: list[str], num_rows: int, total_steps: int, sample_every: int
+) -> None:
     schedule = plan(load_run("dcgan64", overrides=["uri=a", "data.uri=b", *settings]), num_rows)
     assert (schedule.total_steps, schedule.sample_every) == (total_steps, sample_every)
 
@@ -55,7 +69,10 @@ def test_the_notebook_trains_its_epochs_however_few_images_there_are() -> None:
 
 
 def test_steps_win_over_epochs_and_the_last_step_has_grid_and_checkpoint() -> None:
-    spec = load_run("notebook", overrides=["uri=a", "data.uri=b", "training.steps=7", "checkpoints.every_steps=5"])
+    spec = load_run(
+        "notebook",
+        overrides=["uri=a", "data.uri=b", "training.steps=7", "checkpoints.every_steps=5"],
+    )
     schedule = plan(spec, 60_000)
     assert [step for step in range(8) if schedule.checkpoints_at(step)] == [5, 7]
     assert [step for step in range(8) if schedule.samples_at(step)] == [0, 7]

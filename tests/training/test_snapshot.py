@@ -17,7 +17,13 @@ from job.training import snapshot
 
 pytestmark = pytest.mark.training
 
-TINY = ["uri=a", "data.uri=b", "model.generator.latent_size=4", "model.generator.filters=[8, 4]", "model.discriminator.filters=[4, 8]"]
+TINY = [
+    "uri=a",
+    "data.uri=b",
+    "model.generator.latent_size=4",
+    "model.generator.filters=[8, 4]",
+    "model.discriminator.filters=[4, 8]",
+]
 
 
 def spec_of(*overrides: str, preset: str = "fashion") -> RunSpec:
@@ -30,7 +36,11 @@ def scrambled(spec: RunSpec, seed: int = 5) -> Networks:
     random = np.random.default_rng(seed)
     for holder in networks[:4]:
         for variable in holder.variables:
-            variable.assign(random.integers(1, 9, variable.shape) if "int" in variable.dtype else random.normal(size=variable.shape))
+            variable.assign(
+                random.integers(1, 9, variable.shape)
+                if "int" in variable.dtype
+                else random.normal(size=variable.shape)
+            )
     for average in networks.ema:
         average.assign(random.normal(size=average.shape).astype(np.float32))
     return networks
@@ -60,7 +70,9 @@ def test_the_state_comes_back_bit_for_bit(preset: str) -> None:
     wanted, found = arrays_of(saved), arrays_of(parts_of(fresh, spec))
     assert wanted.keys() == found.keys()
     differing = [name for name, array in wanted.items() if not np.array_equal(array, found[name])]
-    assert all("learning_rate" in name for name in differing)  # those are the configuration's, not the checkpoint's
+    assert all(
+        "learning_rate" in name for name in differing
+    )  # those are the configuration's, not the checkpoint's
     assert ("generator_ema.npz" in saved) == (preset == "fashion")
 
 
@@ -81,7 +93,9 @@ def test_parts_hold_plain_arrays_only() -> None:
 
 def test_weights_that_are_not_finite_are_not_saved() -> None:
     networks = scrambled(spec_of())
-    networks.generator.trainable_variables[0].assign(np.full(networks.generator.trainable_variables[0].shape, np.nan))
+    networks.generator.trainable_variables[0].assign(
+        np.full(networks.generator.trainable_variables[0].shape, np.nan)
+    )
     with pytest.raises(DivergedError, match=r"step 7: generator project/kernel is not finite"):
         parts_of(networks, spec_of())
 
@@ -94,7 +108,9 @@ def test_a_snapshot_does_not_follow_the_training() -> None:
         for variable in holder.variables:
             variable.assign(variable + 1)
     after = snapshot.to_parts(taken, snapshot.Exporter(spec_of()))
-    assert {name: data for name, data in before.items() if name.endswith(".npz")} == {n: d for n, d in after.items() if n.endswith(".npz")}
+    assert {name: data for name, data in before.items() if name.endswith(".npz")} == {
+        n: d for n, d in after.items() if n.endswith(".npz")
+    }
 
 
 @pytest.mark.parametrize(
@@ -128,9 +144,13 @@ def test_a_plain_keras_loads_the_generator(tmp_path: Path, preset: str) -> None:
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=120)
     exported = exporter.load(snapshot.shown_weights(networks))
-    for variable, average in zip(exported.trainable_variables, networks.ema, strict=bool(networks.ema)):
+    for variable, average in zip(
+        exported.trainable_variables, networks.ema, strict=bool(networks.ema)
+    ):
         assert np.array_equal(variable, average)  # people see the averaged weights
-    np.testing.assert_allclose(np.load(tmp_path / "images.npy"), exported(latents, training=False), atol=1e-6)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "images.npy"), exported(latents, training=False), atol=1e-6
+    )
 
 
 def test_what_does_not_fit_changes_nothing() -> None:

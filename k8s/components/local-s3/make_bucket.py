@@ -16,7 +16,9 @@ SECONDS = 120
 
 def main() -> None:
     # The path, because the server's own name has no name below it for each bucket.
-    client = boto3.client("s3", region_name=os.environ["AWS_REGION"], config=Config(s3={"addressing_style": "path"}))
+    client = boto3.client(
+        "s3", region_name=os.environ["AWS_REGION"], config=Config(s3={"addressing_style": "path"})
+    )
     deadline = time.monotonic() + SECONDS
     while True:
         try:

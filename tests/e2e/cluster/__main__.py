@@ -21,13 +21,22 @@ _DOWN_SECONDS = 120.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.cluster", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "env", "hold"], help="`hold` is what `up` leaves running")
-    parser.add_argument("--folder", type=Path, default=_FOLDER, help="where it keeps its files (default: %(default)s)")
+    parser.add_argument(
+        "command", choices=["up", "down", "env", "hold"], help="`hold` is what `up` leaves running"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=_FOLDER,
+        help="where it keeps its files (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
     named = os.environ.get("KUBECONFIG")
     if named and Path(named) != folder / KUBECONFIG_NAME and arguments.command != "hold":
-        click.echo(f"KUBECONFIG is {named}: that cluster is used, none is made or ended here", err=True)
+        click.echo(
+            f"KUBECONFIG is {named}: that cluster is used, none is made or ended here", err=True
+        )
         return
     {"up": _up, "down": _down, "env": _env, "hold": _hold}[arguments.command](folder)
 
@@ -40,10 +49,18 @@ def _up(folder: Path) -> None:
     sweep(folder)
     started = time.monotonic()
     command = [sys.executable, "-m", "tests.e2e.cluster", "hold", "--folder", str(folder)]
-    environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}  # of the one before, where it is set
+    environment = {
+        name: value for name, value in os.environ.items() if name != "KUBECONFIG"
+    }  # of the one before, where it is set
     with (folder / "holder.log").open("wb") as log:
         holder = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     while not (folder / "up").exists():
         if holder.poll() is not None or time.monotonic() - started > _UP_SECONDS:
@@ -75,7 +92,9 @@ def _down(folder: Path) -> None:
     deadline = time.monotonic() + _DOWN_SECONDS
     while _is_holder(holder, folder):
         if time.monotonic() > deadline:
-            raise SystemExit(f"process {holder} has not ended in {_DOWN_SECONDS} s; {folder / 'holder.log'} may say why")
+            raise SystemExit(
+                f"process {holder} has not ended in {_DOWN_SECONDS} s; {folder / 'holder.log'} may say why"
+            )
         time.sleep(0.1)
 
 

@@ -18,23 +18,50 @@ OPERATOR_NAMESPACE = "kuberay-system"
 _ADMINS = "kubeadm:cluster-admins"
 _COREDNS_IMAGE = "localhost/coredns:1"
 _OPERATOR_IMAGE = "localhost/kuberay-operator:1"
-_NO_CPU_LIMIT = {"op": "remove", "path": "/spec/template/spec/containers/0/resources/limits/cpu"}  # a tenth: it would start for a minute
+_NO_CPU_LIMIT = {
+    "op": "remove",
+    "path": "/spec/template/spec/containers/0/resources/limits/cpu",
+}  # a tenth: it would start for a minute
 _OPERATOR_MODULE = "github.com/ray-project/kuberay/ray-operator"
 _SECONDS = "240s"
 
 
 def install(cluster: Cluster, plan: Plan, folder: Path) -> None:
     """The node ready; DNS and operator, both answering."""
-    cluster.kubectl("wait", f"node/{NODE_NAME}", "--for=condition=Ready", f"--timeout={_SECONDS}", timeout=300)
+    cluster.kubectl(
+        "wait", f"node/{NODE_NAME}", "--for=condition=Ready", f"--timeout={_SECONDS}", timeout=300
+    )
     # The group of the certificate with which the API server asks kubelet for logs; `kubeadm init` binds it last of all.
-    cluster.kubectl("create", "clusterrolebinding", _ADMINS, "--clusterrole=cluster-admin", f"--group={_ADMINS}")
-    _load(cluster, folder, _COREDNS_IMAGE, {"/coredns": File(BIN / "coredns")}, "/coredns", user="0:0")
+    cluster.kubectl(
+        "create", "clusterrolebinding", _ADMINS, "--clusterrole=cluster-admin", f"--group={_ADMINS}"
+    )
+    _load(
+        cluster, folder, _COREDNS_IMAGE, {"/coredns": File(BIN / "coredns")}, "/coredns", user="0:0"
+    )
     manifest = Path(__file__).with_name("coredns.yaml").read_text()
-    cluster.kubectl("apply", "-f", "-", stdin=manifest.replace("${DNS_ADDRESS}", plan.dns_address).replace("${IMAGE}", _COREDNS_IMAGE))
+    cluster.kubectl(
+        "apply",
+        "-f",
+        "-",
+        stdin=manifest.replace("${DNS_ADDRESS}", plan.dns_address).replace(
+            "${IMAGE}", _COREDNS_IMAGE
+        ),
+    )
     _install_operator(cluster, folder)
     try:
-        for namespace, name in (("kube-system", "coredns"), (OPERATOR_NAMESPACE, "kuberay-operator")):
-            cluster.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", f"--timeout={_SECONDS}", timeout=300)
+        for namespace, name in (
+            ("kube-system", "coredns"),
+            (OPERATOR_NAMESPACE, "kuberay-operator"),
+        ):
+            cluster.kubectl(
+                "-n",
+                namespace,
+                "rollout",
+                "status",
+                f"deployment/{name}",
+                f"--timeout={_SECONDS}",
+                timeout=300,
+            )
     except RuntimeError as error:
         events = cluster.kubectl("get", "events", "-A", "--field-selector=type=Warning")
         raise RuntimeError(f"{error}\n{events[-2000:]}") from None
@@ -45,12 +72,19 @@ def _install_operator(cluster: Cluster, folder: Path) -> None:
     overlay = folder / "operator"
     overlay.mkdir()
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE, "labels": labels}}
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": OPERATOR_NAMESPACE, "labels": labels},
+    }
     (overlay / "namespace.yaml").write_text(yaml.safe_dump(namespace))
     image, tag = _OPERATOR_IMAGE.split(":")
     kustomization = {
         "namespace": OPERATOR_NAMESPACE,
-        "resources": [os.path.relpath(operator_module() / "config" / "default", overlay.resolve()), "namespace.yaml"],
+        "resources": [
+            os.path.relpath(operator_module() / "config" / "default", overlay.resolve()),
+            "namespace.yaml",
+        ],
         "images": [{"name": "quay.io/kuberay/operator", "newName": image, "newTag": tag}],
         "patches": [{"target": {"kind": "Deployment"}, "patch": yaml.safe_dump([_NO_CPU_LIMIT])}],
     }
@@ -66,14 +100,25 @@ def operator_module() -> Path:
     command = ["go", "list", "-m", "-f", "{{.Dir}}", _OPERATOR_MODULE]
     folder = ROOT / "tests" / "tools" / "kuberay"
     environment = os.environ | {"GOFLAGS": "-mod=readonly", "GOWORK": "off"}
-    found = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+    found = subprocess.run(
+        command, cwd=folder, env=environment, check=True, capture_output=True, text=True
+    ).stdout.strip()
     if not found:
-        subprocess.run(["go", "mod", "download", _OPERATOR_MODULE], cwd=folder, env=environment, check=True)
+        subprocess.run(
+            ["go", "mod", "download", _OPERATOR_MODULE], cwd=folder, env=environment, check=True
+        )
         return operator_module()
     return Path(found)
 
 
-def _load(cluster: Cluster, folder: Path, name: str, files: dict, entrypoint: str, user: str = "65532:65532") -> None:
+def _load(
+    cluster: Cluster,
+    folder: Path,
+    name: str,
+    files: dict,
+    entrypoint: str,
+    user: str = "65532:65532",
+) -> None:
     archive = folder / "image.tar"
     write_image(archive, name, files, [entrypoint], user=user)
     cluster.load_image(archive)

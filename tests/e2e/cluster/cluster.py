@@ -23,27 +23,56 @@ class Cluster:
 
     def env(self) -> dict[str, str]:
         """The variables with which kubectl and helm reach it."""
-        return {"KUBECONFIG": str(self.kubeconfig), "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+        return {
+            "KUBECONFIG": str(self.kubeconfig),
+            "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        }
 
     def kubectl(self, *arguments: str | Path, stdin: str = "", timeout: float = 120.0) -> str:
         """What it prints. ``RuntimeError`` with its message where it fails."""
         command = ["kubectl", *map(str, arguments)]
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, check=False, timeout=timeout, env=os.environ | self.env()
+            command,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            env=os.environ | self.env(),
         )
         if done.returncode:
-            raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
+            raise RuntimeError(
+                f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}"
+            )
         return done.stdout
 
     @property
     def enter(self) -> list[str]:
         """What to put before a command, so that it runs on the node; files are those of this machine but for /run and /var/log."""
         assert self.first_process is not None, "only on a node that was made here"
-        return ["nsenter", "--target", str(self.first_process), "--mount", "--uts", "--ipc", "--net", "--pid"]
+        return [
+            "nsenter",
+            "--target",
+            str(self.first_process),
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+        ]
 
     def load_image(self, archive: Path) -> None:
         """All images of an archive of OCI or `docker save` format, under their names in it; pods want `imagePullPolicy` other than Always."""
-        ctr = ["ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io", "image", "import", str(archive.resolve())]
+        ctr = [
+            "ctr",
+            "--address",
+            str(CONTAINERD_SOCKET),
+            "--namespace",
+            "k8s.io",
+            "image",
+            "import",
+            str(archive.resolve()),
+        ]
         done = subprocess.run([*self.enter, *ctr], capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{archive} was not imported: {done.stderr.strip()}")

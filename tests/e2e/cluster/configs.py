@@ -77,7 +77,12 @@ def network(plan: Plan) -> str:
         "isGateway": True,
         "ipMasq": True,
         "hairpinMode": True,
-        "ipam": {"type": "host-local", "dataDir": "/run/cni", "ranges": [[{"subnet": plan.pods}]], "routes": [{"dst": "0.0.0.0/0"}]},
+        "ipam": {
+            "type": "host-local",
+            "dataDir": "/run/cni",
+            "ranges": [[{"subnet": plan.pods}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+        },
     }
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
     return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, ports]})
@@ -89,14 +94,23 @@ def kubelet(plan: Plan, max_open_files: int) -> dict[str, Any]:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": "0.0.0.0",
-        "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": f"{PKI}/ca.crt"}},
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": f"{PKI}/ca.crt"},
+        },
         "authorization": {"mode": "Webhook"},
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{plan.name}",
         "clusterDNS": [plan.dns_address],
         "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
-        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%", "nodefs.inodesFree": "1%"},
+        "evictionHard": {
+            "memory.available": "100Mi",
+            "nodefs.available": "1%",
+            "imagefs.available": "1%",
+            "nodefs.inodesFree": "1%",
+        },
         "failSwapOn": False,
         "imageGCHighThresholdPercent": 100,
         "maxOpenFiles": max_open_files,
@@ -118,7 +132,12 @@ def kube_proxy(plan: Plan) -> dict[str, Any]:
         "clusterCIDR": plan.pods,
         "hostnameOverride": NODE_NAME,
         "clientConnection": {"kubeconfig": f"{NODE_FOLDER}/kube-proxy.conf"},
-        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+        "conntrack": {
+            "maxPerCore": 0,
+            "min": 0,
+            "tcpEstablishedTimeout": "0s",
+            "tcpCloseWaitTimeout": "0s",
+        },
         "iptables": {"minSyncPeriod": "0s"},
         "oomScoreAdj": 0,
     }

@@ -27,7 +27,14 @@ class Link(NamedTuple):
     target: str
 
 
-def write_image(archive: Path, name: str, files: Mapping[str, File | Link], entrypoint: list[str], *, user: str = "65532:65532") -> None:
+def write_image(
+    archive: Path,
+    name: str,
+    files: Mapping[str, File | Link],
+    entrypoint: list[str],
+    *,
+    user: str = "65532:65532",
+) -> None:
     """An image ``name`` in ``archive``: ``files`` by their absolute path in it. The same files give the same bytes."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
@@ -53,7 +60,9 @@ def write_image(archive: Path, name: str, files: Mapping[str, File | Link], entr
         _add(tar, "manifest.json", tarfile.REGTYPE, 0o644, json.dumps(manifest).encode())
 
 
-def _add(tar: tarfile.TarFile, name: str, kind: bytes, mode: int, data: bytes = b"", target: str = "") -> None:
+def _add(
+    tar: tarfile.TarFile, name: str, kind: bytes, mode: int, data: bytes = b"", target: str = ""
+) -> None:
     info = tarfile.TarInfo(name)
     info.type, info.mode, info.size, info.linkname = kind, mode, len(data), target
     tar.addfile(info, io.BytesIO(data))

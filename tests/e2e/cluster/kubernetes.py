@@ -21,9 +21,31 @@ from tests.servers.tools import require_tool
 
 KUBECONFIG_NAME = "super-admin.conf"
 # What `make tools` builds, and what Debian packages: containerd (with ctr), runc, iptables, ipset, util-linux, iproute2, hostname.
-_BUILT = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubeadm", "kubectl", "netpol")
+_BUILT = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubeadm",
+    "kubectl",
+    "netpol",
+)
 _IMAGES = ("pause", "coredns", "ray-operator")
-_DEBIAN = ("containerd", "ctr", "runc", "iptables", "ipset", "ip", "unshare", "setpriv", "nsenter", "mount", "hostname")
+_DEBIAN = (
+    "containerd",
+    "ctr",
+    "runc",
+    "iptables",
+    "ipset",
+    "ip",
+    "unshare",
+    "setpriv",
+    "nsenter",
+    "mount",
+    "hostname",
+)
 # Of the module br_netfilter: bridged packets, which are those between pods, are shown to the rules of policies and services.
 _BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
@@ -85,7 +107,13 @@ def _require_programs() -> None:
     """Skip where a cluster cannot be made, or fail where DCGAN_REQUIRE_TOOLS=1 (CI)."""
     for name in (*_BUILT, *_IMAGES, *_DEBIAN):
         require_tool(name)
-    lacking = "root" if os.geteuid() != 0 else "" if _BRIDGE_FILTER.exists() else f"{_BRIDGE_FILTER} (on the host: `modprobe br_netfilter`)"
+    lacking = (
+        "root"
+        if os.geteuid() != 0
+        else ""
+        if _BRIDGE_FILTER.exists()
+        else f"{_BRIDGE_FILTER} (on the host: `modprobe br_netfilter`)"
+    )
     if lacking:
         text = f"found no {lacking}, without which there is no node here; name a cluster of your own by KUBECONFIG"
         pytest.fail(text) if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1" else pytest.skip(text)

@@ -17,7 +17,13 @@ from tests.e2e.cluster.plan import Plan
 from tests.servers.process import server_process
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_NEEDED = {"cpu", "cpuset", "hugetlb", "memory", "pids"}  # controllers that kubelet wants in its group, as far as there are such
+_NEEDED = {
+    "cpu",
+    "cpuset",
+    "hugetlb",
+    "memory",
+    "pids",
+}  # controllers that kubelet wants in its group, as far as there are such
 _ROOT = Path(__file__).parents[3]
 _START_SECONDS = 600.0
 _GONE_SECONDS = 30.0
@@ -57,7 +63,9 @@ def _free_plan() -> Plan:
         with contextlib.suppress(subprocess.CalledProcessError):
             _ip("link", "add", plan.name, "type", "veth", "peer", "name", f"{plan.name}n")
             return plan
-    raise RuntimeError("250 links named dcgank1 to dcgank250 exist; expected a free one: `ip link del` those of runs that are over")
+    raise RuntimeError(
+        "250 links named dcgank1 to dcgank250 exist; expected a free one: `ip link del` those of runs that are over"
+    )
 
 
 @contextmanager
@@ -109,22 +117,39 @@ def _remove_group(group: Path) -> None:
 @contextmanager
 def node(plan: Plan, folder: Path) -> Iterator[int]:
     """The node with all of its programs up; the id of its first process, whose namespaces one can enter."""
-    command = [*_UNSHARE, "sh", "-c", _FIRST, "sh", sys.executable, "-m", "tests.e2e.cluster.node", str(folder), str(plan.number)]
+    command = [
+        *_UNSHARE,
+        "sh",
+        "-c",
+        _FIRST,
+        "sh",
+        sys.executable,
+        "-m",
+        "tests.e2e.cluster.node",
+        str(folder),
+        str(plan.number),
+    ]
     log, ready = folder / "node.log", folder / "ready"
-    with server_process(command, lambda: True, log, env=os.environ | {"PYTHONPATH": str(_ROOT)}) as process:
+    with server_process(
+        command, lambda: True, log, env=os.environ | {"PYTHONPATH": str(_ROOT)}
+    ) as process:
         deadline = time.monotonic() + _START_SECONDS
         first = None
         try:
             while not ready.exists():
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"the node did not come up; {log} ends with:\n{log.read_text(errors='replace')[-3000:]}")
+                    raise RuntimeError(
+                        f"the node did not come up; {log} ends with:\n{log.read_text(errors='replace')[-3000:]}"
+                    )
                 if first is None and (first := _first_process(process.pid)):
                     _connect(plan, first, process)
                 time.sleep(0.05)
             assert first is not None, "a node without its end of the link is not ready"
             yield first
         finally:
-            if first is not None and process.poll() is None:  # else its number may be another's by now
+            if (
+                first is not None and process.poll() is None
+            ):  # else its number may be another's by now
                 os.kill(first, signal.SIGKILL)
 
 
@@ -132,7 +157,9 @@ def _first_process(parent: int) -> int | None:
     """The child of ``unshare``, as this machine counts, once there is one."""
     try:
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        in_own_network = children and os.readlink(f"/proc/{children[0]}/ns/net") != os.readlink("/proc/self/ns/net")
+        in_own_network = children and os.readlink(f"/proc/{children[0]}/ns/net") != os.readlink(
+            "/proc/self/ns/net"
+        )
     except OSError:  # ended
         return None
     return int(children[0]) if in_own_network else None
@@ -148,8 +175,12 @@ def _connect(plan: Plan, first: int, process: subprocess.Popen[bytes]) -> None:
         try:
             process.wait(5.0)
         except subprocess.TimeoutExpired:
-            raise RuntimeError(f"the node has no link: {' '.join(error.cmd)}: {error.stderr.strip()}") from None
+            raise RuntimeError(
+                f"the node has no link: {' '.join(error.cmd)}: {error.stderr.strip()}"
+            ) from None
 
 
 def _ip(*command: str) -> str:
-    return subprocess.run(["ip", *command], check=True, capture_output=True, text=True, timeout=10).stdout
+    return subprocess.run(
+        ["ip", *command], check=True, capture_output=True, text=True, timeout=10
+    ).stdout

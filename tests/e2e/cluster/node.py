@@ -47,7 +47,10 @@ def main() -> None:
     _run("kubeadm", "init", "phase", "certs", "all", "--config", NODE_FOLDER / "kubeadm.yaml")
     _write_kubeconfigs()
     with ExitStack() as running:
-        started = {"containerd": _started(programs.containerd(), running), "etcd": _started(programs.etcd(), running)}
+        started = {
+            "containerd": _started(programs.containerd(), running),
+            "etcd": _started(programs.etcd(), running),
+        }
         _import_pause()
         for program in (programs.api_server(plan), *programs.after_api_server(plan)):
             started[program.name] = _started(program, running)
@@ -73,7 +76,15 @@ def _own_files(folder: Path) -> None:
     for layer in (upper, work):
         layer.mkdir(parents=True)
     # Not an empty folder: this checkout may be below it.
-    _run("mount", "-t", "overlay", "-o", f"lowerdir=/var/lib,upperdir={upper},workdir={work}", "overlay", "/var/lib")
+    _run(
+        "mount",
+        "-t",
+        "overlay",
+        "-o",
+        f"lowerdir=/var/lib,upperdir={upper},workdir={work}",
+        "overlay",
+        "/var/lib",
+    )
     _run("hostname", NODE_NAME)
 
 
@@ -81,12 +92,18 @@ def _own_network(plan: Plan) -> None:
     """One end of the link is put here from outside. There is no way to anywhere but this machine: what a pod asks for beyond it fails at once."""
     deadline = time.monotonic() + _START_SECONDS
     while not Path("/proc/sys/net/ipv4/conf/eth0").exists():
-        assert time.monotonic() < deadline, "no eth0: this machine has not given the node its end of the link"
+        assert time.monotonic() < deadline, (
+            "no eth0: this machine has not given the node its end of the link"
+        )
         time.sleep(0.02)
     _run("ip", "address", "add", f"{plan.node_address}/24", "dev", "eth0")
     for device in ("lo", "eth0"):
         _run("ip", "link", "set", device, "up")
-    for name in ("ipv4/ip_forward", "ipv4/conf/all/route_localnet", "bridge/bridge-nf-call-iptables"):
+    for name in (
+        "ipv4/ip_forward",
+        "ipv4/conf/all/route_localnet",
+        "bridge/bridge-nf-call-iptables",
+    ):
         Path("/proc/sys/net", name).write_text("1")
 
 
@@ -105,20 +122,49 @@ def _write_configs(plan: Plan) -> None:
 def _write_kubeconfigs() -> None:
     phase = ("kubeadm", "init", "phase", "kubeconfig")
     _run(*phase, "all", "--config", NODE_FOLDER / "kubeadm.yaml", "--kubeconfig-dir", NODE_FOLDER)
-    user = _run("kubeadm", "kubeconfig", "user", "--config", NODE_FOLDER / "kubeadm.yaml", "--client-name", "system:kube-proxy")
+    user = _run(
+        "kubeadm",
+        "kubeconfig",
+        "user",
+        "--config",
+        NODE_FOLDER / "kubeadm.yaml",
+        "--client-name",
+        "system:kube-proxy",
+    )
     (NODE_FOLDER / "kube-proxy.conf").write_text(user)
 
 
 def _import_pause() -> None:
     archive = NODE_FOLDER / "pause.tar"
-    write_image(archive, configs.PAUSE_IMAGE, {"/pause": File(BIN / "pause")}, ["/pause"], user="65535:65535")
-    _run("ctr", "--address", configs.CONTAINERD_SOCKET, "--namespace", "k8s.io", "image", "import", archive)
+    write_image(
+        archive,
+        configs.PAUSE_IMAGE,
+        {"/pause": File(BIN / "pause")},
+        ["/pause"],
+        user="65535:65535",
+    )
+    _run(
+        "ctr",
+        "--address",
+        configs.CONTAINERD_SOCKET,
+        "--namespace",
+        "k8s.io",
+        "image",
+        "import",
+        archive,
+    )
 
 
 def _started(program: programs.Program, running: ExitStack) -> subprocess.Popen[bytes]:
     started = time.monotonic()
     log = _LOGS / f"{program.name}.log"
-    server = server_process(program.command, lambda: _healthy(program.health), log, env=_environment(), ready_seconds=_START_SECONDS)
+    server = server_process(
+        program.command,
+        lambda: _healthy(program.health),
+        log,
+        env=_environment(),
+        ready_seconds=_START_SECONDS,
+    )
     process = running.enter_context(server)
     click.echo(f"{program.name}: up in {time.monotonic() - started:.1f} s")
     return process
@@ -129,7 +175,9 @@ def _watch(started: dict[str, subprocess.Popen[bytes]]) -> NoReturn:
         for name, process in started.items():
             if process.poll() is not None:
                 end = (_LOGS / f"{name}.log").read_text(errors="replace")[-2000:]
-                raise SystemExit(f"{name} ended with {process.returncode}, and with it the node:\n{end}")
+                raise SystemExit(
+                    f"{name} ended with {process.returncode}, and with it the node:\n{end}"
+                )
         time.sleep(0.5)
 
 
@@ -141,7 +189,9 @@ def _healthy(health: str) -> bool:
                 probe.connect(health)
             return True
         context = ssl._create_unverified_context()
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
         with opener.open(health, timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
@@ -149,16 +199,30 @@ def _healthy(health: str) -> bool:
 
 
 def _run(*command: str | Path) -> str:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, env=_environment(), timeout=120)
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment(),
+        timeout=120,
+    )
     if done.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stderr}")
+        raise SystemExit(
+            f"{' '.join(map(str, command))} ended with {done.returncode}:\n{done.stderr}"
+        )
     return done.stdout
 
 
 def _environment() -> dict[str, str]:
     """Proxies of this machine must not be asked for the cluster's own addresses."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    return kept | {"PATH": f"{BIN}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin", "HOME": str(NODE_FOLDER)}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
+    return kept | {
+        "PATH": f"{BIN}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
+        "HOME": str(NODE_FOLDER),
+    }
 
 
 if __name__ == "__main__":

@@ -21,7 +21,11 @@ class Program(NamedTuple):
 
 
 def containerd() -> Program:
-    return Program("containerd", _command("containerd", {"config": NODE_FOLDER / "containerd.toml"}), str(CONTAINERD_SOCKET))
+    return Program(
+        "containerd",
+        _command("containerd", {"config": NODE_FOLDER / "containerd.toml"}),
+        str(CONTAINERD_SOCKET),
+    )
 
 
 def etcd() -> Program:
@@ -109,8 +113,16 @@ def after_api_server(plan: Plan) -> list[Program]:
         "health-address": "127.0.0.1:10254",
     }
     return [
-        Program("kube-controller-manager", _command("kube-controller-manager", managers), "https://127.0.0.1:10257/healthz"),
-        Program("kube-scheduler", _command("kube-scheduler", scheduler), "https://127.0.0.1:10259/healthz"),
+        Program(
+            "kube-controller-manager",
+            _command("kube-controller-manager", managers),
+            "https://127.0.0.1:10257/healthz",
+        ),
+        Program(
+            "kube-scheduler",
+            _command("kube-scheduler", scheduler),
+            "https://127.0.0.1:10259/healthz",
+        ),
         Program("kubelet", _command("kubelet", kubelet), "http://127.0.0.1:10248/healthz"),
         Program("kube-proxy", _command("kube-proxy", proxy), "http://127.0.0.1:10256/healthz"),
         Program("netpol", _command("netpol", policies), "http://127.0.0.1:10254/healthz"),

@@ -19,7 +19,11 @@ def _traces(plan: Plan) -> list[str]:
     """Links, routes and cgroups that are there now."""
     routes = subprocess.run(["ip", "route"], check=True, capture_output=True, text=True).stdout
     found = re.findall(rf"^.* dev {plan.name}\b.*$", routes, re.MULTILINE)
-    folders = [Path("/sys/class/net", plan.name), _CGROUPS / plan.name, *_CGROUPS.glob(f"*/{plan.name}")]
+    folders = [
+        Path("/sys/class/net", plan.name),
+        _CGROUPS / plan.name,
+        *_CGROUPS.glob(f"*/{plan.name}"),
+    ]
     return found + [str(folder) for folder in folders if folder.exists()]
 
 
