@@ -56,7 +56,7 @@ def measure(arguments: argparse.Namespace) -> None:
     from job.telemetry.report import Progress
     from job.telemetry.server import MetricsServer
     from job.telemetry.stream_metrics import StreamMetrics
-    from job.training.call import build_call
+    from job.training.multi_step import build_train_call
     from job.training.strategy import create_strategy
 
     batch, steps = arguments.batch, arguments.steps
@@ -71,7 +71,7 @@ def measure(arguments: argparse.Namespace) -> None:
     strategy = create_strategy(spec)
     with strategy.scope():
         networks = build_networks(spec)
-    call = build_call(spec, strategy, networks)
+    call = build_train_call(spec, strategy, networks)
     shape = (1, steps, batch, *spec.model.image_size, spec.model.channels)
     chunk = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     metrics = WorkerMetrics("bench", 0)

@@ -60,7 +60,7 @@ def measure(arguments: argparse.Namespace) -> None:
 
     from job.config.load import load_run
     from job.gan.networks import build_networks
-    from job.training.call import build_call
+    from job.training.multi_step import build_train_call
     from job.training.strategy import create_strategy
 
     cpus = arguments.cpus or max(1, (os.cpu_count() or 1) // arguments.workers)
@@ -80,7 +80,7 @@ def measure(arguments: argparse.Namespace) -> None:
     for spec in specs:
         with strategy.scope():
             networks = build_networks(spec)
-        calls.append(build_call(spec, strategy, networks))
+        calls.append(build_train_call(spec, strategy, networks))
         shape = (
             1,
             arguments.steps,

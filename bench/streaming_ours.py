@@ -134,9 +134,9 @@ def as_batches(chunks: Any) -> Iterator[Any]:
 
 def cold(arguments: argparse.Namespace) -> dict[str, Any]:
     """Seconds in which every image of an epoch was read once, from a store, with an empty cache."""
-    from job.streaming.events import Unheard
+    from job.streaming.events import NullListener
 
-    class Counting(Unheard):
+    class Counting(NullListener):
         bytes = 0
 
         def received(self, num_bytes: int) -> None:
@@ -244,9 +244,9 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
         "seconds": seconds,
         "megabytes_per_second": number * index.row_bytes / seconds / 1e6,
         "resident_before_megabytes": before / 1e6,
-        "most_growth_megabytes": max(grown) / 1e6,
+        "max_growth_megabytes": max(grown) / 1e6,
         "median_growth_megabytes": statistics.median(grown) / 1e6,
-        "most_disk_megabytes": max(disk) / 1e6,
+        "max_disk_megabytes": max(disk) / 1e6,
         "budget_megabytes": arguments.budget / 1e6,
         "samples": len(samples),
     }
@@ -269,7 +269,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     from job.data.order import Order
     from job.gan.networks import build_networks
     from job.storage.uri import open_store
-    from job.training.call import build_call
+    from job.training.multi_step import build_train_call
     from job.training.strategy import create_strategy
 
     index = read_index(open_store(arguments.data))
@@ -284,7 +284,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     strategy = create_strategy(spec)
     with strategy.scope():
         networks = build_networks(spec)
-    call = build_call(spec, strategy, networks)
+    call = build_train_call(spec, strategy, networks)
     order = Order(tuple(shard.num_rows for shard in index.shards), BATCH, 0)
     num_calls = order.steps_per_epoch // STEPS
 

@@ -24,8 +24,9 @@ FOLDERS = (
     "checkpoints",
     "sources",
     "packing",
-    "quality",
-    "records",
+    "images",
+    "run",
+    "report",
     "training",
     "synthesis",
     "launch",
@@ -35,13 +36,13 @@ FOLDERS = (
 # What is heavy, or would tie a concern to a framework, and the folders that may load it.
 MAY_LOAD = {
     "ray": {"launch"},
-    "tensorflow": {"gan", "quality", "training", "synthesis"},
-    "keras": {"gan", "quality", "training", "synthesis"},
+    "tensorflow": {"gan", "images", "training", "synthesis"},
+    "keras": {"gan", "images", "training", "synthesis"},
     "boto3": {"storage"},
     "botocore": {"storage"},
     "click": {"cli"},
     "prometheus_client": {"telemetry"},
-    "tensorboardX": {"records"},
+    "tensorboardX": {"run"},
 }
 
 # Loaded by a function, when the user asks for what only this library can give: here `keras:fashion_mnist` and friends.
@@ -277,10 +278,10 @@ BROKEN: list[tuple[Rule, Tree, str]] = [
     (
         folders_share_the_work,
         {
-            f"job/{folder}/a.py": "x = 1\n" * (1000 if folder == "data" else 200)
+            f"job/{folder}/a.py": "x = 1\n" * (1010 if folder == "data" else 200)
             for folder in FOLDERS
         },
-        "job/data: 1000 of 3800 lines",
+        "job/data: 1010 of 4010 lines",
     ),
     (modules_say_what_they_are, {"job/gan/model.py": "import keras\n"}, "no docstring"),
     (

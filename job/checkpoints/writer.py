@@ -51,7 +51,7 @@ def claim(
 ) -> Callable[[], None]:
     """Become the writer; return a check that raises ``Superseded`` once a later start has claimed the run folder.
 
-    Raises ``Superseded`` at once if one has already. ``start`` is the start's name (``job.records.run_folder``): of two starts the later one has
+    Raises ``Superseded`` at once if one has already. ``start`` is the start's name (``job.run.layout``): of two starts the later one has
     the later name, whatever their clocks say. ``check_owner`` raises if the run folder belongs to another job. A claim can be repeated. Without
     ``conditional`` (for a store without conditional writes) two starts that claim at the same moment are not kept apart.
     """

@@ -18,7 +18,7 @@ from job.telemetry.quiet import quiet_stderr
 IMAGE_SIZE = "28x28"
 DEMO_IMAGES = 20_000
 DEMO_STEPS = 700
-LEAST_IMAGES = 64  # the batch of the fashion preset
+MIN_IMAGES = 64  # the batch of the fashion preset
 FASHION_MNIST = "keras:fashion_mnist"
 STAND_IN = f"synthetic:garments:{DEMO_IMAGES}"
 
@@ -61,9 +61,9 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
 
     uri = _pack(source, folder / "data")
     index = read_index(open_store(uri))
-    if index.num_rows < LEAST_IMAGES:
+    if index.num_rows < MIN_IMAGES:
         raise DataError(
-            f"{source}: {counted(index.num_rows, 'image')}; the demo needs at least {LEAST_IMAGES}, one batch: add more"
+            f"{source}: {counted(index.num_rows, 'image')}; the demo needs at least {MIN_IMAGES}, one batch: add more"
         )
     height, width, channels = index.image_shape
     overrides = {

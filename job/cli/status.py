@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
     from rich.text import Text
 
-    from job.records.look import Look
+    from job.report.status import RunStatus
+
 
 STATE_STYLES = {
     "running": "bold green",
@@ -65,7 +66,7 @@ def status(
     from rich.console import Console
     from rich.live import Live
 
-    from job.records.look import look
+    from job.report.status import look
     from job.storage.uri import open_store
 
     store = open_store(run, storage)
@@ -103,18 +104,18 @@ def status(
             live.update(_group(found, run, storage, console), refresh=True)
 
 
-def _say(found: "Look") -> None:
+def _say(found: "RunStatus") -> None:
     click.echo(json.dumps(dataclasses.asdict(found)))
 
 
-def _group(found: "Look", run: str, storage: "StorageSpec", console: "Console") -> "Group":
+def _group(found: "RunStatus", run: str, storage: "StorageSpec", console: "Console") -> "Group":
     from rich.console import Group
 
     return Group(*lines(found, run, storage, console.width, ascii_only=console.options.ascii_only))
 
 
 def lines(
-    found: "Look", run: str, storage: "StorageSpec", columns: int, *, ascii_only: bool = False
+    found: "RunStatus", run: str, storage: "StorageSpec", columns: int, *, ascii_only: bool = False
 ) -> "list[Text]":
     """What a terminal of ``columns`` shows: each line a label and what it stands for."""
     from rich.text import Text
@@ -195,7 +196,7 @@ def _line(label: str, text: str) -> "Text":
     )
 
 
-def _course(found: "Look") -> str:
+def _course(found: "RunStatus") -> str:
     from job.telemetry.progress import clock_text
 
     if found.step is None:
@@ -207,7 +208,7 @@ def _course(found: "Look") -> str:
     return f"{found.step:,}{of}{share}{left}{phase}"
 
 
-def _last_word(found: "Look") -> "Text | None":
+def _last_word(found: "RunStatus") -> "Text | None":
     """How old all that is, while nobody knows of an end."""
     if found.told_seconds_ago is None or found.state not in ("starting", "running", "stale"):
         return None
@@ -247,7 +248,7 @@ def _bar(share: float, parts: str) -> str:
     return parts[0] * full + parts[1] * (BAR_COLUMNS - full)
 
 
-def _checkpoint(found: "Look") -> str:
+def _checkpoint(found: "RunStatus") -> str:
     if found.checkpoint_step is None:
         return "none yet"
     ago = (
@@ -265,7 +266,7 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _faults(found: "Look") -> str:
+def _faults(found: "RunStatus") -> str:
     def counted(number: int, word: str) -> str:
         return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
 
@@ -278,7 +279,7 @@ def _faults(found: "Look") -> str:
     return ", ".join(parts) + starts
 
 
-def _next(found: "Look", run: str, storage: "StorageSpec") -> str:
+def _next(found: "RunStatus", run: str, storage: "StorageSpec") -> str:
     folder, options = shlex.quote(run), option_text(storage)
     if found.state == "done":
         return f"{program()} generate {folder} --num 100 --format grid --out images.png{options}"

@@ -16,7 +16,7 @@ from job.config.text import counted
 
 if TYPE_CHECKING:
     from job.config.spec import RunSpec
-    from job.launch.preflight import Preflight
+    from job.training.preflight import Preflight
 
 
 @click.command()
@@ -65,8 +65,9 @@ def train(
             spec, checkpoints=dataclasses.replace(spec.checkpoints, resume=resume)
         )
     if dry_run:
-        from job.launch import machine, preflight
+        from job.launch import machine
         from job.launch.estimate import time_text
+        from job.training import preflight
 
         checked = preflight.check(spec)
         if not checked.is_finished:
@@ -83,15 +84,16 @@ def train(
 
 def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
     """Check, train with a progress bar, and say where everything is."""
-    from job.launch import machine, preflight
+    from job.launch import machine
     from job.telemetry.progress import ProgressBar
+    from job.training import preflight
 
     checked = preflight.check(spec)
     _say_plan(checked)
     if not checked.is_finished:
+        from job.cli.outcome import record_outcome
         from job.launch import trainer  # takes a second: Ray
-        from job.records.ending import told_ending
-        from job.records.records import kept_records, open_records
+        from job.run.process_records import open_records, process_records
         from job.telemetry import logs
 
         try:
@@ -106,9 +108,9 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
                     machine.check_machine(checked.spec)
                     start = preflight.record(checked)
                     logs.configure("info" if verbose else "warning")
-                    ending = told_ending(open_records(checked.spec), start)
+                    ending = record_outcome(open_records(checked.spec), start)
                     with (
-                        kept_records(checked.spec, start.stamp, "driver"),
+                        process_records(checked.spec, start.stamp, "driver"),
                         ending,
                         ProgressBar() as bar,
                     ):
@@ -186,7 +188,7 @@ def stop_text(spec: "RunSpec") -> str:
 
 def _print_results(spec: "RunSpec") -> None:
     from job.checkpoints.checkpoints import Checkpoints
-    from job.records.run_folder import GRIDS, PROGRESS, REPORT, grid_step
+    from job.run.layout import GRIDS, PROGRESS, REPORT, grid_step
     from job.storage.uri import open_store
 
     store = open_store(spec.uri, spec.storage)

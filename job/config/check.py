@@ -23,11 +23,11 @@ def check_run(spec: RunSpec) -> None:
         spec.uri.rstrip("/") != spec.data.uri.rstrip("/"),
         f"uri and data.uri are both {spec.uri}; expected a run folder apart from the images",
     )
-    last_port = (spec.metrics.port or 0) + spec.workers.most - 1
+    last_port = (spec.metrics.port or 0) + spec.workers.max_workers - 1
     _require(
         last_port <= 65535,
-        f"metrics.port is {spec.metrics.port} for {spec.workers.most} workers, the last at {last_port}; expected at most"
-        f" {65536 - spec.workers.most}, or 0 for any free ports",
+        f"metrics.port is {spec.metrics.port} for {spec.workers.max_workers} workers, the last at {last_port}; expected at most"
+        f" {65536 - spec.workers.max_workers}, or 0 for any free ports",
     )
     _require(
         "://" not in spec.data.cache_dir,
@@ -84,18 +84,20 @@ def _check_waits(spec: RunSpec) -> None:
 def _check_batch(spec: RunSpec) -> None:
     batch, gpus, workers = spec.training.global_batch_size, max(1, spec.workers.gpus), spec.workers
     _require(
-        workers.fewest <= workers.count <= workers.most,
-        f"workers.min is {workers.fewest}, workers.count {workers.count}, workers.max {workers.most}; expected them in this order",
+        workers.min_workers <= workers.count <= workers.max_workers,
+        f"workers.min is {workers.min_workers}, workers.count {workers.count}, workers.max {workers.max_workers}; expected them in this order",
     )
-    wanted = math.lcm(*(number * gpus for number in range(workers.fewest, workers.most + 1)))
+    wanted = math.lcm(
+        *(number * gpus for number in range(workers.min_workers, workers.max_workers + 1))
+    )
     if batch % wanted == 0:
         return
     below, above = batch // wanted * wanted, -(-batch // wanted) * wanted
     examples = " or ".join(str(size) for size in (below, above) if size > 0)
     whose = (
         ""
-        if workers.fewest == workers.most
-        else f" of any number of workers from {workers.fewest} to {workers.most}"
+        if workers.min_workers == workers.max_workers
+        else f" of any number of workers from {workers.min_workers} to {workers.max_workers}"
     )
     wanted_text = f"the {wanted} replicas" if not whose else f"{wanted}, for the replicas"
     raise ConfigError(

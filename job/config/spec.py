@@ -278,12 +278,12 @@ class WorkerSpec:
     )
 
     @property
-    def fewest(self) -> int:
+    def min_workers(self) -> int:
         """Workers that the run needs at least."""
         return self.count if self.min is None else self.min
 
     @property
-    def most(self) -> int:
+    def max_workers(self) -> int:
         """Workers that the run can use."""
         return self.count if self.max is None else self.max
 

@@ -14,12 +14,12 @@ from typing import Any
 MAX_INTEGER = 2**63 - 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
-_MOST_SHOWN = 80  # characters
-_MOST_TEXT = 10_000  # characters, where nothing else is said
+_MAX_SHOWN = 80  # characters
+_MAX_TEXT = 10_000  # characters, where nothing else is said
 _SHORTENED = (
     reprlib.Repr()
 )  # ``repr`` of a value nested as deeply as JSON may be is a RecursionError
-_SHORTENED.maxstring = _SHORTENED.maxother = _SHORTENED.maxlong = _MOST_SHOWN
+_SHORTENED.maxstring = _SHORTENED.maxother = _SHORTENED.maxlong = _MAX_SHOWN
 
 
 class WrongField(Exception):
@@ -85,12 +85,12 @@ class JsonFields:
     def text(self, name: str) -> str:
         """A string, of a length that is no attack."""
         value = self._get(name)
-        if not isinstance(value, str) or len(value) > _MOST_TEXT:
+        if not isinstance(value, str) or len(value) > _MAX_TEXT:
             raise self._wrong(
                 name,
                 "text"
                 if not isinstance(value, str)
-                else f"text of at most {_MOST_TEXT:,} characters",
+                else f"text of at most {_MAX_TEXT:,} characters",
             )
         return value
 
@@ -170,19 +170,19 @@ class JsonFields:
         return self.values[name]
 
     def _at(self, name: str) -> str:
-        name = name if len(name) <= _MOST_SHOWN and name.isprintable() else shown(name)
+        name = name if len(name) <= _MAX_SHOWN and name.isprintable() else shown(name)
         return f"{self.path}.{name}" if self.path else name
 
 
 def shown(value: Any) -> str:
     """``value`` for a message: one short line, whatever it is."""
     text = _SHORTENED.repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
 def _is_plain(value: Any, depth: int) -> bool:
     if isinstance(value, dict):
-        names_are_plain = all(len(name) <= _MOST_SHOWN and name.isprintable() for name in value)
+        names_are_plain = all(len(name) <= _MAX_SHOWN and name.isprintable() for name in value)
         return (
             depth > 0
             and names_are_plain
@@ -191,7 +191,7 @@ def _is_plain(value: Any, depth: int) -> bool:
     if isinstance(value, list):
         return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
     if isinstance(value, str):
-        return len(value) <= _MOST_TEXT
+        return len(value) <= _MAX_TEXT
     return value is None or abs(value) <= sys.float_info.max  # 1e999 is JSON, and infinite
 
 

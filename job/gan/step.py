@@ -29,14 +29,14 @@ METRICS = (
 MEASURES = (*METRICS, "compute_seconds")
 
 
-class Place(NamedTuple):
+class BatchSlice(NamedTuple):
     """Where a replica's part of a step stands: the step and the index of its first image in the global batch, both int64 scalars."""
 
     step: tf.Tensor
     first_index: tf.Tensor
 
 
-Step = Callable[[tf.Tensor, Place], tf.Tensor]
+Step = Callable[[tf.Tensor, BatchSlice], tf.Tensor]
 
 
 def build_step(spec: RunSpec, networks: Networks, noise_stream: int = 0) -> Step:
@@ -84,7 +84,7 @@ def _alternating(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
             loss = tf.reduce_sum(losses.generator_loss(logits)) / batch
         return tape.gradient(loss, _weights(generator)), loss
 
-    def step(images: tf.Tensor, place: Place) -> tf.Tensor:
+    def step(images: tf.Tensor, place: BatchSlice) -> tf.Tensor:
         begun, num_images = (
             _time_after(images, _weights(generator)[-1].read_value()),
             images.shape[0],
@@ -148,7 +148,7 @@ def _simultaneous(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
         ]
         return d_gradients, g_gradients, metrics
 
-    def step(images: tf.Tensor, place: Place) -> tf.Tensor:
+    def step(images: tf.Tensor, place: BatchSlice) -> tf.Tensor:
         begun, num_images = (
             _time_after(images, _weights(networks.generator)[-1].read_value()),
             images.shape[0],
@@ -186,7 +186,7 @@ class _Noise:
         self._seed = spec.seed + (stream << SEED_BITS)
         self._discriminator = networks.discriminator
 
-    def latents(self, purpose: Purpose, place: Place, num_images: int) -> tf.Tensor:
+    def latents(self, purpose: Purpose, place: BatchSlice, num_images: int) -> tf.Tensor:
         return sample_latents(
             self._seed,
             purpose,
@@ -196,7 +196,7 @@ class _Noise:
             self._spec.model.generator.latent_size,
         )
 
-    def masks(self, purpose: Purpose, place: Place, num_images: int) -> list[tf.Tensor]:
+    def masks(self, purpose: Purpose, place: BatchSlice, num_images: int) -> list[tf.Tensor]:
         rate = self._spec.model.discriminator.dropout
         return dropout_masks(
             self._discriminator,
@@ -208,13 +208,13 @@ class _Noise:
             num_images,
         )
 
-    def pair(self, place: Place, num_images: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    def pair(self, place: BatchSlice, num_images: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Masks for D's look at the fake and at the real images of a step."""
         return self.masks(Purpose.DROPOUT_FAKE, place, num_images), self.masks(
             Purpose.DROPOUT_REAL, place, num_images
         )
 
-    def flip(self, images: tf.Tensor, place: Place) -> tf.Tensor:
+    def flip(self, images: tf.Tensor, place: BatchSlice) -> tf.Tensor:
         if not self._spec.data.horizontal_flip:
             return images
         numbers = uniform_rows(

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 import ray
 from ray._private import ray_constants
 
-from job.config.cores import usable_cores
 from job.config.errors import ConfigError, DcganError
+from job.config.host import is_local, usable_cores
 from job.config.spec import WorkerSpec
-from job.launch.machine import bundle, is_local, local_cores, no_room, num_bundles
+from job.launch.machine import bundle, local_cores, no_room, num_bundles
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only messages travel through Ray; images and weights never do
 POLL_SECONDS = 1.0
@@ -170,7 +170,7 @@ def wait_for_room(workers: WorkerSpec, timeout_seconds: float) -> None:
     deadline = time.monotonic() + timeout_seconds
     while True:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if num_bundles(nodes, bundle(workers)) >= workers.fewest:
+        if num_bundles(nodes, bundle(workers)) >= workers.min_workers:
             return
         if time.monotonic() >= deadline:
             waited = (

@@ -8,15 +8,14 @@ import time
 
 import numpy as np
 
-from job.config.cores import usable_cores
 from job.config.errors import StorageError
+from job.config.host import is_local, usable_cores
 from job.config.spec import ModelSpec, RunSpec
 from job.data.json_fields import JsonFields, WrongField
-from job.launch.machine import is_local
-from job.launch.preflight import Preflight
-from job.records.run_folder import STATUS
-from job.records.status_file import MOST_BYTES
+from job.run.layout import STATUS
+from job.run.status_file import MAX_BYTES
 from job.storage.uri import open_store
+from job.training.preflight import Preflight
 
 PROBE_SECONDS = 1.0
 _PROBE_SIDE = 1024
@@ -104,10 +103,8 @@ def _measured_images_per_second(checked: Preflight) -> float | None:
     ):
         return None
     try:
-        data = open_store(spec.uri, spec.storage).read_range(STATUS, 0, MOST_BYTES)
-        speed = (
-            JsonFields.parse(data, MOST_BYTES).object("progress").values.get("images_per_second")
-        )
+        data = open_store(spec.uri, spec.storage).read_range(STATUS, 0, MAX_BYTES)
+        speed = JsonFields.parse(data, MAX_BYTES).object("progress").values.get("images_per_second")
     except (StorageError, WrongField):
         return None
     return float(speed) if isinstance(speed, int | float) and 0 < speed < math.inf else None

@@ -4,11 +4,10 @@ With ``RAY_ADDRESS`` the workers run elsewhere: their room is checked when the c
 """
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 
-from job.config.cores import usable_cores
 from job.config.errors import ConfigError
+from job.config.host import is_local, usable_cores
 from job.config.spec import RunSpec, WorkerSpec
 from job.telemetry.server import check_port
 
@@ -18,24 +17,16 @@ MIN_LOCAL_CORES = (
 )
 
 
-def is_local() -> bool:
-    """Return whether the run starts a cluster of its own on this machine."""
-    return os.environ.get("RAY_ADDRESS", "").strip() in (
-        "",
-        "local",
-    )  # Ray, too, starts one for "local"
-
-
 def check_machine(spec: RunSpec) -> None:
     """Raise ``ConfigError`` if this machine has too few cores or GPUs for the workers, or a port they need is taken."""
     if not is_local():
         return
     node = {"CPU": float(local_cores()), "GPU": float(_num_gpus() if spec.workers.gpus else 0)}
     room = num_bundles([node], bundle(spec.workers))
-    if room < spec.workers.fewest:
+    if room < spec.workers.min_workers:
         raise no_room(spec.workers, [node], "on this machine")
     if spec.metrics.enabled and spec.metrics.port:
-        for local_rank in range(min(room, spec.workers.most)):
+        for local_rank in range(min(room, spec.workers.max_workers)):
             check_port(spec.metrics.port + local_rank, with_metrics_host(spec).metrics.host or "")
 
 
@@ -79,7 +70,7 @@ def no_room(workers: WorkerSpec, nodes: Sequence[Mapping[str, float]], where: st
     """Return the error for ``nodes``, ``where`` they are, that cannot hold all workers."""
     total = {name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
     return ConfigError(
-        f"{'workers.count' if workers.min is None else 'workers.min'} is {workers.fewest}, each with {_amounts(bundle(workers))};"
+        f"{'workers.count' if workers.min is None else 'workers.min'} is {workers.min_workers}, each with {_amounts(bundle(workers))};"
         f" found room for {num_bundles(nodes, bundle(workers))} {where} with {_amounts(total)}."
         " Lower workers.count, workers.cpus or workers.gpus, or add nodes"
     )

@@ -19,12 +19,12 @@ import ray
 from ray.util.placement_group import PlacementGroup
 
 from job import KERAS_ENV
-from job.checkpoints.lease import Lease, check_holder
 from job.config.errors import DcganError
 from job.config.spec import RunSpec, WorkerSpec
-from job.launch.board import BoardHandler, BoardListener, on_this_node, start_board
 from job.launch.cluster import cluster
 from job.launch.machine import with_metrics_host
+from job.launch.mailbox import BoardHandler, BoardListener, on_this_node, start_board
+from job.run.lease import Lease, check_holder
 from job.storage.uri import open_store
 from job.telemetry.report import Progress
 
@@ -187,7 +187,9 @@ def _trainer(
         _worker,
         train_loop_config={"spec": spec, "board": board, **job},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=(workers.fewest, workers.most) if _is_elastic(workers) else workers.count,
+            num_workers=(workers.min_workers, workers.max_workers)
+            if _is_elastic(workers)
+            else workers.count,
             use_gpu=workers.gpus > 0,
             resources_per_worker=resources,
             elastic_resize_monitor_interval_s=workers.resize_seconds,
@@ -206,7 +208,7 @@ def _trainer(
 
 
 def _is_elastic(workers: WorkerSpec) -> bool:
-    return workers.fewest < workers.most
+    return workers.min_workers < workers.max_workers
 
 
 def _start_seconds(workers: WorkerSpec) -> float:
@@ -219,8 +221,8 @@ def _worker(config: dict[str, Any]) -> None:
     import ray.train
 
     begun = time.time()
-    from job.records.records import kept_records
-    from job.records.run_folder import STAMP, run_name, start_name
+    from job.run.layout import STAMP, run_name, start_name
+    from job.run.process_records import process_records
     from job.telemetry import logs
     from job.training import worker
     from job.training.topology import Topology
@@ -246,7 +248,7 @@ def _worker(config: dict[str, Any]) -> None:
     )
     try:
         with (
-            kept_records(spec, start, f"rank{rank:03d}", rank) as records,
+            process_records(spec, start, f"rank{rank:03d}", rank) as records,
             BoardListener(board, rank) as listener,
         ):
             log.info("worker started", extra={"fields": {"pid": os.getpid(), "begun": begun}})

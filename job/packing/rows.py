@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from job.config.cores import usable_cores
 from job.config.errors import DataError
+from job.config.host import usable_cores
 from job.data.index import PackSettings, SkippedImage
 from job.data.permutation import fold
 from job.packing.class_table import NO_LABEL, ClassTable

@@ -34,7 +34,7 @@ class StreamListener(Protocol):
         """Global batches from the one read now on for which every shard is there."""
 
 
-class Unheard:
+class NullListener:
     """A ``StreamListener`` for whoever wants to know nothing."""
 
     def requested(self) -> None: ...

@@ -2,7 +2,7 @@
 
 Knows bytes and requests, not what the file is for. A request that broke off goes on where it stopped; nothing that arrived is fetched twice.
 
-    fetcher = Fetcher(store, connections=16, listener=Unheard())
+    fetcher = Fetcher(store, connections=16, listener=NullListener())
     sha256 = fetcher.fetch("shard-00000.u8", 8 << 20, descriptor, Patience(300))
 """
 
@@ -154,7 +154,7 @@ class Fetcher:
                     self._check()
                     self._listener.requested()
                     self._store.stream(key, place, stop - place, write)
-                self.pace.went_well()
+                self.pace.mark_succeeded()
                 if place < stop:
                     raise TooShort(place)
             except Interrupted as error:

@@ -53,7 +53,7 @@ class Pace:
                 self._slowed_at = self._clock()
                 self.limit = max(1.0, self.limit / 2)
 
-    def went_well(self) -> None:
+    def mark_succeeded(self) -> None:
         """A request succeeded; one more at once is tried after about as many successes as run at once now."""
         with self._changed:
             if self.limit < self._most:  # not after ``open``

@@ -23,7 +23,7 @@ from job.storage.paths import local_path
 from job.storage.store import ObjectStore
 from job.streaming.ahead import FetchAhead
 from job.streaming.cache import ShardCache
-from job.streaming.events import StreamListener, Unheard
+from job.streaming.events import NullListener, StreamListener
 from job.streaming.fetch import Fetcher
 from job.streaming.keeper import Keeper
 
@@ -65,7 +65,9 @@ def open_shards(
     """
     if store.local_path(index.shards[0].name) is not None:
         return LocalShards(store, index, spec.verify)
-    return CachedShards(store, index, spec, needed, connections, sharers, listener or Unheard())
+    return CachedShards(
+        store, index, spec, needed, connections, sharers, listener or NullListener()
+    )
 
 
 class LocalShards:

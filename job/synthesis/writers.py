@@ -11,14 +11,14 @@ import numpy as np
 
 from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
+from job.config.versions import versions
 from job.data.index import INDEX_KEY, Index, PackedSource, PackSettings, write_index
 from job.data.shard_writer import ShardWriter, shard_bytes_for
-from job.quality.grids import image_grid, png_bytes
+from job.images.grids import image_grid, png_bytes
 from job.storage.paths import local_path
 from job.storage.scratch import scratch_folder
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
-from job.training.versions import versions
 
 PNG_NAME = re.compile(r"\d{9,}\.png")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".npz", ".npy", ".zip")

@@ -133,7 +133,7 @@ class WorkerMetrics:
         self._count_up_to(self._hangs, num_hangs)
 
     def sampled(self, diversity: float) -> None:
-        """How much the images of the newest grid differ (``job.quality.diversity``)."""
+        """How much the images of the newest grid differ (``job.images.diversity``)."""
         self._set(self._sample_diversity, diversity)
 
     def data_diversity(self, diversity: float) -> None:

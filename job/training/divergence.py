@@ -17,7 +17,7 @@ from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
 
 ROOT = "divergences/"
-MOST_RANKS = 62  # of which it is told whether their share was bad: bits of an int64
+MAX_RANKS = 62  # of which it is told whether their share was bad: bits of an int64
 
 
 @dataclass(frozen=True)

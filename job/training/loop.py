@@ -21,9 +21,9 @@ from job.storage.store import ObjectStore
 from job.telemetry import logs
 from job.telemetry.report import Phase, Progress
 from job.training import snapshot
-from job.training.call import Call
-from job.training.divergence import MOST_RANKS, Diverged, Divergence, first_bad
+from job.training.divergence import MAX_RANKS, Diverged, Divergence, first_bad
 from job.training.input import Input
+from job.training.multi_step import Call
 from job.training.observer import Observer
 from job.training.resume import Resume
 from job.training.samples import save_grid
@@ -38,7 +38,7 @@ NUM_AGREED = 3  # what an agreement carries: three integers of each worker
 
 
 @dataclass(frozen=True)
-class Session:
+class RunContext:
     """All that the loop works with, made by ``worker``."""
 
     spec: RunSpec
@@ -57,7 +57,7 @@ class Session:
 class Loop:
     """Runs from the checkpoint it resumed from, or the start. Keeps what the next report needs: losses, times and the last checkpoint."""
 
-    def __init__(self, session: Session, resumed: Manifest | None):
+    def __init__(self, session: RunContext, resumed: Manifest | None):
         self._session = session
         self._step = resumed.step if resumed else 0
         logs.at_step(self._step)
@@ -100,7 +100,7 @@ class Loop:
                     "first call done",
                     extra={"fields": {"step": self._step, "seconds": round(times.seconds, 3)}},
                 )
-                session.resume.went_well()
+                session.resume.mark_succeeded()
                 session.observer.first_images(chunk[:, 0].numpy().reshape(-1, *chunk.shape[3:]))
             is_asked_to_stop = self._at_a_stop()
             session.observer.enter("train")
@@ -155,8 +155,8 @@ class Loop:
         # The same numbers on every worker, so all of them are here.
         self._session.observer.not_finite()
         rank, is_mine = self._session.topology.rank, not np.isfinite(measures[row]).all()
-        found, *_ = self._session.agree([1 << rank if is_mine and rank < MOST_RANKS else 0, 0, 0])
-        ranks = tuple(rank for rank in range(MOST_RANKS) if found >> rank & 1)
+        found, *_ = self._session.agree([1 << rank if is_mine and rank < MAX_RANKS else 0, 0, 0])
+        ranks = tuple(rank for rank in range(MAX_RANKS) if found >> rank & 1)
         self._session.observer.enter(
             "start"
         )  # the others wait while the chief settles, and writes the diagnosis

@@ -12,12 +12,13 @@ import numpy as np
 
 from job.checkpoints.saver import REFUSED, Event
 from job.config.spec import RunSpec, WatchdogSpec
+from job.config.versions import versions
 from job.data.index import Index
-from job.quality.diversity import diversity
-from job.quality.grids import image_grid, png_bytes
-from job.records.history import History
-from job.records.records import Records
-from job.records.run_folder import run_name
+from job.images.diversity import diversity
+from job.images.grids import image_grid, png_bytes
+from job.run.history import History
+from job.run.layout import run_name
+from job.run.process_records import Records
 from job.storage.store import REASONS
 from job.streaming.events import RETRIES
 from job.telemetry.metrics import WorkerMetrics
@@ -26,14 +27,13 @@ from job.telemetry.series import current_values
 from job.telemetry.server import DEFAULT_PORT, MetricsServer
 from job.telemetry.stream_metrics import StreamMetrics
 from job.telemetry.watchdog import Hang, Watchdog, end_process
-from job.training.topology import Listener, Topology, Wanted
-from job.training.versions import versions
+from job.training.topology import Listener, Requests, Topology
 
 log = logging.getLogger("dcgan.training")
 
 LEAVING_SECONDS = 5.0  # of the grace after a stop, for what comes after the metrics
 SCRAPED_SECONDS = 300.0  # longer than any usual scrape interval
-MOST_COMPARED = 256  # images of the data set, for their diversity
+MAX_COMPARED = 256  # images of the data set, for their diversity
 
 
 class Observer:
@@ -62,7 +62,7 @@ class Observer:
         )
         self._leave_at = math.inf
         self._num_hangs = num_hangs
-        self._wanted = Wanted()
+        self._wanted = Requests()
         self._metrics = WorkerMetrics(
             run_name(spec.uri), topology.rank, save_reasons=(*REASONS, REFUSED)
         )
@@ -137,7 +137,7 @@ class Observer:
     def first_images(self, images: np.ndarray) -> None:
         """Real images ``[B, H, W, C]``, uint8: what generated ones are to be compared with."""
         if len(images) > 1:
-            self._metrics.data_diversity(diversity(images[:MOST_COMPARED]))
+            self._metrics.data_diversity(diversity(images[:MAX_COMPARED]))
 
     def sampled(self, step: int, images: np.ndarray) -> None:
         """A grid was made, on the chief; that of step 0 is of an untrained generator and says nothing."""
@@ -186,7 +186,7 @@ class Observer:
         """Passed on."""
         self._listener.note(text)
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> Requests:
         """What is asked from outside."""
         before, self._wanted = self._wanted, self._listener.wanted()
         if self._wanted.save and not before.save:

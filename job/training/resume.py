@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from job.checkpoints.checkpoints import Checkpoints, DamagedPart
+from job.checkpoints.crash_counts import TOO_OFTEN, CrashCounts
 from job.checkpoints.manifest import BadManifest, Manifest
 from job.checkpoints.origin import open_origin
-from job.checkpoints.starts import TOO_OFTEN, Starts
 from job.config.errors import StorageError
 from job.config.spec import RESUME_WORDS, RunSpec
 from job.data.index import Index
-from job.records import journal
+from job.run import attempts
 from job.storage.retry import until_it_works
 from job.storage.store import ObjectMissing, ObjectStore
 from job.training.identity import check_identity
@@ -51,7 +51,9 @@ class Resume:
         self._spec, self._topology, self._index, self._agree = spec, topology, index, agree
         self._store = store
         self._starts = (
-            self._patiently(lambda: Starts(store, start, topology.world_size, self._has_failed))
+            self._patiently(
+                lambda: CrashCounts(store, start, topology.world_size, self._has_failed)
+            )
             if topology.is_chief
             else None
         )
@@ -80,17 +82,17 @@ class Resume:
         log.info("resumed", extra={"fields": {"step": step - 1, "digest": f"{digest:x}"}})
         return found
 
-    def went_well(self) -> None:
+    def mark_succeeded(self) -> None:
         """The first call after a restore was trained."""
         if self._starts:
             try:
-                self._starts.went_well()
+                self._starts.mark_succeeded()
             except StorageError as error:
                 log.warning("the count of starts was not cleared: %s", error)
 
     def _has_failed(self, stamp: str) -> bool:
         """Whether the program that started at ``stamp`` ended with a crash: not a stop, and not an error that names its cause."""
-        end = journal.read(self._store, stamp).end
+        end = attempts.read(self._store, stamp).end
         return end.get("outcome") == "failed" and end.get("exit_code") == 1
 
     def _choose(self) -> Restored | None:

@@ -10,8 +10,8 @@ from job.config.spec import RunSpec
 from job.config.waits import GRID_PATIENCE_SECONDS
 from job.gan.latents import fixed_latents
 from job.gan.step import encode
-from job.quality.grids import evenly_chosen, image_grid, png_bytes, progress_gif
-from job.records.run_folder import GRIDS, PROGRESS, grid_key, grid_step
+from job.images.grids import evenly_chosen, image_grid, png_bytes, progress_gif
+from job.run.layout import GRIDS, PROGRESS, grid_key, grid_step
 from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
 

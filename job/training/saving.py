@@ -7,13 +7,13 @@ import time
 from job.checkpoints.manifest import Manifest, SaveReason
 from job.checkpoints.saver import Saver
 from job.config.spec import RunSpec
+from job.config.versions import versions
 from job.data.index import Index
 from job.gan.networks import Networks
 from job.training import snapshot
 from job.training.identity import model_identity, order_identity, settings_of
 from job.training.observer import Observer
 from job.training.topology import Topology
-from job.training.versions import versions
 
 _LOOK_SECONDS = 1.0
 

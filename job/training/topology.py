@@ -22,7 +22,7 @@ class Topology(NamedTuple):
         return self.rank == 0
 
 
-class Wanted(NamedTuple):
+class Requests(NamedTuple):
     """What is asked of a worker from outside: to ``stop`` after a last checkpoint, or to save often, because its node is about to be taken away."""
 
     stop: bool = False
@@ -32,7 +32,7 @@ class Wanted(NamedTuple):
 class Listener(Protocol):
     """What a worker tells while it runs, and is told. Every worker calls the same methods at the same steps."""
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> Requests:
         """After every call: what is asked of this worker, or of another, now."""
 
     def progress(self, progress: Progress, num_steps: int) -> None:

@@ -17,13 +17,14 @@ from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.saver import Saver
 from job.checkpoints.writer import claim
 from job.config.spec import RunSpec
+from job.config.versions import versions
 from job.config.waits import LOOP_ATTEMPTS, save_wait_seconds
 from job.data.index import Index, read_index
 from job.data.order import Order, needs, worker_slots
 from job.gan.networks import build_networks
-from job.records.records import Records
-from job.records.run_folder import HANGS, STAMP, hang_key, start_name
-from job.records.summary import Summary, write_summary
+from job.run.layout import HANGS, STAMP, hang_key, start_name
+from job.run.process_records import Records
+from job.run.summary import Summary, write_summary
 from job.storage.retry import until_it_works
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
@@ -31,11 +32,11 @@ from job.streaming.budget import check_budget
 from job.streaming.reader import Reader
 from job.streaming.shards import open_shards
 from job.training import divergence, snapshot
-from job.training.call import build_call
 from job.training.divergence import Diverged
 from job.training.identity import check_images
 from job.training.input import Input
-from job.training.loop import NUM_AGREED, Loop, Session
+from job.training.loop import NUM_AGREED, Loop, RunContext
+from job.training.multi_step import build_train_call
 from job.training.observer import Observer
 from job.training.resume import Restored, Resume
 from job.training.samples import save_progress
@@ -43,7 +44,6 @@ from job.training.saving import Saving
 from job.training.schedule import Schedule, plan
 from job.training.strategy import Agreement, create_strategy
 from job.training.topology import Listener, Topology, with_workers
-from job.training.versions import versions
 
 log = logging.getLogger("dcgan.training")
 
@@ -83,7 +83,7 @@ def run(
         if records
         else start_name(f"{datetime.datetime.now(datetime.UTC):{STAMP}}", topology.restarts)
     )
-    target_world_size = spec.workers.most
+    target_world_size = spec.workers.max_workers
     spec = with_workers(spec, topology.world_size)
     strategy = create_strategy(spec)  # before any other TensorFlow operation
     # With few attempts: what uses it repeats by itself, and training must not wait long for a grid that a failing store refuses.
@@ -169,9 +169,9 @@ def _train(worker: Worker) -> bool:
         saving = Saving(
             spec, topology, worker.index, worker.observer, saver, noise_stream, standing
         )
-        call = build_call(spec, worker.strategy, networks, noise_stream)
+        call = build_train_call(spec, worker.strategy, networks, noise_stream)
         exporter = snapshot.Exporter(spec)
-        session = Session(
+        session = RunContext(
             spec,
             topology,
             worker.observer,

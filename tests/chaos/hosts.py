@@ -102,7 +102,7 @@ class Scene:
         return Checkpoints(open_store(str(self.run_folder))).committed()[::-1]
 
 
-class Fault(NamedTuple):
+class Incident(NamedTuple):
     """``cause`` does it, and waits for what has to happen before the run may end."""
 
     name: str
@@ -113,7 +113,7 @@ class Fault(NamedTuple):
 class Found(NamedTuple):
     """What a fault came to: the stall, and how many workers each start after it had."""
 
-    fault: Fault
+    fault: Incident
     stall: Stall
     restarts: list[int]
 
@@ -199,24 +199,26 @@ def lose_head(scene: Scene, watch: Watch) -> None:
 
 
 FAULTS = [
-    Fault("lose a worker's host; it is back after 5 s", lose_other),
-    Fault("lose the chief's host; it is back after 5 s", lose_chief),
-    Fault("kill all on a worker's host, elastic; later it is back", kill_elastic, is_elastic=True),
-    Fault("lose a worker's host, elastic; later it is back", lose_elastic, is_elastic=True),
-    Fault("cut a worker's link for 5 s", cut(1, 5)),
-    Fault("cut a worker's link for 30 s", cut(1, 30)),
-    Fault("cut a worker's link for 120 s", cut(1, 120)),
-    Fault("cut the chief's link for 120 s", cut(0, 120)),
-    Fault("cut a worker's link for 120 s, elastic", cut(1, 120), is_elastic=True),
-    Fault("drain a worker's host (SIGTERM)", drain(1)),
-    Fault("drain the chief's host (SIGTERM)", drain(0)),
-    Fault("lose the head; the cluster is started and the run submitted again", lose_head),
+    Incident("lose a worker's host; it is back after 5 s", lose_other),
+    Incident("lose the chief's host; it is back after 5 s", lose_chief),
+    Incident(
+        "kill all on a worker's host, elastic; later it is back", kill_elastic, is_elastic=True
+    ),
+    Incident("lose a worker's host, elastic; later it is back", lose_elastic, is_elastic=True),
+    Incident("cut a worker's link for 5 s", cut(1, 5)),
+    Incident("cut a worker's link for 30 s", cut(1, 30)),
+    Incident("cut a worker's link for 120 s", cut(1, 120)),
+    Incident("cut the chief's link for 120 s", cut(0, 120)),
+    Incident("cut a worker's link for 120 s, elastic", cut(1, 120), is_elastic=True),
+    Incident("drain a worker's host (SIGTERM)", drain(1)),
+    Incident("drain the chief's host (SIGTERM)", drain(0)),
+    Incident("lose the head; the cluster is started and the run submitted again", lose_head),
 ]
 
 
 def play(
     hosts: RayHosts,
-    faults: list[Fault],
+    faults: list[Incident],
     data: Path,
     folder: Path,
     steps: int,
@@ -295,7 +297,7 @@ def main() -> None:
         sys.exit(any(went_wrong))
 
 
-def groups(faults: list[Fault]) -> list[list[Fault]]:
+def groups(faults: list[Incident]) -> list[list[Incident]]:
     """Those of one run: with a fixed number of workers, and elastic."""
     return [
         group
@@ -304,7 +306,7 @@ def groups(faults: list[Fault]) -> list[list[Fault]]:
     ]
 
 
-def _table(faults: list[Fault], folder: Path, steps_each: int) -> bool:
+def _table(faults: list[Incident], folder: Path, steps_each: int) -> bool:
     """Print the lines of one run; whether something was not as it has to be."""
     kind = "elastic" if faults[0].is_elastic else "fixed"
     steps = (

@@ -122,10 +122,16 @@ TAKEN = [
     "run.checkpoints.resume=s3://bucket/runs/zero/checkpoints/step-000000100",
 ]
 # What the chart says; what the program says, and the file and line that said it; by settings.
-Told = dict[str, tuple[str, tuple[str, tuple[str, int]]]]
+AttemptRecord = dict[str, tuple[str, tuple[str, tuple[str, int]]]]
 CHECKS = (check.__file__, storage.__file__)
 # Never wrong in a pod: the chart itself sets the port and the cache, and has its own check of the order of the workers.
-OF_THE_CHART = ("metrics.port", "cache_dir", "workers.fewest", "spec.uri != ", "spec.data.uri != ")
+OF_THE_CHART = (
+    "metrics.port",
+    "cache_dir",
+    "workers.min_workers",
+    "spec.uri != ",
+    "spec.data.uri != ",
+)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +179,7 @@ def told_by_the_program(path: Path) -> tuple[str, tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def told(chart: Helm, lenient: Helm, tmp_path_factory: pytest.TempPathFactory) -> Told:
+def told(chart: Helm, lenient: Helm, tmp_path_factory: pytest.TempPathFactory) -> AttemptRecord:
     """What the chart and what the program say, by settings."""
     folder = tmp_path_factory.mktemp("runs")
     every = [settings for settings, _ in REFUSED.values()] + TAKEN
@@ -190,7 +196,7 @@ def told(chart: Helm, lenient: Helm, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_the_chart_refuses_what_the_program_refuses(told: Told, name: str) -> None:
+def test_the_chart_refuses_what_the_program_refuses(told: AttemptRecord, name: str) -> None:
     settings, key = REFUSED[name]
     chart, (program, _) = told[settings]
     assert key in program
@@ -198,12 +204,12 @@ def test_the_chart_refuses_what_the_program_refuses(told: Told, name: str) -> No
 
 
 @pytest.mark.parametrize("settings", TAKEN)
-def test_the_chart_takes_what_the_program_takes(told: Told, settings: str) -> None:
+def test_the_chart_takes_what_the_program_takes(told: AttemptRecord, settings: str) -> None:
     assert told[settings] == ("", ("", ("", 0)))
 
 
 @pytest.mark.parametrize("file", CHECKS, ids=lambda file: Path(file).stem)
-def test_every_check_of_the_program_has_a_case(told: Told, file: str) -> None:
+def test_every_check_of_the_program_has_a_case(told: AttemptRecord, file: str) -> None:
     text = Path(file).read_text()
     raised = {line for _, (_, (name, line)) in told.values() if name == file}
     missed = []

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from job.checkpoints.checkpoints import Checkpoints
-from job.checkpoints.lease import LeaseLost
 from job.checkpoints.retention import prune
 from job.config.errors import StorageError
 from job.config.spec import CheckpointSpec
+from job.run.lease import LeaseLost
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.checkpoints.saves import Breaking, counting, facts, parts_of, save, steps_of, tree

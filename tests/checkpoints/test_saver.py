@@ -8,11 +8,11 @@ import pytest
 
 from job.checkpoints import writer
 from job.checkpoints.checkpoints import Checkpoints
-from job.checkpoints.lease import LeaseLost
 from job.checkpoints.saver import Event, SaveFailed, Saver
 from job.checkpoints.writer import Superseded, claim
 from job.config.errors import DivergedError, StorageError
 from job.config.spec import CheckpointSpec
+from job.run.lease import LeaseLost
 from job.storage.retry import until_it_works
 from job.storage.store import Interrupted, ObjectStore
 from job.storage.uri import open_store

@@ -14,10 +14,10 @@ from job.cli.options import program
 from job.cli.train import plan_text, stop_text
 from job.config.load import load_run
 from job.config.storage import StorageSpec
-from job.launch import preflight
 from job.storage.uri import open_store
 from job.synthesis.writers import write_images
-from tests.records.runs import done_run
+from job.training import preflight
+from tests.report.runs import done_run
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,7 +14,7 @@ from job.cli.main import run_command
 from job.config.errors import DataError
 from job.config.text import counted, printable
 from job.storage.uri import open_store
-from tests.records.runs import done_run
+from tests.report.runs import done_run
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "a\nb\x1b[31m\x9b2J\u202egnp"

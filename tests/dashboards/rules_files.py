@@ -18,14 +18,14 @@ def rules(path: Path) -> list[dict[str, Any]]:
     return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
 
 
-def shortened(path: Path, folder: Path, factor: float, least_seconds: int) -> Path:
-    """A copy of a rule file in ``folder`` whose times are ``factor`` times as long; a range or an offset is never below ``least_seconds``."""
+def shortened(path: Path, folder: Path, factor: float, min_seconds: int) -> Path:
+    """A copy of a rule file in ``folder`` whose times are ``factor`` times as long; a range or an offset is never below ``min_seconds``."""
     content = yaml.safe_load(path.read_text())
     for group in content["groups"]:
         for rule in group["rules"]:
             rule["expr"] = _SPAN.sub(
                 lambda found: (
-                    f"{found[1]}{max(least_seconds, round(_seconds(*found.groups()[1:]) * factor))}s"
+                    f"{found[1]}{max(min_seconds, round(_seconds(*found.groups()[1:]) * factor))}s"
                 ),
                 rule["expr"],
             )

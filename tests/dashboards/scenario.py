@@ -47,7 +47,7 @@ from tests.servers.s3 import S3Server, s3_server
 
 # 10 minutes of the rules are 15 s here: a save that fails is tried again after 10 s at most, and a window must not fall between two tries.
 SHORTER = 1 / 40
-LEAST_RANGE_SECONDS = 8  # two scrapes must lie in it, also on a busy machine
+MIN_RANGE_SECONDS = 8  # two scrapes must lie in it, also on a busy machine
 HEALTHY_STEPS, EVERY_STEPS, GRID_STEPS = 400, 50, 100
 LINGER_SECONDS = 5
 ALERT_SECONDS = 240.0  # a start of the workers is among what is waited for
@@ -170,7 +170,7 @@ def scripted_run(folder: Path, ray_folder: Path) -> Iterator[Scenario]:
         assert code == 0, output
         port = two_ports()
         short = [
-            shortened(path, folder, SHORTER, LEAST_RANGE_SECONDS) for path in (RECORDING, ALERTS)
+            shortened(path, folder, SHORTER, MIN_RANGE_SECONDS) for path in (RECORDING, ALERTS)
         ]
         server = stack.enter_context(
             prometheus([f"127.0.0.1:{port + rank}" for rank in (0, 1)], folder, short)

@@ -104,7 +104,7 @@ def test_every_recorded_series_is_used() -> None:
 def test_shortened_rules_differ_in_their_times_only(path: Path, tmp_path: Path) -> None:
     """Every range, offset and `for`: an offset left as it is would ask for what was long before a test began."""
     for rule, whole in zip(
-        rules(shortened(path, tmp_path, 1 / 60, least_seconds=5)), rules(path), strict=True
+        rules(shortened(path, tmp_path, 1 / 60, min_seconds=5)), rules(path), strict=True
     ):
         assert {**rule, "expr": "", "for": ""} == {**whole, "expr": "", "for": ""}
         assert SPAN.sub("", rule["expr"]) == SPAN.sub("", whole["expr"])

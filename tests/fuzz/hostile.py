@@ -26,7 +26,7 @@ CONTAINERS: tuple[Any, ...] = (
     {"a": {"b": {}}},
 )  # fmt: skip
 VALUES = (None, True, False, *NUMBERS, *TEXTS, *CONTAINERS)
-_MOST_PLACES = 5000  # in a document, or its growth would be what is measured
+_MAX_PLACES = 5000  # in a document, or its growth would be what is measured
 INSERTED = (
     b"",
     b"\0",
@@ -102,7 +102,7 @@ def _changed(document: Any, random: Random) -> Any:
     places = list(_places(document))
     if not places:
         return _value(random)
-    if len(places) > _MOST_PLACES:
+    if len(places) > _MAX_PLACES:
         return document
     container, place = random.choice(places)
     way = random.randint(0, 9)

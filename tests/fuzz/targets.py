@@ -25,7 +25,7 @@ from job.data.index import (
 )
 from tests.fuzz.hostile import hostile_bytes, hostile_json
 
-_MOST_SAID = 1000  # characters of a message
+_MAX_SAID = 1000  # characters of a message
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Target:
         else:
             return True
         assert type(refusal) is self.refusal, refusal
-        assert len(str(refusal)) < _MOST_SAID, len(str(refusal))
+        assert len(str(refusal)) < _MAX_SAID, len(str(refusal))
         assert str(refusal).isprintable(), repr(str(refusal))
         return False
 

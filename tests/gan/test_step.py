@@ -10,7 +10,7 @@ from job.gan import losses
 from job.gan.discriminator import build_discriminator, dropout_masks
 from job.gan.generator import build_generator
 from job.gan.networks import build_networks
-from job.gan.step import MEASURES, Place, build_step, decode, encode
+from job.gan.step import MEASURES, BatchSlice, build_step, decode, encode
 from job.gan.streams import Purpose
 
 pytestmark = pytest.mark.training
@@ -29,8 +29,8 @@ def small(*overrides: str, preset: str = "notebook") -> RunSpec:
     return load_run(preset, overrides=[*SMALL, *TINY_NETWORKS, *overrides])
 
 
-def at(step: int, first: int = 0) -> Place:
-    return Place(tf.constant(step, tf.int64), tf.constant(first, tf.int64))
+def at(step: int, first: int = 0) -> BatchSlice:
+    return BatchSlice(tf.constant(step, tf.int64), tf.constant(first, tf.int64))
 
 
 def images(count: int, seed: int = 0) -> tf.Tensor:

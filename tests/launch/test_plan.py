@@ -11,10 +11,11 @@ from job.cli.train import length_text
 from job.config.load import load_run
 from job.config.spec import RunSpec
 from job.data.index import read_index
-from job.launch import machine, preflight
+from job.launch import machine
 from job.launch.estimate import multiply_adds, probe, time_text
-from job.records.run_folder import STATUS
+from job.run.layout import STATUS
 from job.storage.uri import open_store
+from job.training import preflight
 from job.training.identity import model_identity, order_identity, settings_of
 from tests.launch.program import SMALL
 

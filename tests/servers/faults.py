@@ -26,7 +26,11 @@ class Fault(enum.Enum):
 
 
 ERRORS = {
-    Fault.ERROR_500: (500, "InternalError", "We encountered an internal error. Please try again."),
+    Fault.ERROR_500: (
+        500,
+        "InternalError",
+        "We encountered an internal error. Please try again.",
+    ),
     Fault.ERROR_502: (502, "BadGateway", "The server behind the gateway did not answer."),
     Fault.ERROR_503: (503, "SlowDown", "Please reduce your request rate."),
 }

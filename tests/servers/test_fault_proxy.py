@@ -210,7 +210,12 @@ def test_a_lost_answer_is_to_a_request_that_the_server_obeyed(
     ("at_byte", "whole_bytes"), [(None, HALF), (0, 0), (1000, 1000), (10**9, len(DATA) - 1)]
 )
 def test_a_body_breaks_off(
-    proxy: FaultProxy, bucket: str, fault: Fault, text: str, at_byte: int | None, whole_bytes: int
+    proxy: FaultProxy,
+    bucket: str,
+    fault: Fault,
+    text: str,
+    at_byte: int | None,
+    whole_bytes: int,
 ) -> None:
     client = client_of(proxy)
     client.put_object(Bucket=bucket, Key="k.u8", Body=DATA)

@@ -11,11 +11,11 @@ import pytest
 from job.cli.main import run_command
 from job.config.errors import ConfigError
 from job.config.load import load_run
-from job.launch.preflight import with_absolute_paths
 from job.sources.open_source import canonical_uri
 from job.storage.paths import file_uri, local_path
 from job.storage.uri import open_store
-from tests.records.runs import done_run
+from job.training.preflight import with_absolute_paths
+from tests.report.runs import done_run
 
 ROOT = Path(__file__).parents[2]
 

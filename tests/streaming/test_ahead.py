@@ -32,7 +32,7 @@ class Listening(Heard):
 
     def __init__(self) -> None:
         super().__init__()
-        self.num_fetched = self.num_found = self.most_bytes = 0
+        self.num_fetched = self.num_found = self.max_bytes = 0
         self.depths: list[int] = []
         self._changed = threading.Condition()
 
@@ -62,7 +62,7 @@ class Listening(Heard):
             return self._changed.wait_for(lambda: self.reasons, 30)
 
     def cache_holds(self, num_bytes: int) -> None:
-        self.most_bytes = max(self.most_bytes, num_bytes)
+        self.max_bytes = max(self.max_bytes, num_bytes)
 
     def ahead(self, num_batches: int) -> None:
         self.depths.append(num_batches)
@@ -108,7 +108,7 @@ def test_a_small_cache_still_fetches_every_shard_once_an_epoch(
                     <= 40 * SHARD_BYTES
                 )
     assert heard.num_fetched <= 150 * 1.1
-    assert 20 * SHARD_BYTES < heard.most_bytes <= 40 * SHARD_BYTES
+    assert 20 * SHARD_BYTES < heard.max_bytes <= 40 * SHARD_BYTES
 
 
 def test_room_is_made_at_the_cost_of_what_was_used_not_of_what_comes_next(tmp_path: Path) -> None:

@@ -283,7 +283,14 @@ def test_what_is_repeated(
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault.ERROR_500, Fault.ERROR_503, Fault.LOST_ANSWER, Fault.RESET, Fault.TRUNCATE, Fault.STALL],
+    [
+        Fault.ERROR_500,
+        Fault.ERROR_503,
+        Fault.LOST_ANSWER,
+        Fault.RESET,
+        Fault.TRUNCATE,
+        Fault.STALL,
+    ],
 )
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_an_epoch_is_every_image_once(
@@ -312,7 +319,12 @@ def test_bursts_are_of_every_kind(runs: dict[str, Future[Ended]]) -> None:
     assert (
         min(
             injected[fault]
-            for fault in (Fault.ERROR_500, Fault.ERROR_502, Fault.ERROR_503, Fault.LOST_ANSWER)
+            for fault in (
+                Fault.ERROR_500,
+                Fault.ERROR_502,
+                Fault.ERROR_503,
+                Fault.LOST_ANSWER,
+            )
         )
         >= 1
     )

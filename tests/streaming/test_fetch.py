@@ -14,14 +14,14 @@ from job.config.errors import StorageError
 from job.storage.local import LocalStore
 from job.storage.store import Interrupted, ObjectMissing, Reason
 from job.streaming import fetch
-from job.streaming.events import Unheard
+from job.streaming.events import NullListener
 from job.streaming.fetch import RANGE_BYTES, Fetcher, Stopped, TooShort
 from job.streaming.pace import Patience
 
 SIZE = 3 * RANGE_BYTES + 12345
 
 
-class Heard(Unheard):
+class Heard(NullListener):
     """Counts what is told."""
 
     def __init__(self) -> None:
@@ -196,12 +196,14 @@ def test_a_disk_that_refuses_is_told(tmp_path: Path, data: bytes) -> None:
 def test_closing_ends_what_waits(tmp_path: Path, data: bytes, descriptor: int) -> None:
     broke_off = threading.Event()
 
-    class Told(Heard):
+    class AttemptRecord(Heard):
         def retried(self, reason: str) -> None:
             super().retried(reason)
             broke_off.set()
 
-    fetcher = Fetcher(BreakingStore(tmp_path / "store", [(0, "connection")] * 1000), 4, Told())
+    fetcher = Fetcher(
+        BreakingStore(tmp_path / "store", [(0, "connection")] * 1000), 4, AttemptRecord()
+    )
     with ThreadPoolExecutor(1) as pool:
         fetching = pool.submit(fetcher.fetch, "small", 1000, descriptor, Patience(10**6))
         assert broke_off.wait(10)

@@ -43,10 +43,10 @@ def test_a_word_to_slow_down_halves_and_successes_raise_again() -> None:
         pace.slow_down()
     assert pace.limit == 1
     for _ in range(10):
-        pace.went_well()
+        pace.mark_succeeded()
     assert 3 < pace.limit < 6
     for _ in range(1000):
-        pace.went_well()
+        pace.mark_succeeded()
     assert pace.limit == 16
 
 

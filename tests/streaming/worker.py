@@ -16,7 +16,7 @@ from job.config.load import load_run
 from job.streaming.reader import Reader
 from job.telemetry.report import Progress
 from job.training import worker
-from job.training.topology import Topology, Wanted
+from job.training.topology import Requests, Topology
 from tests.streaming.sets import numbers_of
 
 
@@ -41,9 +41,9 @@ class Scribe:
                 line for line in answer.read().decode().splitlines() if not line.startswith("#")
             ]
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> Requests:
         """Nothing."""
-        return Wanted()
+        return Requests()
 
     def note(self, text: str) -> None:
         """Among them the address of the metrics."""

@@ -151,7 +151,7 @@ def _train(spec: "RunSpec", strategy: "tf.distribute.Strategy", rank: int, steps
     from job.gan.networks import build_networks
     from job.gan.streams import Purpose
     from job.training import snapshot
-    from job.training.call import build_call
+    from job.training.multi_step import build_train_call
     from job.training.strategy import Agreement
 
     with strategy.scope():
@@ -166,7 +166,7 @@ def _train(spec: "RunSpec", strategy: "tf.distribute.Strategy", rank: int, steps
     images = np.random.default_rng(IMAGE_SEED).integers(0, 256, shape, np.uint8)[
         :, rank * here : (rank + 1) * here
     ]
-    call = build_call(spec, strategy, networks)
+    call = build_train_call(spec, strategy, networks)
     chunk = tf.constant(images[np.newaxis])  # one strip
     metrics, _ = call(chunk, tf.constant(0, tf.int64))
     taken = snapshot.take(networks, steps).state

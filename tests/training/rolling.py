@@ -14,7 +14,7 @@ import tensorflow as tf
 from job.config.errors import DcganError
 from job.config.load import load_run
 from job.training import worker
-from job.training.call import Call, build_call
+from job.training.multi_step import Call, build_train_call
 from job.training.strategy import Agreement
 from job.training.topology import Topology
 from tests.streaming.worker import Scribe, say
@@ -26,7 +26,7 @@ def main() -> None:
     num_bad_sets = int(sys.argv[1])
 
     def build_bad_call(spec, strategy, networks, noise_stream: int) -> Call:
-        call = build_call(spec, strategy, networks, noise_stream)
+        call = build_train_call(spec, strategy, networks, noise_stream)
 
         def bad_call(chunk: tf.Tensor, first_step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             metrics, measures = (values.numpy() for values in call(chunk, first_step))
@@ -39,7 +39,7 @@ def main() -> None:
 
     scribe = Scribe()
 
-    class Told(Agreement):
+    class AttemptRecord(Agreement):
         """One that tells."""
 
         def __call__(self, mine: Sequence[int]) -> list[int]:
@@ -49,7 +49,7 @@ def main() -> None:
             say(f"agreeing in {found[1] if found else 'no phase'}")
             return super().__call__(mine)
 
-    worker.build_call, worker.Agreement = build_bad_call, Told
+    worker.build_train_call, worker.Agreement = build_bad_call, AttemptRecord
     try:
         worker.run(load_run("notebook", overrides=sys.argv[2:]), Topology(0, 1), scribe)
     except DcganError as error:

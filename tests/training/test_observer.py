@@ -21,7 +21,7 @@ from job.config.load import load_run
 from job.telemetry.report import Progress
 from job.telemetry.watchdog import EXIT_CODE
 from job.training.observer import Observer
-from job.training.topology import Topology, Wanted
+from job.training.topology import Requests, Topology
 from tests.servers.prometheus import http, wait_for
 from tests.streaming.sets import pack_numbered
 
@@ -29,7 +29,7 @@ from tests.streaming.sets import pack_numbered
 class Scripted:
     """A listener that is asked for what the script says, and keeps what it is told."""
 
-    def __init__(self, *wishes: Wanted) -> None:
+    def __init__(self, *wishes: Requests) -> None:
         self._wishes = iter(wishes)
         self.notes: list[str] = []
 
@@ -38,7 +38,7 @@ class Scripted:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> Requests:
         return next(self._wishes)
 
 
@@ -81,10 +81,10 @@ def scrape_port(port: int) -> dict[str, float]:
 
 
 def test_a_wish_counts_once_however_long_it_lasts(tmp_path: Path) -> None:
-    going, stop = Wanted(save=True), Wanted(save=True, stop=True)
-    listener = Scripted(Wanted(), going, going, stop, stop)
+    going, stop = Requests(save=True), Requests(save=True, stop=True)
+    listener = Scripted(Requests(), going, going, stop, stop)
     with observing(tmp_path, listener) as observer:
-        assert [observer.wanted() for _ in range(5)] == [Wanted(), going, going, stop, stop]
+        assert [observer.wanted() for _ in range(5)] == [Requests(), going, going, stop, stop]
         told = scrape(listener)
     assert told['dcgan_preemptions_total reason="node"'] == 1
     assert told['dcgan_preemptions_total reason="stop"'] == 1
@@ -171,7 +171,7 @@ def test_the_last_values_stay_for_a_while(seconds: int, tmp_path: Path) -> None:
 
 
 def test_after_a_stop_the_last_values_stay_within_the_grace(tmp_path: Path) -> None:
-    listener = Scripted(Wanted(stop=True))
+    listener = Scripted(Requests(stop=True))
     with observing(
         tmp_path, listener, "metrics.linger_seconds=30", "checkpoints.grace_seconds=6"
     ) as observer:

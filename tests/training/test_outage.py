@@ -30,7 +30,11 @@ def test_a_save_that_is_due_in_an_outage_does_not_hold_training(
     }
     with fault_proxy(s3_server.endpoint_url) as proxy:
         proxy.fault(
-            Fault.ERROR_503, seconds=OUTAGE_SECONDS, from_first=True, match=".npz", methods=("PUT",)
+            Fault.ERROR_503,
+            seconds=OUTAGE_SECONDS,
+            from_first=True,
+            match=".npz",
+            methods=("PUT",),
         )
         base = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
         env = (

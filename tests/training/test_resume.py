@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from job.checkpoints import starts
+from job.checkpoints import crash_counts
 from job.checkpoints.checkpoints import QUARANTINED, Checkpoints
 from job.checkpoints.manifest import Manifest
 from job.checkpoints.saver import Saver
@@ -14,8 +14,8 @@ from job.config.errors import ConfigError, StorageError
 from job.config.load import load_run
 from job.config.spec import RunSpec
 from job.data.index import Index
-from job.records import journal
-from job.records.run_folder import start_name
+from job.run import attempts
+from job.run.layout import start_name
 from job.storage.store import Interrupted
 from job.storage.uri import open_store
 from job.training import resume
@@ -105,7 +105,7 @@ class Run:
             self.spec, Topology(0, 2), open_store(self.uri), self.index, list, self.start()
         )
         found = resume.restore()
-        resume.went_well()
+        resume.mark_succeeded()
         return found.manifest.step if found else None
 
 
@@ -183,7 +183,7 @@ def test_a_start_whose_count_is_written_twice_counts_once(run: Run) -> None:
 def test_a_stop_is_not_a_crash(run: Run, end: tuple[str, int | None] | None) -> None:
     """Ctrl-C, a kill of everything, a store that is away: each before the first call, and the program is started again."""
     for _ in range(4):
-        program = journal.begin(open_store(run.uri), {})
+        program = attempts.begin(open_store(run.uri), {})
         run.stamp, run.num_starts = program.stamp, 0
         assert run.restore() == 30
         if end:
@@ -193,7 +193,7 @@ def test_a_stop_is_not_a_crash(run: Run, end: tuple[str, int | None] | None) -> 
 def test_a_crash_that_ends_the_program_counts(run: Run) -> None:
     found = []
     for _ in range(3):
-        program = journal.begin(open_store(run.uri), {})
+        program = attempts.begin(open_store(run.uri), {})
         run.stamp, run.num_starts = program.stamp, 0
         found.append(run.restore())
         program.end("failed", "training crashed", 1)
@@ -206,7 +206,7 @@ def test_workers_that_come_and_go_are_not_a_crash(run: Run) -> None:
 
 
 def test_the_counts_of_an_earlier_version_are_read(run: Run) -> None:
-    open_store(run.uri).write(starts.KEY, b'{"step 30 of 2026-01-01T00:00:00+00:00": 2}')
+    open_store(run.uri).write(crash_counts.KEY, b'{"step 30 of 2026-01-01T00:00:00+00:00": 2}')
     assert run.restore() == 20
 
 
@@ -264,7 +264,7 @@ def test_a_worker_reads_what_it_needs_and_nothing_else(run: Run) -> None:
     assert worker.asked == [("read_range", f"{folder}manifest.json"), *state]
     chief = counting(open_store(run.uri))
     assert run.restore(store=chief) == 30
-    read = [(name, key) for name, key in chief.asked if key != starts.KEY]
+    read = [(name, key) for name, key in chief.asked if key != crash_counts.KEY]
     assert read == [("list", "checkpoints/"), ("read_range", f"{folder}manifest.json"), *state]
 
 

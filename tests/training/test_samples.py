@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from job.quality.grids import png_bytes
-from job.records.run_folder import GRIDS, PROGRESS, grid_key
+from job.images.grids import png_bytes
+from job.run.layout import GRIDS, PROGRESS, grid_key
 from job.storage.uri import open_store
 from job.training.samples import MAX_FRAMES, save_progress
 from tests.checkpoints.saves import counting

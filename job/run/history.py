@@ -1,0 +1,146 @@
+"""The history that the first worker keeps of a run: rows of ``metrics.jsonl``, the same for TensorBoard, and ``status.json``.
+
+Knows the names and values of Prometheus' series (``job.telemetry``) and no tensor. The training thread only reads the registry, now and then;
+everything else is the writer's thread's. Rows are told apart by ``start`` and ``row``, so that one written twice counts once (``rows``).
+
+    {"time": "2026-01-02T03:04:05.678Z", "start": "20260102T030405Z-000", "row": 3, "phase": "train", "step": 1200, "dcgan_step": 1200, ...}
+"""
+
+import datetime
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from PIL import Image
+
+from job.run import tensorboard
+from job.run.layout import STATUS, events_key, grid_key, metrics_key
+from job.run.segments import Segments, Writer
+from job.run.status_file import StatusFile
+from job.telemetry.logs import plain
+from job.telemetry.report import Progress
+
+DIGITS = 6  # a float32 has no more than seven
+# Of what grows for as long as a process lives, or is a time: with six digits its differences, which are what a curve shows, become steps.
+EXACT_DIGITS = 12
+EXACT = ("_total", "_sum", "_count", "_created", "_timestamp_seconds")
+
+
+class History:
+    """Of one start of the workers. ``read_values`` gives the present values of the series; ``clock`` seconds since 1970."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        start: str,
+        read_values: Callable[[], Mapping[str, float]],
+        every_seconds: float,
+        *,
+        clock: Callable[[], float] = time.time,
+    ):
+        self._start, self._read_values, self._every_seconds, self._clock = (
+            start,
+            read_values,
+            every_seconds,
+            clock,
+        )
+        self._writer = writer
+        self._rows = writer.open(lambda number: metrics_key(start, number))
+        self._events: Segments = writer.open(
+            lambda number: events_key(start, number), tensorboard.version_event(clock())
+        )
+        self._num_rows = 0
+        self._row_at = -math.inf
+        self._last: tuple[Progress, bool] | None = (
+            None  # the latest report, and whether it has its row
+        )
+        self._has_trained = False
+        self._status = StatusFile(start, every_seconds)
+        writer.later(
+            lambda store: (
+                self._status.go_on_from(store.read(STATUS)) if store.stat(STATUS) else None
+            )
+        )
+        writer.replace(STATUS, self._status.content)
+
+    def observe(self, progress: Progress, num_steps: int) -> None:
+        """A report over ``num_steps`` steps. It becomes a row where it is the first, or of a checkpoint, or the last row is old enough."""
+        now = self._clock()
+        is_first_call = num_steps > 0 and not self._has_trained
+        is_beginning = progress.phase in ("start", "compile")
+        self._has_trained = (self._has_trained or num_steps > 0) and not is_beginning
+        is_due = (
+            is_beginning
+            or is_first_call
+            or progress.phase == "checkpoint"
+            or now - self._row_at >= self._every_seconds
+        )
+        if is_beginning:
+            self._event(partial(tensorboard.restart_event, now, progress.step))
+        self._last = (progress, is_due)
+        self._status.observe(progress, now, num_steps)
+        if is_due:
+            self._row(progress, now)
+
+    def grid(self, step: int, make_png: Callable[[], bytes]) -> None:
+        """The grid of ``step`` was made; the writer's thread asks for it."""
+        self._status.grid(grid_key(step))
+        self._event(partial(_picture_event, self._clock(), step, make_png))
+
+    def metrics_url(self, url: str) -> None:
+        """Keep in the status where this worker serves its metrics."""
+        self._status.metrics_url(url)
+
+    def rolled_back(self) -> None:
+        """The run went back to a checkpoint."""
+        self._status.rolled_back()
+
+    def close(self) -> None:
+        """The last report gets its row, if it has none. Written by the writer's last flush."""
+        if self._last and not self._last[1]:
+            self._row(self._last[0], self._clock())
+
+    def _row(self, progress: Progress, now: float) -> None:
+        values = dict(self._read_values())
+        self._status.values(_rounded(values))
+        self._num_rows += 1
+        self._row_at = now
+        row: dict[str, Any] = {
+            "time": datetime.datetime.fromtimestamp(now, datetime.UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
+            "start": self._start,
+            "row": self._num_rows,
+            "phase": progress.phase,
+            "step": progress.step,
+        }
+        line = json.dumps(row | _rounded(values), separators=(",", ":"), allow_nan=False)
+        self._rows.append(line.encode() + b"\n", soon=progress.phase == "checkpoint")
+        self._event(partial(tensorboard.scalars_event, now, progress.step, values))
+
+    def _event(self, encode: Callable[[], bytes]) -> None:
+        """The checksum of a large picture takes Python a tenth of a second: encoded by the writer's thread, in this order."""
+        self._writer.later(lambda store: self._events.append(encode()))
+
+
+def _picture_event(now: float, step: int, make_png: Callable[[], bytes]) -> bytes:
+    png = make_png()
+    with Image.open(io.BytesIO(png)) as picture:
+        width, height = picture.size
+    return tensorboard.picture_event(now, step, "samples", png, height, width)
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, Any]:
+    """As JSON has them: whole numbers whole, counters nearly exact, the others with a float32's digits, NaN and infinity as text."""
+
+    def rounded(name: str, value: float) -> Any:
+        if math.isfinite(value) and value == int(value):
+            return int(value)
+        digits = EXACT_DIGITS if name.partition("{")[0].endswith(EXACT) else DIGITS
+        return plain(float(f"{value:.{digits}g}"))
+
+    return {name: rounded(name, value) for name, value in values.items()}

@@ -1,0 +1,69 @@
+"""K training steps in one TensorFlow call: the step of each replica, repeated over the global batches of a chunk.
+
+Suffixes: S strips, K steps, W slots of a strip, B images of this worker per step, M measures.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from job.config.spec import RunSpec
+from job.gan.networks import Networks
+from job.gan.step import MEASURES, METRICS, BatchSlice, build_step
+from job.training.strategy import average_statistics
+
+Call = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+def build_train_call(
+    spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networks, noise_stream: int = 0
+) -> Call:
+    """``call(chunk uint8 [S, K, W, H, W, C], first step int64)``: trains K steps, gives ``METRICS`` per step and this worker's ``MEASURES``.
+
+    Both are float32, ``[K, 6]`` and ``[K, 7]``. This worker's say where a number that is not finite comes from, and who is slow.
+    The B images of step k are the W of each strip in turn (``job.streaming.reader``): ``chunk[:, k]``.
+    """
+    step = build_step(spec, networks, noise_stream)
+    replica_batch = spec.replica_batch_size
+    num_local = max(1, spec.workers.gpus)
+    worker_batch = replica_batch * num_local
+    image_shape = [*spec.model.image_size, spec.model.channels]
+
+    def replica_step(images: tf.Tensor, step_number: tf.Tensor) -> tf.Tensor:
+        replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
+        if num_local > 1:
+            first_local = (replica % num_local) * replica_batch
+            images = tf.ensure_shape(
+                images[first_local : first_local + replica_batch],
+                [replica_batch, *images.shape[1:]],
+            )
+        return step(images, BatchSlice(step_number, replica * replica_batch))
+
+    def finish(local_sums: tf.Tensor) -> tf.Tensor:
+        if spec.training.batch_norm == "local":
+            average_statistics(networks)
+        return tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, local_sums / num_local
+        )
+
+    signature = [
+        tf.TensorSpec([None, None, None, *image_shape], tf.uint8),
+        tf.TensorSpec([], tf.int64),
+    ]
+
+    @tf.function(input_signature=signature)
+    def call(chunk: tf.Tensor, first_step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        num_steps = tf.shape(chunk)[1]
+        metrics = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(MEASURES)])
+        for k in tf.range(num_steps):
+            images = tf.reshape(chunk[:, k], [worker_batch, *image_shape])
+            shares = strategy.run(replica_step, args=(images, first_step + tf.cast(k, tf.int64)))
+            metrics = metrics.write(k, tf.add_n(list(strategy.experimental_local_results(shares))))
+        local = metrics.stack()
+        shares, others = local[:, : len(METRICS)], local[:, len(METRICS) :]
+        measures = tf.concat([shares, others / num_local], axis=1)
+        return strategy.experimental_local_results(strategy.run(finish, args=(shares,)))[
+            0
+        ], measures
+
+    return call

@@ -1,0 +1,231 @@
+"""What can be found wrong before any process starts: stores, images, the run folder. Knows no Ray and no TensorFlow."""
+
+import dataclasses
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from job.checkpoints.checkpoints import Checkpoints
+from job.checkpoints.manifest import Manifest
+from job.checkpoints.origin import open_origin
+from job.config.errors import ConfigError, DataError, StorageError
+from job.config.host import is_local
+from job.config.load import to_yaml
+from job.config.spec import RESUME_WORDS, DataSpec, RunSpec, TrainingSpec
+from job.config.versions import versions
+from job.data.index import Index, read_index
+from job.data.order import Order, worker_slots
+from job.run import attempts
+from job.run.layout import CONFIGURATION
+from job.run.lease import Lease, acquire
+from job.run.summary import finished_step
+from job.storage.paths import local_path
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
+from job.streaming.budget import check_budget
+from job.streaming.cache_folder import CacheFolder
+from job.training.identity import changes, check_identity, check_images
+from job.training.schedule import Schedule, plan
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """A run that can start: ``resumed`` is the checkpoint it will go on from, None for a fresh one; a finished one has nothing left to do."""
+
+    spec: RunSpec
+    index: Index
+    schedule: Schedule
+    resumed: Manifest | None
+    is_finished: bool
+
+    @property
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """Settings that are others than when the checkpoint was saved: (was, is)."""
+        return changes(self.spec, self.resumed) if self.resumed else {}
+
+
+def check(spec: RunSpec) -> Preflight:
+    """Read the index and the newest manifest of the run folder; ``DcganError`` of the kind that is wrong. Makes at most the cache folder."""
+    spec = with_absolute_paths(spec)
+    data_store = open_store(spec.data.uri, spec.storage)
+    index = read_index(data_store)
+    check_images(spec, index)
+    _check_shards(data_store, index)
+    if data_store.local_path(index.shards[0].name) is None:
+        _check_cache(spec, index)
+    store = open_store(spec.uri, spec.storage)
+    resumed = _newest(Checkpoints(store))
+    is_own = resumed is not None
+    if resumed:
+        if spec.checkpoints.resume == "never":
+            raise ConfigError(
+                f"{spec.uri}: holds checkpoints, the newest of step {resumed.step}, and checkpoints.resume is never; expected a run folder"
+                " without any: choose another (uri), or go on from them with --resume auto"
+            )
+        check_identity(spec, index, resumed, spec.uri)
+        spec = _with_length_of(spec, resumed)
+    else:
+        resumed = _origin(spec, index)
+    schedule = plan(spec, index.num_rows)
+    is_past = resumed is not None and resumed.step > schedule.total_steps
+    if resumed and is_past and not is_own:
+        raise ConfigError(
+            f"{spec.checkpoints.resume}: stands at step {resumed.step:,}; expected one before the run's last step, {schedule.total_steps:,}"
+            " (training.steps or training.epochs): raise that, or name an earlier checkpoint"
+        )
+    is_finished = is_past or (
+        resumed is not None and resumed.step == schedule.total_steps == finished_step(store)
+    )
+    return Preflight(spec, index, schedule, resumed, is_finished)
+
+
+def _with_length_of(spec: RunSpec, resumed: Manifest) -> RunSpec:
+    """Return ``spec`` with the ``training.min_steps`` that the run folder began with, unless the user set another.
+
+    Without any for a folder of an earlier version: the same command then trains to the same last step.
+    """
+    if spec.training.min_steps != TrainingSpec.min_steps:
+        return spec
+    began_with = resumed.settings.get("training.min_steps")
+    min_steps = began_with if isinstance(began_with, int) else 0
+    return dataclasses.replace(
+        spec, training=dataclasses.replace(spec.training, min_steps=min_steps)
+    )
+
+
+def _newest(checkpoints: Checkpoints) -> Manifest | None:
+    """The newest one that the listing shows to be whole; where none is, the newest."""
+    newest: Manifest | None = None
+    for folder, manifest in checkpoints.readable():
+        if folder.damage(manifest) is None:
+            return manifest
+        newest = newest or manifest
+    return newest
+
+
+def _origin(spec: RunSpec, index: Index) -> Manifest | None:
+    """The checkpoint of another run folder that ``checkpoints.resume`` names."""
+    if spec.checkpoints.resume in RESUME_WORDS:
+        return None
+    origin = open_origin(spec.checkpoints.resume, spec.storage)
+    _, found = next(origin.checkpoints.readable(origin.step), (None, None))
+    if found is None:
+        raise StorageError(
+            f"{spec.checkpoints.resume}: no committed checkpoint there; expected a run folder or RUN/checkpoints/step-... (checkpoints.resume)"
+        )
+    check_identity(spec, index, found, spec.checkpoints.resume)
+    return found
+
+
+def _check_shards(store: ObjectStore, index: Index) -> None:
+    """Every shard is there in its size, by one listing; hashes are checked when a shard is first read."""
+    sizes = {entry.key: entry.num_bytes for entry in store.list("shard-")}
+    for shard in index.shards:
+        if (found := sizes.get(shard.name)) != shard.num_bytes:
+            what = "is missing" if found is None else f"has {found} bytes"
+            raise DataError(
+                f"{store.uri.rstrip('/')}/{shard.name}: {what}; expected {shard.num_bytes} bytes by index.json: restore it,"
+                " or pack the images again with `dcgan-train data pack SOURCE DEST`"
+            )
+
+
+def _check_cache(spec: RunSpec, index: Index) -> None:
+    """The cache can hold what the workers read at the same time, and, where they will run on this machine, it can be used."""
+    order = Order(
+        tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed
+    )
+    min_workers = spec.workers.min_workers  # with more of them each reads less
+    workers = [worker_slots(order, worker, min_workers) for worker in range(min_workers)]
+    if not is_local():  # where the workers will be is not known yet: each could be alone, at best
+        for slots in workers:
+            check_budget(spec.data.cache_bytes, order, index, [slots], spec.training.steps_per_call)
+        return
+    check_budget(spec.data.cache_bytes, order, index, workers, spec.training.steps_per_call)
+    with CacheFolder(Path(spec.data.cache_dir)).locked():
+        pass
+
+
+@contextmanager
+def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease | None]:
+    """Hold the run folder; ``LeaseHeld`` where another job does. None where the configuration wants no lease."""
+    spec = preflight.spec
+    if not spec.checkpoints.lease_seconds:
+        yield None
+        return
+    # Of its own connection and with little patience: a renewal that hangs, or waits behind an upload, would outlast the lease.
+    soon = spec.checkpoints.lease_seconds / 6
+    storage = dataclasses.replace(
+        spec.storage,
+        max_attempts=2,
+        connect_timeout_seconds=min(spec.storage.connect_timeout_seconds, soon),
+        read_timeout_seconds=min(spec.storage.read_timeout_seconds, soon),
+    )
+    seconds, wait_seconds = spec.checkpoints.lease_seconds, spec.checkpoints.lease_wait_seconds
+    with acquire(
+        open_store(spec.uri, storage), seconds, wait_seconds=wait_seconds, note=note
+    ) as lease:
+        yield lease
+
+
+def record(preflight: Preflight) -> attempts.Start:
+    """Write ``run.yaml`` into the run folder: the resolved configuration, which ``--config`` reads back, under a head of what it ran on.
+
+    And ``starts/TIME.json``: that the run was started, from which step, on what, and which settings are others than those of the checkpoint.
+    """
+    head = [f"# {name}: {version}" for name, version in versions().items()]
+    head += [
+        f"# data fingerprint: {preflight.index.fingerprint}",
+        f"# images: {preflight.index.num_rows}",
+    ]
+    store: ObjectStore = open_store(preflight.spec.uri, preflight.spec.storage)
+    store.write(CONFIGURATION, ("\n".join(head) + "\n" + to_yaml(preflight.spec)).encode())
+    spec, index = preflight.spec, preflight.index
+    return attempts.begin(
+        store,
+        {
+            "step": preflight.resumed.step if preflight.resumed else 0,
+            "target_steps": preflight.schedule.total_steps,
+            "preset": spec.preset,
+            "data": {
+                "uri": spec.data.uri,
+                "fingerprint": index.fingerprint,
+                "num_images": index.num_rows,
+                "image_shape": list(index.image_shape),
+            },
+            "changed": {
+                key: {"was": was, "is": value} for key, (was, value) in preflight.changes.items()
+            },
+            "versions": versions(),
+            "machine": {"platform": platform.platform(), "cores": os.cpu_count()},
+        },
+    )
+
+
+def with_absolute_paths(spec: RunSpec) -> RunSpec:
+    """``spec`` with local paths made absolute: workers run in other folders than the command."""
+    data = dataclasses.replace(
+        spec.data, uri=_absolute(spec.data.uri), cache_dir=_cache_dir(spec.data)
+    )
+    resume = spec.checkpoints.resume
+    checkpoints = dataclasses.replace(
+        spec.checkpoints, resume=resume if resume in RESUME_WORDS else _absolute(resume)
+    )
+    return dataclasses.replace(spec, uri=_absolute(spec.uri), data=data, checkpoints=checkpoints)
+
+
+def _absolute(uri: str) -> str:
+    return uri if "://" in uri else str(local_path(uri))
+
+
+def _cache_dir(data: DataSpec) -> str:
+    """The cache's absolute path. The default is below the home folder, which need not be there for data that needs no cache."""
+    try:
+        return _absolute(data.cache_dir)
+    except ConfigError as error:
+        if data.uri.startswith("s3://"):
+            raise ConfigError(f"data.cache_dir is {error}") from None
+        return data.cache_dir

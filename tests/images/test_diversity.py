@@ -1,0 +1,39 @@
+"""How much images differ: known values, and what a collapse looks like."""
+
+import numpy as np
+import pytest
+
+from job.images.diversity import diversity
+
+
+def test_copies_of_one_image_do_not_differ() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
+    assert diversity(image.repeat(25, axis=0)) == 0.0
+
+
+def test_black_and_white_differ_most() -> None:
+    images = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
+    assert diversity(images) == pytest.approx(np.sqrt(0.5))
+
+
+def test_it_is_the_deviation_of_a_pixel_over_the_images() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (40, 5, 7, 1), np.uint8)
+    by_hand = (
+        np.mean(
+            [np.std(images[:, row, column, 0], ddof=1) for row in range(5) for column in range(7)]
+        )
+        / 255
+    )
+    assert diversity(images) == pytest.approx(by_hand)
+
+
+def test_a_collapse_shows_beside_the_same_images_that_vary() -> None:
+    random = np.random.default_rng(2)
+    varied = random.integers(0, 256, (25, 16, 16, 1), np.uint8)
+    collapsed = np.clip(varied[:1] + random.normal(0, 5, varied.shape), 0, 255).astype(np.uint8)
+    assert diversity(collapsed) < 0.1 * diversity(varied)
+
+
+def test_one_image_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match="1 images; expected at least 2"):
+        diversity(np.zeros((1, 4, 4, 1), np.uint8))

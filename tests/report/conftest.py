@@ -1,0 +1,5 @@
+"""Run folders that tests of the report read."""
+
+from tests.run.conftest import folder, store
+
+__all__ = ["folder", "store"]

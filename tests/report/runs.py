@@ -1,0 +1,288 @@
+"""Run folders for tests, written by the program's own code: every row, event, grid, start and checkpoint but no training.
+
+python -m tests.report.runs FOLDER    # one with every kind of fault, to look at
+"""
+
+import dataclasses
+import json
+import math
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from job.checkpoints.checkpoints import Checkpoints
+from job.config.load import load_run, to_yaml
+from job.images.grids import image_grid, png_bytes, progress_gif
+from job.report import rows
+from job.run import attempts
+from job.run.history import History
+from job.run.layout import CONFIGURATION, DIVERGENCES, PROGRESS, grid_key, start_name
+from job.run.segments import Writer
+from job.sources.garments import draw_garments
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
+from job.telemetry.metrics import WorkerMetrics
+from job.telemetry.report import Progress
+from job.telemetry.series import current_values
+from job.telemetry.stream_metrics import StreamMetrics
+from tests.checkpoints.saves import save
+
+TOTAL = 6000
+CALL = 20
+BATCH = 64
+STEP_SECONDS = 0.05
+BEGIN = 1_767_322_800.0  # 2026-01-02T03:00:00Z
+
+
+class Clock:
+    """Seconds since 1970, moved by the test."""
+
+    def __init__(self, now: float = BEGIN) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+METRICS_URL = "http://10.0.0.1:9400/metrics"
+
+
+class Course:
+    """A start of the workers: reports as a loop gives them, from ``first_step`` on, every ``CALL`` steps."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        writer: Writer,
+        start: str,
+        first_step: int,
+        clock: Clock,
+        restarts: int,
+        every_seconds: float,
+    ):
+        self._store, self._clock, self._restarts = store, clock, restarts
+        self.metrics = WorkerMetrics("garments", 0)
+        self.streaming = StreamMetrics(
+            "garments", 0, self.metrics.registry, ("throttled", "timeout")
+        )
+        self.history = History(
+            writer,
+            start,
+            partial(current_values, self.metrics.registry),
+            every_seconds,
+            clock=clock,
+        )
+        self.history.metrics_url(METRICS_URL)
+        self._step, self._saved = first_step, first_step or None
+        self.report("compile", 0)
+
+    def report(self, phase: str, num_steps: int) -> None:
+        progress = self._progress(phase)
+        if not num_steps:
+            progress = dataclasses.replace(
+                progress,
+                step_seconds=0.0,
+                data_wait_seconds=0.0,
+                compute_seconds=0.0,
+                sync_seconds=0.0,
+            )
+        self.metrics.observe(progress, num_steps)
+        self.history.observe(progress, num_steps)
+
+    def train(self, until: int, checkpoint_every: int = 1000, sample_every: int = 1000) -> None:
+        while self._step < until:
+            self._step += CALL
+            self._clock.now += CALL * STEP_SECONDS
+            self.report("train", CALL)
+            if self._step % sample_every == 0:
+                self.sample()
+            if self._step % checkpoint_every == 0:
+                save(self._store, self._step)
+                self._saved = self._step
+                self.report("checkpoint", 0)
+
+    def sample(self) -> None:
+        png = grid(self._step)
+        self._store.write(grid_key(self._step), png)
+        self.metrics.sampled(0.1 + 0.2 * self._step / TOTAL)
+        self.history.grid(self._step, lambda: png)
+
+    def back_to(self, step: int) -> None:
+        """After a number that was not finite."""
+        told = {
+            "step": self._step + 3,
+            "time": "2026-01-02T03:03:04+00:00",
+            "workers": [1],
+            "last_good_checkpoint": step,
+            "number": 1,
+        }
+        self._store.write(
+            f"{DIVERGENCES}step-{self._step + 3:09d}-1.json", json.dumps(told).encode()
+        )
+        self._step = step
+        self.history.rolled_back()
+        self.report("compile", 0)
+
+    def _progress(self, phase: str) -> Progress:
+        share, noise = (
+            self._step / TOTAL,
+            random.Random(self._step).gauss,
+        )  # a step has one set of losses
+        wait = 0.004 + (0.02 if 0.6 < share < 0.65 else 0.0)
+        return Progress(
+            step=self._step,
+            total_steps=TOTAL,
+            epoch=self._step / 312,
+            images=self._step * BATCH,
+            images_per_second=BATCH / (STEP_SECONDS + wait) + noise(0, 20) if self._step else 0.0,
+            discriminator_loss=0.45 + 0.24 * math.exp(-share * 6) + noise(0, 0.03),
+            generator_loss=1.6 - 0.9 * math.exp(-share * 4) + noise(0, 0.08),
+            real_probability=0.72 + noise(0, 0.02),
+            fake_probability=0.28 + 0.2 * math.exp(-share * 3) + noise(0, 0.02),
+            discriminator_gradient_norm=math.exp(noise(-1, 0.3))
+            * (40 if 0.3 < share < 0.305 else 1),
+            generator_gradient_norm=math.exp(noise(-0.4, 0.3)),
+            step_seconds=STEP_SECONDS + wait,
+            data_wait_seconds=wait,
+            compute_seconds=0.035,
+            sync_seconds=0.01,
+            checkpoint_step=self._saved,
+            phase=phase,  # type: ignore[arg-type]
+            world_size=2,
+            restarts=self._restarts,
+        )
+
+
+@contextmanager
+def started(
+    store: ObjectStore,
+    stamp: str,
+    first_step: int,
+    clock: Clock,
+    restarts: int = 0,
+    every_seconds: float = 10.0,
+) -> Iterator[Course]:
+    """A start of the workers, whose records are all written at the end of the block."""
+    with Writer(store, 3600.0) as writer:
+        course = Course(
+            store, writer, start_name(stamp, restarts), first_step, clock, restarts, every_seconds
+        )
+        yield course
+        course.history.close()
+
+
+def facts(step: int = 0) -> dict[str, object]:
+    return {
+        "step": step,
+        "target_steps": TOTAL,
+        "preset": "fashion",
+        "data": {
+            "uri": "s3://images/garments",
+            "fingerprint": "3f" * 32,
+            "num_images": 20000,
+            "image_shape": [28, 28, 1],
+        },
+        "changed": {"training.generator_optimizer.learning_rate": {"was": 0.001, "is": 0.0005}}
+        if step
+        else {},
+        "versions": {
+            "python": "3.11.2",
+            "dcgan-train": "0.1.0",
+            "tensorflow": "2.21.0",
+            "keras": "3.15.1",
+            "ray": "2.60.0",
+        },
+        "machine": {"platform": "Linux-6.1-x86_64", "cores": 2},
+    }
+
+
+def configuration(**overrides: str) -> bytes:
+    settings = [
+        f"{key}={value}"
+        for key, value in {
+            "uri": "s3://runs/garments",
+            "data.uri": "s3://images/garments",
+            **overrides,
+        }.items()
+    ]
+    return f"# data fingerprint: {'3f' * 32}\n{to_yaml(load_run('fashion', overrides=settings, check=False))}".encode()
+
+
+def grid(step: int) -> bytes:
+    """Garments that come out of the noise."""
+    images = draw_garments(0, 0, 25)[0].astype(np.float32)
+    noise = np.random.default_rng(step).normal(128, 60, images.shape)
+    share = min(1.0, step / TOTAL)
+    mixed = np.clip(images * share + noise * (1 - share), 0, 255).astype(np.uint8)
+    return png_bytes(image_grid(mixed, 5, 5))
+
+
+def done_run(store: ObjectStore) -> None:
+    """From the start to the end, nothing in between."""
+    start, clock = attempts.begin(store, facts()), Clock()
+    store.write(CONFIGURATION, configuration())
+    with started(store, start.stamp, 0, clock) as course:
+        course.sample()
+        course.train(TOTAL)
+    finish(store, start)
+
+
+def troubled_run(
+    store: ObjectStore,
+    end: Callable[[attempts.Start], None] | None = None,
+    every_seconds: float = 10.0,
+) -> None:
+    """With a killed program, a restart of the workers, a roll-back, a hang, a damaged checkpoint and a store that throttles."""
+    clock = Clock()
+    store.write(CONFIGURATION, configuration())
+    killed = attempts.begin(store, facts())
+    with started(store, killed.stamp, 0, clock, every_seconds=every_seconds) as course:
+        course.sample()
+        course.train(1500)
+    clock.now += 90
+    start = attempts.begin(store, facts(1000))
+    with started(store, start.stamp, 1000, clock, every_seconds=every_seconds) as course:
+        course.train(2700)
+        course.streaming.retried("throttled")
+        course.streaming.retried("throttled")
+        course.back_to(2000)
+        course.train(3400)
+    store.write(
+        "hangs/20260102T030405Z-worker-1.txt",
+        b"rank 1 hangs: nothing has finished for 450 s in phase train (limit 450 s)\n\nThread",
+    )
+    clock.now += 60
+    with started(
+        store, start.stamp, 2000, clock, restarts=1, every_seconds=every_seconds
+    ) as course:
+        course.train(TOTAL)
+    checkpoints = Checkpoints(store)
+    checkpoints.quarantine(
+        checkpoints.committed()[-1],
+        "s3://runs/garments/checkpoints/step-000001000/generator.npz: missing; expected 9 bytes",
+    )
+    if end is None:
+        finish(store, start)
+    else:
+        end(start)
+
+
+def finish(store: ObjectStore, start: attempts.Start) -> None:
+    steps = range(0, TOTAL + 1, 1000)
+    store.write(
+        PROGRESS,
+        progress_gif(
+            [store.read(grid_key(step)) for step in steps], [f"step {step}" for step in steps]
+        ),
+    )
+    start.end("done")
+    rows.merge(store)
+
+
+if __name__ == "__main__":
+    troubled_run(open_store(str(Path(sys.argv[1]))), every_seconds=1.0)

@@ -1,0 +1,409 @@
+"""``dcgan-train status`` and ``report``: what a person at a terminal and a script see."""
+
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from fcntl import ioctl
+from pathlib import Path
+
+import pytest
+
+from job.cli.main import run_command
+from job.cli.status import lines, sparkline
+from job.config.storage import StorageSpec
+from job.report.status import RunStatus, look
+from job.run import attempts, lease
+from job.run.layout import CONFIGURATION, METRICS, METRICS_SEGMENTS, REPORT, STATUS
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
+from tests.report.runs import TOTAL, Clock, configuration, facts, started, troubled_run
+from tests.servers.s3 import S3Server
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "garments"
+    troubled_run(open_store(str(folder)))
+    return folder
+
+
+def half(store: ObjectStore) -> attempts.Start:
+    start = attempts.begin(store, facts())
+    store.write(CONFIGURATION, configuration())
+    with started(store, start.stamp, 0, Clock(datetime.now(UTC).timestamp() - 120)) as course:
+        course.sample()
+        course.train(2400)
+    return start
+
+
+def on_a_terminal(arguments: list[str], columns: int, seconds: float = 60.0) -> str:
+    """What the program writes on a terminal of so many columns, without its colours."""
+    parent, child = pty.openpty()
+    ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    env = {
+        name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")
+    } | {"TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "job", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=child, stderr=child, env=env) as process:
+        os.close(child)
+        output, deadline = b"", time.monotonic() + seconds
+        try:
+            while (
+                time.monotonic() < deadline
+                and select.select([parent], [], [], max(0.0, deadline - time.monotonic()))[0]
+            ):
+                try:
+                    output += os.read(parent, 65536)
+                except OSError:  # EIO: nobody writes any more
+                    break
+            assert process.wait(10) == 0, output.decode()
+        finally:
+            process.kill()
+            os.close(parent)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode()).replace("\r", "")
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_a_person_sees_where_the_run_stands(done: Path, columns: int) -> None:
+    lines = on_a_terminal(["status", str(done)], columns).splitlines()
+    assert lines[0] == f"done  {done}"
+    told = {line[:13].strip(): line[15:] for line in lines[1:] if line[:1].strip()}
+    assert list(told) == [
+        "step",
+        "last speed",
+        "D loss",
+        "G loss",
+        "D(x), D(G(z))",
+        "quality",
+        "checkpoint",
+        "faults",
+        "newest grid",
+        "next",
+    ]
+    assert told["step"].startswith("6,000 of 6,000, 100%  ━━━")
+    assert re.fullmatch(
+        r"1,\d{3} images/s, 2 workers, 54 ms a step, 7% waiting for images", told["last speed"]
+    )
+    assert re.fullmatch(r"0\.\d+ +[▁▂▃▄▅▆▇█]{40,60}", told["D loss"])
+    assert told["quality"] == "diversity 0.3"
+    assert told["checkpoint"].startswith("step 6,000, ")
+    assert told["faults"] == "1 restart, 1 roll-back, 1 hang; started 2 times"
+    for label in ("step", "last speed", "D loss", "G loss", "checkpoint", "faults"):
+        assert len(told[label]) + 15 <= columns, label
+
+
+def test_a_pipe_gets_lines_whole(done: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "job", "status", str(done)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"COLUMNS": "40"},
+    )
+    assert "\x1b" not in result.stdout
+    assert f"newest grid    file://{done}/samples/step-000006000.png\n" in result.stdout
+    assert (
+        f"next           dcgan-train generate {done} --num 100 --format grid --out images.png\n"
+        in result.stdout
+    )
+
+
+def test_watching_follows_the_run_to_its_end(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    start = half(store)
+    held = lease.acquire(store, 30.0, note=print)
+    command = [
+        sys.executable,
+        "-m",
+        "job",
+        "status",
+        str(tmp_path / "run"),
+        "--watch",
+        "--json",
+        "--every",
+        "0.5",
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+            assert [look["state"] for look in looks] == ["running", "running"]
+            start.end("failed", "step 740: generator_loss is nan", 4)
+            held.close()
+            rest, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    last = json.loads(rest.splitlines()[-1])
+    assert (last["state"], last["why"], last["checkpoint_step"]) == (
+        "failed",
+        "step 740: generator_loss is nan",
+        2000,
+    )
+    assert process.returncode == 0
+
+
+def test_watching_on_a_terminal_ends_with_the_run(done: Path) -> None:
+    assert "done" in on_a_terminal(["status", str(done), "--watch"], 100)
+
+
+def test_a_script_gets_json(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["status", str(done), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["step"], told["total_steps"], told["seconds_left"]) == (
+        "done",
+        TOTAL,
+        TOTAL,
+        None,
+    )
+    assert told["values"]["dcgan_restarts_total"] == 1
+
+
+def shown(found: RunStatus) -> dict[str, str]:
+    return {
+        line.plain[:13].strip(): line.plain[15:]
+        for line in lines(found, "runs/one", StorageSpec(), 120)
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "every_seconds", "is_quiet"),
+    [(20, 10.0, False), (7200, 10.0, True), (100, 120.0, False), (500, 120.0, True)],
+)
+def test_a_run_that_has_told_of_nothing_for_long_is_not_shown_as_if_it_went_on(
+    tmp_path: Path, seconds: float, every_seconds: float, is_quiet: bool
+) -> None:
+    store = open_store(str(tmp_path / "run"))
+    half(store)
+    told = json.loads(store.read(STATUS))
+    time_of_it = datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
+    store.write(
+        STATUS, json.dumps(told | {"time": time_of_it, "every_seconds": every_seconds}).encode()
+    )
+    with lease.acquire(store, 30.0, note=print):
+        found = look(store)
+    assert (found.state, found.is_quiet, found.seconds_left is None) == (
+        "running",
+        is_quiet,
+        is_quiet,
+    )
+    told_lines = shown(found)
+    assert ("last speed" in told_lines, "speed" in told_lines) == (is_quiet, not is_quiet)
+    assert ("left" in told_lines["step"]) == (not is_quiet)
+    [line] = [
+        line
+        for line in lines(found, "runs/one", StorageSpec(), 120)
+        if line.plain.startswith("last word")
+    ]
+    assert ("yellow" in str(line.spans)) == is_quiet
+    if seconds == 7200:
+        assert (
+            line.plain[15:]
+            == "2 hours ago (expected every 10 s; it may hang, or not reach this folder: see its log)"
+        )
+    if not is_quiet:
+        assert re.fullmatch(r"\d+ s ago", line.plain[15:])
+
+
+def test_compiling_may_take_a_while(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    half(store)
+    told = json.loads(store.read(STATUS))
+    told |= {
+        "time": datetime.fromtimestamp(time.time() - 300, UTC).isoformat(),
+        "progress": told["progress"] | {"phase": "compile"},
+    }
+    store.write(STATUS, json.dumps(told).encode())
+    with lease.acquire(store, 30.0, note=print):
+        assert not look(store).is_quiet
+
+
+def test_of_a_run_that_has_ended_the_age_of_its_last_word_is_not_told(done: Path) -> None:
+    assert "last word" not in shown(look(open_store(str(done))))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, None),
+        ({"dcgan_step": 3.0, "dcgan_data_diversity": 0.3}, None),
+        ({"dcgan_sample_diversity": 0.25}, "diversity 0.25"),
+        ({"dcgan_sample_diversity": 0.24, "dcgan_data_diversity": 0.0}, "diversity 0.24"),
+        (
+            {"dcgan_sample_diversity": 0.24, "dcgan_data_diversity": 0.32},
+            "diversity 0.24, 0.75 of the data set's 0.32",
+        ),
+        (
+            {"dcgan_sample_diversity": 0.24, "dcgan_quality_frechet_distance": 12.34567},
+            "diversity 0.24, frechet distance 12.35",
+        ),
+    ],
+)
+def test_quality_is_what_is_known_of_it(values: dict[str, float], words: str | None) -> None:
+    assert shown(RunStatus("runs/one", "running", values=values)).get("quality") == words
+
+
+def odd_picture(store: ObjectStore) -> None:
+    store.write("samples/step-\u00b2\u00b3.png", b"")
+    store.write(f"samples/step-{'9' * 200}.png", b"")
+
+
+def deep_summary(store: ObjectStore) -> None:
+    for entry in list(store.list("starts/")):
+        store.delete(entry.key)
+    store.write("summary.json", b"[" * 200_000)
+
+
+def large_steps(store: ObjectStore) -> None:
+    store.write("divergences/step-1.json", b'{"step": 1%s}' % (b"0" * 400))
+    for entry in list(store.list("starts/")):
+        store.write(entry.key, b'{"step": 1%s}' % (b"0" * 400))
+
+
+def odd_numbers(store: ObjectStore) -> None:
+    row = {
+        "row": 1,
+        "time": "x",
+        "phase": "train",
+        "dcgan_generator_loss": 5e-324,
+        "dcgan_generator_gradient_norm": 5e-324,
+    }
+    rows = [
+        row | {"start": "z-\u00b2", "step": 7000},
+        row | {"start": "zz-\u00b3", "step": 7001, "dcgan_generator_gradient_norm": 1.0},
+    ]
+    store.write(METRICS, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+
+
+@pytest.mark.parametrize("change", [odd_picture, deep_summary, large_steps, odd_numbers])
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_no_folder_is_too_odd(
+    done: Path, tmp_path: Path, change: Callable[[ObjectStore], None], command: str
+) -> None:
+    shutil.copytree(done, tmp_path / "odd")
+    change(open_store(str(tmp_path / "odd")))
+    assert run_command([command, str(tmp_path / "odd")]) == 0
+
+
+def test_a_report_goes_through_a_link_and_into_a_pipe(done: Path, tmp_path: Path) -> None:
+    (tmp_path / "there.html").write_text("before")
+    (tmp_path / "link.html").symlink_to("there.html")
+    assert run_command(["report", str(done), "--out", str(tmp_path / "link.html")]) == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "there.html").read_bytes().startswith(b"<!doctype html>")
+
+    os.mkfifo(tmp_path / "pipe")
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    assert run_command(["report", str(done), "--out", str(tmp_path / "pipe")]) == 0
+    reader.join(60)
+    assert read[0].startswith(b"<!doctype html>")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_a_report_joins_the_metrics_of_a_run_that_has_ended(
+    tmp_path: Path, has_ended: bool
+) -> None:
+    store = open_store(str(tmp_path / "run"))
+    start = half(store)
+    if has_ended:
+        start.end("stopped")
+    with lease.acquire(store, 30.0, note=print):
+        assert run_command(["report", str(tmp_path / "run")]) == 0
+    assert bool(store.stat(METRICS)) == has_ended
+    assert bool(list(store.list(METRICS_SEGMENTS))) == (not has_ended)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        ("stopped", "start the same command again: it goes on from the last checkpoint"),
+        ("failed", "mend what is said above, then start the same command again"),
+    ],
+)
+def test_what_to_do_next(
+    tmp_path: Path, outcome: attempts.Outcome, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half(open_store(str(tmp_path / "run"))).end(outcome, "the disk is full")
+    assert run_command(["status", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert f"next           {words}" in out
+    assert ("why            the disk is full" in out) == (outcome == "failed")
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_where_no_run_is_the_exit_code_is_3(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command([command, str(tmp_path / "none")]) == 3
+    assert "none: no run there; expected a run folder" in capsys.readouterr().err
+    assert run_command([command, ""]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.s3
+def test_a_run_on_s3(
+    s3_env: S3Server,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = f"s3://{s3_env.new_bucket()}/runs/one"
+    troubled_run(open_store(run))
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    endpoint = ["--endpoint-url", s3_env.endpoint_url]
+    assert run_command(["status", run, *endpoint]) == 0
+    out = capsys.readouterr().out
+    assert f"newest grid    {run}/samples/step-000006000.png" in out
+    assert f"--out images.png --endpoint-url {s3_env.endpoint_url}" in out
+    assert run_command(["report", run, *endpoint]) == 0
+    assert capsys.readouterr().out == f"{run}/{REPORT}\n"
+    assert run_command(["report", run, "--out", str(tmp_path / "here.html"), *endpoint]) == 0
+    assert (tmp_path / "here.html").read_bytes().startswith(b"<!doctype html>")
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_no_framework_is_loaded(done: Path, command: str) -> None:
+    code = (
+        "import sys; from job.cli.main import run_command; assert run_command(sys.argv[1:]) == 0;"
+        "print('loaded:', *({'tensorflow', 'keras', 'ray', 'boto3', 'scipy'} & sys.modules.keys()))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, command, str(done)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.splitlines()[-1].split() == ["loaded:"]
+
+
+@pytest.mark.parametrize(
+    ("values", "columns", "bars"),
+    [
+        ([], 5, ""),
+        ([1.0], 5, "▁"),
+        ([2.0, 2.0], 5, "▁▁"),
+        ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], 8, "▁▂▃▄▅▆▇█"),
+        ([0.0, 0.0, 10.0, 10.0], 2, "▁█"),
+    ],
+)
+def test_a_sparkline_has_the_shape_of_its_numbers(
+    values: list[float], columns: int, bars: str
+) -> None:
+    assert sparkline(values, columns) == bars

@@ -1,0 +1,323 @@
+"""The report: one file that a browser shows without a network and without a script, whatever lies in the run folder."""
+
+import html.parser
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from job.config.errors import StorageError
+from job.report.page import document, text
+from job.report.report import build_report, write_report
+from job.run.layout import CONFIGURATION, METRICS, PROGRESS, REPORT, STATUS, grid_key
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
+from tests.checkpoints.saves import save
+from tests.report.runs import configuration, done_run, troubled_run
+from tests.servers.process import end_group
+
+SCRIPT = "</pre></table><script>document.title='run by a stranger'</script><img src=x onerror=\"document.title='run by a stranger'\">"
+# Headless Chromium 120 and newer; without a display, a GPU, or a word to anyone.
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would find in a file: tags with their attributes, and whether each is closed."""
+
+    def __init__(self, data: bytes):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(data.decode())
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("troubled") / "garments"
+    troubled_run(open_store(str(folder)), every_seconds=1.0)
+    return folder
+
+
+@pytest.fixture
+def hostile(troubled: Path, tmp_path: Path) -> ObjectStore:
+    """Everything that a run folder can be made to say by a stranger."""
+    shutil.copytree(troubled, tmp_path / "hostile")
+    store = open_store(str(tmp_path / "hostile"))
+    store.write(
+        CONFIGURATION, configuration() + f"\n# {SCRIPT}\x00\x1b[31m".encode() + b"\xff" * 100_000
+    )
+    for entry in list(store.list("starts/")):
+        told = json.loads(store.read(entry.key))
+        told["versions"] = {SCRIPT: SCRIPT, "deep": [[SCRIPT]] * 3}
+        told["data"] = {"uri": SCRIPT, "num_images": SCRIPT, "image_shape": [SCRIPT] * 9}
+        told["end"] = {"outcome": "failed", "why": SCRIPT * 1000, "time": SCRIPT}
+        told["changed"] = {SCRIPT: {"was": SCRIPT, "is": None}, "x": 1}
+        store.write(entry.key, json.dumps(told).encode())
+    store.write(
+        f"divergences/{'a' * 100}.json",
+        json.dumps({"step": SCRIPT, "time": SCRIPT, "workers": [SCRIPT]}).encode(),
+    )
+    store.write("divergences/b.json", b"[" * 200_000)
+    store.write("hangs/x<script>.txt", SCRIPT.encode() * 100_000)
+    row = {
+        "start": f"z{SCRIPT[:50]}-009",
+        "row": 1,
+        "step": 10**11,
+        "time": SCRIPT,
+        "dcgan_generator_loss": 1e290,
+    }
+    retries = {f'dcgan_fetch_retries_total{{reason="{SCRIPT}"}}': 3}
+    store.write(
+        METRICS,
+        store.read(METRICS)
+        + json.dumps(row | retries).encode()
+        + b"\n"
+        + b"x" * (40 << 20)
+        + b"\n"
+        + SCRIPT.encode() * 1000,
+    )
+    store.write(grid_key(0), b"no picture" * 1000)
+    store.write(grid_key(1000), store.read(grid_key(1000))[:2000])
+    store.write(grid_key(2000), f"<svg xmlns='http://www.w3.org/2000/svg'>{SCRIPT}</svg>".encode())
+    bomb = io.BytesIO()
+    Image.fromarray(np.zeros((20_000, 6_000), np.uint8)).save(bomb, "PNG")
+    store.write(grid_key(3000), bomb.getvalue())
+    store.write(grid_key(10**20), b"")
+    store.write(PROGRESS, b"GIF89a" + b"\xff" * 5000)
+    store.write(
+        STATUS,
+        json.dumps(
+            {"progress": {"step": 12, "phase": SCRIPT}, "grid": SCRIPT, "curves": SCRIPT}
+        ).encode(),
+    )
+    return store
+
+
+def test_all_of_a_run_is_in_one_file(troubled: Path) -> None:
+    store = open_store(str(troubled))
+    assert write_report(store) == f"file://{troubled}/{REPORT}"
+    data = store.read(REPORT)
+    page = Page(data)
+    for section in (
+        "Faults survived",
+        "Curves",
+        "Grids over time",
+        "Starts",
+        "Data",
+        "Environment",
+        "Configuration",
+    ):
+        assert section in page.text
+    for fact in (
+        "the program was killed",
+        "the workers started again",
+        "a number was not finite",
+        "a worker hung",
+        "a checkpoint was damaged",
+    ):
+        assert fact in page.text
+    assert "2 times (throttled)" in page.text
+    assert "start 2; 1,400 steps trained again" in page.text
+    assert "3f" * 32 in page.text
+    assert "training.generator_optimizer.learning_rate 0.001 to 0.0005" in page.text
+    assert "tensorflow" in page.text
+    assert "global_batch_size: 64" in page.text
+    assert len(page.all("svg")) == 6
+    assert len(page.all("img")) == 8
+    assert len([line for line in page.all("line") if line.get("class") == "fault"]) == 6
+    assert len(data) < 4_000_000
+
+
+def test_it_asks_for_nothing_and_runs_nothing(troubled: Path) -> None:
+    page = Page(build_report(open_store(str(troubled))))
+    assert {tag for tag, _ in page.tags}.isdisjoint(
+        {"script", "link", "iframe", "object", "embed", "form", "base", "a", "video", "audio"}
+    )
+    for tag, attributes in page.tags:
+        assert not [
+            name
+            for name in attributes
+            if name.startswith("on") or name in ("href", "srcset", "action", "background")
+        ], tag
+    assert all(
+        image["src"].startswith(("data:image/png;base64,", "data:image/gif;base64,"))
+        for image in page.all("img")
+    )
+    [policy] = [
+        meta["content"]
+        for meta in page.all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
+
+
+def test_who_does_not_see_is_told(troubled: Path) -> None:
+    page = Page(build_report(open_store(str(troubled))))
+    assert all(len(image["alt"]) > 10 for image in page.all("img"))
+    assert all(re.search(r"from [\d.]+", svg["aria-label"]) for svg in page.all("svg"))
+    assert page.all("html") == [{"lang": "en"}]
+
+
+def test_a_hostile_run_folder_neither_breaks_it_nor_gets_a_tag_into_it(
+    hostile: ObjectStore,
+) -> None:
+    data = build_report(hostile)
+    page = Page(data)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert not [attributes for _, attributes in page.tags if "onerror" in attributes]
+    assert all(image["src"].startswith("data:image/") for image in page.all("img"))
+    assert "run by a stranger" in page.text, "shown as text, it harms nobody"
+    assert len(page.all("img")) == 3  # of 4,000, 5,000 and 6,000
+    assert "\x1b" not in page.text
+    assert "\x00" not in page.text
+    assert len(data) < 4_000_000
+
+
+def test_a_run_folder_with_little_in_it_has_a_report(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    store.write(CONFIGURATION, configuration())
+    save(store, 100)
+    page = Page(build_report(store))
+    assert "stale" in page.text
+    assert "None: nothing failed that the run folder tells of." in page.text
+
+
+def test_no_run_no_report(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no run there"):
+        build_report(open_store(str(tmp_path)))
+
+
+def test_a_run_without_faults_says_so(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "run"))
+    done_run(store)
+    page = Page(build_report(store))
+    assert "None: nothing failed that the run folder tells of." in page.text
+    assert "dashed" not in page.text
+
+
+def test_text_is_escaped_cut_and_without_control_characters() -> None:
+    assert text("<&\"'>") == "&lt;&amp;&quot;&#x27;&gt;"
+    assert text("a" * 100, most=10) == "a" * 10 + " ..."
+    assert text("a\x00\x1b[31m\u202eb\nc") == "a\ufffd\ufffd[31m\ufffdb\nc"
+    assert document("\udcff", "").decode()
+
+
+def shown_in_a_browser(
+    report: Path, folder: Path, size: tuple[int, int], *, dark: bool = False
+) -> tuple[Image.Image, str]:
+    """A screenshot by headless Chromium, and the page as it was after it was shown."""
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
+    if chromium is None:
+        told = "chromium: not found on PATH; install Debian's package of that name"
+        if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":
+            pytest.fail(told)
+        pytest.skip(told)
+    folder.mkdir()
+    scheme = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+    common = [
+        chromium,
+        *FLAGS,
+        *scheme,
+        f"--user-data-dir={folder / 'profile'}",
+        f"--window-size={size[0]},{size[1]}",
+    ]
+    run_browser([*common, f"--screenshot={folder / 'shot.png'}", report.as_uri()])
+    page = run_browser([*common, "--dump-dom", report.as_uri()])
+    with Image.open(folder / "shot.png") as image:
+        return image.convert("RGB"), page
+
+
+def run_browser(command: list[str]) -> str:
+    """Its standard output; its whole group of processes is ended with it."""
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=120)
+        finally:
+            end_group(process)
+    assert process.returncode == 0
+    return output
+
+
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1200, False), (1200, True), (500, False)], ids=["light", "dark", "phone"]
+)
+def test_a_browser_shows_it(troubled: Path, tmp_path: Path, width: int, dark: bool) -> None:
+    report = tmp_path / "report.html"
+    report.write_bytes(build_report(open_store(str(troubled))))
+    image, page = shown_in_a_browser(report, tmp_path / "browser", (width, 2400), dark=dark)
+    assert image.size == (width, 2400)
+    pixels = np.asarray(image).astype(int)
+    background = pixels[5, 5]
+    assert (background.max() < 40) if dark else (background.min() > 230)
+    # The lines of the charts, in the colours of their scheme, and the pictures, which are grey and of both extremes.
+    for colour in (
+        ((0x6C, 0xB0, 0xFF), (0xFF, 0x9D, 0x57))
+        if dark
+        else ((0x16, 0x68, 0xC7), (0xC2, 0x57, 0x0C))
+    ):
+        assert (np.abs(pixels - colour).max(axis=2) < 24).sum() > 500, colour
+    rows_with_something = (np.abs(pixels - background).max(axis=2) > 60).any(axis=1)
+    assert rows_with_something.mean() > 0.5
+    # Nothing runs out of the window to the right.
+    assert (np.abs(pixels[:, -4:] - background).max(axis=2) < 60).all()
+    assert "<svg" in page
+
+
+def test_a_browser_runs_nothing_of_a_hostile_folder(hostile: ObjectStore, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    report.write_bytes(build_report(hostile))
+    _, page = shown_in_a_browser(report, tmp_path / "browser", (800, 600))
+    [title] = re.findall(r"<title>(.*?)</title>", page)[:1]
+    assert title == "hostile: failed"
+
+    # A page that does let scripts run shows that this test can fail.
+    naive = tmp_path / "naive.html"
+    naive.write_text(f"<title>hostile: failed</title>{SCRIPT}")
+    _, page = shown_in_a_browser(naive, tmp_path / "naive", (800, 600))
+    assert "<title>run by a stranger</title>" in page
