@@ -1,9 +1,18 @@
-"""How often the workers crashed right after they started from each checkpoint: ``checkpoints/starts.json``.
+"""Count crashes right after a restore from each checkpoint: ``checkpoints/starts.json``.
 
-A checkpoint whose every byte is right can still end the process that reads it. After two such crashes another one is taken. A start that was
-stopped, or whose nodes were taken away, is not a crash: what ended it is judged by the next start.
+A checkpoint whose every byte is right can still crash the process that reads it. After two such
+crashes another checkpoint is used. A stop, a lost node and a rollback are not crashes. The next
+attempt decides which of these ended the one before::
 
-    {"step 30 of 2026-01-01T00:00:00+00:00": 1, "begun": {"checkpoint": "step 30 of ...", "start": "20260102T030405Z-001", "workers": 2}}
+    {
+      "step 30 of 2026-01-01T00:00:00+00:00": 1,
+      "begun": {
+        "checkpoint": "step 30 of 2026-01-01T00:00:00+00:00",
+        "start": "20260102T030405Z-001",
+        "workers": 2,
+        "hosts": 281474976710655
+      }
+    }
 """
 
 import json
@@ -23,10 +32,20 @@ class CrashCounts:
     """The counts in one run folder. Only the chief's process writes them."""
 
     def __init__(
-        self, store: ObjectStore, start: str, world_size: int, has_failed: Callable[[str], bool]
+        self,
+        store: ObjectStore,
+        start: str,
+        world_size: int,
+        hosts: int,
+        has_failed: Callable[[str], bool],
     ):
-        """``start`` names this start of ``world_size`` workers; ``has_failed`` says whether the program of that stamp ended with a crash."""
-        self._store, self._start, self._world_size = store, start, world_size
+        """Count the attempt before ``start`` if it crashed.
+
+        ``start`` names this attempt of ``world_size`` workers. ``hosts`` is the sum of their
+        ``boot_number``. ``has_failed(stamp)`` returns whether that process ended with a crash.
+        """
+        self._store, self._start = store, start
+        self._world_size, self._hosts = world_size, hosts
         found = _read(store)
         self._times = {name: times for name, times in found.items() if isinstance(times, int)}
         self._begun: str | None = None
@@ -55,27 +74,34 @@ class CrashCounts:
         self._write()
 
     def _was_crash(self, begun: dict[str, Any], has_failed: Callable[[str], bool]) -> bool:
-        """Whether the start before, which trained nothing, ended by itself.
+        """Return whether the attempt before, which trained nothing, crashed.
 
-        Ray restarts as many workers after a crash while the program runs; a program that is stopped or killed is started again by its user.
+        After a crash Ray restarts as many workers on the same hosts; after a lost node others. A
+        mark of an earlier version has no hosts. A rollback restores again in the same attempt.
         """
         before = str(begun.get("start"))
+        if before == self._start:
+            return False
         stamp = before.rpartition("-")[0]
-        if stamp == self._start.rpartition("-")[0]:
-            return begun.get("workers") == self._world_size
-        return has_failed(stamp)
+        if stamp != self._start.rpartition("-")[0]:
+            return has_failed(stamp)
+        same_size = begun.get("workers") == self._world_size
+        return same_size and begun.get("hosts", self._hosts) == self._hosts
 
     def _count(self, name: str) -> None:
         times = self._times | {name: self._times.get(name, 0) + 1}
         self._times = dict(list(times.items())[-_MAX_CHECKPOINTS:])
 
     def _write(self) -> None:
-        begun = (
-            {_BEGUN: {"checkpoint": self._begun, "start": self._start, "workers": self._world_size}}
-            if self._begun
-            else {}
-        )
-        self._store.write(KEY, json.dumps(self._times | begun, indent=2).encode())
+        document: dict[str, Any] = dict(self._times)
+        if self._begun:
+            document[_BEGUN] = {
+                "checkpoint": self._begun,
+                "start": self._start,
+                "workers": self._world_size,
+                "hosts": self._hosts,
+            }
+        self._store.write(KEY, json.dumps(document, indent=2).encode())
 
 
 def _name(manifest: Manifest) -> str:

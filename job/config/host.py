@@ -1,10 +1,13 @@
-"""How many cores this process may use: fewer than the machine has in a container, under ``taskset`` or in a batch system."""
+"""This machine: the cores that this process may use, and which boot of which machine it is."""
 
+import hashlib
 import math
 import os
+import socket
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _LIMIT_FILES = (
     ("cpu.max",),
     ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"),
@@ -31,6 +34,15 @@ def _limit(cgroup: Path) -> float:
         if quota > 0 and period > 0:
             return quota / period
     return math.inf
+
+
+def boot_number(boot_id: Path = _BOOT_ID) -> int:
+    """Return 48 bits that name this boot of this machine: the same in all containers on a node."""
+    try:
+        name = boot_id.read_text().strip()
+    except OSError:  # not Linux
+        name = socket.gethostname()
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
 
 
 def is_local() -> bool:

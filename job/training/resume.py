@@ -47,12 +47,14 @@ class Resume:
         index: Index,
         agree: Agreement,
         start: str,
+        hosts: int,
     ):
+        """``hosts`` is the sum of all workers' ``boot_number``; ``start`` names this attempt."""
         self._spec, self._topology, self._index, self._agree = spec, topology, index, agree
         self._store = store
         self._starts = (
             self._patiently(
-                lambda: CrashCounts(store, start, topology.world_size, self._has_failed)
+                lambda: CrashCounts(store, start, topology.world_size, hosts, self._has_failed)
             )
             if topology.is_chief
             else None

@@ -16,6 +16,7 @@ import tensorflow as tf
 from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.saver import Saver
 from job.checkpoints.writer import claim
+from job.config.host import boot_number
 from job.config.spec import RunSpec
 from job.config.versions import versions
 from job.config.waits import LOOP_ATTEMPTS, save_wait_seconds
@@ -64,6 +65,7 @@ class Worker:
     agree: Agreement
     fence: Callable[[], None]
     start: str
+    hosts: int
 
 
 def run(
@@ -113,6 +115,7 @@ def run(
         num_hangs=num_hangs,
         records=records,
     ) as observer:
+        observer.enter("start")
         worker = Worker(
             spec,
             topology,
@@ -126,6 +129,7 @@ def run(
             agree,
             fence,
             start,
+            agree([boot_number(), 0, 0])[0],
         )
         while True:
             try:
@@ -144,7 +148,7 @@ def _train(worker: Worker) -> bool:
     with worker.strategy.scope():
         networks = build_networks(spec)
     store = worker.store
-    resume = Resume(spec, topology, store, worker.index, worker.agree, worker.start)
+    resume = Resume(spec, topology, store, worker.index, worker.agree, worker.start, worker.hosts)
     restored = resume.restore()
     worker.observer.enter(
         "start"

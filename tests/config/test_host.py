@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from job.config.host import usable_cores
+from job.config.host import boot_number, usable_cores
 from job.launch.machine import local_cores
 
 
@@ -36,3 +36,11 @@ def test_a_local_cluster_has_the_usable_cores(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {3})
     assert local_cores() == 4
+
+
+def test_a_boot_has_one_number(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("11111111-2222-3333-4444-555555555555\n")
+    second.write_text("66666666-2222-3333-4444-555555555555\n")
+    assert boot_number(first) == boot_number(first) != boot_number(second)
+    assert 0 <= boot_number(tmp_path / "absent") < 2**48

@@ -1,5 +1,6 @@
 """What a start goes on from: the newest checkpoint that is whole and does not crash the run, the same on every worker."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,6 +80,7 @@ class Run:
         agreed: Sequence[int] | None = None,
         store: object = None,
         world_size: int = 2,
+        hosts: int = 7,
     ) -> int | None:
         """The step that one start of a worker takes; ``agreed`` is what the chief said."""
         resume = Resume(
@@ -88,6 +90,7 @@ class Run:
             self.index,
             lambda mine: list(agreed or mine),
             self.start(),
+            hosts,
         )
         found = resume.restore()
         if found is None:
@@ -101,9 +104,8 @@ class Run:
         return start_name(self.stamp, self.num_starts - 1)
 
     def start_that_works(self) -> int | None:
-        resume = Resume(
-            self.spec, Topology(0, 2), open_store(self.uri), self.index, list, self.start()
-        )
+        store = open_store(self.uri)
+        resume = Resume(self.spec, Topology(0, 2), store, self.index, list, self.start(), 7)
         found = resume.restore()
         resume.mark_succeeded()
         return found.manifest.step if found else None
@@ -205,6 +207,32 @@ def test_workers_that_come_and_go_are_not_a_crash(run: Run) -> None:
     assert [run.restore(world_size=size) for size in (4, 3, 2, 3)] == [30] * 4
 
 
+def test_a_lost_node_is_not_a_crash(run: Run) -> None:
+    """The driver lives and the number of workers is fixed, but their hosts change."""
+    assert [run.restore(hosts=hosts) for hosts in (1, 2, 3, 4)] == [30] * 4
+
+
+def test_crashes_on_the_same_hosts_count_after_a_lost_node(run: Run) -> None:
+    """A new pod on the same node has the same number, so its crash counts."""
+    assert [run.restore(hosts=hosts) for hosts in (1, 2, 2, 2)] == [30, 30, 30, 20]
+
+
+def test_a_rollback_before_the_first_call_ended_is_not_a_crash(run: Run) -> None:
+    for _ in range(4):
+        run.num_starts = 0
+        assert run.restore() == 30
+
+
+def test_a_mark_without_hosts_is_a_crash_of_as_many_workers(run: Run) -> None:
+    """Written by an earlier version, whose driver still runs."""
+    assert run.restore() == 30
+    path = Path(run.uri) / crash_counts.KEY
+    document = json.loads(path.read_text())
+    del document["begun"]["hosts"]
+    path.write_text(json.dumps(document))
+    assert [run.restore(), run.restore()] == [30, 20]
+
+
 def test_the_counts_of_an_earlier_version_are_read(run: Run) -> None:
     open_store(run.uri).write(crash_counts.KEY, b'{"step 30 of 2026-01-01T00:00:00+00:00": 2}')
     assert run.restore() == 20
@@ -241,6 +269,7 @@ def agreed_by(run: Run) -> list[int]:
         run.index,
         lambda mine: said.extend(mine) or list(mine),
         run.start(),
+        7,
     ).restore()
     return said
 

@@ -94,8 +94,9 @@ def test_who_waits_for_the_others_trains(rolled_back: Path) -> None:
     said = re.findall(r"^agreeing in (.+)$", (rolled_back / "train.log").read_text(), re.MULTILINE)
     assert said.count("train") >= 8
     assert {phase for phase in said if phase != "start"} == {"train"}
-    # Two in each of the two starts, and the rollback between them: the others wait there while the chief writes the diagnosis.
-    assert said.count("start") == 5
+    # One for the hosts, two for each restore, and the rollback: the others wait there while the
+    # chief writes the diagnosis.
+    assert said.count("start") == 6
 
 
 def test_a_start_after_that_keeps_to_the_other_noise(rolled_back: Path, tmp_path: Path) -> None:
