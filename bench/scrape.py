@@ -53,8 +53,8 @@ def measure(arguments: argparse.Namespace) -> None:
     from job.gan.step import METRICS
     from job.streaming.events import RETRIES
     from job.telemetry.metrics import WorkerMetrics
-    from job.telemetry.report import Progress
     from job.telemetry.server import MetricsServer
+    from job.telemetry.step_report import StepReport
     from job.telemetry.stream_metrics import StreamMetrics
     from job.training.multi_step import build_train_call
     from job.training.strategy import create_strategy
@@ -88,7 +88,7 @@ def measure(arguments: argparse.Namespace) -> None:
             return
         told = time.perf_counter()
         each = (told - started) / steps
-        progress = Progress(
+        progress = StepReport(
             step=done,
             total_steps=10**6,
             epoch=done / 1000,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from job.config.errors import DcganError, StorageError
-from job.report import rows
-from job.report.report import write_report
+from job.report.html_report import write_report
+from job.run import metric_rows
 from job.run.attempts import Outcome, Start
 from job.run.lease import LeaseLost
 from job.storage.store import ObjectStore
@@ -27,7 +27,7 @@ def record_outcome(store: ObjectStore, start: Start) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         _quietly(lambda: start.end("stopped", "by Ctrl-C or a signal", None), "how the run ended")
-        _quietly(lambda: rows.merge(store), "metrics.jsonl")
+        _quietly(lambda: metric_rows.merge(store), "metrics.jsonl")
         raise
     except LeaseLost as lost:  # another job's folder by now
         why, exit_code = str(lost), lost.exit_code
@@ -43,7 +43,7 @@ def record_outcome(store: ObjectStore, start: Start) -> Iterator[None]:
 
 def _leave(store: ObjectStore, start: Start, outcome: Outcome, why: str, exit_code: int) -> None:
     _quietly(lambda: start.end(outcome, why, exit_code), "how the run ended")
-    _quietly(lambda: rows.merge(store), "metrics.jsonl")
+    _quietly(lambda: metric_rows.merge(store), "metrics.jsonl")
     _quietly(lambda: write_report(store), "report.html")
 
 

@@ -66,17 +66,17 @@ def status(
     from rich.console import Console
     from rich.live import Live
 
-    from job.report.status import look
+    from job.report.status import read_status
     from job.storage.uri import open_store
 
     store = open_store(run, storage)
-    found = look(store)
+    found = read_status(store)
     console = Console()
     if as_json:
         _say(found)
         while watch and not found.is_over:
             time.sleep(every_seconds)
-            found = look(store, found)
+            found = read_status(store, found)
             _say(found)
         return
     if not watch or not console.is_terminal:
@@ -89,7 +89,7 @@ def status(
     if not console.is_terminal:
         while not found.is_over:
             time.sleep(every_seconds)
-            found = look(store, found)
+            found = read_status(store, found)
             quiet = (
                 f", last word {_ago(found.told_seconds_ago)} ago"
                 if found.is_quiet and found.told_seconds_ago is not None
@@ -100,7 +100,7 @@ def status(
     with Live(_group(found, run, storage, console), console=console, auto_refresh=False) as live:
         while not found.is_over:
             time.sleep(every_seconds)
-            found = look(store, found)
+            found = read_status(store, found)
             live.update(_group(found, run, storage, console), refresh=True)
 
 

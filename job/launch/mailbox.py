@@ -13,7 +13,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from job.config.errors import DcganError
-from job.telemetry.report import Progress
+from job.telemetry.step_report import StepReport
 from job.training.topology import Requests
 
 LOOK_SECONDS = 0.5
@@ -22,7 +22,7 @@ LOOK_SECONDS = 0.5
 class Posted(NamedTuple):
     """What stands on the board: the chief's latest progress, lines not read before, and the error that ends the run."""
 
-    progress: Progress | None
+    progress: StepReport | None
     notes: list[str]
     error: DcganError | None
 
@@ -31,7 +31,7 @@ class Mailbox:
     """An actor's class: see ``start_board``."""
 
     def __init__(self) -> None:
-        self._progress: Progress | None = None
+        self._progress: StepReport | None = None
         self._notes: list[str] = []
         self._error: DcganError | None = None
         self._starts: dict[int, int] = {}
@@ -54,7 +54,7 @@ class Mailbox:
         """How often the workers have started again, whoever started them."""
         return max(self._starts.values(), default=1) - 1
 
-    def post_progress(self, progress: Progress) -> None:
+    def post_progress(self, progress: StepReport) -> None:
         self._progress = progress
 
     def post_note(self, text: str) -> None:
@@ -107,7 +107,7 @@ class BoardListener:
     def __exit__(self, *_: object) -> None:
         self._closed.set()
 
-    def progress(self, progress: Progress, num_steps: int) -> None:
+    def progress(self, progress: StepReport, num_steps: int) -> None:
         """Post and go on."""
         if self._rank == 0:
             self._board.post_progress.remote(progress)

@@ -26,7 +26,7 @@ from job.launch.machine import with_metrics_host
 from job.launch.mailbox import BoardHandler, BoardListener, on_this_node, start_board
 from job.run.lease import Lease, check_holder
 from job.storage.uri import open_store
-from job.telemetry.report import Progress
+from job.telemetry.step_report import StepReport
 
 log = logging.getLogger("dcgan.launch")
 
@@ -46,7 +46,7 @@ ELASTIC_STARTS = 100  # how often that may happen: once or twice for each lost h
 class View(Protocol):
     """What shows a run to a person; ``job.telemetry.progress.ProgressBar`` is one."""
 
-    def update(self, progress: Progress) -> None: ...
+    def update(self, progress: StepReport) -> None: ...
 
     def note(self, text: str) -> None: ...
 

@@ -6,18 +6,19 @@ from itertools import pairwise
 
 from job.report.charts import Line, Mark, chart
 from job.report.incidents import Incident
+from job.report.metric_history import MetricHistory
 from job.report.page import chart_card
-from job.report.rows import Course, Row
+from job.run.metric_rows import Row
 
 BEGINNINGS = ("start", "compile")
 
 Points = list[tuple[float, float]]
 
 
-def curves(course: Course, faults: Sequence[Incident]) -> str:
+def curves(history: MetricHistory, faults: Sequence[Incident]) -> str:
     """All charts that have a line, as HTML."""
-    marks = _marks(course, faults)
-    rows = course.rows
+    marks = _marks(history, faults)
+    rows = history.rows
 
     def card(
         title: str,
@@ -95,7 +96,7 @@ def per_step(rows: Sequence[Row], name: str) -> Points:
     for before, row in pairwise(rows):
         num_steps = row.step - before.step
         if (
-            before.start == row.start
+            before.attempt == row.attempt
             and before.phase not in BEGINNINGS
             and num_steps > 0
             and name in row.values
@@ -106,11 +107,11 @@ def per_step(rows: Sequence[Row], name: str) -> Points:
     return points
 
 
-def seconds_of(course: Course) -> float:
+def seconds_of(history: MetricHistory) -> float:
     """Time from each start's first to its last row, together: that of steps which were trained again included."""
     return sum(
-        max(0.0, _between(course.first_rows[start].time, row.time))
-        for start, row in course.last_rows.items()
+        max(0.0, _between(history.first_rows[start].time, row.time))
+        for start, row in history.last_rows.items()
     )
 
 
@@ -122,8 +123,8 @@ def _between(first: str, last: str) -> float:
         return 0.0
 
 
-def _marks(course: Course, faults: Sequence[Incident]) -> list[Mark]:
-    starts = list(course.first_rows.values())[1:]
+def _marks(history: MetricHistory, faults: Sequence[Incident]) -> list[Mark]:
+    starts = list(history.first_rows.values())[1:]
     marks = [
         Mark(float(row.step), "start", f"started again from step {row.step:,}")
         for row in starts

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.text import counted
-from job.report.rows import MAX_STEP, Course
+from job.report.metric_history import MetricHistory
 from job.run import attempts
 from job.run.attempts import AttemptRecord
 from job.run.layout import DIVERGENCES, HANGS, is_number
+from job.run.metric_rows import MAX_STEP
 from job.storage.store import ObjectMissing, ObjectStore
 
 MAX_OF_A_KIND = 200
@@ -39,15 +40,15 @@ def read_starts(store: ObjectStore) -> list[AttemptRecord]:
 
 
 def read_incidents(
-    store: ObjectStore, starts: list[AttemptRecord], course: Course
+    store: ObjectStore, starts: list[AttemptRecord], history: MetricHistory
 ) -> list[Incident]:
     """All that is told of, in the order of time where that is known."""
     found = [
-        *_restarts(starts, course),
+        *_restarts(starts, history),
         *_divergences(store),
         *_hangs(store),
         *_quarantined(store),
-        *_counted(course),
+        *_counted(history),
     ]
     return sorted(
         found,
@@ -58,7 +59,7 @@ def read_incidents(
     )
 
 
-def _restarts(starts: list[AttemptRecord], course: Course) -> Iterator[Incident]:
+def _restarts(starts: list[AttemptRecord], history: MetricHistory) -> Iterator[Incident]:
     """A start of the program after one that did not end by itself, and each further start of the workers."""
     for before, start in pairwise(starts):
         if not before.end:
@@ -69,7 +70,7 @@ def _restarts(starts: list[AttemptRecord], course: Course) -> Iterator[Incident]
                 "started again from there",
             )
     last_step = 0
-    for name, first in course.first_rows.items():
+    for name, first in history.first_rows.items():
         number = name.rpartition("-")[2]
         if is_number(number) and int(number) > 0:
             lost = max(0, last_step - first.step)
@@ -79,7 +80,7 @@ def _restarts(starts: list[AttemptRecord], course: Course) -> Iterator[Incident]
                 first.step,
                 f"start {int(number) + 1}; {counted(lost, 'step')} trained again",
             )
-        last_step = course.last_rows[name].step
+        last_step = history.last_rows[name].step
 
 
 def _divergences(store: ObjectStore) -> Iterator[Incident]:
@@ -123,10 +124,10 @@ def _quarantined(store: ObjectStore) -> Iterator[Incident]:
             )
 
 
-def _counted(course: Course) -> Iterator[Incident]:
+def _counted(history: MetricHistory) -> Iterator[Incident]:
     """Counters of all starts together: each begins at 0 with its process, and the rows are the first worker's alone."""
     sums: dict[str, float] = {}
-    for row in course.last_rows.values():
+    for row in history.last_rows.values():
         for name, value in row.values.items():
             if value > 0 and name.partition("{")[0] in COUNTED:
                 sums[name] = sums.get(name, 0.0) + value

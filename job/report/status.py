@@ -82,7 +82,7 @@ class RunStatus:
         return self.state not in ("starting", "running")
 
 
-def look(store: ObjectStore, before: RunStatus | None = None) -> RunStatus:
+def read_status(store: ObjectStore, before: RunStatus | None = None) -> RunStatus:
     """``before`` is an earlier look: with it a listing of checkpoints and grids is spared while the run goes on, and clocks need not agree.
 
     ``StorageError`` where nothing says that there was a run.

@@ -22,7 +22,7 @@ from job.run.layout import STATUS, events_key, grid_key, metrics_key
 from job.run.segments import Segments, Writer
 from job.run.status_file import StatusFile
 from job.telemetry.logs import plain
-from job.telemetry.report import Progress
+from job.telemetry.step_report import StepReport
 
 DIGITS = 6  # a float32 has no more than seven
 # Of what grows for as long as a process lives, or is a time: with six digits its differences, which are what a curve shows, become steps.
@@ -55,7 +55,7 @@ class History:
         )
         self._num_rows = 0
         self._row_at = -math.inf
-        self._last: tuple[Progress, bool] | None = (
+        self._last: tuple[StepReport, bool] | None = (
             None  # the latest report, and whether it has its row
         )
         self._has_trained = False
@@ -67,7 +67,7 @@ class History:
         )
         writer.replace(STATUS, self._status.content)
 
-    def observe(self, progress: Progress, num_steps: int) -> None:
+    def observe(self, progress: StepReport, num_steps: int) -> None:
         """A report over ``num_steps`` steps. It becomes a row where it is the first, or of a checkpoint, or the last row is old enough."""
         now = self._clock()
         is_first_call = num_steps > 0 and not self._has_trained
@@ -104,7 +104,7 @@ class History:
         if self._last and not self._last[1]:
             self._row(self._last[0], self._clock())
 
-    def _row(self, progress: Progress, now: float) -> None:
+    def _row(self, progress: StepReport, now: float) -> None:
         values = dict(self._read_values())
         self._status.values(_rounded(values))
         self._num_rows += 1

@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 from job.telemetry.logs import plain
-from job.telemetry.report import Progress, seconds_left
+from job.telemetry.step_report import StepReport, seconds_left
 
 FORMAT_VERSION = 1
 MAX_BYTES = 1 << 20
@@ -55,7 +55,7 @@ class StatusFile:
                 (int(step), *values) for step, *values in before[-MAX_POINTS:]
             ] + self._points
 
-    def observe(self, progress: Progress, now: float, num_steps: int) -> None:
+    def observe(self, progress: StepReport, now: float, num_steps: int) -> None:
         """The latest report."""
         report = {**dataclasses.asdict(progress), "seconds_left": seconds_left(progress)}
         with self._lock:
@@ -110,7 +110,7 @@ class StatusFile:
             }
             return json.dumps(plain(self._told | {"curves": curves}), indent=1).encode()
 
-    def _add_point(self, progress: Progress) -> None:
+    def _add_point(self, progress: StepReport) -> None:
         """One report of `stride` is a point, so that the whole start is covered evenly by a bounded number of them."""
         while self._points and self._points[-1][0] >= progress.step:  # the run went back
             self._points.pop()

@@ -1,6 +1,6 @@
 """The Prometheus instruments of one worker.
 
-Knows no server and no tensor: it is fed with ``Progress``. Names and meanings are those of ``docs/metrics.md``; a test compares the two.
+Knows no server and no tensor: it is fed with ``StepReport``. Names and meanings are those of ``docs/metrics.md``; a test compares the two.
 Every series carries the labels ``run`` and ``rank``. Counters and histograms begin at 0 with the process, so that ``rate()`` sees the first
 event; gauges of training appear with the first report, because a loss of 0 that nobody computed would be a lie.
 """
@@ -21,7 +21,7 @@ from prometheus_client import (
 
 from job.telemetry.checkpoint_metrics import CheckpointMetrics
 from job.telemetry.phase_metrics import PhaseMetrics
-from job.telemetry.report import Phase, Progress, seconds_left
+from job.telemetry.step_report import Phase, StepReport, seconds_left
 
 LABELS = ("run", "rank")
 STEP_BUCKETS_SECONDS = (
@@ -91,7 +91,7 @@ class WorkerMetrics:
         """From now on this worker is in ``phase``."""
         self._phases.enter(phase)
 
-    def observe(self, progress: Progress, num_steps: int) -> None:
+    def observe(self, progress: StepReport, num_steps: int) -> None:
         """Take in a report over the ``num_steps`` steps since the one before (0: only the gauges move)."""
         for gauge, value in (
             (self._step, progress.step),
@@ -140,7 +140,7 @@ class WorkerMetrics:
         """How much images of the data set differ: what that of the samples is to be compared with."""
         self._set(self._data_diversity, diversity)
 
-    def _count_steps(self, progress: Progress, num_steps: int) -> None:
+    def _count_steps(self, progress: StepReport, num_steps: int) -> None:
         self._steps.inc(num_steps)
         self._images.inc(num_steps * progress.images / progress.step)
         self._data_wait_seconds.inc(num_steps * progress.data_wait_seconds)

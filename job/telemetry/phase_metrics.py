@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from job.telemetry.report import PHASES, Phase
+from job.telemetry.step_report import PHASES, Phase
 
 
 class PhaseMetrics(Collector):

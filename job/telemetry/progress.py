@@ -1,6 +1,6 @@
 """The progress bar of a run on standard error: two lines on a terminal, now and then one plain line anywhere else.
 
-Knows only ``Progress``; nothing here decides when a run reports.
+Knows only ``StepReport``; nothing here decides when a run reports.
 
     with ProgressBar() as bar:
         bar.update(progress)
@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from job.config.text import printable
-from job.telemetry.report import Progress, seconds_left
+from job.telemetry.step_report import StepReport, seconds_left
 
 WIDE_COLUMNS = 110
 PHASE_COLUMNS = len("checkpoint")
@@ -38,13 +38,13 @@ def duration_text(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def throughput_text(progress: Progress) -> str:
+def throughput_text(progress: StepReport) -> str:
     """``1,810 images/s``, with a decimal where there are few."""
     rate = progress.images_per_second
     return f"{rate:,.0f} images/s" if rate >= 10 else f"{rate:.1f} images/s"
 
 
-def plain_line(progress: Progress) -> str:
+def plain_line(progress: StepReport) -> str:
     """The whole report in one line, for a log file or a pipe."""
     course = f"{progress.phase}: step {progress.step:,}/{progress.total_steps:,}"
     if not progress.step:  # there is nothing to measure yet
@@ -60,7 +60,7 @@ class ProgressView:
     """The two lines of the bar: how far and how long, then how well. Drawn from the latest report at the width the terminal has now."""
 
     def __init__(self) -> None:
-        self.progress: Progress | None = None
+        self.progress: StepReport | None = None
         self._begun = time.monotonic()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -70,7 +70,7 @@ class ProgressView:
         yield self._course(self.progress)
         yield self._state(self.progress, options.max_width)
 
-    def _course(self, progress: Progress) -> Table:
+    def _course(self, progress: StepReport) -> Table:
         waiting = progress.step == 0 and progress.phase in ("start", "compile")
         share = progress.step / progress.total_steps if progress.total_steps else 1.0
         line = Table.grid(padding=(0, 2, 0, 0), expand=True)
@@ -88,7 +88,7 @@ class ProgressView:
         )
         return line
 
-    def _state(self, progress: Progress, columns: int) -> Text:
+    def _state(self, progress: StepReport, columns: int) -> Text:
         line = Text(" " * PHASE_COLUMNS, no_wrap=True, overflow="ellipsis")
         if not progress.step:
             return line.append("  waiting for the first steps", style="dim")
@@ -112,7 +112,7 @@ class ProgressView:
 
 
 class ProgressBar:
-    """Shows the latest ``Progress`` until it is closed; a context manager.
+    """Shows the latest ``StepReport`` until it is closed; a context manager.
 
     On a terminal a bar that follows its width. Elsewhere one plain line for the first report, then one at most every ``line_seconds``, and
     one for the last, so that a log of a day has a readable length. ``clock`` is in seconds and only has to be monotonic.
@@ -130,7 +130,7 @@ class ProgressBar:
         self._view = ProgressView()
         self._live: Live | None = None
         self._printed_at: float | None = None
-        self._printed: Progress | None = None
+        self._printed: StepReport | None = None
 
     def __enter__(self) -> "ProgressBar":
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -150,7 +150,7 @@ class ProgressBar:
         elif self._view.progress != self._printed:
             self._print_progress()
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: StepReport) -> None:
         """Show ``progress`` from now on."""
         self._view.progress = progress
         due = self._printed_at is None or self._clock() - self._printed_at >= self._line_seconds

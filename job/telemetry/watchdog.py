@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import NamedTuple, NoReturn
 
-from job.telemetry.report import Phase
+from job.telemetry.step_report import Phase
 
 log = logging.getLogger("dcgan.watchdog")
 

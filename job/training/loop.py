@@ -19,7 +19,7 @@ from job.gan.networks import Networks
 from job.gan.step import MEASURES, METRICS
 from job.storage.store import ObjectStore
 from job.telemetry import logs
-from job.telemetry.report import Phase, Progress
+from job.telemetry.step_report import Phase, StepReport
 from job.training import snapshot
 from job.training.divergence import MAX_RANKS, Diverged, Divergence, first_bad
 from job.training.input import Input
@@ -188,7 +188,7 @@ class Loop:
         if times.num_steps:
             self._rate = times.num_steps * batch / (now - self._reported_at)
             self._reported_at = now
-        progress = Progress(
+        progress = StepReport(
             step=self._step,
             total_steps=session.schedule.total_steps,
             epoch=self._step / session.schedule.steps_per_epoch,

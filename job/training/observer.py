@@ -22,9 +22,9 @@ from job.run.process_records import Records
 from job.storage.store import REASONS
 from job.streaming.events import RETRIES
 from job.telemetry.metrics import WorkerMetrics
-from job.telemetry.report import Phase, Progress
 from job.telemetry.series import current_values
 from job.telemetry.server import DEFAULT_PORT, MetricsServer
+from job.telemetry.step_report import Phase, StepReport
 from job.telemetry.stream_metrics import StreamMetrics
 from job.telemetry.watchdog import Hang, Watchdog, end_process
 from job.training.topology import Listener, Requests, Topology
@@ -120,7 +120,7 @@ class Observer:
         if self._server:
             self._server.close()
 
-    def progress(self, progress: Progress, num_steps: int) -> None:
+    def progress(self, progress: StepReport, num_steps: int) -> None:
         """Metrics first, so that a scrape never lags behind what the bar shows."""
         if num_steps:
             self._metrics.observe(progress, num_steps)

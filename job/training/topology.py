@@ -4,7 +4,7 @@ import dataclasses
 from typing import NamedTuple, Protocol
 
 from job.config.spec import RunSpec
-from job.telemetry.report import Progress
+from job.telemetry.step_report import StepReport
 
 
 class Topology(NamedTuple):
@@ -35,7 +35,7 @@ class Listener(Protocol):
     def wanted(self) -> Requests:
         """After every call: what is asked of this worker, or of another, now."""
 
-    def progress(self, progress: Progress, num_steps: int) -> None:
+    def progress(self, progress: StepReport, num_steps: int) -> None:
         """After every call, of ``num_steps`` steps, and with 0 steps at the start and after every checkpoint."""
 
     def note(self, text: str) -> None:

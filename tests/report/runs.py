@@ -18,8 +18,7 @@ import numpy as np
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.load import load_run, to_yaml
 from job.images.grids import image_grid, png_bytes, progress_gif
-from job.report import rows
-from job.run import attempts
+from job.run import attempts, metric_rows
 from job.run.history import History
 from job.run.layout import CONFIGURATION, DIVERGENCES, PROGRESS, grid_key, start_name
 from job.run.segments import Writer
@@ -27,8 +26,8 @@ from job.sources.garments import draw_garments
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.telemetry.metrics import WorkerMetrics
-from job.telemetry.report import Progress
 from job.telemetry.series import current_values
+from job.telemetry.step_report import StepReport
 from job.telemetry.stream_metrics import StreamMetrics
 from tests.checkpoints.saves import save
 
@@ -128,13 +127,13 @@ class Course:
         self.history.rolled_back()
         self.report("compile", 0)
 
-    def _progress(self, phase: str) -> Progress:
+    def _progress(self, phase: str) -> StepReport:
         share, noise = (
             self._step / TOTAL,
             random.Random(self._step).gauss,
         )  # a step has one set of losses
         wait = 0.004 + (0.02 if 0.6 < share < 0.65 else 0.0)
-        return Progress(
+        return StepReport(
             step=self._step,
             total_steps=TOTAL,
             epoch=self._step / 312,
@@ -281,7 +280,7 @@ def finish(store: ObjectStore, start: attempts.Start) -> None:
         ),
     )
     start.end("done")
-    rows.merge(store)
+    metric_rows.merge(store)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import pytest
 from job.cli.main import run_command
 from job.cli.status import lines, sparkline
 from job.config.storage import StorageSpec
-from job.report.status import RunStatus, look
+from job.report.status import RunStatus, read_status
 from job.run import attempts, lease
 from job.run.layout import CONFIGURATION, METRICS, METRICS_SEGMENTS, REPORT, STATUS
 from job.storage.store import ObjectStore
@@ -194,7 +194,7 @@ def test_a_run_that_has_told_of_nothing_for_long_is_not_shown_as_if_it_went_on(
         STATUS, json.dumps(told | {"time": time_of_it, "every_seconds": every_seconds}).encode()
     )
     with lease.acquire(store, 30.0, note=print):
-        found = look(store)
+        found = read_status(store)
     assert (found.state, found.is_quiet, found.seconds_left is None) == (
         "running",
         is_quiet,
@@ -228,11 +228,11 @@ def test_compiling_may_take_a_while(tmp_path: Path) -> None:
     }
     store.write(STATUS, json.dumps(told).encode())
     with lease.acquire(store, 30.0, note=print):
-        assert not look(store).is_quiet
+        assert not read_status(store).is_quiet
 
 
 def test_of_a_run_that_has_ended_the_age_of_its_last_word_is_not_told(done: Path) -> None:
-    assert "last word" not in shown(look(open_store(str(done))))
+    assert "last word" not in shown(read_status(open_store(str(done))))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from job.report.rows import read_course
-from job.report.status import look
+from job.report.metric_history import read_metrics
+from job.report.status import read_status
 from job.run.layout import (
     EVENTS,
     GRIDS,
@@ -28,8 +28,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900
 def test_its_metrics_are_those_that_were_served(undisturbed: Finished) -> None:
     store = open_store(str(undisturbed.folder))
     assert list(store.list(METRICS_SEGMENTS)) == []
-    course = read_course(store)
-    assert course.num_bad == 0
+    course = read_metrics(store)
+    assert course.num_bad_lines == 0
     assert [course.rows[0].step, course.rows[0].phase] == [0, "compile"]
     assert course.rows[-1].step == STEPS
     last = course.rows[-1].values
@@ -77,7 +77,7 @@ def test_tensorboard_reads_it(undisturbed: Finished) -> None:
 
 def test_its_status_and_report_are_there(undisturbed: Finished) -> None:
     store = open_store(str(undisturbed.folder))
-    found = look(store)
+    found = read_status(store)
     assert (
         found.state,
         found.step,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from job.config.errors import StorageError
-from job.report.status import RunStatus, look
+from job.report.status import RunStatus, read_status
 from job.run import attempts, lease
 from job.run.holder import new_holder
 from job.run.layout import CONFIGURATION, STATUS, grid_key
@@ -60,7 +60,7 @@ def halfway(store: ObjectStore, *, until: int = 2400) -> attempts.Start:
 def test_while_the_lease_lives_it_runs(store: ObjectStore) -> None:
     halfway(store)
     with lease.acquire(store, 30.0, note=print):
-        found = look(store)
+        found = read_status(store)
     assert (found.state, found.phase, found.step, found.total_steps) == (
         "running",
         "train",
@@ -83,7 +83,7 @@ def test_while_the_lease_lives_it_runs(store: ObjectStore) -> None:
 
 def test_a_report_without_steps_keeps_the_times_of_the_one_before(folder: ObjectStore) -> None:
     halfway(folder, until=2000)  # its last report is of the checkpoint
-    found = look(folder)
+    found = read_status(folder)
     assert json.loads(folder.read(STATUS))["progress"]["phase"] == "checkpoint"
     assert (found.step_seconds, found.data_wait_seconds) == pytest.approx((0.054, 0.004))
 
@@ -92,7 +92,7 @@ def test_a_start_that_has_told_nothing_yet_is_starting(folder: ObjectStore) -> N
     halfway(folder)
     attempts.begin(folder, facts(2000))
     with lease.acquire(folder, 30.0, note=print):
-        found = look(folder)
+        found = read_status(folder)
     assert (found.state, found.step, found.num_starts, found.seconds_left) == (
         "starting",
         2000,
@@ -108,11 +108,11 @@ def test_a_start_that_has_told_nothing_yet_is_starting(folder: ObjectStore) -> N
 def test_how_it_ended_is_told(folder: ObjectStore, outcome: attempts.Outcome, why: str) -> None:
     start = halfway(folder)
     start.end(outcome, why, 4)
-    found = look(folder)
+    found = read_status(folder)
     assert (found.state, found.why, found.checkpoint_step) == (outcome, why, 2000)
     assert found.is_over
     with lease.acquire(folder, 30.0, note=print):
-        assert look(folder).state == outcome, "the lease stands a moment longer than the run"
+        assert read_status(folder).state == outcome, "the lease stands a moment longer than the run"
 
 
 def test_a_lease_that_is_not_renewed_is_stale_until_it_moves(folder: ObjectStore) -> None:
@@ -121,12 +121,12 @@ def test_a_lease_that_is_not_renewed_is_stale_until_it_moves(folder: ObjectStore
     old = (datetime.now(UTC) - timedelta(minutes=10)).isoformat(timespec="seconds")
     told = json.loads(holder.to_json()) | {"host": "elsewhere", "renewed": old, "since": old}
     folder.write(lease.KEY, json.dumps(told).encode())
-    found = look(folder)
+    found = read_status(folder)
     assert found.state == "stale"
     assert re.search(r"not renewed for 6\d\d s", found.why)
     folder.write(lease.KEY, json.dumps(told | {"number": 2}).encode())
-    assert look(folder, found).state == "running", "only its clock is wrong"
-    assert look(folder).state == "stale"
+    assert read_status(folder, found).state == "running", "only its clock is wrong"
+    assert read_status(folder).state == "stale"
 
 
 def test_a_program_that_is_gone_from_this_machine_is_stale_at_once(folder: ObjectStore) -> None:
@@ -138,23 +138,23 @@ def test_a_program_that_is_gone_from_this_machine_is_stale_at_once(folder: Objec
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
         ).stdout,
     )
-    found = look(folder)
+    found = read_status(folder)
     assert found.state == "stale"
     assert found.why.startswith("its program is gone: process ")
 
 
 def test_without_a_lease_what_was_told_lately_counts(folder: ObjectStore) -> None:
     halfway(folder)
-    assert look(folder).state == "running"
+    assert read_status(folder).state == "running"
     told = json.loads(folder.read(STATUS))
     folder.write(STATUS, json.dumps(told | {"time": "2026-01-02T03:04:05Z"}).encode())
-    found = look(folder)
+    found = read_status(folder)
     assert (found.state, found.why) == ("stale", "its program ended without a word")
 
 
 def test_faults_are_counted(store: ObjectStore) -> None:
     troubled_run(store)
-    found = look(store)
+    found = read_status(store)
     assert (found.state, found.num_starts, found.restarts, found.rollbacks, found.hangs) == (
         "done",
         2,
@@ -170,13 +170,13 @@ def test_a_run_of_an_older_version_has_what_its_checkpoints_say(folder: ObjectSt
     folder.write(CONFIGURATION, configuration())
     folder.write("summary.json", b'{"steps": 300}')
     save(folder, 100, 300)
-    found = look(folder)
+    found = read_status(folder)
     assert (found.state, found.step, found.checkpoint_step) == ("done", None, 300)
 
 
 def test_no_run_is_told(folder: ObjectStore) -> None:
     with pytest.raises(StorageError, match="no run there; expected a run folder"):
-        look(folder)
+        read_status(folder)
 
 
 def test_watching_lists_nothing_long(folder: ObjectStore) -> None:
@@ -192,9 +192,9 @@ def test_watching_lists_nothing_long(folder: ObjectStore) -> None:
 
     counting = Counting(folder, lambda number, name: None)
     with lease.acquire(folder, 30.0, note=print):
-        found = look(counting)
+        found = read_status(counting)
         first = counting.requests
-        again = look(counting, found)
+        again = read_status(counting, found)
     assert counting.requests - first <= 10
     assert listed[-3:] == ["starts/", "divergences/", "hangs/"]
     assert (again.checkpoint_step, again.grid) == (2000, f"{folder.uri}/{grid_key(2000)}")
@@ -233,7 +233,7 @@ def test_no_content_breaks_it(
     folder.write("summary.json", b'{"steps": 6000}')
     key = next(iter(folder.list("starts/"))).key if key == "starts" else key
     folder.write(key, json.dumps(change(json.loads(folder.read(key)))).encode())
-    found = look(folder)
+    found = read_status(folder)
     assert isinstance(found, RunStatus)
     assert "\x1b" not in found.phase
     assert found.grid is None or found.grid.startswith(folder.uri)
@@ -248,4 +248,4 @@ def test_no_content_breaks_it(
 def test_no_bytes_break_it(copy_of_done: ObjectStore, key: str, data: bytes) -> None:
     folder = copy_of_done
     folder.write(next(iter(folder.list("starts/"))).key if key == "starts" else key, data)
-    assert look(folder).state in ("done", "stale")
+    assert read_status(folder).state in ("done", "stale")

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from job.report import rows
-from job.report.rows import read_course
+from job.report import metric_history
+from job.report.metric_history import read_metrics
+from job.run import metric_rows
 from job.run.layout import METRICS, METRICS_SEGMENTS
 from job.run.segments import SEGMENT_BYTES
 from job.storage.store import ObjectStore
 from job.telemetry.series import current_values
 from tests.checkpoints.saves import Breaking
 from tests.report.runs import CALL, TOTAL, Clock, started, troubled_run
-from tests.telemetry.reports import report
+from tests.telemetry.step_reports import report
 
 ROOT = Path(__file__).parents[2]
 FIRST = "20260102T030000Z"
@@ -85,7 +86,7 @@ def test_numbers_that_are_not_finite_are_valid_json_and_left_out_when_read(
     line = folder.read(next(iter(folder.list(METRICS_SEGMENTS))).key).splitlines()[-1]
     row = json.loads(line, parse_constant=refuse)
     assert (row["dcgan_generator_loss"], row["dcgan_discriminator_loss"]) == ("nan", "inf")
-    read = read_course(folder).rows[-1]
+    read = read_metrics(folder).rows[-1]
     assert read.step == 20
     assert "dcgan_generator_loss" not in read.values
     assert read.values["dcgan_real_probability"] == pytest.approx(0.71)
@@ -112,16 +113,16 @@ def test_a_segment_that_was_written_again_while_merging_stays(folder: ObjectStor
             row = json.dumps({"start": f"{FIRST}-000", "row": 99, "step": 120, "phase": "train"})
             folder.write(entry.key, folder.read(entry.key) + row.encode() + b"\n")
 
-    rows.merge(Breaking(folder, worker_ends))
-    assert read_course(folder).rows[-1].step == 120
-    rows.merge(folder)
+    metric_rows.merge(Breaking(folder, worker_ends))
+    assert read_metrics(folder).rows[-1].step == 120
+    metric_rows.merge(folder)
     assert list(folder.list(METRICS_SEGMENTS)) == []
-    assert read_course(folder).rows[-1].step == 120
+    assert read_metrics(folder).rows[-1].step == 120
 
 
 def test_rows_of_steps_that_were_trained_again_are_superseded(store: ObjectStore) -> None:
     troubled_run(store, end=lambda start: None)
-    course = read_course(store)
+    course = read_metrics(store)
     steps = [row.step for row in course.rows]
     assert steps == sorted(steps)
     assert steps[0] == 0
@@ -129,7 +130,7 @@ def test_rows_of_steps_that_were_trained_again_are_superseded(store: ObjectStore
     assert len(course.last_rows) == 3
     assert [row.step for row in course.first_rows.values()] == [0, 1000, 2000]
     by_start = {
-        start: [row.step for row in course.rows if row.start == start]
+        start: [row.step for row in course.rows if row.attempt == start]
         for start in course.first_rows
     }
     first, second, third = by_start.values()
@@ -139,36 +140,36 @@ def test_rows_of_steps_that_were_trained_again_are_superseded(store: ObjectStore
         "what a start did at last is known all the same"
     )
 
-    rows.merge(store)
+    metric_rows.merge(store)
     assert list(store.list(METRICS_SEGMENTS)) == []
-    assert read_course(store) == course
+    assert read_metrics(store) == course
 
 
 def test_a_merge_that_was_cut_short_doubles_nothing(folder: ObjectStore) -> None:
     troubled_run(folder, end=lambda start: None)
-    before, num_lines = read_course(folder), len(told(folder))
+    before, num_lines = read_metrics(folder), len(told(folder))
 
     def no_deletion(request: int, name: str) -> None:
         if name == "delete":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        rows.merge(Breaking(folder, no_deletion))
+        metric_rows.merge(Breaking(folder, no_deletion))
     assert folder.stat(METRICS)
     assert told(folder)
-    assert read_course(folder) == before
-    rows.merge(folder)
+    assert read_metrics(folder) == before
+    metric_rows.merge(folder)
     assert told(folder) == []
     assert folder.read(METRICS).count(b"\n") == num_lines
-    assert read_course(folder) == before
+    assert read_metrics(folder) == before
 
 
 def test_a_run_that_goes_on_after_its_end_is_merged_again(folder: ObjectStore) -> None:
     for number, stamp in enumerate((FIRST, "20260102T040000Z")):
         with started(folder, stamp, number * 100, Clock()) as course:
             course.train(number * 100 + 100)
-        rows.merge(folder)
-    found = read_course(folder)
+        metric_rows.merge(folder)
+    found = read_metrics(folder)
     assert list(found.last_rows) == [f"{FIRST}-000", "20260102T040000Z-000"]
     assert found.rows[-1].step == 200
 
@@ -190,25 +191,25 @@ def test_a_run_that_goes_on_after_its_end_is_merged_again(folder: ObjectStore) -
 def test_a_line_that_is_no_row_is_passed_over(folder: ObjectStore, line: bytes) -> None:
     with started(folder, FIRST, 0, Clock()) as course:
         course.train(100)
-    before = read_course(folder)
+    before = read_metrics(folder)
     key = next(iter(folder.list(METRICS_SEGMENTS))).key
     folder.write(key, line + b"\n" + folder.read(key) + line)
-    found = read_course(folder)
+    found = read_metrics(folder)
     assert found.rows == before.rows
-    assert found.num_bad == (2 if line else 0)
+    assert found.num_bad_lines == (2 if line else 0)
 
 
 def test_a_huge_file_is_read_in_parts_evenly(
     folder: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "MAX_PARSED_BYTES", 1 << 20)
+    monkeypatch.setattr(metric_history, "MAX_PARSED_BYTES", 1 << 20)
     filler = " " * 900
     data = b"".join(
         b'{"start":"s","row":%d,"step":%d,"x":%d}%s\n' % (n, n, n, filler.encode())
         for n in range(1, 10_001)
     )
     folder.write(METRICS, data + b"x" * (3 << 20))  # and a line without an end
-    found = read_course(folder)
+    found = read_metrics(folder)
     assert 500 < len(found.rows) < 1100
     gaps = {later.step - row.step for row, later in zip(found.rows, found.rows[1:], strict=False)}
     assert len(gaps) == 1
@@ -223,7 +224,7 @@ def test_the_lines_of_the_documents_find_the_rows_that_count(
     troubled_run(folder, end=lambda start: None)
     segments = {entry.key: folder.read(entry.key) for entry in folder.list(METRICS_SEGMENTS)}
     if state != "not joined":
-        rows.merge(folder)
+        metric_rows.merge(folder)
     if state == "cut short":
         for key, data in segments.items():
             folder.write(key, data)
@@ -236,7 +237,7 @@ def test_the_lines_of_the_documents_find_the_rows_that_count(
     assert path
     names: dict[str, Any] = {}
     exec(example.replace("runs/first", str(path.parent)), names)
-    assert list(names["rows"]["step"]) == [row.step for row in read_course(folder).rows]
+    assert list(names["rows"]["step"]) == [row.step for row in read_metrics(folder).rows]
 
 
 def test_segments_follow_each_other(folder: ObjectStore) -> None:
@@ -248,4 +249,4 @@ def test_segments_follow_each_other(folder: ObjectStore) -> None:
     ]
     assert len(keys) > 1
     assert max(entry.num_bytes for entry in folder.list(METRICS_SEGMENTS)) <= SEGMENT_BYTES
-    assert [row.step for row in read_course(folder).rows] == list(range(0, 20 * 1000 + 1, CALL))
+    assert [row.step for row in read_metrics(folder).rows] == list(range(0, 20 * 1000 + 1, CALL))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from job.report.rows import read_course
+from job.report.metric_history import read_metrics
 from job.run import tensorboard
 from job.storage.uri import open_store
 from tests.report.runs import TOTAL, grid, troubled_run
@@ -30,7 +30,7 @@ def test_tensorboard_reads_what_counts_of_a_run_with_restarts(tmp_path: Path) ->
     store = open_store(str(tmp_path / "run"))
     troubled_run(store)
     found = accumulated(tmp_path / "run" / "events")
-    rows = [row for row in read_course(store).rows if "dcgan_generator_loss" in row.values]
+    rows = [row for row in read_metrics(store).rows if "dcgan_generator_loss" in row.values]
     scalars = {event.step: event for event in found.Scalars("health/dcgan_generator_loss")}
     assert list(scalars) == sorted(scalars)
     assert set(scalars) == {row.step for row in rows}

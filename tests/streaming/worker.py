@@ -14,7 +14,7 @@ import numpy as np
 
 from job.config.load import load_run
 from job.streaming.reader import Reader
-from job.telemetry.report import Progress
+from job.telemetry.step_report import StepReport
 from job.training import worker
 from job.training.topology import Requests, Topology
 from tests.streaming.sets import numbers_of
@@ -26,7 +26,7 @@ class Scribe:
     def __init__(self) -> None:
         self._metrics_url = ""
 
-    def progress(self, progress: Progress, num_steps: int) -> None:
+    def progress(self, progress: StepReport, num_steps: int) -> None:
         """Every report; with the last one of training, the metrics."""
         say(f"step {progress.step}")
         if progress.step == progress.total_steps and num_steps:

@@ -9,9 +9,9 @@ from prometheus_client import Metric
 from job.streaming.events import RETRIES
 from job.telemetry.checkpoint_metrics import STAGES
 from job.telemetry.metrics import WorkerMetrics
-from job.telemetry.report import PHASES
+from job.telemetry.step_report import PHASES
 from job.telemetry.stream_metrics import StreamMetrics
-from tests.telemetry.reports import report
+from tests.telemetry.step_reports import report
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 LABELS = {"run": "garments", "rank": "3"}

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from job.telemetry.progress import ProgressBar, clock_text
-from tests.telemetry.reports import report
+from tests.telemetry.step_reports import report
 
 
 class Clock:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from job.config.errors import ConfigError, DataError, DcganError, DivergedError, StorageError
-from job.telemetry.report import PHASES
+from job.telemetry.step_report import PHASES
 from job.telemetry.watchdog import EXIT_CODE, NEVER_SECONDS, Hang, Watchdog
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from job.streaming.events import RETRIES
 from job.telemetry.metrics import WorkerMetrics
 from job.telemetry.server import MetricsServer
 from job.telemetry.stream_metrics import StreamMetrics
-from tests.telemetry.reports import report
+from tests.telemetry.step_reports import report
 
 
 def say(number: int) -> None:

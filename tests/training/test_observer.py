@@ -18,7 +18,7 @@ import pytest
 
 from job.config.errors import ConfigError
 from job.config.load import load_run
-from job.telemetry.report import Progress
+from job.telemetry.step_report import StepReport
 from job.telemetry.watchdog import EXIT_CODE
 from job.training.observer import Observer
 from job.training.topology import Requests, Topology
@@ -33,7 +33,7 @@ class Scripted:
         self._wishes = iter(wishes)
         self.notes: list[str] = []
 
-    def progress(self, progress: Progress, num_steps: int) -> None: ...
+    def progress(self, progress: StepReport, num_steps: int) -> None: ...
 
     def note(self, text: str) -> None:
         self.notes.append(text)

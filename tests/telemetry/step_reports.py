@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from job.telemetry.report import Progress
+from job.telemetry.step_report import StepReport
 
-MIDDLE = Progress(
+MIDDLE = StepReport(
     step=1240,
     total_steps=18750,
     epoch=0.66,
@@ -25,5 +25,5 @@ MIDDLE = Progress(
 )
 
 
-def report(**changes: Any) -> Progress:
+def report(**changes: Any) -> StepReport:
     return replace(MIDDLE, **changes)

@@ -12,10 +12,11 @@ from job.checkpoints.checkpoints import Checkpoints
 from job.config.errors import StorageError
 from job.report.curves import curves, seconds_of
 from job.report.incidents import Incident, read_incidents, read_starts
+from job.report.metric_history import MetricHistory, read_metrics
 from job.report.page import document, facts, picture, section, table, text, tiles
 from job.report.pictures import read_gif, read_grids
-from job.report.rows import Course, merge, read_course
-from job.report.status import RunStatus, look
+from job.report.status import RunStatus, read_status
+from job.run import metric_rows
 from job.run.attempts import AttemptRecord
 from job.run.layout import CONFIGURATION, REPORT, run_name
 from job.storage.store import ObjectMissing, ObjectStore
@@ -30,12 +31,12 @@ _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z")
 
 def write_report(store: ObjectStore) -> str:
     """Put it into the run folder, and join the metrics where the run wrote down its end; the report's URI."""
-    found = look(store)
+    found = read_status(store)
     if (
         found.is_over and found.state != "stale"
     ):  # a stale run may only be silent: its segments are its own
         try:
-            merge(store)
+            metric_rows.merge(store)
         except StorageError as error:  # it may be forbidden to remove something there
             log.warning("metrics.jsonl is not written: %s", error)
     store.write(REPORT, _report(store, found))
@@ -44,19 +45,19 @@ def write_report(store: ObjectStore) -> str:
 
 def build_report(store: ObjectStore) -> bytes:
     """The file. ``StorageError`` where there is no run."""
-    return _report(store, look(store))
+    return _report(store, read_status(store))
 
 
 def _report(store: ObjectStore, found: RunStatus) -> bytes:
-    course, starts = read_course(store), read_starts(store)
-    faults = read_incidents(store, starts, course)
+    history, starts = read_metrics(store), read_starts(store)
+    faults = read_incidents(store, starts, history)
     name = run_name(store.uri)
     body = "\n".join(
         part
         for part in (
-            _head(name, found, course),
-            section("Faults survived", _faults(faults), _unread(course)),
-            section("Curves", curves(course, faults)),
+            _head(name, found, history),
+            section("Faults survived", _faults(faults), _unread(history)),
+            section("Curves", curves(history, faults)),
             section("Grids over time", _grids(store, name)),
             section("Starts", _starts(starts)),
             section("Data", _data(store, starts)),
@@ -69,8 +70,8 @@ def _report(store: ObjectStore, found: RunStatus) -> bytes:
     return document(f"{name}: {found.state}", body)
 
 
-def _head(name: str, found: RunStatus, course: Course) -> str:
-    seconds = seconds_of(course)
+def _head(name: str, found: RunStatus, history: MetricHistory) -> str:
+    seconds = seconds_of(history)
     of = f", of {found.total_steps:,}" if found.total_steps else ""
     shown = [(f"step{of}", f"{found.step:,}" if found.step is not None else "none")]
     if seconds:
@@ -107,10 +108,10 @@ def _faults(faults: list[Incident]) -> str:
     return table(("what", "when (UTC)", "step", "more"), rows)
 
 
-def _unread(course: Course) -> str:
+def _unread(history: MetricHistory) -> str:
     return (
-        f'<p class="soft">{course.num_bad} lines of the metrics could not be read and are left out.</p>'
-        if course.num_bad
+        f'<p class="soft">{history.num_bad_lines} lines of the metrics could not be read and are left out.</p>'
+        if history.num_bad_lines
         else ""
     )
 

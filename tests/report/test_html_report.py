@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from job.config.errors import StorageError
+from job.report.html_report import build_report, write_report
 from job.report.page import document, text
-from job.report.report import build_report, write_report
 from job.run.layout import CONFIGURATION, METRICS, PROGRESS, REPORT, STATUS, grid_key
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store

@@ -2,8 +2,8 @@
 
 import pytest
 
-from job.telemetry.report import seconds_left
-from tests.telemetry.reports import report
+from job.telemetry.step_report import seconds_left
+from tests.telemetry.step_reports import report
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
 @dataclass(frozen=True)
-class Progress:
+class StepReport:
     """Where a run stands after ``step`` steps. Rates and losses are means over the steps since the last report."""
 
     step: int
@@ -50,7 +50,7 @@ class Progress:
     rank: int = 0
 
 
-def seconds_left(progress: Progress) -> float | None:
+def seconds_left(progress: StepReport) -> float | None:
     """Time to the last step at the present throughput, in seconds; None while there is no throughput to go by."""
     steps_left = progress.total_steps - progress.step
     if steps_left <= 0:
