@@ -31,7 +31,7 @@ def main() -> None:
             rows_at(order, epoch * order.steps_per_epoch, order.steps_per_epoch).ravel()
             for epoch in range(arguments.epochs)
         ]
-        show(f"ours, {order.num_lanes} lanes", shard_images, epochs, arguments.images)
+        show(f"ours, {order.num_streams} streams", shard_images, epochs, arguments.images)
     generator = np.random.default_rng(0)
     show(
         "a permutation of all images",

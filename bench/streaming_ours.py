@@ -72,7 +72,7 @@ def images(
     """Index, chunks through tf.data, and the reader that closes them, of all images of ``data`` for one worker."""
     from job.config.spec import DataSpec
     from job.data.index import read_index
-    from job.data.order import Order, needs, worker_slots
+    from job.data.order import Order, needs, worker_positions
     from job.storage.uri import open_store
     from job.streaming.reader import Reader
     from job.streaming.shards import open_shards
@@ -80,12 +80,17 @@ def images(
     store = open_store(data)
     index = read_index(store)
     order = Order(tuple(shard.num_rows for shard in index.shards), BATCH, 0)
-    slots = worker_slots(order, 0, 1)
+    positions = worker_positions(order, 0, 1)
     spec = DataSpec(cache_dir=cache or "unused", cache_bytes=budget, fetch_ahead_batches=ahead)
     shards = open_shards(
-        store, index, spec, needs(order, slots, start, stop), connections=THREADS, listener=listener
+        store,
+        index,
+        spec,
+        needs(order, positions, start, stop),
+        connections=THREADS,
+        listener=listener,
     )
-    reader = Reader(order, index, slots, shards, threads=os.cpu_count() or 1)
+    reader = Reader(order, index, positions, shards, threads=os.cpu_count() or 1)
     return SimpleNamespace(
         store=store, index=index, chunks=as_input(index, order, reader, start), reader=reader
     )

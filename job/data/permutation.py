@@ -4,7 +4,7 @@ Knows integers only. NumPy's generators may change their streams between version
 restart years later is computed here instead: SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators") as a
 keyed hash of a counter, and a permutation as the stable order of those hashes.
 
-    key = fold(seed, epoch, lane)
+    key = fold(seed, epoch, stream)
     rows = permutation(key, 16384)
 """
 

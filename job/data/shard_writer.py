@@ -19,9 +19,7 @@ SHARD_NAME = re.compile(r"shard-\d{5,}\.(u8|labels\.i32)")
 # Small shards are what a worker needs to take no more than its share, and to begin before it has fetched much; large ones are fewer requests.
 _WANTED_SHARDS = 2048
 _SMALLEST_BYTES, _LARGEST_BYTES = 256 << 10, 16 << 20
-_SMALLEST_ROWS = (
-    32  # a call reads some dozen rows of a lane; each shard that it needs for them is an open file
-)
+_SMALLEST_ROWS = 32  # a call reads some dozen rows of a stream; each shard that it needs for them is an open file
 _UPLOADS = 8  # at a time: of small files, most of the time of an upload is waiting
 
 

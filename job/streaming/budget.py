@@ -5,16 +5,16 @@ from itertools import accumulate
 from job.config.byte_size import bytes_text
 from job.config.errors import ConfigError
 from job.data.index import Index
-from job.data.order import Order, Slots, needs
+from job.data.order import Order, Positions, needs
 
 _EPOCHS = 3  # looked at; the others have other shards at the same time, but about as many
 
 
-def bytes_in_use(order: Order, index: Index, slots: Slots, steps_per_call: int) -> int:
-    """The most bytes of shards that the reader of ``slots`` needs for one call of ``steps_per_call`` steps, wherever calls begin."""
+def bytes_in_use(order: Order, index: Index, positions: Positions, steps_per_call: int) -> int:
+    """The most bytes of shards that the reader of ``positions`` needs for one call of ``steps_per_call`` steps, wherever calls begin."""
     changes: list[tuple[int, int]] = []
     until: dict[int, int] = {}
-    for need in needs(order, slots, 0, _EPOCHS * order.steps_per_epoch):
+    for need in needs(order, positions, 0, _EPOCHS * order.steps_per_epoch):
         # In use from the call that reads its first step, which may begin up to K - 1 steps before, to its last step.
         begin, num_bytes = need.first_step - steps_per_call + 1, index.shards[need.shard].num_bytes
         if need.shard in until and begin > until[need.shard]:  # anew, after a time without
@@ -29,14 +29,14 @@ def bytes_in_use(order: Order, index: Index, slots: Slots, steps_per_call: int) 
 
 
 def check_budget(
-    cache_bytes: int, order: Order, index: Index, workers: list[Slots], steps_per_call: int
+    cache_bytes: int, order: Order, index: Index, workers: list[Positions], steps_per_call: int
 ) -> None:
     """``ConfigError`` where ``cache_bytes`` cannot hold what ``workers``, all on one machine, need at the same time.
 
     A worker may use its equal part of the budget and no more, so all must do with what the neediest of them needs.
     """
     needed = len(workers) * max(
-        bytes_in_use(order, index, slots, steps_per_call) for slots in workers
+        bytes_in_use(order, index, positions, steps_per_call) for positions in workers
     )
     if cache_bytes < needed:
         largest = max(shard.num_bytes for shard in index.shards)

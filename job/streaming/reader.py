@@ -1,10 +1,10 @@
 """The reader: the pixels of the next steps as one array, gathered from mapped shards with one copy and no Python per image.
 
-Suffixes: S strips, K steps, W slots of a strip, H height, W width, C channels.
+Suffixes: S stripes, K steps, W positions of a stripe, H height, W width, C channels.
 
-    reader = Reader(order, index, slots, shards)
+    reader = Reader(order, index, positions, shards)
     chunk = reader.chunk(first_step=0, num_steps=20)    # [S, K, W, H, W, C]
-    batch = chunk[:, 3].reshape(-1, H, W, C)             # the slots of step 3, in order
+    batch = chunk[:, 3].reshape(-1, H, W, C)             # the positions of step 3, in order
 """
 
 import threading
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.data.index import Index
-from job.data.order import Order, Run, Slots, runs_at, strip_slots
+from job.data.order import Order, Positions, ShardRead, shard_reads, stripe_width
 from job.streaming.buffers import Buffers
 from job.streaming.fetch import Stopped
 from job.streaming.shards import Shards
@@ -26,13 +26,13 @@ PARALLEL_BYTES = (
 
 
 class Reader:
-    """Reads ``slots`` of each global batch, with up to ``threads`` threads. ``chunk`` is for one thread, ``close`` for any."""
+    """Reads ``positions`` of each global batch, with up to ``threads`` threads. ``chunk`` is for one thread, ``close`` for any."""
 
     def __init__(
-        self, order: Order, index: Index, slots: Slots, shards: Shards, threads: int = 1
+        self, order: Order, index: Index, positions: Positions, shards: Shards, threads: int = 1
     ) -> None:
-        self._order, self._index, self._slots, self._shards = order, index, slots, shards
-        self._width = strip_slots(order, slots)
+        self._order, self._index, self._positions, self._shards = order, index, positions, shards
+        self._width = stripe_width(order, positions)
         self._buffers = Buffers()
         self._lock, self._shards_lock = threading.Lock(), threading.Lock()
         self._threads = threads
@@ -40,12 +40,13 @@ class Reader:
         self._is_closed = False
 
     def chunk(self, first_step: int, num_steps: int) -> NDArray[np.uint8]:
-        """Images of steps ``first_step ...``: uint8 ``[S, K, W, H, W, C]``, strip by strip, so that each shard's rows lie together.
+        """Return the images of steps ``first_step ...`` as uint8 ``[S, K, W, H, W, C]``.
 
-        ``chunk[:, k]``, reshaped to ``[slots.size, H, W, C]``, has the slots of step ``first_step + k`` in order. ``Stopped`` after ``close``.
+        ``chunk[:, k]`` reshaped to ``[positions.size, H, W, C]`` is step ``first_step + k``.
+        Stripe by stripe, so that rows of a shard lie together. ``Stopped`` after ``close``.
         """
-        num_strips, strip_rows, row_bytes = (
-            self._slots.size // self._width,
+        num_stripes, stripe_rows, row_bytes = (
+            self._positions.size // self._width,
             num_steps * self._width,
             self._index.row_bytes,
         )
@@ -53,10 +54,10 @@ class Reader:
             if self._is_closed:
                 raise Stopped
             self._shards.advance(first_step, first_step + num_steps)
-            chunk = self._buffers.take(num_strips * strip_rows * row_bytes).reshape(
-                num_strips, strip_rows, row_bytes
+            chunk = self._buffers.take(num_stripes * stripe_rows * row_bytes).reshape(
+                num_stripes, stripe_rows, row_bytes
             )
-            runs = runs_at(self._order, first_step, num_steps, self._slots)
+            runs = shard_reads(self._order, first_step, num_steps, self._positions)
             if self._threads == 1 or chunk.nbytes < PARALLEL_BYTES:
                 self._copy(runs, chunk)
             else:
@@ -69,7 +70,7 @@ class Reader:
                 )  # all of them, also where one failed: none may write into a chunk that is given up
                 for part in parts:
                     part.result()
-        return chunk.reshape(num_strips, num_steps, self._width, *self._index.image_shape)
+        return chunk.reshape(num_stripes, num_steps, self._width, *self._index.image_shape)
 
     def close(self) -> None:
         """Let go of the shards' files; ends a ``chunk`` that is under way in another thread."""
@@ -79,12 +80,12 @@ class Reader:
             self._pool.shutdown()
             self._shards.close()
 
-    def _copy(self, runs: Iterable[Run], chunk: NDArray[np.uint8]) -> None:
-        for strip, start, shard, rows in runs:
+    def _copy(self, runs: Iterable[ShardRead], chunk: NDArray[np.uint8]) -> None:
+        for stripe, start, shard, rows in runs:
             with self._shards_lock:
                 pixels = self._shards.rows(shard)
             # "clip" copies straight into `out`, where "raise" would copy twice; the order gives no rows that are not there
-            pixels.take(rows, axis=0, out=chunk[strip, start : start + len(rows)], mode="clip")
+            pixels.take(rows, axis=0, out=chunk[stripe, start : start + len(rows)], mode="clip")
             del pixels  # while this thread waits for the next shard, it keeps no room from it
 
     def __enter__(self) -> "Reader":
@@ -94,7 +95,7 @@ class Reader:
         self.close()
 
 
-def _dealt(runs: Iterable[Run], num_parts: int) -> list[list[Run]]:
+def _dealt(runs: Iterable[ShardRead], num_parts: int) -> list[list[ShardRead]]:
     """The runs in as many parts, dealt out in turn, so that neighbours, which may be of one shard, are read at the same time."""
     dealt = list(runs)
     return [dealt[part::num_parts] for part in range(num_parts)]

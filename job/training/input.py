@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from job.config.spec import RunSpec
-from job.data.order import Order, strip_slots, worker_slots
+from job.data.order import Order, stripe_width, worker_positions
 from job.training.schedule import Schedule
 from job.training.topology import Topology
 
@@ -24,7 +24,7 @@ class ChunkReader(Protocol):
 class Input:
     """This worker's images from step ``start`` on: iterates over a chunk ``[S, K, W, H, W, C]``, uint8, for each call of the schedule.
 
-    S strips of W slots are the B images of one step in order: ``chunk[:, k]`` reshaped to ``[B, H, W, C]``.
+    S stripes of W positions are the B images of one step in order: ``chunk[:, k]`` reshaped to ``[B, H, W, C]``.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class Input:
         schedule: Schedule,
         start: int,
     ):
-        slots = worker_slots(order, topology.rank, topology.world_size)
-        width = strip_slots(order, slots)
+        positions = worker_positions(order, topology.rank, topology.world_size)
+        width = stripe_width(order, positions)
         self._reader, self._calls = reader, schedule.calls(start)
         self._error: Exception | None = None
         signature = tf.TensorSpec(
-            [slots.size // width, None, width, *spec.model.image_size, spec.model.channels],
+            [positions.size // width, None, width, *spec.model.image_size, spec.model.channels],
             tf.uint8,
         )
         options = tf.data.Options()

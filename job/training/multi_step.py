@@ -1,6 +1,6 @@
 """K training steps in one TensorFlow call: the step of each replica, repeated over the global batches of a chunk.
 
-Suffixes: S strips, K steps, W slots of a strip, B images of this worker per step, M measures.
+Suffixes: S stripes, K steps, W positions of a stripe, B images of this worker per step, M measures.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def build_train_call(
     """``call(chunk uint8 [S, K, W, H, W, C], first step int64)``: trains K steps, gives ``METRICS`` per step and this worker's ``MEASURES``.
 
     Both are float32, ``[K, 6]`` and ``[K, 7]``. This worker's say where a number that is not finite comes from, and who is slow.
-    The B images of step k are the W of each strip in turn (``job.streaming.reader``): ``chunk[:, k]``.
+    The B images of step k are the W of each stripe in turn (``job.streaming.reader``): ``chunk[:, k]``.
     """
     step = build_step(spec, networks, noise_stream)
     replica_batch = spec.replica_batch_size

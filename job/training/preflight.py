@@ -18,7 +18,7 @@ from job.config.load import to_yaml
 from job.config.spec import RESUME_WORDS, DataSpec, RunSpec, TrainingSpec
 from job.config.versions import versions
 from job.data.index import Index, read_index
-from job.data.order import Order, worker_slots
+from job.data.order import Order, worker_positions
 from job.run import attempts
 from job.run.layout import CONFIGURATION
 from job.run.lease import Lease, acquire
@@ -139,10 +139,12 @@ def _check_cache(spec: RunSpec, index: Index) -> None:
         tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed
     )
     min_workers = spec.workers.min_workers  # with more of them each reads less
-    workers = [worker_slots(order, worker, min_workers) for worker in range(min_workers)]
+    workers = [worker_positions(order, worker, min_workers) for worker in range(min_workers)]
     if not is_local():  # where the workers will be is not known yet: each could be alone, at best
-        for slots in workers:
-            check_budget(spec.data.cache_bytes, order, index, [slots], spec.training.steps_per_call)
+        for positions in workers:
+            check_budget(
+                spec.data.cache_bytes, order, index, [positions], spec.training.steps_per_call
+            )
         return
     check_budget(spec.data.cache_bytes, order, index, workers, spec.training.steps_per_call)
     with CacheFolder(Path(spec.data.cache_dir)).locked():

@@ -21,7 +21,7 @@ from job.config.spec import RunSpec
 from job.config.versions import versions
 from job.config.waits import LOOP_ATTEMPTS, save_wait_seconds
 from job.data.index import Index, read_index
-from job.data.order import Order, needs, worker_slots
+from job.data.order import Order, needs, worker_positions
 from job.gan.networks import build_networks
 from job.run.layout import HANGS, STAMP, hang_key, start_name
 from job.run.process_records import Records
@@ -256,26 +256,26 @@ def _roll_back(worker: Worker, diverged: Diverged) -> None:
 def _reader(worker: Worker, start: int) -> Reader:
     """What reads this worker's part of the images from step ``start`` on."""
     spec, topology, index, order = worker.spec, worker.topology, worker.index, worker.order
-    slots = worker_slots(order, topology.rank, topology.world_size)
+    positions = worker_positions(order, topology.rank, topology.world_size)
     if worker.data_store.local_path(index.shards[0].name) is None:
         # Those of this machine, as far as can be told from here: as many as there are, with as much to read as this one.
         check_budget(
             spec.data.cache_bytes,
             order,
             index,
-            [slots] * topology.local_world_size,
+            [positions] * topology.local_world_size,
             spec.training.steps_per_call,
         )
     shards = open_shards(
         worker.data_store,
         index,
         spec.data,
-        needs(order, slots, start, worker.schedule.total_steps),
+        needs(order, positions, start, worker.schedule.total_steps),
         connections=spec.storage.max_connections,
         sharers=topology.local_world_size,
         listener=worker.observer.streaming,
     )
-    return Reader(order, index, slots, shards, threads=max(1, round(spec.workers.cpus)))
+    return Reader(order, index, positions, shards, threads=max(1, round(spec.workers.cpus)))
 
 
 def _finish(worker: Worker, start: int, seconds: float) -> None:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from job.config.errors import ConfigError, DataError
 from job.data import order as order_module
-from job.data.order import Order, Slots, needs, rows_at, runs_at, strip_slots, worker_slots
+from job.data.order import (
+    Order,
+    Positions,
+    needs,
+    rows_at,
+    shard_reads,
+    stripe_width,
+    worker_positions,
+)
 
 # Timing differs too much between machines for a deadline on each example.
 quick = settings(max_examples=25, deadline=None)
@@ -27,8 +35,8 @@ orders = st.builds(
 NUM_WORKERS = (1, 2, 3, 4, 8)
 
 
-def shares(order: Order, num_workers: int) -> list[Slots]:
-    return [worker_slots(order, worker, num_workers) for worker in range(num_workers)]
+def shares(order: Order, num_workers: int) -> list[Positions]:
+    return [worker_positions(order, worker, num_workers) for worker in range(num_workers)]
 
 
 @quick
@@ -41,7 +49,8 @@ def test_every_number_of_workers_sees_the_same_global_batches(
     for num_workers in NUM_WORKERS:
         if order.global_batch_size % num_workers == 0:
             parts = [
-                rows_at(order, first_step, num_steps, slots) for slots in shares(order, num_workers)
+                rows_at(order, first_step, num_steps, positions)
+                for positions in shares(order, num_workers)
             ]
             assert np.array_equal(np.concatenate(parts, axis=1), whole)
 
@@ -59,7 +68,9 @@ def test_on_a_grid_of_sizes(batch: int, num_shards: int, rows: int) -> None:
     middle = max(0, steps - 3)
     for num_workers in (*NUM_WORKERS, 5, 6, 12, batch):
         if batch % num_workers == 0:
-            parts = [rows_at(order, middle, 5, slots) for slots in shares(order, num_workers)]
+            parts = [
+                rows_at(order, middle, 5, positions) for positions in shares(order, num_workers)
+            ]
             assert np.array_equal(np.concatenate(parts, axis=1), rows_at(order, middle, 5))
             assert steps < 5 or np.array_equal(
                 np.concatenate(parts, axis=1), whole[middle : middle + 5]
@@ -84,13 +95,14 @@ def test_an_epoch_shows_no_image_twice_and_leaves_out_only_the_rest(
 @quick
 @given(orders, st.integers(0, 50), st.integers(1, 30), st.integers(0, 99))
 def test_any_step_and_slot_can_be_reached_at_once(
-    order: Order, step: int, num_steps: int, slot: int
+    order: Order, step: int, num_steps: int, position: int
 ) -> None:
-    slot %= order.global_batch_size
+    position %= order.global_batch_size
     whole = rows_at(order, 0, step + num_steps)
     assert np.array_equal(rows_at(order, step, num_steps), whole[step:])
     assert np.array_equal(
-        rows_at(order, step, num_steps, Slots(slot, 1)), whole[step:, slot : slot + 1]
+        rows_at(order, step, num_steps, Positions(position, 1)),
+        whole[step:, position : position + 1],
     )
 
 
@@ -103,7 +115,8 @@ def test_a_run_killed_anywhere_goes_on_with_any_number_of_workers(
     if order.global_batch_size % num_workers:
         return
     after = np.concatenate(
-        [rows_at(order, killed_at, more, slots) for slots in shares(order, num_workers)], axis=1
+        [rows_at(order, killed_at, more, positions) for positions in shares(order, num_workers)],
+        axis=1,
     )
     seen = Counter(rows_at(order, 0, killed_at).ravel().tolist()) + Counter(after.ravel().tolist())
     assert seen == Counter(rows_at(order, 0, killed_at + more).ravel().tolist())
@@ -116,16 +129,18 @@ def test_runs_are_the_same_rows_shard_by_shard(
 ) -> None:
     if order.global_batch_size % num_workers:
         return
-    for slots in shares(order, num_workers):
-        width = strip_slots(order, slots)
-        chunk = np.full((slots.size // width, num_steps * width), -1)
-        for run in runs_at(order, first_step, num_steps, slots):
+    for positions in shares(order, num_workers):
+        width = stripe_width(order, positions)
+        chunk = np.full((positions.size // width, num_steps * width), -1)
+        for run in shard_reads(order, first_step, num_steps, positions):
             assert 0 <= run.rows.min() <= run.rows.max() < order.shard_rows[run.shard]
-            place = chunk[run.strip, run.start : run.start + len(run.rows)]
+            place = chunk[run.stripe, run.start : run.start + len(run.rows)]
             assert (place == -1).all()
             place[:] = run.rows + sum(order.shard_rows[: run.shard])
-        batches = chunk.reshape(-1, num_steps, width).swapaxes(0, 1).reshape(num_steps, slots.size)
-        assert np.array_equal(batches, rows_at(order, first_step, num_steps, slots))
+        batches = (
+            chunk.reshape(-1, num_steps, width).swapaxes(0, 1).reshape(num_steps, positions.size)
+        )
+        assert np.array_equal(batches, rows_at(order, first_step, num_steps, positions))
 
 
 @quick
@@ -135,16 +150,16 @@ def test_needs_name_every_shard_in_time(
 ) -> None:
     if order.global_batch_size % num_workers:
         return
-    for slots in shares(order, num_workers):
-        found = list(needs(order, slots, first_step, first_step + num_steps))
+    for positions in shares(order, num_workers):
+        found = list(needs(order, positions, first_step, first_step + num_steps))
         assert [need.first_step for need in found] == sorted(need.first_step for need in found)
         for step in range(first_step, first_step + num_steps):
-            read = {run.shard for run in runs_at(order, step, 1, slots)}
+            read = {run.shard for run in shard_reads(order, step, 1, positions)}
             needed = {need.shard for need in found if need.first_step <= step < need.stop_step}
             assert read <= needed
             if (
-                strip_slots(order, slots) == order.lane_slots
-            ):  # whole lanes: nothing that others read
+                stripe_width(order, positions) == order.stream_width
+            ):  # whole streams: nothing that others read
                 assert read == needed
 
 
@@ -152,7 +167,9 @@ def test_the_end_of_an_epoch_that_is_left_out_is_not_needed() -> None:
     order = Order((10, 10, 10), 16, 0)  # one step an epoch, 14 rows left out
     assert all(
         need.stop_step <= 1
-        for need in takewhile(lambda need: need.first_step < 1, needs(order, Slots(0, 16), 0, 5))
+        for need in takewhile(
+            lambda need: need.first_step < 1, needs(order, Positions(0, 16), 0, 5)
+        )
     )
 
 
@@ -163,18 +180,18 @@ def test_a_worker_needs_its_share_of_the_bytes(batch: int, num_shards: int) -> N
     order = Order((250,) * num_shards, batch, 3)
     for num_workers in NUM_WORKERS:
         if batch % num_workers == 0:
-            for slots in shares(order, num_workers):
+            for positions in shares(order, num_workers):
                 for epoch in range(3):
                     steps = order.steps_per_epoch * epoch, order.steps_per_epoch * (epoch + 1)
-                    needed = {need.shard for need in needs(order, slots, *steps)}
+                    needed = {need.shard for need in needs(order, positions, *steps)}
                     assert len(needed) <= 1.1 * num_shards / num_workers
 
 
 def test_a_shard_is_in_use_once_an_epoch() -> None:
-    """Neighbouring lanes read the shard that they share at the same time, so no cache is needed to fetch it once."""
+    """Neighbouring streams read the shard that they share at the same time, so no cache is needed to fetch it once."""
     order = Order((250,) * 400, 64, 3)
     spans: dict[int, list[tuple[int, int]]] = {}
-    for need in needs(order, Slots(0, 64), 0, order.steps_per_epoch):
+    for need in needs(order, Positions(0, 64), 0, order.steps_per_epoch):
         spans.setdefault(need.shard, []).append((need.first_step, need.stop_step))
     assert len(spans) == 400
     assert sum(len(span) == 2 for span in spans.values()) >= 30
@@ -184,14 +201,14 @@ def test_a_shard_is_in_use_once_an_epoch() -> None:
 
 
 def test_a_reader_of_all_has_one_shard_a_lane_in_use() -> None:
-    """Two at the step at which a lane goes from one to the next."""
+    """Two at the step at which a stream goes from one to the next."""
     order = Order((250,) * 2000, 64, 3)
     in_use = [
-        len({run.shard for run in runs_at(order, step, 1, Slots(0, 64))})
+        len({run.shard for run in shard_reads(order, step, 1, Positions(0, 64))})
         for step in range(0, order.steps_per_epoch, 7)
     ]
-    assert np.median(in_use) <= order.num_lanes == 32
-    assert max(in_use) <= 2 * order.num_lanes
+    assert np.median(in_use) <= order.num_streams == 32
+    assert max(in_use) <= 2 * order.num_streams
 
 
 def test_other_images_are_left_out_in_another_epoch() -> None:
@@ -206,7 +223,7 @@ def test_other_images_are_left_out_in_another_epoch() -> None:
 
 def test_epochs_and_seeds_differ() -> None:
     order = Order((1000,) * 60, 640, 0)
-    assert (order.num_lanes, order.steps_per_epoch) == (40, 93)
+    assert (order.num_streams, order.steps_per_epoch) == (40, 93)
     first = rows_at(order, 0, 10)
     assert np.mean(first == rows_at(order, 93, 10)) < 0.01
     assert np.mean(first == rows_at(Order((1000,) * 60, 640, 1), 0, 10)) < 0.01
@@ -220,8 +237,10 @@ def test_rows_are_shuffled(shard_rows: tuple[int, ...]) -> None:
         rows_at(order, epoch * order.steps_per_epoch, order.steps_per_epoch).ravel()
         for epoch in range(12)
     ]
-    # Two slots of a lane are neighbours in the batch, of one shard: of its n rows, 2 / n of the pairs lie beside each other.
-    assert np.mean(np.abs(np.diff(epochs[0])) == 1) < 2 / min(shard_rows[0], 2000)  # rows of a lane
+    # Two positions of a stream are neighbours in the batch, of one shard: of its n rows, 2 / n of the pairs lie beside each other.
+    assert np.mean(np.abs(np.diff(epochs[0])) == 1) < 2 / min(
+        shard_rows[0], 2000
+    )  # rows of a stream
     places = np.array(
         [np.flatnonzero(epoch == epochs[0][0])[0] for epoch in epochs if epochs[0][0] in epoch]
     )
@@ -231,7 +250,7 @@ def test_rows_are_shuffled(shard_rows: tuple[int, ...]) -> None:
 def test_a_large_shard_is_shuffled_in_windows_of_bounded_memory() -> None:
     order = Order((4_000_000,), 1, 0)
     rows = rows_at(order, 0, 40_000).ravel()
-    first = rows[: order_module.MAX_WINDOW_ROWS]
+    first = rows[: order_module.MAX_BLOCK_ROWS]
     assert np.ptp(np.unwrap(first, period=4_000_000)) == len(first) - 1
     assert len(np.unique(rows)) == len(rows)
 
@@ -259,7 +278,7 @@ def test_fewer_images_than_a_batch_are_an_error() -> None:
         DataError, match=r"63 images, fewer than one global batch of 64: .*at most 63"
     ):
         Order((60, 3), 64, 0)
-    with pytest.raises(ConfigError, match="global_batch_size 0; expected at least 1"):
+    with pytest.raises(ConfigError, match="global_batch_size is 0; expected at least 1"):
         Order((63,), 0, 0)
 
 
@@ -268,20 +287,20 @@ def test_a_batch_that_workers_cannot_share_is_an_error() -> None:
         ConfigError,
         match=r"training\.global_batch_size is 64; expected a multiple of the 3 workers",
     ):
-        worker_slots(Order((100,), 64, 0), 0, 3)
+        worker_positions(Order((100,), 64, 0), 0, 3)
 
 
 @quick
 @given(st.integers(1, 200))
 def test_lanes_divide_the_batch(batch: int) -> None:
     order = Order((1000,), batch, 0)
-    assert batch % order.num_lanes == 0
-    assert order.num_lanes <= 48
+    assert batch % order.num_streams == 0
+    assert order.num_streams <= 48
 
 
 def test_a_chunk_takes_less_than_a_millisecond_or_so() -> None:
     order = Order((334,) * 180, 64, 0)
     start = time.perf_counter()
     for step in range(0, 930, 10):
-        list(runs_at(order, step, 10, Slots(0, 64)))
+        list(shard_reads(order, step, 10, Positions(0, 64)))
     assert (time.perf_counter() - start) / 93 < 0.01  # 0.2 ms on a quiet core

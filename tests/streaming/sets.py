@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from job.config.spec import DataSpec
 from job.data.index import Index, read_index
-from job.data.order import Order, needs, worker_slots
+from job.data.order import Order, needs, worker_positions
 from job.storage.local import LocalStore
 from job.storage.store import ObjectStore
 from job.streaming.events import StreamListener
@@ -66,13 +66,13 @@ def open_reader(
     """A reader of one worker, from ``first_step`` on; ``data`` are fields of the section ``data`` of a configuration."""
     index = read_index(store)
     order = order_of(index, batch)
-    slots = worker_slots(order, worker, num_workers)
+    positions = worker_positions(order, worker, num_workers)
     spec = DataSpec(cache_dir=str(cache_dir), **data)  # type: ignore[arg-type]
-    needed = needs(order, slots, first_step, ENDLESS)
+    needed = needs(order, positions, first_step, ENDLESS)
     shards = open_shards(
         store, index, spec, needed, connections=connections, sharers=num_workers, listener=listener
     )
-    return Reader(order, index, slots, shards, threads)
+    return Reader(order, index, positions, shards, threads)
 
 
 def numbers_of(images: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ import pytest
 
 from job.config.errors import StorageError
 from job.data.index import Shard, read_index
-from job.data.order import needs, runs_at, worker_slots
+from job.data.order import needs, shard_reads, worker_positions
 from job.storage.store import Interrupted
 from job.streaming.budget import bytes_in_use, check_budget
 from job.streaming.cache import Filling, ShardCache
@@ -75,7 +75,7 @@ def read_steps(reader: Reader, start: int, stop: int) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> RemoteStore:
-    """3,000 images in 150 shards; an epoch is 250 steps of 12 lanes, and a lane reads a shard in 20 steps."""
+    """3,000 images in 150 shards; an epoch is 250 steps of 12 streams, and a stream reads a shard in 20 steps."""
     pack_numbered(tmp_path / "set", 3000, 20)
     return RemoteStore(tmp_path / "set")
 
@@ -138,7 +138,7 @@ def test_no_more_is_fetched_than_is_asked_ahead(store: RemoteStore, tmp_path: Pa
         reader.chunk(10, 10)
     wanted = {
         need.shard
-        for need in needs(order, worker_slots(order, 0, 1), 0, 200)
+        for need in needs(order, worker_positions(order, 0, 1), 0, 200)
         if need.first_step < 50
     }
     assert heard.num_fetched <= len(wanted)
@@ -150,7 +150,7 @@ def test_nothing_is_fetched_ahead_when_none_is_asked(store: RemoteStore, tmp_pat
     with open_reader(store, tmp_path / "cache", listener=heard, fetch_ahead_batches=0) as reader:
         reader.chunk(0, 1)
     assert heard.num_fetched == len(
-        {run.shard for run in runs_at(order, 0, 1, worker_slots(order, 0, 1))}
+        {run.shard for run in shard_reads(order, 0, 1, worker_positions(order, 0, 1))}
     )
     assert heard.depths == [0]
 
@@ -252,8 +252,8 @@ def test_the_least_budget_that_is_accepted_is_enough(
     """Not a byte more: many more fetches, but no wait for room, and no shard in the way of another."""
     index = pack_numbered(tmp_path / "set", 3000, shard_images)
     order = order_of(index, batch)
-    workers = [worker_slots(order, worker, num_workers) for worker in range(num_workers)]
-    least = num_workers * max(bytes_in_use(order, index, slots, 20) for slots in workers)
+    workers = [worker_positions(order, worker, num_workers) for worker in range(num_workers)]
+    least = num_workers * max(bytes_in_use(order, index, positions, 20) for positions in workers)
     check_budget(least, order, index, workers, 20)
     options = {
         "cache_bytes": least,
@@ -343,7 +343,7 @@ def test_another_process_that_has_fallen_silent_is_not_waited_for_without_end(
 
 
 def test_a_shard_that_only_the_rest_of_a_lane_needs_is_not_waited_for(tmp_path: Path) -> None:
-    """A worker that takes two of a lane's seven slots brings the lane's shards, but some of them it never reads."""
+    """A worker that takes two of a stream's seven positions brings the stream's shards, but some of them it never reads."""
     pack_numbered(tmp_path / "set", 980, 1)
 
     class Partly(RemoteStore):
@@ -357,10 +357,10 @@ def test_a_shard_that_only_the_rest_of_a_lane_needs_is_not_waited_for(tmp_path: 
     store = Partly(tmp_path / "set")
     index = read_index(store)
     order = order_of(index, 98)
-    slots = worker_slots(order, 0, 49)
-    assert (order.lane_slots, slots.size) == (7, 2)
-    readable = {index.shards[run.shard].name for run in runs_at(order, 0, 10, slots)}
-    needed = {index.shards[need.shard].name for need in needs(order, slots, 0, 10)}
+    positions = worker_positions(order, 0, 49)
+    assert (order.stream_width, positions.size) == (7, 2)
+    readable = {index.shards[run.shard].name for run in shard_reads(order, 0, 10, positions)}
+    needed = {index.shards[need.shard].name for need in needs(order, positions, 0, 10)}
     assert len(needed - readable) > 10
     with open_reader(
         store,
@@ -432,7 +432,7 @@ def test_an_outage_costs_nothing_while_what_is_there_lasts(
     ) as reader:
         reader.chunk(0, 10)
         heard.wait_for_fetched(
-            len({need.shard for need in needs(order, worker_slots(order, 0, 1), 0, 60)})
+            len({need.shard for need in needs(order, worker_positions(order, 0, 1), 0, 60)})
         )
         down.is_down.set()
         read_steps(reader, 10, 50)

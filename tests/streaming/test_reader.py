@@ -11,7 +11,7 @@ import pytest
 
 from job.config.errors import ConfigError, DataError
 from job.data.index import Index, read_index, write_index
-from job.data.order import Slots, rows_at, runs_at, worker_slots
+from job.data.order import Positions, rows_at, shard_reads, worker_positions
 from job.storage.local import LocalStore
 from job.streaming.budget import bytes_in_use, check_budget
 from job.streaming.buffers import ALIGNMENT_BYTES, Buffers
@@ -94,7 +94,7 @@ def test_a_reader_begins_at_any_step(
         store_class(folder), tmp_path / "cache", first_step=1000, worker=1, num_workers=2
     ) as reader:
         images = batches_of(reader.chunk(1000, 7))
-    wanted = rows_at(order_of(index, BATCH), 1000, 7, Slots(BATCH // 2, BATCH // 2))
+    wanted = rows_at(order_of(index, BATCH), 1000, 7, Positions(BATCH // 2, BATCH // 2))
     assert np.array_equal(images, packed_rows(folder, index)[wanted])
 
 
@@ -232,18 +232,18 @@ def test_files_are_let_go(folder: Path, tmp_path: Path, store_class: type[LocalS
 def test_a_budget_below_what_is_read_at_once_is_refused(tmp_path: Path) -> None:
     index = pack_numbered(tmp_path / "set", 6000, 50)
     order = order_of(index, BATCH)
-    needed = bytes_in_use(order, index, worker_slots(order, 0, 1), 20)
+    needed = bytes_in_use(order, index, worker_positions(order, 0, 1), 20)
     assert (
         12 * 300 <= needed <= 30 * 300
-    )  # a shard of 300 bytes for each of the 12 lanes, and those it comes from and goes to
-    check_budget(needed, order, index, [worker_slots(order, 0, 1)], 20)
+    )  # a shard of 300 bytes for each of the 12 streams, and those it comes from and goes to
+    check_budget(needed, order, index, [worker_positions(order, 0, 1)], 20)
     with pytest.raises(
         ConfigError,
         match=r"data\.cache_bytes is \d.*; expected at least \d.* kB, because this worker reads that much",
     ):
-        check_budget(needed - 1, order, index, [worker_slots(order, 0, 1)], 20)
-    both = [worker_slots(order, worker, 2) for worker in (0, 1)]
-    half = max(bytes_in_use(order, index, slots, 20) for slots in both)
+        check_budget(needed - 1, order, index, [worker_positions(order, 0, 1)], 20)
+    both = [worker_positions(order, worker, 2) for worker in (0, 1)]
+    half = max(bytes_in_use(order, index, positions, 20) for positions in both)
     assert half < needed
     check_budget(2 * half, order, index, both, 20)
     with pytest.raises(ConfigError, match="the 2 workers of a machine read"):
@@ -253,14 +253,16 @@ def test_a_budget_below_what_is_read_at_once_is_refused(tmp_path: Path) -> None:
 def test_a_shard_that_many_lanes_read_counts_once(tmp_path: Path) -> None:
     index = pack_numbered(tmp_path / "set", 6000, 1500)
     order = order_of(index, BATCH)
-    assert bytes_in_use(order, index, worker_slots(order, 0, 1), 20) <= 4 * 1500 * 6
+    assert bytes_in_use(order, index, worker_positions(order, 0, 1), 20) <= 4 * 1500 * 6
 
 
 def test_the_need_is_what_a_walk_through_the_epoch_finds(tmp_path: Path) -> None:
     index = pack_numbered(tmp_path / "set", 3000, 50)
     order, steps = order_of(index, BATCH), 20
-    slots = worker_slots(order, 0, 1)
-    runs = [list(runs_at(order, step, 1, slots)) for step in range(3 * order.steps_per_epoch)]
+    positions = worker_positions(order, 0, 1)
+    runs = [
+        list(shard_reads(order, step, 1, positions)) for step in range(3 * order.steps_per_epoch)
+    ]
     most = 0
     for start in range(1 - steps, 3 * order.steps_per_epoch):
         shards = {
@@ -269,7 +271,7 @@ def test_the_need_is_what_a_walk_through_the_epoch_finds(tmp_path: Path) -> None
             for run in runs[step]
         }
         most = max(most, sum(index.shards[number].num_bytes for number in shards))
-    assert bytes_in_use(order, index, slots, steps) == most
+    assert bytes_in_use(order, index, positions, steps) == most
 
 
 def test_a_warm_reader_is_fast(tmp_path: Path) -> None:

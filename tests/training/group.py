@@ -167,7 +167,7 @@ def _train(spec: "RunSpec", strategy: "tf.distribute.Strategy", rank: int, steps
         :, rank * here : (rank + 1) * here
     ]
     call = build_train_call(spec, strategy, networks)
-    chunk = tf.constant(images[np.newaxis])  # one strip
+    chunk = tf.constant(images[np.newaxis])  # one stripe
     metrics, _ = call(chunk, tf.constant(0, tf.int64))
     taken = snapshot.take(networks, steps).state
     state = {
