@@ -1,218 +1,195 @@
-"""Line charts as inline SVG: what the report shows without a script, a font or a library of its own.
+"""Line charts: from series over steps to the coordinates that ``templates/chart.svg.j2`` draws.
 
-Knows no run: points in, text out. A chart has at most one point for every two of its pixels; where there are more, the line is their mean and a band
-their range, so that a peak is never lost. Colours are CSS variables of the page, for light and dark.
+A chart has at most one point for every two pixels. If there are more, the line is their mean and a
+band shows their range, so no peak is lost. Colours are CSS variables of the page.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 WIDTH, HEIGHT = 480, 220
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 10, 26
-BUCKETS = (WIDTH - LEFT - RIGHT) // 2
+LEFT, RIGHT, TOP, BOTTOM = 52, WIDTH - 14, 10, HEIGHT - 26
+NUM_BUCKETS = (RIGHT - LEFT) // 2
 MAX_MARKS = 100
-LOGARITHMIC_FROM = 50.0
-SMALLEST = 1e-290  # what is nearer to 0 is drawn as 0: powers of ten and fifths of it would no longer be numbers
+LOG_SCALE_RATIO = 50.0
+MIN_VALUE = 1e-290  # smaller values are drawn as 0: their logarithms and ticks would underflow
+
+Points = Sequence[tuple[float, float]]
 
 
-@dataclass(frozen=True)
-class Line:
-    """One series: ``(x, y)`` in order of x; ``colour`` counts the page's colours from 1."""
+class Line(NamedTuple):
+    """One series of ``(x, y)`` in the order of x; ``colour`` is the number of a page colour."""
 
     name: str
-    points: Sequence[tuple[float, float]]
+    points: Points
     colour: int
 
 
 class Mark(NamedTuple):
-    """A moment: a vertical line of its ``kind`` (``start`` or ``fault``), with words for whoever points at it."""
+    """A vertical line at ``x``; ``kind`` is its CSS class, ``text`` its tooltip."""
 
     x: float
     kind: str
-    words: str
+    text: str
 
 
-class _Bucket(NamedTuple):
+class Shape(NamedTuple):
+    """A drawn line: SVG points; ``band`` is empty if every bucket has one value."""
+
+    name: str
+    colour: int
+    points: Markup
+    band: Markup
+
+
+class Chart(NamedTuple):
+    """What the template draws. Positions are in SVG units, as text; labels are for the axes."""
+
+    title: str
+    description: str
+    shapes: list[Shape]
+    marks: list[tuple[str, Mark]]
+    x_ticks: list[tuple[str, str]]
+    y_ticks: list[tuple[str, str]]
+
+
+class Bucket(NamedTuple):
+    """The points of two pixels."""
+
     x: float
     mean: float
     low: float
     high: float
 
 
-class _Scale(NamedTuple):
+class Scale(NamedTuple):
+    """A range of values on an axis from ``start`` to ``end``, in SVG units."""
+
     low: float
     high: float
-    is_log: bool
+    start: int
+    end: int
+    is_log: bool = False
 
-    def share(self, value: float) -> float:
+    def place(self, value: float) -> str:
+        """Return the position of ``value``, at most at an end of the axis."""
+        low, high = self.low, self.high
+        value = min(high, max(low, value))
         if self.is_log:
-            return (math.log10(value) - math.log10(self.low)) / (
-                math.log10(self.high) - math.log10(self.low)
-            )
-        return (value - self.low) / (self.high - self.low)
+            low, high, value = math.log10(low), math.log10(high), math.log10(value)
+        return f"{self.start + (value - low) / (high - low) * (self.end - self.start):.1f}"
+
+    def ticks(self) -> list[tuple[str, str]]:
+        """Return position and label of each tick."""
+        if self.is_log:
+            first, last = round(math.log10(self.low)), round(math.log10(self.high))
+            values = [10.0**power for power in range(first, last + 1, max(1, (last - first) // 5))]
+        else:
+            values = ticks(self.low, self.high)
+        return [(self.place(value), number_text(value)) for value in values]
 
 
 def chart(
+    title: str,
     lines: Sequence[Line],
     marks: Sequence[Mark] = (),
     *,
     limits: tuple[float, float] | None = None,
     may_be_log: bool = False,
-    about: str = "",
-) -> str:
-    """An ``<svg>`` of ``lines`` over steps; empty where they have no point. ``about`` is read to those who do not see it.
+) -> Chart | None:
+    """Return the chart of ``lines``; None if they have no finite point.
 
-    ``may_be_log``: a range of more than ``LOGARITHMIC_FROM`` to 1 gets a logarithmic axis.
+    With ``may_be_log`` a range of more than ``LOG_SCALE_RATIO`` to 1 gets a logarithmic axis.
     """
-    shown = [
-        (
-            line,
-            _buckets([_drawable(point) for point in line.points if all(map(math.isfinite, point))]),
-        )
-        for line in lines
-    ]
-    shown = [(line, buckets) for line, buckets in shown if buckets]
+    shown = [(line, points) for line in lines if (points := _finite(line.points))]
     if not shown:
-        return ""
-    xs = [x for line, _ in shown for x, y in line.points if math.isfinite(x) and math.isfinite(y)]
-    across = _Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, False)
-    lows, highs = (
-        [getattr(bucket, side) for _, buckets in shown for bucket in buckets]
-        for side in ("low", "high")
-    )
-    up = _scale(lows, highs, limits, may_be_log)
-    words = f"{about}: " + "; ".join(_words(line) for line, _ in shown)
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">',
-        *_axes(across, up),
-        *(
-            _mark(mark, across)
-            for mark in list(marks)[:MAX_MARKS]
+        return None
+    xs = [x for _, points in shown for x, _ in points]
+    across = Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, LEFT, RIGHT)
+    buckets = [_buckets(points) for _, points in shown]
+    low = min(bucket.low for line in buckets for bucket in line)
+    high = max(bucket.high for line in buckets for bucket in line)
+    up = Scale(*limits, BOTTOM, TOP) if limits else _value_scale(low, high, may_be_log)
+    return Chart(
+        title,
+        f"{title}: " + "; ".join(_description(line.name, points) for line, points in shown),
+        [_shape(line, of, across, up) for (line, _), of in zip(shown, buckets, strict=True)],
+        [
+            (across.place(mark.x), mark)
+            for mark in marks[:MAX_MARKS]
             if across.low <= mark.x <= across.high
-        ),
-        *(
-            _band(line, buckets, across, up)
-            for line, buckets in shown
-            if any(bucket.high > bucket.low for bucket in buckets)
-        ),
-        *(_line(line, buckets, across, up) for line, buckets in shown),
-        "</svg>",
-    ]
-    return "".join(parts)
+        ],
+        across.ticks(),
+        up.ticks(),
+    )
 
 
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers between ``low`` and ``high``: multiples of 1, 2 or 5 times a power of ten."""
-    rough = (high - low) / most
+def ticks(low: float, high: float, max_ticks: int = 5) -> list[float]:
+    """Return round numbers in a range: multiples of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / max_ticks
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    first = math.ceil(low / step - 1e-9)
-    return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
 
 
 def number_text(value: float) -> str:
-    """Short: ``1,200``, ``0.25``, ``1.5M``."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+    """Return a short text: ``1,200``, ``0.25``, ``1.5M``."""
+    for size, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= size:
-            return f"{value / (1e3 if letter == 'k' else size):.4g}{letter}"
+            return f"{value / unit:.4g}{letter}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _drawable(point: tuple[float, float]) -> tuple[float, float]:
-    return point[0], point[1] if abs(point[1]) >= SMALLEST else 0.0
+def _finite(points: Points) -> list[tuple[float, float]]:
+    return [
+        (x, y if abs(y) >= MIN_VALUE else 0.0)
+        for x, y in points
+        if math.isfinite(x) and math.isfinite(y)
+    ]
 
 
-def _buckets(points: Sequence[tuple[float, float]]) -> list[_Bucket]:
-    if len(points) <= BUCKETS:
-        return [_Bucket(x, y, y, y) for x, y in points]
-    low, high = points[0][0], points[-1][0]
-    found: dict[int, list[tuple[float, float]]] = {}
+def _buckets(points: Points) -> list[Bucket]:
+    if len(points) <= NUM_BUCKETS:
+        return [Bucket(x, y, y, y) for x, y in points]
+    first, width = points[0][0], max(points[-1][0] - points[0][0], 1e-12) / NUM_BUCKETS
+    groups: dict[int, list[tuple[float, float]]] = {}
     for x, y in points:
-        found.setdefault(
-            min(BUCKETS - 1, int((x - low) / max(high - low, 1e-12) * BUCKETS)), []
-        ).append((x, y))
-    return [
-        _Bucket(
-            sum(x for x, _ in group) / len(group),
-            sum(y for _, y in group) / len(group),
-            min(y for _, y in group),
-            max(y for _, y in group),
-        )
-        for _, group in sorted(found.items())
-    ]
+        groups.setdefault(min(NUM_BUCKETS - 1, int((x - first) / width)), []).append((x, y))
+    buckets = []
+    for _, group in sorted(groups.items()):
+        xs, ys = zip(*group, strict=True)
+        buckets.append(Bucket(sum(xs) / len(xs), sum(ys) / len(ys), min(ys), max(ys)))
+    return buckets
 
 
-def _scale(
-    lows: Sequence[float],
-    highs: Sequence[float],
-    limits: tuple[float, float] | None,
-    may_be_log: bool,
-) -> _Scale:
-    if limits:
-        return _Scale(*limits, False)
-    low, high = min(lows), max(highs)
-    if may_be_log and low > 0 and high / low > LOGARITHMIC_FROM:
-        return _Scale(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)), True)
+def _value_scale(low: float, high: float, may_be_log: bool) -> Scale:
+    if may_be_log and low > 0 and high / low > LOG_SCALE_RATIO:
+        decades = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        return Scale(10.0 ** decades[0], 10.0 ** decades[1], BOTTOM, TOP, is_log=True)
     if low >= 0 and low < high / 2:
-        low = 0.0  # a share of the whole is what a rate or a time is read as
+        low = 0.0  # rates and times are read as shares of the whole
     if high <= low:
-        return _Scale(low - abs(low) / 2 - 0.5, high + abs(high) / 2 + 0.5, False)
-    return _Scale(low - (high - low) * 0.05 if low else 0.0, high + (high - low) * 0.05, False)
+        return Scale(low - abs(low) / 2 - 0.5, high + abs(high) / 2 + 0.5, BOTTOM, TOP)
+    margin = (high - low) * 0.05
+    return Scale(low - margin if low else 0.0, high + margin, BOTTOM, TOP)
 
 
-def _x(value: float, across: _Scale) -> str:
-    return f"{LEFT + across.share(value) * (WIDTH - LEFT - RIGHT):.1f}"
+def _shape(line: Line, buckets: Sequence[Bucket], across: Scale, up: Scale) -> Shape:
+    xs = [across.place(bucket.x) for bucket in buckets]
+    points, highs, lows = (
+        [f"{x},{up.place(getattr(of, side))}" for x, of in zip(xs, buckets, strict=True)]
+        for side in ("mean", "high", "low")
+    )
+    has_band = any(bucket.high > bucket.low for bucket in buckets)
+    band = highs + lows[::-1] if has_band else []
+    return Shape(line.name, line.colour, Markup(" ".join(points)), Markup(" ".join(band)))
 
 
-def _y(value: float, up: _Scale) -> str:
-    share = min(1.0, max(0.0, up.share(max(value, up.low) if up.is_log else value)))
-    return f"{HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM):.1f}"
-
-
-def _axes(across: _Scale, up: _Scale) -> list[str]:
-    if up.is_log:
-        first, last = round(math.log10(up.low)), round(math.log10(up.high))
-        heights = [10.0**power for power in range(first, last + 1, max(1, (last - first) // 5))]
-    else:
-        heights = ticks(up.low, up.high)
-    parts = []
-    for value in heights:
-        y = _y(value, up)
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
-        parts.append(
-            f'<text class="tick" x="{LEFT - 6}" y="{y}" dy="4" text-anchor="end">{number_text(value)}</text>'
-        )
-    parts += [
-        f'<text class="tick" x="{_x(value, across)}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{number_text(value)}</text>'
-        for value in ticks(across.low, across.high)
-    ]
-    return [
-        *parts,
-        f'<text class="tick" x="{LEFT - 6}" y="{HEIGHT - BOTTOM + 18}" text-anchor="end">step</text>',
-    ]
-
-
-def _mark(mark: Mark, across: _Scale) -> str:
-    x, kind = _x(mark.x, across), "fault" if mark.kind == "fault" else "start"
-    return f'<line class="{kind}" x1="{x}" x2="{x}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"><title>{escape(mark.words)}</title></line>'
-
-
-def _line(line: Line, buckets: Sequence[_Bucket], across: _Scale, up: _Scale) -> str:
-    if len(buckets) == 1:
-        return f'<circle class="fill{line.colour}" cx="{_x(buckets[0].x, across)}" cy="{_y(buckets[0].mean, up)}" r="3"/>'
-    points = " ".join(f"{_x(bucket.x, across)},{_y(bucket.mean, up)}" for bucket in buckets)
-    return f'<polyline class="line{line.colour}" points="{points}"><title>{escape(line.name)}</title></polyline>'
-
-
-def _band(line: Line, buckets: Sequence[_Bucket], across: _Scale, up: _Scale) -> str:
-    there = [f"{_x(bucket.x, across)},{_y(bucket.high, up)}" for bucket in buckets]
-    back = [f"{_x(bucket.x, across)},{_y(bucket.low, up)}" for bucket in reversed(buckets)]
-    return f'<polygon class="band{line.colour}" points="{" ".join(there + back)}"/>'
-
-
-def _words(line: Line) -> str:
-    ys = [y for _, y in line.points if math.isfinite(y)]
-    return f"{line.name} from {number_text(ys[0])} to {number_text(ys[-1])}, between {number_text(min(ys))} and {number_text(max(ys))}"
+def _description(name: str, points: Points) -> str:
+    ys = [y for _, y in points]
+    first, last, low, high = map(number_text, (ys[0], ys[-1], min(ys), max(ys)))
+    return f"{name} from {first} to {last}, between {low} and {high}"

@@ -1,10 +1,12 @@
-"""What a run survived, as its folder tells: starts, roll-backs, hangs, damaged checkpoints, repeated requests."""
+"""The incidents of a run, from its folder.
 
-import json
+Restarts, roll-backs, hangs, damaged checkpoints and repeated requests.
+"""
+
 import re
 from collections.abc import Iterator
 from itertools import islice, pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.text import counted
@@ -12,146 +14,104 @@ from job.report.metric_history import MetricHistory
 from job.run import attempts
 from job.run.attempts import AttemptRecord
 from job.run.layout import DIVERGENCES, HANGS, is_number
-from job.run.metric_rows import MAX_STEP
+from job.run.stored_json import as_step, read_object
 from job.storage.store import ObjectMissing, ObjectStore
 
 MAX_OF_A_KIND = 200
-MAX_BYTES = 1 << 18
-COUNTED = {
-    "dcgan_fetch_retries_total": "images fetched again, first worker",
-    "dcgan_checkpoint_failures_total": "tries to save that failed",
-    "dcgan_preemptions_total": "asked to stop or to save early, first worker",
+NOT_FINITE = "a number was not finite"
+COUNTERS = {
+    "dcgan_fetch_retries_total": "image downloads retried, chief",
+    "dcgan_checkpoint_failures_total": "checkpoint saves that failed",
+    "dcgan_preemptions_total": "requests to stop or to save early, chief",
 }
-_REASON = re.compile(r'="([^"]*)"')
+_LABEL_VALUE = re.compile(r'="([^"]*)"')
 
 
 class Incident(NamedTuple):
-    """``step`` is None where it is not known; ``kind`` and ``words`` are for people."""
+    """``step`` and ``time`` may be unknown: None and empty."""
 
     kind: str
     time: str
     step: int | None
-    words: str
+    details: str
 
 
-def read_starts(store: ObjectStore) -> list[AttemptRecord]:
-    """Of the program, in order; of very many the last ones."""
+def read_attempts(store: ObjectStore) -> list[AttemptRecord]:
+    """Return the program's attempts in order, at most the last ``MAX_OF_A_KIND``."""
     return [attempts.read(store, stamp) for stamp in attempts.stamps(store)[-MAX_OF_A_KIND:]]
 
 
 def read_incidents(
-    store: ObjectStore, starts: list[AttemptRecord], history: MetricHistory
+    store: ObjectStore, attempts: list[AttemptRecord], history: MetricHistory
 ) -> list[Incident]:
-    """All that is told of, in the order of time where that is known."""
-    found = [
-        *_restarts(starts, history),
+    """Return all incidents in the order of time; those of unknown time last."""
+    incidents = [
+        *_kills(attempts),
+        *_restarts(history),
         *_divergences(store),
         *_hangs(store),
         *_quarantined(store),
-        *_counted(history),
+        *_counts(history),
     ]
-    return sorted(
-        found,
-        key=lambda fault: (
-            not fault.time,
-            "".join(letter for letter in fault.time[:19] if letter.isdigit()),
-        ),
-    )
+    # Stamps and ISO times have the same digits.
+    return sorted(incidents, key=lambda one: (not one.time, re.sub(r"\D", "", one.time[:19])))
 
 
-def _restarts(starts: list[AttemptRecord], history: MetricHistory) -> Iterator[Incident]:
-    """A start of the program after one that did not end by itself, and each further start of the workers."""
-    for before, start in pairwise(starts):
+def _kills(attempts: list[AttemptRecord]) -> Iterator[Incident]:
+    for before, attempt in pairwise(attempts):
         if not before.end:
-            yield Incident(
-                "the program was killed",
-                start.stamp,
-                _step(start.facts.get("step")),
-                "started again from there",
-            )
+            step = as_step(attempt.facts.get("step"))
+            yield Incident("the program was killed", attempt.stamp, step, "resumed from this step")
+
+
+def _restarts(history: MetricHistory) -> Iterator[Incident]:
     last_step = 0
-    for name, first in history.first_rows.items():
-        number = name.rpartition("-")[2]
+    for attempt, first in history.first_rows.items():
+        number = attempt.rpartition("-")[2]
         if is_number(number) and int(number) > 0:
-            lost = max(0, last_step - first.step)
-            yield Incident(
-                "the workers started again",
-                first.time,
-                first.step,
-                f"start {int(number) + 1}; {counted(lost, 'step')} trained again",
-            )
-        last_step = history.last_rows[name].step
+            repeated = counted(max(0, last_step - first.step), "step")
+            details = f"attempt {int(number) + 1}; {repeated} trained again"
+            yield Incident("the workers restarted", first.time, first.step, details)
+        last_step = history.last_rows[attempt].step
 
 
 def _divergences(store: ObjectStore) -> Iterator[Incident]:
     for entry in islice(store.list(DIVERGENCES), MAX_OF_A_KIND):
-        told = _read(store, entry.key)
-        workers = told.get("workers")
-        of = (
-            f" in the share of worker {', '.join(map(str, workers))}"
-            if isinstance(workers, list) and workers
-            else ""
-        )
-        good = told.get("last_good_checkpoint")
-        yield Incident(
-            "a number was not finite",
-            str(told.get("time", ""))[:40],
-            _step(told.get("step")),
-            f"back to step {good}{of}"[:200],
-        )
+        record = read_object(store, entry.key)
+        details = f"rolled back to step {record.get('last_good_checkpoint')}"
+        workers = record.get("workers")
+        if isinstance(workers, list) and workers:
+            details += f"; found on worker {', '.join(map(str, workers))}"
+        time, step = str(record.get("time", ""))[:40], as_step(record.get("step"))
+        yield Incident(NOT_FINITE, time, step, details[:200])
 
 
 def _hangs(store: ObjectStore) -> Iterator[Incident]:
     for entry in islice(store.list(HANGS), MAX_OF_A_KIND):
         try:
-            words = store.read_range(entry.key, 0, 300).decode(errors="replace").partition("\n")[0]
+            first_line = store.read_range(entry.key, 0, 300).decode(errors="replace").split("\n")[0]
         except ObjectMissing:
             continue
-        yield Incident(
-            "a worker hung",
-            entry.key.removeprefix(HANGS).partition("-")[0],
-            None,
-            f"{words}; stacks: {entry.key}",
-        )
+        stamp = entry.key.removeprefix(HANGS).partition("-")[0]
+        yield Incident("a worker hung", stamp, None, f"{first_line}; stacks: {entry.key}")
 
 
 def _quarantined(store: ObjectStore) -> Iterator[Incident]:
     checkpoints = Checkpoints(store)
     for folder in checkpoints.folders():
         if folder.is_quarantined:
-            yield Incident(
-                "a checkpoint was damaged", "", folder.step, checkpoints.why_quarantined(folder)
-            )
+            reason = checkpoints.why_quarantined(folder)
+            yield Incident("a checkpoint was damaged", "", folder.step, reason)
 
 
-def _counted(history: MetricHistory) -> Iterator[Incident]:
-    """Counters of all starts together: each begins at 0 with its process, and the rows are the first worker's alone."""
+def _counts(history: MetricHistory) -> Iterator[Incident]:
+    """Sum counters over attempts: each starts at 0. The rows are the chief's."""
     sums: dict[str, float] = {}
     for row in history.last_rows.values():
         for name, value in row.values.items():
-            if value > 0 and name.partition("{")[0] in COUNTED:
+            if value > 0 and name.partition("{")[0] in COUNTERS:
                 sums[name] = sums.get(name, 0.0) + value
     for name, value in sorted(sums.items()):
-        reason = " ".join(_REASON.findall(name))
-        yield Incident(
-            COUNTED[name.partition("{")[0]],
-            "",
-            None,
-            f"{value:,.0f} times" + (f" ({reason})" if reason else ""),
-        )
-
-
-def _step(value: Any) -> int | None:
-    return (
-        value
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_STEP
-        else None
-    )
-
-
-def _read(store: ObjectStore, key: str) -> dict[str, Any]:
-    try:
-        told = json.loads(store.read_range(key, 0, MAX_BYTES))
-    except (ObjectMissing, ValueError, RecursionError):
-        return {}
-    return told if isinstance(told, dict) else {}
+        reason = " ".join(_LABEL_VALUE.findall(name))
+        details = f"{value:,.0f} times" + (f" ({reason})" if reason else "")
+        yield Incident(COUNTERS[name.partition("{")[0]], "", None, details)

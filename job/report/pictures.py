@@ -1,13 +1,14 @@
-"""The pictures of a run's folder as ``data:`` URIs for one file: decoded first, so that only a picture gets into it, small and of bounded number."""
+"""The pictures of a run folder as ``data:`` URIs: decoded first, small and of bounded number."""
 
 import base64
 import io
 import warnings
 from typing import NamedTuple
 
+from markupsafe import Markup
 from PIL import Image
 
-from job.images.grids import evenly_chosen
+from job.images.grids import evenly_chosen, png_bytes
 from job.run.layout import GRIDS, PROGRESS, grid_key, grid_step
 from job.storage.store import ObjectMissing, ObjectStore
 
@@ -15,55 +16,64 @@ MAX_GRIDS = 12
 MAX_SIDE = 4096
 SHOWN_SIDE = 480
 MAX_BYTES = 8 << 20
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
 
 
 class Picture(NamedTuple):
-    """``uri`` is ready for ``src``."""
+    """``uri`` is for ``src``; ``size`` is width and height."""
 
     caption: str
-    uri: str
+    uri: Markup
     size: tuple[int, int]
 
 
 def read_grids(store: ObjectStore) -> list[Picture]:
-    """Some, evenly chosen, the first and the last among them; one that cannot be decoded is left out."""
+    """Return at most ``MAX_GRIDS`` grids, evenly chosen from first to last.
+
+    A grid that cannot be decoded is left out.
+    """
     steps = sorted(
         step for entry in store.list(GRIDS) if (step := grid_step(entry.key)) is not None
     )
     chosen = [steps[index] for index in evenly_chosen(len(steps), MAX_GRIDS)] if steps else []
-    found = ((step, _decoded(_small(store, grid_key(step)), "PNG")) for step in chosen)
-    return [_png(f"step {step:,}", image) for step, image in found if image is not None]
+    grids = []
+    for step in chosen:
+        if image := _decode(_read_small(store, grid_key(step)), "PNG"):
+            if max(image.size) > SHOWN_SIDE:
+                image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BOX)
+            grids.append(Picture(f"step {step:,}", _uri("png", png_bytes(image)), image.size))
+    return grids
 
 
 def read_gif(store: ObjectStore) -> Picture | None:
-    """The GIF of all grids, as it is; None where there is none, or none that is a GIF of a bearable size."""
-    data = _small(store, PROGRESS)
-    image = _decoded(data, "GIF")
+    """Return the GIF of all grids, unchanged; None if there is none or it is broken or large."""
+    data = _read_small(store, PROGRESS)
+    image = _decode(data, "GIF")
     return Picture("all grids", _uri("gif", data), image.size) if data and image else None
 
 
-def _decoded(data: bytes | None, form: str) -> Image.Image | None:
-    """The first frame; None for what is no picture of that form, or too large a one."""
+def _decode(data: bytes | None, image_format: str) -> Image.Image | None:
+    """Return the first frame; None if it is broken, of another format or too large."""
     if data is None:
         return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=[form]) as image:
+            with Image.open(io.BytesIO(data), formats=[image_format]) as image:
                 if max(image.size) > MAX_SIDE:
                     return None
                 return image.convert("L" if image.mode in ("1", "L") else "RGB")
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ):
+    except BROKEN:
         return None
 
 
-def _small(store: ObjectStore, key: str) -> bytes | None:
+def _read_small(store: ObjectStore, key: str) -> bytes | None:
     entry = store.stat(key)
     if entry is None or entry.num_bytes > MAX_BYTES:
         return None
@@ -73,13 +83,5 @@ def _small(store: ObjectStore, key: str) -> bytes | None:
         return None
 
 
-def _png(caption: str, image: Image.Image) -> Picture:
-    if max(image.size) > SHOWN_SIDE:
-        image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return Picture(caption, _uri("png", buffer.getvalue()), image.size)
-
-
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def _uri(kind: str, data: bytes) -> Markup:
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(data).decode()}")

@@ -3,18 +3,17 @@
 Lines that are not rows are skipped, and a file of any size is read in bounded memory.
 """
 
-import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from job.run.layout import METRICS, METRICS_SEGMENTS
+from job.run.stored_json import as_number, as_step, as_text, parse_object
 from job.storage.scratch import scratch_folder
 from job.storage.store import ObjectInfo, ObjectMissing, ObjectStore
 
 PIECE_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 16
 MAX_ATTEMPT_LENGTH = 64
-MAX_STEP = 10**12
 
 
 class Row(NamedTuple):
@@ -75,40 +74,20 @@ def read_lines(store: ObjectStore, entry: ObjectInfo) -> Iterator[bytes]:
 
 def parse_row(line: bytes, with_values: bool = True) -> Row | None:
     """Return the row of a line; None if the line is not a row."""
-    try:
-        stored = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(stored, dict):
-        return None
+    stored = parse_object(line)
     attempt, number, step = (
         stored.get("start"),
-        _count(stored.get("row")),
-        _count(stored.get("step")),
+        as_step(stored.get("row")),
+        as_step(stored.get("step")),
     )
     if not isinstance(attempt, str) or not 0 < len(attempt) <= MAX_ATTEMPT_LENGTH:
         return None
     if number is None or step is None:
         return None
     values = {
-        name: float(value)
+        name: known
         for name, value in (stored.items() if with_values else ())
-        if name not in ("row", "step") and _is_finite_number(value)
+        if name not in ("row", "step") and (known := as_number(value)) is not None
     }
-    return Row(
-        attempt, number, _short(stored.get("time")), _short(stored.get("phase")), step, values
-    )
-
-
-def _is_finite_number(value: Any) -> bool:
-    """Return True for an int or float that fits a float; False for a bool."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
-
-
-def _count(value: Any) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_STEP
-    return value if is_count else None
-
-
-def _short(value: Any) -> str:
-    return value[:64] if isinstance(value, str) else ""
+    time, phase = (as_text(stored.get(name), 64) for name in ("time", "phase"))
+    return Row(attempt, number, time, phase, step, values)

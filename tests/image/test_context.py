@@ -81,7 +81,12 @@ def test_what_the_build_copies_is_sent(sent):
         "README.md",
         "LICENSE",
     } <= sent
-    assert {"job/__init__.py", "job/cli/main.py", "job/config/presets/fashion.yaml"} <= sent
+    assert {
+        "job/__init__.py",
+        "job/cli/main.py",
+        "job/config/presets/fashion.yaml",
+        "job/report/templates/report.html.j2",
+    } <= sent
 
 
 def test_nothing_else_is_sent(sent):

@@ -1,24 +1,32 @@
-"""Charts: round numbers on the axes, no peak lost among many points, and no number that breaks one."""
+"""Charts have round ticks, keep every peak among many points, and draw any number."""
 
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 
 import pytest
 
-from job.report.charts import BUCKETS, HEIGHT, WIDTH, Line, Mark, chart, number_text, ticks
+from job.report.charts import HEIGHT, NUM_BUCKETS, WIDTH, Line, Mark, chart, number_text, ticks
+from job.report.page import render
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def drawn(svg: str) -> ElementTree.Element:
+def draw(lines: Sequence[Line], marks: Sequence[Mark] = (), *, may_be_log: bool = False) -> str:
+    """Return the chart as SVG; empty if it has no point."""
+    found = chart("Losses", lines, marks, may_be_log=may_be_log)
+    return render("chart.svg.j2", chart=found).decode() if found else ""
+
+
+def parsed(svg: str) -> ElementTree.Element:
     return ElementTree.fromstring(
         svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     )
 
 
 def points(svg: str, kind: str, of: str = "line1") -> list[tuple[float, float]]:
-    shape = drawn(svg).find(f"{SVG}{kind}[@class='{of}']")
+    shape = parsed(svg).find(f"{SVG}{kind}[@class='{of}']")
     assert shape is not None, svg
     return [tuple(map(float, pair.split(","))) for pair in shape.attrib["points"].split()]  # type: ignore[misc]
 
@@ -54,34 +62,34 @@ def test_numbers_are_short(value: float, text: str) -> None:
 
 
 def test_a_line_goes_from_its_first_to_its_last_point() -> None:
-    svg = chart([Line("loss", [(20, 0.5), (40, 0.7), (60, 0.6)], 1)], about="Losses")
+    svg = draw([Line("loss", [(20, 0.5), (40, 0.7), (60, 0.6)], 1)])
     (x0, y0), (x1, y1), (x2, y2) = points(svg, "polyline")
     assert x0 < x1 < x2 <= WIDTH
-    assert y1 < y2 < y0 <= HEIGHT, "more is further up"
-    assert drawn(svg).attrib["aria-label"] == "Losses: loss from 0.5 to 0.6, between 0.5 and 0.7"
+    assert y1 < y2 < y0 <= HEIGHT, "larger values are higher"
+    assert parsed(svg).attrib["aria-label"] == "Losses: loss from 0.5 to 0.6, between 0.5 and 0.7"
 
 
-def test_of_very_many_points_no_peak_is_lost() -> None:
+def test_no_peak_of_very_many_points_is_lost() -> None:
     values = [(float(step), 1.0) for step in range(100_000)]
     values[54_321] = (54_321.0, 9.0)
-    svg = chart([Line("norm", values, 1)])
-    assert len(points(svg, "polyline")) <= BUCKETS
+    svg = draw([Line("norm", values, 1)])
+    assert len(points(svg, "polyline")) <= NUM_BUCKETS
     band = points(svg, "polygon", "band1")
     assert min(y for _, y in band) < HEIGHT / 4
     assert len(svg) < 20_000
 
 
-def test_a_wide_range_is_logarithmic_where_that_is_allowed() -> None:
-    svg = chart([Line("norm", [(1, 0.01), (2, 1.0), (3, 100.0)], 1)], may_be_log=True)
+def test_a_wide_range_is_logarithmic_if_allowed() -> None:
+    svg = draw([Line("norm", [(1, 0.01), (2, 1.0), (3, 100.0)], 1)], may_be_log=True)
     (_, low), (_, middle), (_, high) = points(svg, "polyline")
     assert middle == pytest.approx((low + high) / 2, abs=0.2)
     assert {">0.01<", ">1<", ">100<"} <= set(re.findall(r">[\d.]+<", svg))
 
 
-def test_marks_stand_at_their_steps_and_say_why() -> None:
+def test_marks_are_drawn_at_their_steps_with_a_tooltip() -> None:
     line = Line("loss", [(0, 1.0), (100, 2.0)], 1)
-    svg = chart([line], [Mark(50, "fault", "<nan>"), Mark(500, "start", "outside")])
-    [mark] = drawn(svg).findall(f"{SVG}line[@class='fault']")
+    svg = draw([line], [Mark(50, "incident", "<nan>"), Mark(500, "restart", "outside")])
+    [mark] = parsed(svg).findall(f"{SVG}line[@class='incident']")
     (left, _), (right, _) = points(svg, "polyline")
     assert float(mark.attrib["x1"]) == pytest.approx((left + right) / 2, abs=0.1)
     assert mark.findtext(f"{SVG}title") == "<nan>"
@@ -115,8 +123,8 @@ def test_marks_stand_at_their_steps_and_say_why() -> None:
 )
 @pytest.mark.parametrize("may_be_log", [False, True])
 def test_no_numbers_break_a_chart(values: list[tuple[float, float]], may_be_log: bool) -> None:
-    svg = chart([Line("<b>&", values, 1)], may_be_log=may_be_log)
+    svg = draw([Line("<b>&", values, 1)], may_be_log=may_be_log)
     assert "nan" not in svg
     assert "inf" not in svg
     if svg:
-        drawn(svg)
+        parsed(svg)

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from job.config.errors import StorageError
+from job.report.charts import Line, Mark, chart
 from job.report.html_report import build_report, write_report
-from job.report.page import document, text
+from job.report.page import clean, render
 from job.run.layout import CONFIGURATION, METRICS, PROGRESS, REPORT, STATUS, grid_key
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
@@ -135,10 +136,10 @@ def test_all_of_a_run_is_in_one_file(troubled: Path) -> None:
     data = store.read(REPORT)
     page = Page(data)
     for section in (
-        "Faults survived",
+        "Incidents",
         "Curves",
         "Grids over time",
-        "Starts",
+        "Attempts",
         "Data",
         "Environment",
         "Configuration",
@@ -146,21 +147,21 @@ def test_all_of_a_run_is_in_one_file(troubled: Path) -> None:
         assert section in page.text
     for fact in (
         "the program was killed",
-        "the workers started again",
+        "the workers restarted",
         "a number was not finite",
         "a worker hung",
         "a checkpoint was damaged",
     ):
         assert fact in page.text
     assert "2 times (throttled)" in page.text
-    assert "start 2; 1,400 steps trained again" in page.text
+    assert "attempt 2; 1,400 steps trained again" in page.text
     assert "3f" * 32 in page.text
     assert "training.generator_optimizer.learning_rate 0.001 to 0.0005" in page.text
     assert "tensorflow" in page.text
     assert "global_batch_size: 64" in page.text
     assert len(page.all("svg")) == 6
     assert len(page.all("img")) == 8
-    assert len([line for line in page.all("line") if line.get("class") == "fault"]) == 6
+    assert len([line for line in page.all("line") if line.get("class") == "incident"]) == 6
     assert len(data) < 4_000_000
 
 
@@ -215,7 +216,7 @@ def test_a_run_folder_with_little_in_it_has_a_report(tmp_path: Path) -> None:
     save(store, 100)
     page = Page(build_report(store))
     assert "stale" in page.text
-    assert "None: nothing failed that the run folder tells of." in page.text
+    assert "No incidents recorded." in page.text
 
 
 def test_no_run_no_report(tmp_path: Path) -> None:
@@ -227,15 +228,18 @@ def test_a_run_without_faults_says_so(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"))
     done_run(store)
     page = Page(build_report(store))
-    assert "None: nothing failed that the run folder tells of." in page.text
+    assert "No incidents recorded." in page.text
     assert "dashed" not in page.text
 
 
 def test_text_is_escaped_cut_and_without_control_characters() -> None:
-    assert text("<&\"'>") == "&lt;&amp;&quot;&#x27;&gt;"
-    assert text("a" * 100, most=10) == "a" * 10 + " ..."
-    assert text("a\x00\x1b[31m\u202eb\nc") == "a\ufffd\ufffd[31m\ufffdb\nc"
-    assert document("\udcff", "").decode()
+    mark = Mark(0, "restart", "<&\"'>\x00\u202e\udcff")
+    chart_of_mark = chart("x", [Line("x", [(0, 1), (1, 2)], 1)], [mark])
+    assert b"<title>&lt;&amp;&#34;&#39;&gt;\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd</title>" in render(
+        "chart.svg.j2", chart=chart_of_mark
+    )
+    assert clean("a" * 100, max_length=10) == "a" * 10 + " ..."
+    assert clean("a\x00\x1b[31m\u202eb\nc") == "a\ufffd\ufffd[31m\ufffdb\nc"
 
 
 def shown_in_a_browser(

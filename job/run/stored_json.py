@@ -1,0 +1,55 @@
+"""Read JSON documents of a run folder that anybody may have written.
+
+A value of another type counts as missing; nothing here raises for content.
+"""
+
+import json
+from typing import Any
+
+from job.storage.store import ObjectMissing, ObjectStore
+
+MAX_STEP = 10**12
+MAX_DOCUMENT_BYTES = 1 << 20
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Return the JSON object in ``data``; empty if there is none."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def read_object(
+    store: ObjectStore, key: str, max_bytes: int = MAX_DOCUMENT_BYTES
+) -> dict[str, Any]:
+    """Return the JSON object at ``key``; empty if it is missing or not an object."""
+    try:
+        return parse_object(store.read_range(key, 0, max_bytes))
+    except ObjectMissing:
+        return {}
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """Return ``value`` if it is an object; else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_step(value: Any) -> int | None:
+    """Return ``value`` if it is a step or a count."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_STEP
+    return value if is_count else None
+
+
+def as_number(value: Any) -> float | None:
+    """Return ``value`` as a float if it is a finite number."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and -1e300 < value < 1e300 else None
+
+
+def as_text(value: Any, max_length: int = 200) -> str:
+    """Return the beginning of ``value`` without control characters; empty if it is not text."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(letter if letter.isprintable() else " " for letter in value[:max_length])
