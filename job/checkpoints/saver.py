@@ -10,7 +10,6 @@ when nothing could be committed for ``checkpoints.fail_after_seconds`` does the 
 """
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,8 +24,8 @@ from job.checkpoints.retention import Known, prune
 from job.config.errors import StorageError
 from job.config.spec import CheckpointSpec
 from job.config.waits import MAX_SAVE_WAIT_SECONDS
+from job.storage.retry import retrying
 from job.storage.store import Interrupted
-from job.streaming.pace import wait_seconds
 
 log = logging.getLogger("dcgan.checkpoint")
 
@@ -199,39 +198,51 @@ class Saver:
         self._fence()
 
     def _persist(self, work: _Work, request: Callable[[], object]) -> object:
-        """Repeat ``request`` until it works; also what is refused, because keys and permissions are mended while a run trains on."""
-        attempt, told_at = 0, float("-inf")
-        while True:
+        """Retry ``request`` until it succeeds, refusals too: people fix keys and permissions meanwhile."""
+        logged_at = float("-inf")
+
+        def failing_seconds() -> float:
+            return self._clock() - max(self._saved_at, work.since)
+
+        def attempt() -> object:
             if self._closing.is_set():
                 raise _Closed
             try:
                 result = request()
             except StorageError as error:
-                attempt += 1
-                failing_seconds = self._clock() - max(self._saved_at, work.since)
                 reason = error.reason if isinstance(error, Interrupted) else REFUSED
                 self._events.put(
                     Event(work.facts.step, "failed", self._clock() - work.since, reason=reason)
                 )
-                if failing_seconds > self._spec.fail_after_seconds:
-                    raise SaveFailed(
-                        f"nothing was saved for {failing_seconds:.0f} s, after {attempt} tries of this request; expected a save within"
-                        f" {self._spec.fail_after_seconds:g} s (checkpoints.fail_after_seconds): {error}"
-                    ) from error
-                if self._clock() - told_at > _OFTEN_SECONDS:
-                    told_at = self._clock()
-                    log.warning(
-                        "checkpoint of step %d is not saved yet, trying again: %s",
-                        work.facts.step,
-                        error,
-                    )
-                with self._changed:
-                    self._failing = True
-                    self._changed.notify_all()
-                self._closing.wait(wait_seconds(attempt, random.random()))
-            else:
-                self._failing = False
-                return result
+                raise
+            self._failing = False
+            return result
+
+        def before_wait(error: BaseException) -> None:
+            nonlocal logged_at
+            if self._clock() - logged_at > _OFTEN_SECONDS:
+                logged_at = self._clock()
+                step = work.facts.step
+                log.warning("checkpoint of step %d is not saved yet, retrying: %s", step, error)
+            with self._changed:
+                self._failing = True
+                self._changed.notify_all()
+
+        limit = self._spec.fail_after_seconds
+        attempts = retrying(
+            lambda: failing_seconds() > limit,
+            on=StorageError,
+            before_wait=before_wait,
+            sleep=self._closing.wait,
+        )
+        try:
+            return attempts(attempt)
+        except StorageError as error:
+            raise SaveFailed(
+                f"nothing was saved for {failing_seconds():.0f} s, after"
+                f" {attempts.statistics['attempt_number']} tries of this request; expected a save within"
+                f" {limit:g} s (checkpoints.fail_after_seconds): {error}"
+            ) from error
 
 
 class _Closed(Exception):

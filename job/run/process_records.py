@@ -1,11 +1,11 @@
 """The records of one process of a run: the writer that its log, and the first worker's history, are appended to."""
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from job.config.spec import RunSpec
+from job.config.waits import LOOP_ATTEMPTS
 from job.run.layout import run_name
 from job.run.log_file import log_to_store
 from job.run.segments import Writer
@@ -34,4 +34,4 @@ def process_records(
 
 def open_records(spec: RunSpec) -> ObjectStore:
     """The run folder, with little patience: the writer's thread tries again by itself, and at the end of a run nobody waits long."""
-    return open_store(spec.uri, dataclasses.replace(spec.storage, max_attempts=2))
+    return open_store(spec.uri, spec.storage, max_attempts=LOOP_ATTEMPTS)

@@ -11,10 +11,9 @@ A listing is in key order because S3 answers so (UTF-8 bytes); a write is whole 
 import io
 import os
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from job.config.errors import StorageError
 from job.config.storage import StorageSpec
 from job.storage import os_errors, s3_errors
 from job.storage.keys import checked_key
+from job.storage.retry import retrying
 from job.storage.s3_client import (
     PART_BYTES,
     client_for,
@@ -34,8 +34,6 @@ from job.storage.s3_get import Getter, RangeIgnored
 from job.storage.store import Interrupted, ObjectInfo, ObjectMissing
 from job.storage.uri import split_s3
 
-_FIRST_WAIT_SECONDS = 0.2
-_LONGEST_WAIT_SECONDS = 20.0
 _WEAK = 'W/"'
 _WRITE_ID = "dcgan-write-id"
 
@@ -193,27 +191,24 @@ class S3Store:
             ResponseStreamingError,
         )
 
+        def get() -> bytes:
+            try:
+                body = self._client.get_object(**self._at(key), **options)["Body"]
+            except self._client_error as error:
+                if _code(error) == "InvalidRange":  # it starts at or beyond the object's end
+                    return b""
+                raise
+            with closing(body):
+                return bytes(body.read())
+
+        cut_short = (
+            FlexibleChecksumError,
+            IncompleteReadError,
+            ReadTimeoutError,
+            ResponseStreamingError,
+        )
         with self._told("read", key):
-            for attempt in range(1, self._spec.max_attempts + 1):
-                try:
-                    body = self._client.get_object(**self._at(key), **options)["Body"]
-                except self._client_error as error:
-                    if _code(error) == "InvalidRange":  # it starts at or beyond the object's end
-                        return b""
-                    raise
-                try:
-                    return bytes(body.read())
-                except (
-                    FlexibleChecksumError,
-                    IncompleteReadError,
-                    ReadTimeoutError,
-                    ResponseStreamingError,
-                ):
-                    body.close()
-                    if attempt == self._spec.max_attempts:
-                        raise
-                time.sleep(min(_FIRST_WAIT_SECONDS * 2 ** (attempt - 1), _LONGEST_WAIT_SECONDS))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            return retrying(on=cut_short, max_attempts=self._spec.max_attempts)(get)
 
     def _missing(self, key: str) -> ObjectMissing:
         return ObjectMissing(

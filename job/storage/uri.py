@@ -4,6 +4,7 @@ Which URIs are refused is decided here alone; ``tests/storage/uri_cases.py`` has
 """
 
 import re
+from dataclasses import replace
 
 from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
@@ -22,8 +23,12 @@ _BUCKET = re.compile(
 _EXPRESS = "--x-s3"  # Amazon ends the names of S3 Express' directory buckets with it, and no others
 
 
-def open_store(uri: str, spec: StorageSpec | None = None) -> ObjectStore:
-    """Return the store rooted at ``uri``: ``s3://bucket/prefix``, ``file:///folder`` or a path. Opening contacts nothing.
+def open_store(
+    uri: str, spec: StorageSpec | None = None, *, max_attempts: int | None = None
+) -> ObjectStore:
+    """Return the store rooted at ``uri``: ``s3://bucket/prefix``, ``file:///folder`` or a path.
+
+    Contact nothing. ``max_attempts`` replaces the number of ``spec``, for callers that retry by themselves.
 
     Raise ``ConfigError`` for any other URI, and for an empty one: an empty path is the current folder, which an unset shell variable never meant.
     """
@@ -39,7 +44,8 @@ def open_store(uri: str, spec: StorageSpec | None = None) -> ObjectStore:
     if scheme == "s3":
         from job.storage.s3 import S3Store  # boto3 takes most of a second to load
 
-        return S3Store(uri, spec or StorageSpec())
+        spec = spec or StorageSpec()
+        return S3Store(uri, replace(spec, max_attempts=max_attempts) if max_attempts else spec)
     raise ConfigError(f"{uri}: unknown scheme {scheme}://; {EXPECTED}")
 
 

@@ -12,20 +12,20 @@ from typing import NamedTuple
 from job.config.errors import StorageError
 from job.data.index import Shard
 from job.data.order import Need
+from job.storage.retry import Deadline
 from job.streaming.cache import Held
 from job.streaming.events import StreamListener
 from job.streaming.keeper import Keeper
-from job.streaming.pace import Patience
 
 CLOSE_SECONDS = 2.0  # for what is under way to end; a request to a silent store ends with its own timeout, in its own thread
 _IMPATIENT_SECONDS = 1.0
 
 
 class _Coming(NamedTuple):
-    """A shard on its way into the cache, or there; ``patience`` begins to count when the reader waits for it."""
+    """A shard on its way into the cache, or there; ``deadline`` begins to count when the reader waits for it."""
 
     brought: Future[None]
-    patience: Patience
+    deadline: Deadline
 
 
 class FetchAhead:
@@ -97,7 +97,7 @@ class FetchAhead:
         ``make_room`` is called when that takes long: it should let go of every other shard, in case all room is taken.
         """
         coming = self._coming[number]
-        coming.patience.wanted()
+        coming.deadline.start()
         if (
             not coming.brought.cancel()
         ):  # it has begun; what has not is not waited for behind others
@@ -106,13 +106,13 @@ class FetchAhead:
                 make_room()
             error = coming.brought.exception()
             if error is not None and (
-                coming.patience.is_over or not isinstance(error, StorageError)
+                coming.deadline.is_over or not isinstance(error, StorageError)
             ):
                 raise error
             # A disk or a store that failed when nobody waited for it may be well again: asked once more.
-        patience = Patience(self._patience_seconds)
-        patience.wanted()
-        return self._keeper.hold(self._shards[number], patience, make_room)
+        deadline = Deadline(self._patience_seconds)
+        deadline.start()
+        return self._keeper.hold(self._shards[number], deadline, make_room)
 
     def close(self) -> None:
         """End the fetching; the fetcher must have been told to stop before."""
@@ -125,15 +125,15 @@ class FetchAhead:
         self._needs.clear()
 
     def _bring(self, need: Need) -> None:
-        patience, shard = Patience(self._patience_seconds), self._shards[need.shard]
+        deadline, shard = Deadline(self._patience_seconds), self._shards[need.shard]
         self._bytes += shard.num_bytes
         if self._keeper.has(shard):
             brought: Future[None] = Future()
             brought.set_result(None)
         else:
-            brought = self._pool.submit(self._keeper.bring, shard, patience)
+            brought = self._pool.submit(self._keeper.bring, shard, deadline)
             self._arriving.append((need.first_step, brought))
-        self._coming[need.shard] = _Coming(brought, patience)
+        self._coming[need.shard] = _Coming(brought, deadline)
 
     def _let_go(self, number: int) -> None:
         """No step to come needs it, as far as was looked ahead: it may be the first to go."""

@@ -1,14 +1,14 @@
-"""From an object store into an open file: ranges in parallel, repeated until they are there or patience is over, hashed on the way.
+"""From an object store into an open file: ranges in parallel, repeated until they are there or deadline is over, hashed on the way.
 
 Knows bytes and requests, not what the file is for. A request that broke off goes on where it stopped; nothing that arrived is fetched twice.
 
     fetcher = Fetcher(store, connections=16, listener=NullListener())
-    sha256 = fetcher.fetch("shard-00000.u8", 8 << 20, descriptor, Patience(300))
+    sha256 = fetcher.fetch("shard-00000.u8", 8 << 20, descriptor, Deadline(300))
 """
 
 import hashlib
+import math
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,9 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from job.config.errors import StorageError
 from job.storage import os_errors
+from job.storage.retry import Deadline, retrying
 from job.storage.store import Interrupted, ObjectStore
 from job.streaming.events import StreamListener
-from job.streaming.pace import Pace, Patience, wait_seconds
+from job.streaming.pace import Pace
 
 RANGE_BYTES = 8 << 20  # larger files go in ranges of this size, several at a time
 CREDENTIAL_SECONDS = (
@@ -45,21 +46,18 @@ class Fetcher:
     def __init__(self, store: ObjectStore, connections: int, listener: StreamListener) -> None:
         self._store = store
         self._listener = listener
-        self._random = (
-            random.Random()
-        )  # seeded by the system: workers that failed together must not wait alike
         self.pace = Pace(connections)
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(connections, "fetch-range")
 
-    def fetch(self, key: str, num_bytes: int, descriptor: int, patience: Patience) -> str:
+    def fetch(self, key: str, num_bytes: int, descriptor: int, deadline: Deadline) -> str:
         """Write the object, ``num_bytes`` long, into the open file; the SHA-256, in hex, of what arrived.
 
-        ``TooShort`` where it is smaller, ``ObjectMissing`` where it is not there, ``StorageError`` when patience is over or the disk refuses.
+        ``TooShort`` where it is smaller, ``ObjectMissing`` where it is not there, ``StorageError`` when deadline is over or the disk refuses.
         """
         digest = hashlib.sha256()
         if num_bytes <= RANGE_BYTES:
-            self._fetch_range(key, 0, num_bytes, descriptor, patience, digest.update)
+            self._fetch_range(key, 0, num_bytes, descriptor, deadline, digest.update)
             return digest.hexdigest()
         starts = range(0, num_bytes, RANGE_BYTES)
         ranges: list[Future[None]] = []
@@ -71,7 +69,7 @@ class Fetcher:
                     start,
                     min(start + RANGE_BYTES, num_bytes),
                     descriptor,
-                    patience,
+                    deadline,
                 )
                 for start in starts
             )
@@ -121,65 +119,67 @@ class Fetcher:
         start: int,
         stop: int,
         descriptor: int,
-        patience: Patience,
+        deadline: Deadline,
         hashed: Callable[[bytes], object] = lambda piece: None,
     ) -> None:
-        place = start
+        place, refused_since = start, math.inf
 
         def write(piece: bytes) -> None:
             nonlocal place
             self._check()
-            try:
-                written = 0
-                while written < len(
-                    piece
-                ):  # a file system that gets full writes less than it was given, once
-                    written += os.pwrite(descriptor, memoryview(piece)[written:], place + written)
-            except OSError as error:
-                raise os_errors.storage_error(
-                    f"{self._store.uri.rstrip('/')}/{key}",
-                    "keep in data.cache_dir, within data.cache_bytes",
-                    error,
-                ) from None
+            self._write(key, descriptor, piece, place)
             hashed(piece)
             place += len(piece)
-            patience.progressed()
+            deadline.extend()
             self._listener.received(len(piece))
 
-        attempt, refused_since = 0, float("inf")
-        while place < stop:
-            before = place
-            try:
-                with self.pace.permit():
-                    self._check()
-                    self._listener.requested()
-                    self._store.stream(key, place, stop - place, write)
-                self.pace.mark_succeeded()
-                if place < stop:
-                    raise TooShort(place)
-            except Interrupted as error:
-                attempt = 1 if place > before else attempt + 1
-                refused_since = (
-                    min(refused_since, time.monotonic())
-                    if error.reason == "credentials"
-                    else float("inf")
-                )
-                refused_seconds = time.monotonic() - refused_since
-                if error.reason == "throttled":
-                    self.pace.slow_down()
-                self._listener.retried(error.reason)
-                if patience.is_over or refused_seconds > CREDENTIAL_SECONDS:
-                    raise self._gave_up(error, refused_seconds, patience) from None
-                self.wait(wait_seconds(attempt, self._random.random()))
+        try:
+            for attempt in retrying(lambda: deadline.is_over, sleep=self.wait):
+                with attempt:
+                    before = place
+                    try:
+                        with self.pace.permit():
+                            self._check()
+                            self._listener.requested()
+                            self._store.stream(key, place, stop - place, write)
+                    except Interrupted as error:
+                        if place > before:  # it made progress: the waits start again
+                            attempt.retry_state.attempt_number = 1
+                        if error.reason == "throttled":
+                            self.pace.slow_down()
+                        self._listener.retried(error.reason)
+                        refused_since = _refused_since(error, refused_since)
+                        raise
+                    self.pace.mark_succeeded()
+                    if place < stop:
+                        raise TooShort(place)
+        except Interrupted as error:
+            raise StorageError(
+                f"{error}; gave up after {deadline.seconds:g} s without a byte"
+                " (data.fetch_patience_seconds). Run the same command to resume from the last"
+                " checkpoint when the store answers again"
+            ) from None
 
-    def _gave_up(
-        self, error: Interrupted, refused_seconds: float, patience: Patience
-    ) -> StorageError:
-        if refused_seconds > CREDENTIAL_SECONDS:
-            return StorageError(
-                f"{error}; gave up when no others had taken their place for {CREDENTIAL_SECONDS:.0f} s"
-            )
-        return StorageError(
-            f"{error}; gave up after {patience.seconds:g} s without a byte (data.fetch_patience_seconds). The same command goes on from the"
-            " last checkpoint when the store answers again"
+    def _write(self, key: str, descriptor: int, piece: bytes, place: int) -> None:
+        try:
+            written = 0
+            while written < len(piece):  # a nearly full file system writes less than asked, once
+                written += os.pwrite(descriptor, memoryview(piece)[written:], place + written)
+        except OSError as error:
+            raise os_errors.storage_error(
+                f"{self._store.uri.rstrip('/')}/{key}",
+                "keep in data.cache_dir, within data.cache_bytes",
+                error,
+            ) from None
+
+
+def _refused_since(error: Interrupted, since: float) -> float:
+    """Return since when credentials are refused; raise ``StorageError`` if for too long."""
+    if error.reason != "credentials":
+        return math.inf
+    since = min(since, time.monotonic())
+    if time.monotonic() - since > CREDENTIAL_SECONDS:
+        raise StorageError(
+            f"{error}; gave up because no valid credentials appeared for {CREDENTIAL_SECONDS:.0f} s"
         )
+    return since

@@ -11,11 +11,11 @@ from job.config.byte_size import bytes_text
 from job.config.errors import StorageError
 from job.data.index import Shard
 from job.data.verify import damaged, descriptor_sha256
+from job.storage.retry import Deadline
 from job.storage.store import ObjectMissing, ObjectStore
 from job.streaming.cache import CacheLost, Filling, Held, NoRoom, ShardCache
 from job.streaming.events import StreamListener
 from job.streaming.fetch import Fetcher, TooShort
-from job.streaming.pace import Patience
 
 POLL_SECONDS = (
     0.02  # between looks at a shard that another process fetches, and at a cache without room
@@ -51,20 +51,20 @@ class Keeper:
         self._listener.found()
         return True
 
-    def bring(self, shard: Shard, patience: Patience) -> None:
+    def bring(self, shard: Shard, deadline: Deadline) -> None:
         """Have it in the cache, verified, and not the first to go; raises as ``hold`` does."""
-        held = self._hold(shard, patience, lambda: None)
+        held = self._hold(shard, deadline, lambda: None)
         self._cache.will_be_used(shard)
         held.release()
 
-    def hold(self, shard: Shard, patience: Patience, make_room: Callable[[], None]) -> Held:
+    def hold(self, shard: Shard, deadline: Deadline, make_room: Callable[[], None]) -> Held:
         """The shard, verified, locked in the cache. Waits while another process fetches it, or while the cache has no room.
 
         ``make_room`` is called where there is none, to let go of what the caller has locked itself. ``DataError`` for a shard that is missing or
-        damaged in the store, ``StorageError`` when patience is over or the disk refuses.
+        damaged in the store, ``StorageError`` when deadline is over or the disk refuses.
         """
         held = self._cache.find(shard) if shard.sha256 in self._verified else None
-        return held or self._hold(shard, patience, make_room)
+        return held or self._hold(shard, deadline, make_room)
 
     def let_go(self, shard: Shard) -> None:
         """It was used just now, and is not needed soon."""
@@ -78,7 +78,7 @@ class Keeper:
         """What the cache takes now."""
         return self._cache.bytes_taken()
 
-    def _hold(self, shard: Shard, patience: Patience, make_room: Callable[[], None]) -> Held:
+    def _hold(self, shard: Shard, deadline: Deadline, make_room: Callable[[], None]) -> Held:
         started = time.monotonic()
         mismatches, disk_was_full = 0, False
         others_bytes_at: int | None = None
@@ -90,17 +90,17 @@ class Keeper:
                 if error.disk_error and disk_was_full:
                     raise error.disk_error from None
                 disk_was_full = error.disk_error is not None
-                if patience.is_over:
-                    raise self._no_room(patience) from None
-                self._fetcher.wait(POLL_SECONDS if patience.is_counting else UNHURRIED_SECONDS)
+                if deadline.is_over:
+                    raise self._no_room(deadline) from None
+                self._fetcher.wait(POLL_SECONDS if deadline.is_started else UNHURRIED_SECONDS)
                 continue
             if claim is None:
                 written_at = self._cache.written_at(shard)
                 if written_at != others_bytes_at:
-                    patience.progressed()
+                    deadline.extend()
                     others_bytes_at = written_at
-                if patience.is_over:
-                    raise self._no_bytes(shard, patience)
+                if deadline.is_over:
+                    raise self._no_bytes(shard, deadline)
                 self._fetcher.wait(POLL_SECONDS)
             elif isinstance(claim, Held):
                 if self._is_sound(claim):
@@ -110,7 +110,7 @@ class Keeper:
                 self._listener.retried("corrupt")
             else:
                 try:
-                    if (problem := self._fill(claim, patience)) is None:
+                    if (problem := self._fill(claim, deadline)) is None:
                         held = claim.commit()
                         self._verified.add(shard.sha256)
                         self._listener.fetched(time.monotonic() - started)
@@ -123,11 +123,11 @@ class Keeper:
                     raise damaged(self._store, shard.name, f"{problem}, {FETCHES} times")
                 self._listener.retried("corrupt")
 
-    def _fill(self, filling: Filling, patience: Patience) -> str | None:
+    def _fill(self, filling: Filling, deadline: Deadline) -> str | None:
         """Fetch and verify; what is wrong with the bytes, if anything, and the claim is then given back."""
         shard = filling.shard
         try:
-            found = self._fetcher.fetch(shard.name, shard.num_bytes, filling.descriptor, patience)
+            found = self._fetcher.fetch(shard.name, shard.num_bytes, filling.descriptor, deadline)
         except TooShort as error:
             filling.abandon()
             return f"is {error.num_bytes:,} bytes; expected {shard.num_bytes:,} by index.json"
@@ -156,15 +156,15 @@ class Keeper:
             self._verified.add(held.shard.sha256)
         return sound
 
-    def _no_room(self, patience: Patience) -> StorageError:
+    def _no_room(self, deadline: Deadline) -> StorageError:
         budget = bytes_text(self._cache.budget_bytes)
         return StorageError(
-            f"data.cache_bytes is {budget}, and all of it has been in use by other runs for {patience.seconds:g} s; expected room for one more"
+            f"data.cache_bytes is {budget}, and all of it has been in use by other runs for {deadline.seconds:g} s; expected room for one more"
             " shard: raise data.cache_bytes, or give each run a data.cache_dir of its own"
         )
 
-    def _no_bytes(self, shard: Shard, patience: Patience) -> StorageError:
+    def _no_bytes(self, shard: Shard, deadline: Deadline) -> StorageError:
         return StorageError(
-            f"{self._store.uri.rstrip('/')}/{shard.name}: another process of this machine fetches it, without a byte for {patience.seconds:g} s"
+            f"{self._store.uri.rstrip('/')}/{shard.name}: another process of this machine fetches it, without a byte for {deadline.seconds:g} s"
             " (data.fetch_patience_seconds); expected the store to answer. The same command goes on from the last checkpoint when it does"
         )

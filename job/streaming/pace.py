@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-FIRST_WAIT_SECONDS = 0.1
-LONGEST_WAIT_SECONDS = 10.0
 _CALM_SECONDS = (
     1.0  # requests that were under way together are told to slow down together; that counts once
 )
@@ -59,41 +57,3 @@ class Pace:
             if self.limit < self._most:  # not after ``open``
                 self.limit = min(float(self._most), self.limit + 1 / self.limit)
                 self._changed.notify_all()
-
-
-def wait_seconds(attempt: int, chance: float) -> float:
-    """Before try ``attempt + 1``, after ``attempt`` failures in a row (from 1); ``chance`` is uniform in [0, 1)."""
-    longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(attempt - 1, 30))
-    return longest * (0.5 + chance / 2)
-
-
-class Patience:
-    """How long one shard may make training wait without a byte: ``seconds``, counted from when it is wanted, and anew from each byte.
-
-    While nobody waits for it, patience has no end: an outage of the store costs nothing as long as what was fetched ahead lasts.
-    """
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.seconds = seconds
-        self._clock = clock
-        self._since: float | None = None
-
-    def wanted(self) -> None:
-        """Training waits for it from now on."""
-        if self._since is None:
-            self._since = self._clock()
-
-    def progressed(self) -> None:
-        """A byte arrived."""
-        if self._since is not None:
-            self._since = self._clock()
-
-    @property
-    def is_counting(self) -> bool:
-        """Whether training waits."""
-        return self._since is not None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it is time to give up."""
-        return self._since is not None and self._clock() - self._since > self.seconds

@@ -13,7 +13,7 @@ import numpy as np
 
 from job.config.errors import DivergedError
 from job.gan.step import METRICS
-from job.storage.retry import until_it_works
+from job.storage.retry import retry
 from job.storage.store import ObjectStore
 
 ROOT = "divergences/"
@@ -65,7 +65,7 @@ def record(store: ObjectStore, diverged: Diverged, patience_seconds: float) -> t
     """
     divergence = diverged.divergence
     shown = divergence.metrics[max(0, divergence.row - 10) : divergence.row + 1]
-    number = until_it_works(lambda: count(store), patience_seconds) + 1
+    number = retry(lambda: count(store), patience_seconds) + 1
     first_shown = divergence.step - len(shown) + 1
     told = {
         "step": divergence.step,
@@ -81,7 +81,7 @@ def record(store: ObjectStore, diverged: Diverged, patience_seconds: float) -> t
         f"{ROOT}step-{divergence.step:09d}-{number}.json",
         json.dumps(told, indent=2).encode(),
     )
-    until_it_works(lambda: store.write(key, data), patience_seconds)
+    retry(lambda: store.write(key, data), patience_seconds)
     return key, number
 
 

@@ -17,6 +17,7 @@ from job.config.host import is_local
 from job.config.load import to_yaml
 from job.config.spec import RESUME_WORDS, DataSpec, RunSpec, TrainingSpec
 from job.config.versions import versions
+from job.config.waits import LOOP_ATTEMPTS
 from job.data.index import Index, read_index
 from job.data.order import Order, worker_positions
 from job.run import attempts
@@ -162,14 +163,12 @@ def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease 
     soon = spec.checkpoints.lease_seconds / 6
     storage = dataclasses.replace(
         spec.storage,
-        max_attempts=2,
         connect_timeout_seconds=min(spec.storage.connect_timeout_seconds, soon),
         read_timeout_seconds=min(spec.storage.read_timeout_seconds, soon),
     )
     seconds, wait_seconds = spec.checkpoints.lease_seconds, spec.checkpoints.lease_wait_seconds
-    with acquire(
-        open_store(spec.uri, storage), seconds, wait_seconds=wait_seconds, note=note
-    ) as lease:
+    store = open_store(spec.uri, storage, max_attempts=LOOP_ATTEMPTS)
+    with acquire(store, seconds, wait_seconds=wait_seconds, note=note) as lease:
         yield lease
 
 

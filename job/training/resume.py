@@ -1,9 +1,7 @@
 """Which checkpoint a start goes on from, and its state on every worker: the chief chooses, all load what it chose and prove it."""
 
-import contextlib
 import hashlib
 import logging
-import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -15,7 +13,7 @@ from job.config.errors import StorageError
 from job.config.spec import RESUME_WORDS, RunSpec
 from job.data.index import Index
 from job.run import attempts
-from job.storage.retry import until_it_works
+from job.storage.retry import retry, retrying
 from job.storage.store import ObjectMissing, ObjectStore
 from job.training.identity import check_identity
 from job.training.strategy import Agreement
@@ -24,7 +22,9 @@ from job.training.topology import Topology
 log = logging.getLogger("dcgan.training")
 
 T = TypeVar("T")
-_TRIES = 3  # what is found damaged is read again: a store may lag, and a byte may flip on the way
+_MAX_READS = (
+    3  # what is found damaged is read again: a store may lag, and a byte may flip on the way
+)
 _PAUSE_SECONDS = 1.0
 
 
@@ -154,29 +154,31 @@ class Resume:
             else None
         )
         checkpoints = other or Checkpoints(self._store)
-        for attempt in range(1, _TRIES + 1):
-            with contextlib.suppress(ObjectMissing, BadManifest):
-                manifest = checkpoints.manifest(step)
-                return Restored(manifest, _read_again(checkpoints, manifest), is_own=not is_other)
-            if attempt < _TRIES:
-                time.sleep(attempt * _PAUSE_SECONDS)
-        raise StorageError(
-            f"{self._spec.uri}: worker {self._topology.rank} cannot read the checkpoint of step {step}; expected the one the chief read"
-        )
+
+        def load() -> Restored:
+            manifest = checkpoints.manifest(step)
+            return Restored(manifest, _read_again(checkpoints, manifest), is_own=not is_other)
+
+        try:
+            return _reread(load, ObjectMissing, BadManifest)
+        except (ObjectMissing, BadManifest):
+            raise StorageError(
+                f"{self._spec.uri}: worker {self._topology.rank} cannot read the checkpoint of step"
+                f" {step}; expected the one the chief read"
+            ) from None
 
     def _patiently(self, operation: Callable[[], T]) -> T:
-        return until_it_works(operation, self._spec.data.fetch_patience_seconds)
+        return retry(operation, self._spec.data.fetch_patience_seconds)
 
 
 def _read_again(checkpoints: Checkpoints, manifest: Manifest) -> dict[str, bytes]:
-    """The parts of the state, verified; ``DamagedPart`` if one is found damaged again and again."""
-    for attempt in range(1, _TRIES):
-        try:
-            return checkpoints.read(manifest, _state_parts(manifest))
-        except DamagedPart as error:
-            log.warning("reading it again: %s", error)
-            time.sleep(attempt * _PAUSE_SECONDS)
-    return checkpoints.read(manifest, _state_parts(manifest))
+    """Return the verified parts of the state; raise ``DamagedPart`` if one stays damaged."""
+    return _reread(lambda: checkpoints.read(manifest, _state_parts(manifest)), DamagedPart)
+
+
+def _reread(read: Callable[[], T], *on: type[Exception]) -> T:
+    """Return what ``read`` returns; retry a few times on errors ``on``."""
+    return retrying(on=on, max_attempts=_MAX_READS, first_wait_seconds=_PAUSE_SECONDS)(read)
 
 
 def _state_parts(manifest: Manifest) -> list[str]:

@@ -12,7 +12,7 @@ from job.gan.latents import fixed_latents
 from job.gan.step import encode
 from job.images.grids import evenly_chosen, image_grid, png_bytes, progress_gif
 from job.run.layout import GRIDS, PROGRESS, grid_key, grid_step
-from job.storage.retry import until_it_works
+from job.storage.retry import retry
 from job.storage.store import ObjectStore
 
 log = logging.getLogger("dcgan.training")
@@ -31,7 +31,7 @@ def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: i
     images = encode(generator(latents, training=False)).numpy().astype(np.uint8)
     png = png_bytes(image_grid(images, spec.samples.rows, spec.samples.columns))
     try:
-        until_it_works(
+        retry(
             lambda: store.write(grid_key(step), png), GRID_PATIENCE_SECONDS
         )  # training waits meanwhile
     except StorageError as error:

@@ -3,7 +3,6 @@
 ``run`` is the same under Ray, under a test that starts two processes by hand, or alone; ``TF_CONFIG`` must name the workers before it is called.
 """
 
-import dataclasses
 import datetime
 import logging
 import time
@@ -26,7 +25,7 @@ from job.gan.networks import build_networks
 from job.run.layout import HANGS, STAMP, hang_key, start_name
 from job.run.process_records import Records
 from job.run.summary import Summary, write_summary
-from job.storage.retry import until_it_works
+from job.storage.retry import retry
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.streaming.budget import check_budget
@@ -89,9 +88,9 @@ def run(
     spec = with_workers(spec, topology.world_size)
     strategy = create_strategy(spec)  # before any other TensorFlow operation
     # With few attempts: what uses it repeats by itself, and training must not wait long for a grid that a failing store refuses.
-    store = open_store(spec.uri, dataclasses.replace(spec.storage, max_attempts=LOOP_ATTEMPTS))
+    store = open_store(spec.uri, spec.storage, max_attempts=LOOP_ATTEMPTS)
     data_store = open_store(spec.data.uri, spec.storage)
-    index = until_it_works(lambda: read_index(data_store), spec.data.fetch_patience_seconds)
+    index = retry(lambda: read_index(data_store), spec.data.fetch_patience_seconds)
     check_images(spec, index)
     order = Order(
         tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed
@@ -102,9 +101,7 @@ def run(
     def write_hang(text: str) -> None:
         store.write(hang_key(datetime.datetime.now(datetime.UTC), topology.rank), text.encode())
 
-    num_hangs = until_it_works(
-        lambda: sum(1 for _ in store.list(HANGS)), spec.data.fetch_patience_seconds
-    )
+    num_hangs = retry(lambda: sum(1 for _ in store.list(HANGS)), spec.data.fetch_patience_seconds)
     with Observer(
         spec,
         topology,
@@ -202,7 +199,7 @@ def _fence(worker: Worker, store: ObjectStore) -> Callable[[], None]:
     conditional = (
         worker.spec.checkpoints.lease_seconds > 0
     )  # no lease: for a store without conditional writes
-    check_claim = until_it_works(
+    check_claim = retry(
         lambda: claim(store, worker.start, worker.fence, conditional=conditional),
         worker.spec.data.fetch_patience_seconds,
     )
@@ -218,7 +215,7 @@ def _noise_stream(worker: Worker, restored: Restored | None) -> int:
     """Which set of noise to train with: another one after each divergence that was recorded. The same on every worker."""
     mine = 0
     if worker.topology.is_chief:
-        recorded = until_it_works(
+        recorded = retry(
             lambda: divergence.count(worker.store), worker.spec.data.fetch_patience_seconds
         )
         mine = max(recorded, restored.manifest.noise_stream if restored else 0)
@@ -281,7 +278,7 @@ def _reader(worker: Worker, start: int) -> Reader:
 def _finish(worker: Worker, start: int, seconds: float) -> None:
     """The GIF and ``summary.json``: what is left for people."""
     patience = worker.spec.data.fetch_patience_seconds
-    until_it_works(lambda: save_progress(worker.store), patience)
+    retry(lambda: save_progress(worker.store), patience)
     steps = worker.schedule.total_steps - start
     summary = Summary(
         outcome="done",
@@ -295,4 +292,4 @@ def _finish(worker: Worker, start: int, seconds: float) -> None:
         restarts=worker.topology.restarts,
         versions=versions(),
     )
-    until_it_works(lambda: write_summary(worker.store, summary), patience)
+    retry(lambda: write_summary(worker.store, summary), patience)

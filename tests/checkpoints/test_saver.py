@@ -13,7 +13,7 @@ from job.checkpoints.writer import Superseded, claim
 from job.config.errors import DivergedError, StorageError
 from job.config.spec import CheckpointSpec
 from job.run.lease import LeaseLost
-from job.storage.retry import until_it_works
+from job.storage.retry import retry
 from job.storage.store import Interrupted, ObjectStore
 from job.storage.uri import open_store
 from tests.checkpoints.saves import (
@@ -315,7 +315,7 @@ def test_only_the_owner_of_the_run_folder_claims(store: ObjectStore) -> None:
 
 def test_a_claim_whose_answer_is_lost_is_repeated(store: ObjectStore) -> None:
     losing = LosingAnswers(store, "write_if")
-    check = until_it_works(lambda: claim(losing, FIRST), 60.0, sleep=lambda seconds: None)
+    check = retry(lambda: claim(losing, FIRST), 60.0, sleep=lambda seconds: None)
     assert losing.num_lost == 1
     check()
     again = claim(store, FIRST)  # after a roll-back

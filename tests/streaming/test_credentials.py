@@ -12,7 +12,7 @@ from botocore import credentials
 
 from job.config.errors import StorageError
 from job.config.storage import StorageSpec
-from job.storage.retry import until_it_works
+from job.storage.retry import retry
 from job.storage.s3 import S3Store
 from job.storage.uri import open_store
 from job.streaming import fetch
@@ -113,7 +113,7 @@ def test_keys_that_are_gone_for_good_end_it(
         delete(s3_env, users[0])
         with pytest.raises(
             StorageError,
-            match=r"the server does not accept the credentials .* gave up when no others had taken their place for 1 s",
+            match=r"the server does not accept the credentials .* gave up because no valid credentials appeared for 1 s",
         ):
             reader.chunk(40, 20)
 
@@ -166,7 +166,7 @@ def test_keys_replaced_in_a_mounted_secret(
         delete(s3_env, users[0])
         for step in range(5, 80, 5):
             reader.chunk(step, 5)
-        until_it_works(lambda: store.write("after", b"2"), 5)
+        retry(lambda: store.write("after", b"2"), 5)
     assert store.read("after") == b"2"
     assert set(heard.reasons) == ({"credentials"} if minutes == 60 else set())
 

@@ -12,11 +12,11 @@ import pytest
 
 from job.config.errors import StorageError
 from job.storage.local import LocalStore
+from job.storage.retry import Deadline
 from job.storage.store import Interrupted, ObjectMissing, Reason
 from job.streaming import fetch
 from job.streaming.events import NullListener
 from job.streaming.fetch import RANGE_BYTES, Fetcher, Stopped, TooShort
-from job.streaming.pace import Patience
 
 SIZE = 3 * RANGE_BYTES + 12345
 
@@ -77,10 +77,10 @@ def descriptor(tmp_path: Path) -> Iterator[int]:
     os.close(opened)
 
 
-def impatient(seconds: float = 0.0) -> Patience:
-    patience = Patience(seconds)
-    patience.wanted()
-    return patience
+def impatient(seconds: float = 0.0) -> Deadline:
+    deadline = Deadline(seconds)
+    deadline.start()
+    return deadline
 
 
 @pytest.mark.parametrize(("key", "size", "requests"), [("large", SIZE, 4), ("small", 1000, 1)])
@@ -132,7 +132,7 @@ def test_patience_ends_with_the_cause_and_what_to_do(
     fetcher = Fetcher(BreakingStore(tmp_path / "store", [(0, "throttled")] * 1000), 4, Heard())
     with pytest.raises(
         StorageError,
-        match=r"/small: broke off; gave up after 0 s without a byte \(data.fetch_patience_seconds\). The same command goes on",
+        match=r"/small: broke off; gave up after 0 s without a byte \(data.fetch_patience_seconds\). Run the same command to resume",
     ):
         fetcher.fetch("small", 1000, descriptor, impatient())
     fetcher.close()
@@ -143,7 +143,7 @@ def test_nobody_who_waits_means_no_end_of_patience(
 ) -> None:
     fetcher = Fetcher(BreakingStore(tmp_path / "store", [(0, "connection")] * 4), 4, Heard())
     assert (
-        fetcher.fetch("small", 1000, descriptor, Patience(0.0))
+        fetcher.fetch("small", 1000, descriptor, Deadline(0.0))
         == hashlib.sha256(data[:1000]).hexdigest()
     )
     fetcher.close()
@@ -156,9 +156,9 @@ def test_credentials_that_stay_refused_end_it(
     store = BreakingStore(tmp_path / "store", [(0, "credentials")] * 1000)
     fetcher = Fetcher(store, 4, Heard())
     with pytest.raises(
-        StorageError, match="broke off; gave up when no others had taken their place"
+        StorageError, match="broke off; gave up because no valid credentials appeared"
     ):
-        fetcher.fetch("small", 1000, descriptor, Patience(10**6))
+        fetcher.fetch("small", 1000, descriptor, Deadline(10**6))
     assert 2 <= len(store.asked) <= 8
     fetcher.close()
 
@@ -205,7 +205,7 @@ def test_closing_ends_what_waits(tmp_path: Path, data: bytes, descriptor: int) -
         BreakingStore(tmp_path / "store", [(0, "connection")] * 1000), 4, AttemptRecord()
     )
     with ThreadPoolExecutor(1) as pool:
-        fetching = pool.submit(fetcher.fetch, "small", 1000, descriptor, Patience(10**6))
+        fetching = pool.submit(fetcher.fetch, "small", 1000, descriptor, Deadline(10**6))
         assert broke_off.wait(10)
         fetcher.close()
         assert isinstance(fetching.exception(10), Stopped)

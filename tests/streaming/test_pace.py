@@ -1,9 +1,9 @@
-"""Pressing a store: fewer requests when it says so, waits that grow and differ, patience that counts only while somebody waits."""
+"""Requests at once: fewer after each "slow down", and more again with successes."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from job.streaming.pace import LONGEST_WAIT_SECONDS, Pace, Patience, wait_seconds
+from job.streaming.pace import Pace
 
 
 class Clock:
@@ -14,28 +14,10 @@ class Clock:
         return self.now
 
 
-def test_waits_double_up_to_a_longest_and_differ() -> None:
-    assert [wait_seconds(attempt, 1.0) for attempt in range(1, 12)] == [
-        0.1,
-        0.2,
-        0.4,
-        0.8,
-        1.6,
-        3.2,
-        6.4,
-        10,
-        10,
-        10,
-        10,
-    ]
-    assert wait_seconds(10**6, 0.5) == LONGEST_WAIT_SECONDS * 0.75
-    assert wait_seconds(3, 0.0) == 0.2
-
-
-def test_a_word_to_slow_down_halves_and_successes_raise_again() -> None:
+def test_slow_down_halves_the_limit_and_successes_raise_it() -> None:
     clock = Clock()
     pace = Pace(16, clock)
-    for _ in range(16):  # all that were under way are told so; it counts once
+    for _ in range(16):  # every request in flight gets that answer; it counts once
         pace.slow_down()
     assert pace.limit == 8
     for _ in range(10):
@@ -78,20 +60,3 @@ def test_a_permit_is_given_back_after_an_error() -> None:
             pass
     with pace.permit():
         pass
-
-
-def test_patience_begins_when_it_is_wanted_and_anew_with_every_byte() -> None:
-    clock = Clock()
-    patience = Patience(10, clock)
-    clock.now += 1000
-    assert not patience.is_over
-    patience.wanted()
-    clock.now += 9
-    patience.wanted()
-    assert not patience.is_over
-    clock.now += 2
-    assert patience.is_over
-    patience.progressed()
-    assert not patience.is_over
-    clock.now += 11
-    assert patience.is_over

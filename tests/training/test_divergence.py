@@ -24,7 +24,7 @@ def diverged(step: int) -> Diverged:
 def test_a_write_whose_answer_is_lost_counts_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "_FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "FIRST_WAIT_SECONDS", 0.001)
     store = open_store(str(tmp_path))
     losing = LosingAnswers(store, "write")
     assert divergence.record(losing, diverged(45), 60.0) == ("divergences/step-000000045-1.json", 1)
