@@ -1,8 +1,8 @@
-"""How much the images of a batch differ from each other: one number that falls towards 0 when a generator collapses.
+"""Image diversity: one number that falls towards 0 when a generator collapses.
 
-The minibatch standard deviation of Karras et al. 2018 ("Progressive Growing of GANs", section 3) on pixels instead of features: the standard
-deviation of each pixel over the batch, averaged over pixels and channels. It costs a pass over the batch. Images that are copies of one another
-have 0; it cannot tell few different images, repeated, from many.
+The minibatch standard deviation of Karras et al. 2018 ("Progressive Growing of GANs", section 3) on
+pixels instead of features: the standard deviation of each pixel over the batch, averaged over
+pixels and channels. Identical images have 0. It does not detect few images that repeat.
 """
 
 import numpy as np
@@ -12,9 +12,10 @@ WHITE = 255
 
 
 def diversity(images: npt.NDArray[np.uint8]) -> float:
-    """Of ``images`` ``[B, H, W, C]``, uint8, B at least 2: in [0, 0.71], in units of the full range of a pixel.
+    """Return the diversity of ``images`` ``[B, H, W, C]`` in [0, 0.71], 1 being a pixel's range.
 
-    The variances are those of a sample (over B - 1), so batches of different size can be compared. ``ValueError`` for fewer than two images.
+    Variances are sample variances (over B - 1), so batches of different size can be compared.
+    Raises ``ValueError`` for fewer than two images.
     """
     if len(images) < 2:
         raise ValueError(f"{len(images)} images; expected at least 2 to compare")

@@ -1,7 +1,4 @@
-"""Grids of generated images as PNG, and the GIF that shows a run's grids one after the other.
-
-Knows no model and no store: uint8 pixels in, encoded bytes out.
-"""
+"""Grids of images as PNG, and the GIF of a run's grids: uint8 pixels in, encoded bytes out."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,11 +7,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-# A picture of a 28-pixel garment is hard to judge below about this size on a screen.
-READABLE_PIXELS = 96
+MIN_SHOWN_PIXELS = 96
 CAPTION_PIXELS = 28
 CAPTION_FONT_PIXELS = 18
-SMALLEST_FONT_PIXELS = 8
+MIN_FONT_PIXELS = 8
 WHITE = 255
 
 
@@ -25,10 +21,11 @@ def image_grid(
     scale: int | None = None,
     padding: int = 4,
 ) -> Image.Image:
-    """``images`` ``[B, H, W, C]`` (uint8, C 1 or 3), row by row, on white; grey images make a grey picture.
+    """Return ``images`` ``[B, H, W, C]`` (uint8, C 1 or 3) on a white grid, row by row.
 
-    Each is enlarged ``scale`` times without smoothing (unset: just enough to be readable) and has ``padding`` pixels around it. Fewer
-    images than ``rows * columns`` leave the last cells white. Raises ``ValueError`` for any other shape or type, or more images than cells.
+    Each is enlarged ``scale`` times without smoothing (None: to at least ``MIN_SHOWN_PIXELS``) and
+    padded with ``padding`` pixels. Spare cells stay white. Raises ``ValueError`` for another shape
+    or type, or more images than cells.
     """
     if (
         images.dtype != np.uint8
@@ -37,14 +34,15 @@ def image_grid(
         or 0 in images.shape
     ):
         raise ValueError(
-            f"images are {images.dtype} {list(images.shape)}; expected uint8 [B, H, W, C] with 1 or 3 channels"
+            f"images are {images.dtype} {list(images.shape)};"
+            " expected uint8 [B, H, W, C] with 1 or 3 channels"
         )
     num_images, height, width, channels = images.shape
     if rows < 1 or columns < 1 or num_images > rows * columns:
         raise ValueError(
             f"{num_images} images on a grid of {rows} x {columns}; expected at most rows * columns"
         )
-    scale = max(1, -(-READABLE_PIXELS // max(height, width))) if scale is None else scale
+    scale = max(1, -(-MIN_SHOWN_PIXELS // max(height, width))) if scale is None else scale
     if scale < 1 or padding < 0:
         raise ValueError(f"scale is {scale} and padding {padding}; expected at least 1 and 0")
     large = images.repeat(scale, axis=1).repeat(scale, axis=2)
@@ -59,7 +57,7 @@ def image_grid(
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """``image`` encoded as PNG."""
+    """Return ``image`` encoded as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
@@ -71,10 +69,10 @@ def progress_gif(
     seconds_per_frame: float = 0.25,
     last_frame_seconds: float = 2.0,
 ) -> bytes:
-    """A looping GIF of the PNGs in ``frames``, each with its label below it; the last is held longer.
+    """Return a looping GIF of the PNGs in ``frames``, each with its label below it.
 
-    ``frames`` may read a long run one by one. Raises ``ValueError`` if frames and labels differ in number. A frame of
-    another size than the first is fitted into it.
+    The last frame is shown longer. Frames are read one by one and fitted to the size of the first.
+    Raises ``ValueError`` if frames and labels differ in number.
     """
     if not labels:
         raise ValueError("0 labels; expected at least 1")
@@ -90,13 +88,14 @@ def progress_gif(
     return buffer.getvalue()
 
 
-def evenly_chosen(num_items: int, most: int) -> list[int]:
-    """At most ``most`` (2 or more) indices below ``num_items``, evenly spread, with the first and the last; ascending."""
-    return [int(index) for index in np.linspace(0, num_items - 1, min(num_items, most)).round()]
+def evenly_chosen(num_items: int, max_items: int) -> list[int]:
+    """Return at most ``max_items`` (2 or more) evenly spread indices, with the first and last."""
+    indices = np.linspace(0, num_items - 1, min(num_items, max_items)).round()
+    return [int(index) for index in indices]
 
 
 def _captioned(frames: Iterable[bytes], labels: Sequence[str]) -> Iterator[Image.Image]:
-    """The frames as pictures with their captions; counts all of them."""
+    """Yield the frames with their captions; count all of them."""
     size: tuple[int, int] | None = None
     count = 0
     for index, data in enumerate(frames):
@@ -106,17 +105,15 @@ def _captioned(frames: Iterable[bytes], labels: Sequence[str]) -> Iterator[Image
         with Image.open(io.BytesIO(data)) as file:
             grid = file.convert("L" if file.mode in ("1", "L") else "RGB")
         size = size or grid.size
-        if grid.size != size:  # the rows or columns of the grid were changed during the run
+        if grid.size != size:  # the grid's rows or columns were changed during the run
             grid = ImageOps.pad(grid, size, Image.Resampling.NEAREST, color="white")
         yield _with_caption(grid, labels[index])
     if count != len(labels):
-        raise ValueError(
-            f"{count} frames with {len(labels)} labels; expected one label for each frame"
-        )
+        raise ValueError(f"{count} frames with {len(labels)} labels; expected one label per frame")
 
 
 def _with_caption(grid: Image.Image, text: str) -> Image.Image:
-    """``grid`` with a white strip below it that holds ``text``, centred, smaller where it would not fit."""
+    """Return ``grid`` with ``text`` centred in a white strip below it, small enough to fit."""
     white = WHITE if grid.mode == "L" else (WHITE, WHITE, WHITE)
     picture = Image.new(grid.mode, (grid.width, grid.height + CAPTION_PIXELS), white)
     picture.paste(grid, (0, 0))
@@ -124,7 +121,7 @@ def _with_caption(grid: Image.Image, text: str) -> Image.Image:
     font = ImageFont.load_default(CAPTION_FONT_PIXELS)
     fit = 0.95 * grid.width / max(1.0, draw.textlength(text, font=font))
     if fit < 1:
-        font = ImageFont.load_default(max(SMALLEST_FONT_PIXELS, int(CAPTION_FONT_PIXELS * fit)))
+        font = ImageFont.load_default(max(MIN_FONT_PIXELS, int(CAPTION_FONT_PIXELS * fit)))
     draw.text(
         (grid.width / 2, grid.height + CAPTION_PIXELS / 2),
         text,

@@ -1,1 +1,1 @@
-"""What people read of a run: status, curves, the report. Readers only; knows no tensor and no Ray."""
+"""Read a run folder for people: status, incidents, curves, the HTML report."""

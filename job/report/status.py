@@ -1,11 +1,10 @@
-"""How a run stands, from its folder alone: a handful of small reads, however long the run.
+"""Read the status of a run from its folder: a few small requests, however long the run.
 
-Whether it lives says its lease; where it stands ``status.json``; how it ended the newest of ``starts/``. What is read was written by a stranger as
-far as we know: what is not of the expected kind counts as not there.
+The lease says if the run is alive, ``status.json`` its progress, and the newest attempt how it
+ended. A stored value of an unexpected type counts as missing.
 """
 
 import datetime
-import json
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, get_args
@@ -13,41 +12,41 @@ from typing import Any, Literal, get_args
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.errors import StorageError
 from job.run import attempts, lease
+from job.run.attempts import AttemptRecord
 from job.run.holder import MAX_BYTES, BadLease, Holder, is_gone, parse_holder
 from job.run.layout import CONFIGURATION, DIVERGENCES, GRIDS, HANGS, STATUS, grid_step
 from job.run.status_file import CURVES
+from job.run.stored_json import as_number, as_object, as_step, as_text, read_object
 from job.run.summary import finished_step
 from job.storage.store import ObjectMissing, ObjectStore
 
 State = Literal["starting", "running", "done", "stopped", "failed", "stale"]
 STATES: tuple[State, ...] = get_args(State)
-MAX_STATUS_BYTES = 1 << 20
 MAX_COUNTED = 10_000
 MAX_POINTS = 1000
-FRESH_SECONDS = 120.0  # of a status.json, where there is no lease to go by
-# A run tells of itself every so often: after three times that, and these seconds at least, it is quiet. Restoring and compiling tell of nothing.
-QUIET_SECONDS, QUIET_SECONDS_AT_FIRST = 60.0, 600.0
-
-Numbers = list[float]
+FRESH_SECONDS = 120.0  # for status.json of a run without a lease
+# A run is quiet after three of its report intervals, but not before these times.
+# Restoring and compiling report nothing.
+QUIET_SECONDS, QUIET_SECONDS_AT_START = 60.0, 600.0
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """``None`` is what nobody wrote down. Times are ages in seconds; ``curves`` has a list for ``step`` and for each of ``CURVES``."""
+    """A value is None if the run folder does not have it. Times are ages in seconds."""
 
     uri: str
     state: State
     why: str = ""
-    """Why it failed, or is stale."""
+    """Why the run failed or is stale."""
     num_starts: int = 0
-    """Of the program."""
+    """Attempts of the program."""
     holder: str = ""
     told_seconds_ago: float | None = None
-    """Age of what is said of progress."""
+    """Age of the progress below."""
     told_every_seconds: float | None = None
-    """How often the run tells of progress: from one write of ``status.json`` to the next, or one report to the next where that is longer."""
+    """Report interval: that of ``status.json`` or of the training loop, if that is longer."""
     is_quiet: bool = False
-    """It is said to run, and has told of nothing for much longer than that: what is said of speed is of the past."""
+    """Claims to be running but has not reported lately; its speed figures are stale."""
     phase: str = ""
     step: int | None = None
     total_steps: int | None = None
@@ -62,78 +61,68 @@ class RunStatus:
     fake_probability: float | None = None
     world_size: int | None = None
     restarts: int | None = None
-    """Of the workers since this start of the program."""
+    """Restarts of the workers in this attempt of the program."""
     rollbacks: int = 0
     hangs: int = 0
     checkpoint_step: int | None = None
     checkpoint_seconds_ago: float | None = None
     metrics_url: str = ""
-    """Where the first worker serves its metrics; empty while the run is not running."""
+    """Address of the chief's metrics; empty unless the run is running."""
     grid: str | None = None
-    """URI of the newest."""
-    curves: dict[str, Numbers] = field(default_factory=dict)
+    """URI of the newest grid."""
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    """Equally long lists for ``step`` and each of ``CURVES``."""
     values: dict[str, float] = field(default_factory=dict)
-    """Every series as of the last row, by its Prometheus name."""
+    """Every series of the last row, by its Prometheus name."""
     lease_number: int | None = None
 
     @property
     def is_over(self) -> bool:
-        """Nothing will change by itself."""
+        """Return True if the run no longer changes by itself."""
         return self.state not in ("starting", "running")
 
 
 def read_status(store: ObjectStore, before: RunStatus | None = None) -> RunStatus:
-    """``before`` is an earlier look: with it a listing of checkpoints and grids is spared while the run goes on, and clocks need not agree.
+    """Return the status of the run in ``store``. Raises ``StorageError`` if there is no run.
 
-    ``StorageError`` where nothing says that there was a run.
+    With an earlier status a running run's checkpoints and grids are not listed again, and its lease
+    is compared with the earlier one instead of the clock.
     """
     now = datetime.datetime.now(datetime.UTC)
-    holder, lease_words = _lease(store)
-    told = _status(store)
+    holder, lease_error = _read_lease(store)
+    stored = read_object(store, STATUS)
     stamps = attempts.stamps(store)
     newest = attempts.read(store, stamps[-1]) if stamps else None
-    if not (
-        holder or told or newest or finished_step(store) is not None or store.stat(CONFIGURATION)
-    ):
+    has_run = holder or stored or newest or finished_step(store) is not None
+    if not has_run and not store.stat(CONFIGURATION):
         raise StorageError(
-            f"{store.uri}: no run there; expected a run folder (uri in run.yaml) that a run was started into"
+            f"{store.uri}: no run there; expected a run folder (uri in run.yaml) of a run"
+            " that was started"
         )
-    told_ago = _age(told.get("time"), now)
-    is_of_this_start = bool(newest and str(told.get("start", "")).startswith(newest.stamp))
+    progress = as_object(stored.get("progress"))
+    step, total_steps = as_step(progress.get("step")), as_step(progress.get("total_steps"))
+    told_ago = _age(stored.get("time"), now)
+    is_current = bool(newest and str(stored.get("start", "")).startswith(newest.stamp))
     state, why = _state(
-        store, holder, lease_words, newest, told_ago if is_of_this_start else None, before, now
+        store, holder, lease_error, newest, told_ago if is_current else None, before, now
     )
-    if state == "running" and newest and not is_of_this_start:
-        state = "starting"
-    progress = told.get("progress")
-    progress = progress if isinstance(progress, dict) else {}
-    step, total = _whole(progress.get("step")), _whole(progress.get("total_steps"))
-    if newest and not is_of_this_start:
-        step, total = _whole(newest.facts.get("step")), _whole(newest.facts.get("target_steps"))
+    if newest and not is_current:
+        state = "starting" if state == "running" else state
+        step, total_steps = (as_step(newest.facts.get(key)) for key in ("step", "target_steps"))
         told_ago = _age(newest.facts.get("time"), now)
-    checkpoint, checkpoint_ago, grid = (
-        _whole(progress.get("checkpoint_step")),
-        _age(told.get("checkpoint_time"), now),
-        told.get("grid"),
-    )
-    if before is None or before.state != state or state != "running":
-        checkpoint, checkpoint_ago, grid = _newest_of(store, now)
-    else:
-        grid = grid or _key_of(store, before.grid)
+    is_running = state == "running"
+    phase = as_text(progress.get("phase")) if is_running else ""
+    told_every = _report_seconds(stored)
+    quiet_after = _quiet_after(phase if is_running else "start", told_every)
+    is_quiet = state in ("starting", "running") and (told_ago or 0.0) > quiet_after
+    if is_running and before and before.state == state:
+        checkpoint_step = as_step(progress.get("checkpoint_step"))
+        checkpoint_ago = _age(stored.get("checkpoint_time"), now)
         if checkpoint_ago is None:
             checkpoint_ago = before.checkpoint_seconds_ago
-    is_running, phase = state == "running", _text(progress.get("phase"))
-    told_every = max(
-        (
-            seconds
-            for name in ("every_seconds", "report_seconds")
-            if (seconds := _number(told.get(name))) is not None
-        ),
-        default=None,
-    )
-    is_quiet = state in ("starting", "running") and (told_ago or 0.0) > _quiet_after(
-        phase if is_running else "start", told_every
-    )
+        grid = _grid_uri(store, stored.get("grid")) or before.grid
+    else:
+        checkpoint_step, checkpoint_ago, grid = _newest(store, now)
     return RunStatus(
         uri=store.uri,
         state=state,
@@ -143,30 +132,34 @@ def read_status(store: ObjectStore, before: RunStatus | None = None) -> RunStatu
         told_seconds_ago=told_ago,
         told_every_seconds=told_every,
         is_quiet=is_quiet,
-        phase=phase if is_running else "",
+        phase=phase,
         step=step,
-        total_steps=total,
-        images_per_second=_number(progress.get("images_per_second")),
-        seconds_left=_number(progress.get("seconds_left")) if is_running and not is_quiet else None,
-        **{name: _number(progress.get(name)) for name in _NUMBERS},
-        world_size=_whole(progress.get("world_size")),
-        restarts=_whole(progress.get("restarts")),
+        total_steps=total_steps,
+        seconds_left=as_number(progress.get("seconds_left"))
+        if is_running and not is_quiet
+        else None,
+        **{name: as_number(progress.get(name)) for name in _NUMBERS},
+        world_size=as_step(progress.get("world_size")),
+        restarts=as_step(progress.get("restarts")),
         rollbacks=_count(store, DIVERGENCES),
         hangs=_count(store, HANGS),
-        checkpoint_step=checkpoint,
+        checkpoint_step=checkpoint_step,
         checkpoint_seconds_ago=checkpoint_ago,
-        metrics_url=_text(told.get("metrics_url")) if is_running else "",
-        grid=f"{store.uri.rstrip('/')}/{grid}"
-        if isinstance(grid, str) and grid_step(grid) is not None
-        else None,
-        curves=_curves(told),
-        values=_values(told),
+        metrics_url=as_text(stored.get("metrics_url")) if is_running else "",
+        grid=grid,
+        curves=_curves(as_object(stored.get("curves"))),
+        values={
+            as_text(name): number
+            for name, value in as_object(stored.get("values")).items()
+            if (number := as_number(value)) is not None
+        },
         lease_number=holder.number if holder else None,
     )
 
 
 _NUMBERS = (
     "epoch",
+    "images_per_second",
     "step_seconds",
     "data_wait_seconds",
     "discriminator_loss",
@@ -179,17 +172,15 @@ _NUMBERS = (
 def _state(
     store: ObjectStore,
     holder: Holder | None,
-    lease_words: str,
-    newest: attempts.AttemptRecord | None,
+    lease_error: str,
+    newest: AttemptRecord | None,
     told_ago: float | None,
     before: RunStatus | None,
     now: datetime.datetime,
 ) -> tuple[State, str]:
-    if newest and (end := newest.end):
+    if newest and (end := newest.end):  # its lease may live a moment longer
         outcome: State = end["outcome"]
-        return outcome, _text(
-            end.get("why"), 4000
-        ) if outcome == "failed" else ""  # its lease may stand for a moment more
+        return outcome, as_text(end.get("why"), 4000) if outcome == "failed" else ""
     if holder:
         renewed_ago = (now - datetime.datetime.fromisoformat(holder.renewed)).total_seconds()
         has_moved = before is not None and before.lease_number not in (None, holder.number)
@@ -197,127 +188,77 @@ def _state(
             return "stale", f"its program is gone: {holder}"
         if has_moved or renewed_ago < holder.seconds + max(holder.seconds, 10.0):
             return "running", ""
-        return (
-            "stale",
-            f"its lease was not renewed for {renewed_ago:.0f} s, by the clock of this machine: {holder}",
-        )
-    if (
-        told_ago is not None and told_ago < FRESH_SECONDS
-    ):  # it may have no lease (checkpoints.lease_seconds: 0)
+        by_clock = f"for {renewed_ago:.0f} s, by the clock of this machine"
+        return "stale", f"its lease was not renewed {by_clock}: {holder}"
+    if told_ago is not None and told_ago < FRESH_SECONDS:  # checkpoints.lease_seconds may be 0
         return "running", ""
     if newest is None and finished_step(store) is not None:
         return "done", ""
-    return "stale", lease_words or "its program ended without a word"
+    return "stale", lease_error or "its program died without recording an end"
+
+
+def _report_seconds(stored: dict[str, Any]) -> float | None:
+    found = (as_number(stored.get(name)) for name in ("every_seconds", "report_seconds"))
+    return max((seconds for seconds in found if seconds is not None), default=None)
 
 
 def _quiet_after(phase: str, told_every: float | None) -> float:
-    return max(
-        3 * (told_every or 0.0),
-        QUIET_SECONDS_AT_FIRST if phase in ("start", "compile") else QUIET_SECONDS,
-    )
+    is_start = phase in ("start", "compile")
+    return max(3 * (told_every or 0.0), QUIET_SECONDS_AT_START if is_start else QUIET_SECONDS)
 
 
-def _lease(store: ObjectStore) -> tuple[Holder | None, str]:
+def _read_lease(store: ObjectStore) -> tuple[Holder | None, str]:
+    """Return the holder, and what is wrong with an unreadable lease."""
     if store.stat(lease.KEY) is None:
         return None, ""
     try:
-        return parse_holder(
-            store.read_range(lease.KEY, 0, MAX_BYTES + 1), f"{store.uri}/{lease.KEY}"
-        ), ""
+        data = store.read_range(lease.KEY, 0, MAX_BYTES + 1)
+        return parse_holder(data, f"{store.uri}/{lease.KEY}"), ""
     except ObjectMissing:
         return None, ""
     except BadLease as error:
         return None, str(error)
 
 
-def _status(store: ObjectStore) -> dict[str, Any]:
-    try:
-        told = json.loads(store.read_range(STATUS, 0, MAX_STATUS_BYTES))
-    except (ObjectMissing, ValueError, RecursionError):
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _newest_of(
+def _newest(
     store: ObjectStore, now: datetime.datetime
 ) -> tuple[int | None, float | None, str | None]:
-    """The newest committed checkpoint, its age, and the newest grid, by listing both."""
+    """List for the newest checkpoint, its age and the newest grid."""
     manifest = next((manifest for _, manifest in Checkpoints(store).readable()), None)
-    grids = [
-        entry.key
-        for entry in islice(store.list(GRIDS), MAX_COUNTED)
-        if grid_step(entry.key) is not None
-    ]
+    keys = (entry.key for entry in islice(store.list(GRIDS), MAX_COUNTED))
+    grids = [uri for key in keys if (uri := _grid_uri(store, key))]
+    grid = grids[-1] if grids else None
     if manifest is None:
-        return None, None, grids[-1] if grids else None
-    return manifest.step, _age(manifest.created, now), grids[-1] if grids else None
+        return None, None, grid
+    return manifest.step, _age(manifest.created, now), grid
 
 
-def _key_of(store: ObjectStore, uri: str | None) -> str | None:
-    return uri.removeprefix(store.uri.rstrip("/") + "/") if uri else None
+def _grid_uri(store: ObjectStore, key: Any) -> str | None:
+    is_grid = isinstance(key, str) and grid_step(key) is not None
+    return f"{store.uri.rstrip('/')}/{key}" if is_grid else None
 
 
 def _count(store: ObjectStore, prefix: str) -> int:
     return sum(1 for _ in islice(store.list(prefix), MAX_COUNTED))
 
 
-def _curves(told: dict[str, Any]) -> dict[str, Numbers]:
-    """All of one length, or none: a point whose number is none (a loss that was NaN) is left out."""
-    curves = told.get("curves")
-    lists = [curves.get(name) for name in ("step", *CURVES)] if isinstance(curves, dict) else []
-    if not lists or not all(
-        isinstance(values, list) and len(values) <= MAX_POINTS for values in lists
-    ):
+def _curves(stored: dict[str, Any]) -> dict[str, list[float]]:
+    """Return the curves without points that have no number (a NaN loss), or no curves."""
+    names = ("step", *CURVES)
+    lists = [stored.get(name) for name in names]
+    if not all(isinstance(values, list) and len(values) <= MAX_POINTS for values in lists):
         return {}
     points = [
-        point
+        [float(value) for value in point]
         for point in zip(*lists, strict=False)
-        if all(_number(value) is not None for value in point)
+        if all(as_number(value) is not None for value in point)
     ]
-    return {
-        name: [float(point[number]) for point in points]
-        for number, name in enumerate(("step", *CURVES))
-    }
-
-
-def _values(told: dict[str, Any]) -> dict[str, float]:
-    values = told.get("values")
-    found = (
-        {_text(name): _number(value) for name, value in values.items()}
-        if isinstance(values, dict)
-        else {}
-    )
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: [point[index] for point in points] for index, name in enumerate(names)}
 
 
 def _age(time: Any, now: datetime.datetime) -> float | None:
-    """Seconds since a time as text, never below 0: the clocks of two machines may differ."""
+    """Return the seconds since a stored time, at least 0: the clocks of two machines differ."""
     try:
-        then = datetime.datetime.fromisoformat(time)
-        return max(0.0, (now - then).total_seconds())
+        return max(0.0, (now - datetime.datetime.fromisoformat(time)).total_seconds())
     except (TypeError, ValueError):
         return None
-
-
-def _number(value: Any) -> float | None:
-    return (
-        float(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
-        else None
-    )
-
-
-def _whole(value: Any) -> int | None:
-    return (
-        value
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12
-        else None
-    )
-
-
-def _text(value: Any, most: int = 200) -> str:
-    return (
-        "".join(letter if letter.isprintable() else " " for letter in value[:most])
-        if isinstance(value, str)
-        else ""
-    )

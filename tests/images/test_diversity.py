@@ -1,4 +1,4 @@
-"""How much images differ: known values, and what a collapse looks like."""
+"""Image diversity: known values, and its fall when a generator collapses."""
 
 import numpy as np
 import pytest
@@ -6,17 +6,17 @@ import pytest
 from job.images.diversity import diversity
 
 
-def test_copies_of_one_image_do_not_differ() -> None:
+def test_copies_of_one_image_have_none() -> None:
     image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
     assert diversity(image.repeat(25, axis=0)) == 0.0
 
 
-def test_black_and_white_differ_most() -> None:
+def test_black_and_white_have_the_maximum() -> None:
     images = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
     assert diversity(images) == pytest.approx(np.sqrt(0.5))
 
 
-def test_it_is_the_deviation_of_a_pixel_over_the_images() -> None:
+def test_it_is_the_mean_standard_deviation_of_a_pixel() -> None:
     images = np.random.default_rng(1).integers(0, 256, (40, 5, 7, 1), np.uint8)
     by_hand = (
         np.mean(
@@ -27,7 +27,7 @@ def test_it_is_the_deviation_of_a_pixel_over_the_images() -> None:
     assert diversity(images) == pytest.approx(by_hand)
 
 
-def test_a_collapse_shows_beside_the_same_images_that_vary() -> None:
+def test_it_falls_when_images_collapse() -> None:
     random = np.random.default_rng(2)
     varied = random.integers(0, 256, (25, 16, 16, 1), np.uint8)
     collapsed = np.clip(varied[:1] + random.normal(0, 5, varied.shape), 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Grids and GIFs: where each pixel goes, which frames are shown and how long."""
+"""Grids and GIFs: the place of each pixel, the frames and their durations."""
 
 import io
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def frame(grey: int, size: tuple[int, int] = (120, 60), mode: str = "L") -> byte
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_each_image_lies_enlarged_in_its_cell_row_by_row(channels: int) -> None:
+def test_each_image_is_enlarged_in_its_cell_row_by_row(channels: int) -> None:
     batch = images(6, 5, 4, channels)
     grid = np.asarray(image_grid(batch, rows=2, columns=3, scale=2, padding=1))
     if channels == 1:
@@ -59,7 +59,7 @@ def test_missing_images_leave_white_cells() -> None:
         (images(1), 0, 2, "1 images on a grid of 0 x 2"),
     ],
 )
-def test_what_is_no_batch_of_images_is_refused(
+def test_arrays_that_are_not_a_batch_of_images_are_refused(
     batch: np.ndarray, rows: int, columns: int, text: str
 ) -> None:
     with pytest.raises(ValueError, match=text):
@@ -74,7 +74,7 @@ def test_png_keeps_every_pixel() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_gif_shows_every_frame_with_a_caption_and_holds_the_last(mode: str) -> None:
+def test_a_gif_shows_every_frame_with_a_caption_and_the_last_longer(mode: str) -> None:
     greys = [0, 80, 160]
     data = progress_gif(
         [frame(grey, mode=mode) for grey in greys], [f"step {grey}" for grey in greys], 0.3, 1.5
@@ -91,7 +91,7 @@ def test_a_gif_shows_every_frame_with_a_caption_and_holds_the_last(mode: str) ->
             assert (caption[:, [0, -1]] > 250).all(), "the caption is on white and fits"
 
 
-def test_a_long_caption_is_made_to_fit() -> None:
+def test_a_long_caption_is_shrunk_to_fit() -> None:
     data = progress_gif([frame(0)], ["step 1,000,000 of 10,000,000"])
     with Image.open(io.BytesIO(data)) as gif:
         caption = np.asarray(gif.convert("L"))[60:]
@@ -129,11 +129,11 @@ def test_frames_are_read_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_items", "most", "chosen"),
+    ("num_items", "max_items", "chosen"),
     [(1, 100, [0]), (3, 100, [0, 1, 2]), (5, 3, [0, 2, 4]), (4, 2, [0, 3])],
 )
-def test_evenly_chosen(num_items: int, most: int, chosen: list[int]) -> None:
-    assert evenly_chosen(num_items, most) == chosen
+def test_evenly_chosen(num_items: int, max_items: int, chosen: list[int]) -> None:
+    assert evenly_chosen(num_items, max_items) == chosen
 
 
 def test_a_grid_of_another_size_is_fitted_into_the_gif() -> None:
@@ -154,7 +154,7 @@ def test_a_grid_of_another_size_is_fitted_into_the_gif() -> None:
         ([frame(0), frame(1)], ["a"], "2 frames with 1 labels"),
     ],
 )
-def test_frames_that_do_not_belong_together_are_refused(
+def test_frames_and_labels_must_be_as_many(
     frames: list[bytes], labels: list[str], text: str
 ) -> None:
     with pytest.raises(ValueError, match=text):

@@ -149,7 +149,7 @@ def test_without_a_lease_what_was_told_lately_counts(folder: ObjectStore) -> Non
     told = json.loads(folder.read(STATUS))
     folder.write(STATUS, json.dumps(told | {"time": "2026-01-02T03:04:05Z"}).encode())
     found = read_status(folder)
-    assert (found.state, found.why) == ("stale", "its program ended without a word")
+    assert (found.state, found.why) == ("stale", "its program died without recording an end")
 
 
 def test_faults_are_counted(store: ObjectStore) -> None:
