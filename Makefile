@@ -130,7 +130,8 @@ lock: .tools/uv-$(UV_VERSION)/bin/uv ## Write the lock files from pyproject.toml
 	@$(compile) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock
 
 .PHONY: generate
-generate: .venv/.dev ## Write what is made from something else: docs/configuration.md, the chart's README and schema, files in k8s/
+generate: .venv/.dev ## Write the generated files: docs/configuration.md, the chart's README and schema, k8s/
+	@bash tests/tools/build.sh helm
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python charts/generate.py
 	@$(BIN)/python k8s/generate.py

@@ -13,7 +13,7 @@ from job.config.load import load_run
 from k8s import generate
 from tests.charts import schemas
 from tests.charts.go_modules import kuberay_crd, monitoring_crds
-from tests.charts.helm import Object, container, of_kind, only, templates
+from tests.charts.helm import Helm, Object, container, of_kind, only, templates
 from tests.charts.test_manifests import changed, judge, kubeconform
 from tests.manifests.kustomize import COMPONENTS, K8S, OVERLAYS
 from tests.servers.tools import ROOT
@@ -97,13 +97,19 @@ def _submitted_by(built: Built, template: Object) -> Object:
     return job
 
 
-def test_generated_files_are_up_to_date() -> None:
-    for path, text in generate.generated().items():
+def test_generated_files_are_up_to_date(chart: Helm) -> None:
+    """Each is written from the chart, and used: what the chart has, an overlay has."""
+    generated = generate.generated(chart.program)
+    for path, text in generated.items():
         assert path.read_text() == text, "run `python k8s/generate.py`"
-    listed = yaml.safe_load((K8S / "components" / "monitoring" / "kustomization.yaml").read_text())[
-        "configMapGenerator"
-    ][0]["files"]
-    assert listed == sorted(path.name for path in generate.FILES.glob("dashboards/*.json"))
+    for folder in ("base", "components/monitoring"):
+        used = yaml.safe_load((K8S / folder / "kustomization.yaml").read_text())["resources"]
+        paths = {
+            path.relative_to(K8S / folder).as_posix().removesuffix("/kustomization.yaml")
+            for path in generated
+            if path.is_relative_to(K8S / folder)
+        }
+        assert set(used) == paths
 
 
 @pytest.mark.parametrize("name", OVERLAYS)

@@ -1,6 +1,8 @@
-"""Print the keys in a folder, one file each, as boto3's `credential_process` expects them: keys replaced in a mounted Secret reach a run.
+"""Print the keys of a mounted Secret for boto3's `credential_process`.
 
 credential_process = python credentials.py /etc/dcgan-train-keys
+
+The folder has one file per key, so keys replaced in the Secret reach a run in progress.
 """
 
 import json

@@ -1,9 +1,10 @@
-"""Ask the training on this host to stop, and wait until it has: the head pod's preStop hook.
+"""Stop the training on this host and wait for its end: the head pod's preStop hook.
 
     python stop.py SECONDS
 
-The driver saves a last checkpoint on SIGTERM and ends with status 143, which KubeRay takes for a failure and answers with a new cluster. `ray
-job stop` would end it as STOPPED, which KubeRay takes for the end of the RayJob. Ends at once where nothing trains, and after SECONDS at the latest.
+On SIGTERM the driver saves a last checkpoint and ends with status 143. KubeRay counts that as a
+failure and starts a new cluster; after `ray job stop` it would count the RayJob as finished.
+Returns at once if nothing trains, and after SECONDS at the latest.
 """
 
 import contextlib
@@ -17,18 +18,14 @@ PROC = pathlib.Path("/proc")
 
 
 def drivers() -> list[int]:
-    """Process ids of ``dcgan-train train`` as Python runs it: interpreter, script, command."""
+    """Return the process ids of ``dcgan-train train``: interpreter, script, command."""
     found = []
-    for folder in PROC.iterdir():
+    for folder in PROC.glob("[0-9]*"):
         try:
-            words = (
-                folder.joinpath("cmdline").read_bytes().split(b"\0")
-                if folder.name.isdigit()
-                else []
-            )
+            command = folder.joinpath("cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended
             continue
-        if len(words) > 2 and words[1].endswith(b"/dcgan-train") and words[2] == b"train":
+        if len(command) > 2 and command[1].endswith(b"/dcgan-train") and command[2] == b"train":
             found.append(int(folder.name))
     return found
 

@@ -1,4 +1,4 @@
-"""Make a bucket in the store of AWS_ENDPOINT_URL, once it answers; nothing where it is there.
+"""Make a bucket in the store of AWS_ENDPOINT_URL once it answers, unless the bucket exists.
 
 python make_bucket.py BUCKET
 """
@@ -15,7 +15,7 @@ SECONDS = 120
 
 
 def main() -> None:
-    # The path, because the server's own name has no name below it for each bucket.
+    # Bucket names in the path: the server's host name has no subdomain for each bucket.
     client = boto3.client(
         "s3", region_name=os.environ["AWS_REGION"], config=Config(s3={"addressing_style": "path"})
     )
