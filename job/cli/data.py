@@ -198,8 +198,7 @@ def _report_left_out(index: "Index") -> None:
             f" the first: {source.skipped[0].name}: {source.skipped[0].reason}"
         )
     if source.ignored:
-        from job.sources.formats import UNREAD_SUFFIXES
-        from job.sources.source import describe_counts, describe_unread
+        from job.sources.formats import UNREAD_SUFFIXES, describe_counts, describe_unread
 
         if unread := describe_unread(source.ignored):
             say(f"Left out {unread}")

@@ -1,1 +1,1 @@
-"""Images from anywhere: folders, archives, arrays, object stores, Keras and drawn garments, decoded to rows of pixels. Knows no shard."""
+"""Images from folders, archives, arrays, object stores or Keras, decoded to rows of pixels."""

@@ -1,6 +1,6 @@
-"""Decodes a source's images on several threads, in the source's order, a few at a time.
+"""Decode a source's images on several threads, in the source's order, a few at a time.
 
-Threads and not processes: Pillow lets go of the interpreter lock while it decodes and resizes.
+Threads and not processes: Pillow releases the interpreter lock while it decodes and resizes.
 """
 
 from collections import deque
@@ -14,19 +14,15 @@ from numpy.typing import NDArray
 
 from job.config.errors import DataError
 from job.sources.image import ImagePolicy, decode_image, fit_pixels
-from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile
+from job.sources.source import MAX_FILE_BYTES, ImageBlock, ImageFile, Items
 
 _TASK_FILES, _TASK_BYTES = 64, 1 << 20
-_MAX_PENDING_BYTES = (
-    512 << 20
-)  # of files that are decoded or wait for it, or one: an archive's are in memory by then
-_TASK_DECODED_BYTES = (
-    8 << 20
-)  # raw pixels that one task makes, where the size is known before: several tasks wait at a time
+_MAX_PENDING_BYTES = 512 << 20  # of files that are in memory, or one file if it is larger
+_TASK_DECODED_BYTES = 8 << 20  # raw pixels of one task if the size is known; several tasks wait
 
 
 class DecodedFile(NamedTuple):
-    """One file of a source: pixels uint8 ``[H, W, C]``, or None and the reason why there are none."""
+    """One file of a source: pixels uint8 ``[H, W, C]``, or None and the reason."""
 
     name: str
     label: str | None
@@ -38,12 +34,11 @@ class DecodedFile(NamedTuple):
 Decoded = list[DecodedFile] | ImageBlock
 
 
-def decode_all(
-    items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, workers: int, uri: str
-) -> Iterator[Decoded]:
-    """Every item decoded and fitted: files in small lists, blocks as blocks. A broken file is returned with its reason, not raised.
+def decode_all(items: Items, policy: ImagePolicy, workers: int, uri: str) -> Iterator[Decoded]:
+    """Yield every item decoded and fitted: files in small lists, blocks as blocks.
 
-    ``DataError`` when raw pixels do not fit; ``OSError``, ``StorageError`` and the source's own errors pass.
+    A broken file is returned with its reason, not raised. ``DataError`` if raw pixels do not fit;
+    ``OSError``, ``StorageError`` and the source's own errors pass.
     """
     pending: deque[tuple[Future[Decoded], int]] = deque()
     pending_bytes = 0
@@ -64,39 +59,36 @@ def decode_all(
         pool.shutdown(cancel_futures=True)
 
 
-def limited(
-    items: Iterator[ImageFile | ImageBlock], limit: int | None
-) -> Iterator[ImageFile | ImageBlock]:
-    """The first ``limit`` images."""
-    left = limit
+def limited(items: Items, limit: int | None) -> Items:
+    """Yield the first ``limit`` images; None for all."""
+    if limit is None:
+        yield from items
+        return
     for item in items:
-        if left is not None:
-            if isinstance(item, ImageBlock) and len(item.images) > left:
-                item = ImageBlock(
-                    item.images[:left], None if item.labels is None else item.labels[:left]
-                )
-            left -= len(item.images) if isinstance(item, ImageBlock) else 1
+        if isinstance(item, ImageBlock):
+            item = _part(item, 0, limit)
+        limit -= len(item.images) if isinstance(item, ImageBlock) else 1
         yield item
-        if left == 0:
+        if limit == 0:
             return
 
 
 def _tasks(
-    items: Iterator[ImageFile | ImageBlock], policy: ImagePolicy, uri: str
+    items: Items, policy: ImagePolicy, uri: str
 ) -> Iterator[tuple[Callable[[], Decoded], int]]:
-    """Yield what decodes some of the items, and how many bytes of files that takes."""
+    """Yield functions that decode some of the items each, with the bytes of their files."""
     files: list[ImageFile] = []
     num_bytes = 0
-    max_images = (
-        None
-        if policy.size is None
-        else max(1, _TASK_DECODED_BYTES // (policy.size[0] * policy.size[1] * 3))
-    )
+    max_images = None
+    if policy.size is not None:
+        max_images = max(1, _TASK_DECODED_BYTES // (policy.size[0] * policy.size[1] * 3))
     max_files = min(_TASK_FILES, max_images or _TASK_FILES)
     for item in items:
         if isinstance(item, ImageBlock):
-            for part in _parts(item, max_images):
-                yield partial(_fit_block, part, policy, uri), 0
+            # In parts: small images may be enlarged to gigabytes.
+            step = max_images or len(item.images)
+            for start in range(0, len(item.images), step):
+                yield partial(_fit_block, _part(item, start, start + step), policy, uri), 0
             continue
         files.append(item)
         num_bytes += item.num_bytes
@@ -107,14 +99,9 @@ def _tasks(
         yield partial(_decode_files, files, policy), num_bytes
 
 
-def _parts(block: ImageBlock, max_images: int | None) -> Iterator[ImageBlock]:
-    """A block of small images may be enlarged to gigabytes: it is fitted in parts."""
-    step = max_images or len(block.images)
-    for start in range(0, len(block.images), step):
-        yield ImageBlock(
-            block.images[start : start + step],
-            None if block.labels is None else block.labels[start : start + step],
-        )
+def _part(block: ImageBlock, start: int, stop: int) -> ImageBlock:
+    images, labels = block
+    return ImageBlock(images[start:stop], None if labels is None else labels[start:stop])
 
 
 def _decode_files(files: list[ImageFile], policy: ImagePolicy) -> list[DecodedFile]:
@@ -129,21 +116,18 @@ def _decode_file(file: ImageFile, policy: ImagePolicy) -> DecodedFile:
         pixels, is_grey = decode_image(data, policy)
         return DecodedFile(file.name, file.label, pixels, is_grey, "")
     except OSError as error:
-        return DecodedFile(
-            file.name, file.label, None, False, f"cannot be read ({error.strerror or error})"
-        )
+        reason = f"cannot be read ({error.strerror or error})"
     except DataError as error:
-        return DecodedFile(file.name, file.label, None, False, str(error))
+        reason = str(error)
+    return DecodedFile(file.name, file.label, None, False, reason)
 
 
 def _fit_block(block: ImageBlock, policy: ImagePolicy, uri: str) -> ImageBlock:
     images, labels = block
+    shape = images.shape
+    if policy.size in (None, shape[1:3]) and policy.channels in (None, shape[3]):
+        return block
     try:
-        if policy.size not in (None, images.shape[1:3]) or policy.channels not in (
-            None,
-            images.shape[3],
-        ):
-            images = np.stack([fit_pixels(pixels, policy) for pixels in images])
+        return ImageBlock(np.stack([fit_pixels(pixels, policy) for pixels in images]), labels)
     except DataError as error:
         raise DataError(f"{uri}: {error}") from None
-    return ImageBlock(images, labels)

@@ -7,19 +7,23 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from job.config.errors import DataError
-from job.sources.signature import Signature
-from job.sources.source import (
-    MAX_FILE_BYTES,
-    ImageBlock,
-    ImageFile,
+from job.sources.formats import (
     describe_no_image,
     extension_of,
     is_hidden,
     is_image_name,
     label_of,
+)
+from job.sources.source import (
+    MAX_FILE_BYTES,
+    ImageFile,
+    Items,
+    Signature,
+    printable,
+    refuse,
 )
 from job.storage.store import ObjectStore
 
@@ -28,12 +32,12 @@ class _Entry(NamedTuple):
     name: str  # relative path
     path: str
     num_bytes: int = 0
-    changed_ns: int = 0
+    mtime_ns: int = 0
     problem: str = ""  # why a folder cannot be listed
 
 
 class FolderSource:
-    """The images of a folder and its sub-folders, sorted by path; the folder an image is in is its class."""
+    """The images of a folder and its sub-folders, by path; an image's folder is its class."""
 
     kind = "folder"
     class_names = None
@@ -52,24 +56,24 @@ class FolderSource:
             elif is_image_name(entry.name):
                 self.num_images += 1
                 self.num_bytes += entry.num_bytes
-                signature.add(entry.name, entry.num_bytes, entry.changed_ns)
+                signature.add(entry.name, entry.num_bytes, entry.mtime_ns)
             else:
                 self.ignored[extension_of(entry.name)] += 1
         self.signature = signature.hex()
         if not self.num_images:
             raise DataError(f"{self.uri}: {describe_no_image(self.ignored)}")
 
-    def items(self) -> Iterator[ImageFile | ImageBlock]:
-        # A folder that cannot be listed is a broken image, the first: found before hours of decoding, counted under --skip-bad.
+    def items(self) -> Items:
+        # A folder that cannot be listed counts as a broken image. It comes first: before hours of
+        # decoding.
         yield from map(self._item, self._unlisted.values())
         for entry in _walk(self.uri, "", frozenset()):
             if is_image_name(entry.name) or (entry.problem and entry.path not in self._unlisted):
                 yield self._item(entry)
 
     def _item(self, entry: _Entry) -> ImageFile:
-        # Names that are not UTF-8 are shown escaped, so that they can be printed and kept in the index.
-        name = entry.name.encode("utf-8", "backslashreplace").decode()
-        load = partial(_refuse, entry.problem) if entry.problem else partial(_read_file, entry.path)
+        name = printable(entry.name)
+        load = partial(refuse, entry.problem) if entry.problem else partial(_read_file, entry.path)
         return ImageFile(f"{self.uri}/{name}", label_of(name), entry.num_bytes, load)
 
 
@@ -97,13 +101,11 @@ class StoreSource:
         if not self.num_images:
             raise DataError(f"{self.uri}: {describe_no_image(self.ignored)}")
 
-    def items(self) -> Iterator[ImageFile | ImageBlock]:
+    def items(self) -> Items:
         for found in self._store.list():
             if is_image_name(found.key):
                 name = f"{self.uri.rstrip('/')}/{found.key}"
-                label = label_of(
-                    found.key.replace("\\", "/")
-                )  # as a program on Windows may have uploaded it
+                label = label_of(found.key.replace("\\", "/"))  # Windows may have uploaded it
                 yield ImageFile(name, label, found.num_bytes, partial(self._store.read, found.key))
 
 
@@ -112,20 +114,20 @@ def _read_file(path: str) -> bytes:
         return file.read(MAX_FILE_BYTES + 1)
 
 
-def _refuse(problem: str) -> NoReturn:
-    raise DataError(problem)
-
-
 def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[_Entry]:
-    """Yield every regular file below ``folder``, sorted folder by folder; links are followed, but not into a folder that holds them.
+    """Yield every regular file below ``folder``, sorted folder by folder.
 
-    Hidden and system folders are named and not entered: the system's own may not even be listed.
+    Links are followed, but not into a folder that holds them. Hidden and system folders are named
+    and not entered: the system's own may not even be listed.
     """
     try:
         status = os.stat(folder)
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        problem = f"cannot be listed ({error.strerror}); expected a folder of images that this user may read"
+        problem = (
+            f"cannot be listed ({error.strerror}); "
+            "expected a folder of images that this user may read"
+        )
         if not prefix:
             raise DataError(f"{folder}: {problem}") from None
         yield _Entry(prefix.removesuffix("/"), folder, problem=problem)
@@ -137,17 +139,13 @@ def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterat
         name = prefix + entry.name
         try:
             found = entry.stat()
-        except OSError as error:  # a link that leads nowhere: it is still reported by name when it claims to be an image
-            may_be_folder = (
-                error.errno not in (errno.ENOENT, errno.ELOOP)
-                and not is_hidden(entry.name)
-                and not is_image_name(entry.name)
+        except OSError as error:
+            # A link to nowhere is reported by name if it has an image's. Others may be folders.
+            may_be_folder = error.errno not in (errno.ENOENT, errno.ELOOP) and not (
+                is_hidden(entry.name) or is_image_name(entry.name)
             )
-            yield _Entry(
-                name,
-                entry.path,
-                problem=f"cannot be read ({error.strerror})" if may_be_folder else "",
-            )
+            problem = f"cannot be read ({error.strerror})" if may_be_folder else ""
+            yield _Entry(name, entry.path, problem=problem)
             continue
         if stat.S_ISDIR(found.st_mode) and is_hidden(entry.name):
             yield _Entry(name, entry.path)

@@ -1,6 +1,7 @@
-"""Rows of raw uint8 values read one block after another from a file or a member of an archive, whatever its size.
+"""Rows of raw uint8 values, read block by block from a file or a member of an archive.
 
-A stream and not a memory map: the pages of a map count as this process's memory, and a container's limit would be met by a large file.
+A stream and not a memory map: the pages of a map count as this process's memory, and a large file
+would exceed a container's limit.
 """
 
 import gzip
@@ -22,79 +23,84 @@ READ_ERRORS = (OSError, EOFError, zlib.error)  # of files that may be compressed
 
 
 class Readable(Protocol):
-    """Anything that bytes can be read from."""
+    """A binary file open for reading."""
 
     def read(self, num_bytes: int, /) -> bytes:
-        """At most ``num_bytes`` bytes; none at the end."""
+        """Return at most ``num_bytes`` bytes; none at the end."""
 
 
 def open_maybe_gzip(path: Path) -> io.BufferedIOBase:
-    """``path`` for reading, decompressed when it is a gzip file by its first bytes."""
+    """Open ``path``, decompressed if its first bytes are gzip's."""
     with open(path, "rb") as file:
         is_gzip = file.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if is_gzip else open(path, "rb")
 
 
 def as_image_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int, int]:
-    """``[N, H, W]`` or ``[N, H, W, C]`` as ``(N, H, W, C)``; ``DataError`` for anything that holds no grey or RGB images, or absurd ones."""
+    """Return ``[N, H, W]`` or ``[N, H, W, C]`` as ``(N, H, W, C)``.
+
+    ``DataError`` for a shape that is not of grey or RGB images, or too large.
+    """
     if len(shape) == 3:
         shape = (*shape, 1)
     if len(shape) != 4 or shape[3] not in (1, 3) or min(shape) < 1:
-        hint = (
-            ": move the channels to the end with np.moveaxis(array, 1, -1)"
-            if len(shape) == 4 and shape[1] in (1, 3)
-            else ""
-        )
+        is_channels_first = len(shape) == 4 and shape[1] in (1, 3)
+        hint = ": move the channels to the end with np.moveaxis(array, 1, -1)"
         raise DataError(
-            f"{where}: values of shape {list(shape)}; expected images [N, H, W] or [N, H, W, 1 or 3]{hint}"
+            f"{where}: values of shape {list(shape)}; expected images [N, H, W] or "
+            f"[N, H, W, 1 or 3]{hint if is_channels_first else ''}"
         )
     if (row_bytes := math.prod(shape[1:])) > MAX_ROW_BYTES:
         raise DataError(
-            f"{where}: values of shape {list(shape)}, {row_bytes:,} bytes an image; expected at most {MAX_ROW_BYTES:,} bytes"
+            f"{where}: values of shape {list(shape)}, {row_bytes:,} bytes an image; "
+            f"expected at most {MAX_ROW_BYTES:,} bytes"
         )
     return (shape[0], shape[1], shape[2], shape[3])
 
 
 def check_num_bytes(where: str, shape: tuple[int, ...], found: int) -> None:
-    """``DataError`` unless ``found``, the bytes that follow a header, are those of values of ``shape``: before any memory is set aside."""
+    """Raise ``DataError`` unless ``found`` bytes after a header are the values of ``shape``.
+
+    Before any memory is set aside.
+    """
     expected = math.prod(shape)
     if found != expected:
-        problem = (
-            f"ends after {found:,} bytes of values"
-            if found < expected
-            else "goes on after its last value"
-        )
+        short = f"ends after {found:,} bytes of values"
+        problem = short if found < expected else "has bytes after its last value"
         raise DataError(f"{where}: {problem}; {_expected(shape)}")
 
 
 def read_blocks(
     file: Readable, where: str, shape: tuple[int, ...], num_rows: int | None = None
 ) -> Iterator[NDArray[np.uint8]]:
-    """The rows of ``shape[1:]`` from here to the end, as blocks ``[n, *shape[1:]]`` of ``num_rows`` (default: about 4 MiB).
+    """Yield the rows of ``shape[1:]`` from here to the end, in blocks ``[n, *shape[1:]]``.
 
-    ``DataError`` when the file is cut short, damaged or goes on.
+    A block has ``num_rows`` rows (default: about 4 MiB). ``DataError`` if the file is cut short,
+    damaged or too long.
     """
     row_bytes = math.prod(shape[1:])
     num_rows = num_rows or rows_per_block(row_bytes)
-    expected = _expected(shape)
     for start in range(0, shape[0], num_rows):
         count = min(num_rows, shape[0] - start)
-        try:
-            data = file.read(count * row_bytes)
-        except READ_ERRORS as error:
-            raise DataError(f"{where}: is damaged or cut short ({error}); {expected}") from None
+        data = _read(file, count * row_bytes, where, "is damaged or cut short", shape)
         if len(data) < count * row_bytes:
-            raise DataError(
-                f"{where}: ends after {start * row_bytes + len(data):,} bytes of values; {expected}"
-            )
+            found = start * row_bytes + len(data)
+            raise DataError(f"{where}: ends after {found:,} bytes of values; {_expected(shape)}")
         yield np.frombuffer(data, np.uint8).reshape(count, *shape[1:])
+    # Also reads and checks the checksum of a compressed file.
+    if _read(file, 1, where, "is damaged", shape):
+        raise DataError(f"{where}: has bytes after its last value; {_expected(shape)}")
+
+
+def _read(
+    file: Readable, num_bytes: int, where: str, problem: str, shape: tuple[int, ...]
+) -> bytes:
     try:
-        rest = file.read(1)  # also reads and checks the checksum of a compressed file
+        return file.read(num_bytes)
     except READ_ERRORS as error:
-        raise DataError(f"{where}: is damaged ({error}); {expected}") from None
-    if rest:
-        raise DataError(f"{where}: goes on after its last value; {expected}")
+        raise DataError(f"{where}: {problem} ({error}); {_expected(shape)}") from None
 
 
 def _expected(shape: tuple[int, ...]) -> str:
-    return f"expected {math.prod(shape):,} bytes of values for shape {list(shape)}: copy, download or save it again"
+    num_bytes = f"{math.prod(shape):,} bytes of values for shape {list(shape)}"
+    return f"expected {num_bytes}: copy, download or save it again"

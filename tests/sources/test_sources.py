@@ -20,9 +20,10 @@ from PIL import Image
 
 from job.config.errors import ConfigError, DataError
 from job.sources.decode import decode_all
+from job.sources.formats import describe_counts, label_of
 from job.sources.image import ImagePolicy, decode_image
 from job.sources.open_source import canonical_uri, open_source
-from job.sources.source import ImageBlock, ImageFile, Source, describe_counts, label_of
+from job.sources.source import ImageBlock, ImageFile, Source
 from tests.data.samples import (
     class_files,
     encoded,
@@ -538,7 +539,7 @@ def test_idx_and_npy_files_of_any_name(tmp_path: Path) -> None:
             idx(numbered(5)[..., 0])[:-1],
             r"ends after 29 bytes of values; expected 30 bytes of values for shape \[5, 2, 3, 1\]",
         ),
-        (idx(numbered(5)[..., 0]) + b"x", "goes on after its last value; expected 30 bytes"),
+        (idx(numbered(5)[..., 0]) + b"x", "has bytes after its last value; expected 30 bytes"),
         (idx(numbered(5)[..., 0])[:9], "the IDX header is damaged or cut short"),
         (idx(np.arange(5, dtype=np.uint8)), r"values of shape \[5\]; expected images"),
         (gzip.compress(idx(numbered(900)[..., 0]), mtime=0)[:-20], "is damaged or cut short"),
