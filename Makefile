@@ -13,6 +13,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 PYTHON ?= python3
 DATA ?=
 PYTEST_ARGS ?=
+# Processes of pytest: one more than cores, because the one that starts Ray mostly waits.
+TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 BIN := .venv/bin
 TOOLS := $(CURDIR)/.tools/bin
 UV_VERSION := 0.13.9
@@ -23,6 +25,7 @@ CLUSTER_TOOLS := etcd coredns kubernetes kuberay netpol
 # Finds the built tools first; BIN is in it for the programs that tests start by name (`ray`, `dcgan-train`).
 export PATH := $(TOOLS):$(CURDIR)/$(BIN):$(PATH)
 
+pytest = $(BIN)/python -m pytest -q --numprocesses $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 say = @printf '\033[1m==>\033[0m %s\n'
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -75,12 +78,12 @@ demo: .venv/.runtime ## Train for a few minutes on two workers; DATA=<folder, ar
 test: .venv/.dev lint ## Lint, types, then all tests; PYTEST_ARGS="-k word" for some of them
 	@$(MAKE) tools || { test "$${DCGAN_REQUIRE_TOOLS:-}" != 1 && echo "The tests of missing tools are skipped, each by name." >&2; }
 	$(say) "All tests"
-	@$(BIN)/python -m pytest -q --durations=10 $(PYTEST_ARGS)
+	@$(pytest) --durations=10 $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: .venv/.dev ## Only the tests that start no server, no Ray and no training: seconds
 	$(say) "Unit tests"
-	@$(BIN)/python -m pytest -q -m "not s3 and not prometheus and not cluster and not training and not helm" $(PYTEST_ARGS)
+	@$(pytest) -m "not s3 and not prometheus and not cluster and not training and not helm" $(PYTEST_ARGS)
 
 .PHONY: e2e
 e2e: .venv/.dev ## Install the chart on a real Kubernetes: that of KUBECONFIG, or one started here (root; builds the image, half an hour the first time)

@@ -1,9 +1,11 @@
-"""Fixtures that more than one folder of tests uses."""
+"""Fixtures that more than one folder of tests uses, and the order in which tests are distributed."""
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import botocore.loaders
 import pytest
 
 from tests.servers import s3
@@ -12,6 +14,45 @@ from tests.servers.ports import free_port as find_free_port
 pytest_plugins = ("tests.launch.fixtures",)
 
 _ROOT = Path(__file__).parents[1]
+_SHARED = ("tests/charts", "tests/manifests")  # their folder's fixtures cost more than their tests
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Distribute files, not tests, over the processes of ``pytest -n``; begin with the slow ones.
+
+    What starts Ray is one group: two Rays at a time would compete for both cores, and these tests
+    share a finished run.
+    """
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        group = "ray" if _is(item, "cluster") else folder if folder in _SHARED else file
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: (not _is(item, "cluster"), not _is(item, "training")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape what is not Unicode in a test's output: the pipe of ``pytest -n`` cannot carry it."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
+
+
+def _is(item: pytest.Item, marker: str) -> bool:
+    return item.get_closest_marker(marker) is not None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def botocore_models() -> Iterator[None]:
+    """Parse each of botocore's JSON models once a session: three quarters of what a client costs."""
+    load = functools.cache(botocore.loaders.JSONFileLoader().load_file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.loaders.JSONFileLoader, "load_file", lambda self, path: load(path))
+        yield
 
 
 @pytest.fixture(scope="session")
