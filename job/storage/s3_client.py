@@ -4,6 +4,7 @@ Knows how to reach S3, never what is in it. boto3 is loaded by the first call. C
 """
 
 import os
+import socket
 import threading
 from typing import Any
 
@@ -37,9 +38,18 @@ def forget_client(spec: StorageSpec) -> None:
 
 def new_getter(spec: StorageSpec, bucket: str) -> Getter:
     """A ``Getter`` with connections and credentials of its own, for a caller that repeats requests and verifies bytes itself."""
-    session = _new_session()
+    import boto3
+    import botocore.session
+
+    core = botocore.session.get_session()
+    session = boto3.session.Session(botocore_session=core)
+    client = _new_client(session, spec, once=True)
     return Getter(
-        _new_client(session, spec, once=True), session.get_credentials(), bucket, spec.request_payer
+        client,
+        _new_http_session(client, core.get_config_variable("ca_bundle")),
+        session.get_credentials(),
+        bucket,
+        spec.request_payer,
     )
 
 
@@ -68,6 +78,25 @@ def endpoint_of(spec: StorageSpec) -> str | None:
         check_endpoint(name, url)
         return url
     return None
+
+
+def _new_http_session(client: Any, ca_bundle: str | None) -> Any:
+    """Return connections with the certificates, proxies and timeouts that ``client`` uses for its own."""
+    from botocore.httpsession import URLLib3Session
+    from botocore.utils import get_environ_proxies
+    from urllib3.connection import HTTPConnection
+
+    config = client.meta.config
+    return URLLib3Session(
+        verify=ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or True,
+        proxies=get_environ_proxies(client.meta.endpoint_url),
+        timeout=(config.connect_timeout, config.read_timeout),
+        max_pool_connections=config.max_pool_connections,
+        socket_options=[
+            *HTTPConnection.default_socket_options,
+            (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        ],
+    )
 
 
 def _new_session() -> Any:

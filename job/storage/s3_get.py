@@ -29,9 +29,17 @@ class Getter:
     """GETs of objects in one bucket. Threads share one."""
 
     def __init__(
-        self, client: Any, credentials: Any, bucket: str, request_payer: str | None = None
+        self,
+        client: Any,
+        http: Any,
+        credentials: Any,
+        bucket: str,
+        request_payer: str | None = None,
     ) -> None:
-        """``client`` sends each request once; ``credentials`` are botocore's, which renew themselves where they can."""
+        """``client`` and ``http`` (a ``botocore.httpsession.URLLib3Session``) send each request once.
+
+        ``credentials`` are botocore's, which renew themselves if they can.
+        """
         self._headers = {"x-amz-request-payer": request_payer} if request_payer else {}
         signed = client.generate_presigned_url(
             "get_object", {"Bucket": bucket, "Key": "k"}, ExpiresIn=60
@@ -40,9 +48,7 @@ class Getter:
         self._bucket = bucket
         self._base_url = signed.partition("?")[0].removesuffix("k")
         self._credentials = credentials
-        self._http = (
-            client._endpoint.http_session
-        )  # with the connections, certificates and proxies that boto3 found to be right
+        self._http = http
         self._misses = 0 if credentials is not None and self._base_url.endswith("/") else _MISSES
 
     def get(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
