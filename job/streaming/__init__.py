@@ -1,1 +1,1 @@
-"""From packed shards, wherever they lie, to the pixels of the next steps: cache, fetching, fetch-ahead, reader. Knows no tensor."""
+"""Shards to pixels: cache, downloads, fetch-ahead and reader. Knows no tensor."""

@@ -1,4 +1,4 @@
-"""How much of the cache a worker makes use of at the same time: with less, it would fetch the same shards again and again."""
+"""The smallest cache for a worker: with less, it would download the same shards repeatedly."""
 
 from itertools import accumulate
 
@@ -7,45 +7,46 @@ from job.config.errors import ConfigError
 from job.data.index import Index
 from job.data.order import Order, Positions, needs
 
-_EPOCHS = 3  # looked at; the others have other shards at the same time, but about as many
+_EPOCHS = 3  # counted; others use other shards at the same time, but about as many
 
 
 def bytes_in_use(order: Order, index: Index, positions: Positions, steps_per_call: int) -> int:
-    """The most bytes of shards that the reader of ``positions`` needs for one call of ``steps_per_call`` steps, wherever calls begin."""
+    """Return the largest number of bytes of shards that one train call reads at the same time."""
     changes: list[tuple[int, int]] = []
     until: dict[int, int] = {}
     for need in needs(order, positions, 0, _EPOCHS * order.steps_per_epoch):
-        # In use from the call that reads its first step, which may begin up to K - 1 steps before, to its last step.
+        # In use from the call with its first step, which may begin K - 1 steps earlier, to its
+        # last.
         begin, num_bytes = need.first_step - steps_per_call + 1, index.shards[need.shard].num_bytes
-        if need.shard in until and begin > until[need.shard]:  # anew, after a time without
+        if need.shard in until and begin > until[need.shard]:  # again, after a pause
             changes.append((until.pop(need.shard), -num_bytes))
         if need.shard not in until:
             changes.append((begin, num_bytes))
         until[need.shard] = max(until.get(need.shard, 0), need.stop_step)
     changes += [(stop, -index.shards[number].num_bytes) for number, stop in until.items()]
-    return max(
-        accumulate(change for _, change in sorted(changes))
-    )  # at the same step, what ends goes before what begins
+    # Sorted: at the same step, an end comes before a beginning.
+    return max(accumulate(change for _, change in sorted(changes)))
 
 
 def check_budget(
     cache_bytes: int, order: Order, index: Index, workers: list[Positions], steps_per_call: int
 ) -> None:
-    """``ConfigError`` where ``cache_bytes`` cannot hold what ``workers``, all on one machine, need at the same time.
+    """Raise ``ConfigError`` if ``cache_bytes`` is too small for ``workers``, all on one host.
 
-    A worker may use its equal part of the budget and no more, so all must do with what the neediest of them needs.
+    Each may use an equal part of the budget, so that part must be enough for the one that needs
+    most.
     """
     needed = len(workers) * max(
         bytes_in_use(order, index, positions, steps_per_call) for positions in workers
     )
     if cache_bytes < needed:
         largest = max(shard.num_bytes for shard in index.shards)
+        num_workers = len(workers)
         who = (
-            "this worker reads"
-            if len(workers) == 1
-            else f"the {len(workers)} workers of a machine read"
+            "this worker reads" if num_workers == 1 else f"the {num_workers} workers of a host read"
         )
         raise ConfigError(
-            f"data.cache_bytes is {bytes_text(cache_bytes)}; expected at least {bytes_text(needed)}, because {who} that much at the same time, in"
-            f" shards of {bytes_text(largest)}: raise data.cache_bytes, or pack the images again with a smaller --shard-bytes"
+            f"data.cache_bytes is {bytes_text(cache_bytes)}; expected at least"
+            f" {bytes_text(needed)}, because {who} that much at the same time, in shards of"
+            f" {bytes_text(largest)}: raise data.cache_bytes, or pack the images again with a smaller --shard-bytes"
         )

@@ -1,17 +1,21 @@
-"""The shard cache: fetched shards on the local disk, within a budget of bytes, shared by all processes of a machine.
+"""The shard cache: downloaded shards on the local disk, within a budget, shared by all processes.
 
-    CACHE_DIR/shards/SHA256.u8         a whole shard, verified before it got this name
-    CACHE_DIR/shards/SHA256.partial    one that is being fetched; it has its full size from the start, so that a full disk is found then
+    CACHE_DIR/shards/SHA256.u8         a whole, verified shard
+    CACHE_DIR/shards/SHA256.partial    a shard being downloaded; full size from the start,
+                                       so that a full disk is noticed then
 
-Knows files and locks, not how a shard is fetched. Whoever reads a file holds a shared lock on it (``flock``), whoever fetches one an exclusive lock.
-The kernel frees both when a process dies, of whatever cause, so nothing has to be put in order after a SIGKILL. What has no lock may be removed to
-make room, the least recently used first. A file's name is its hash, so data sets share the folder and a changed shard is never taken for an old one.
+Knows files and locks, not how a shard is downloaded. A reader holds a shared ``flock`` on its file,
+a downloader an exclusive one. The kernel releases both when a process dies, so a SIGKILL leaves
+nothing to clean up. A file without a lock may be evicted, the least recently used first. A file's
+name is its hash, so data sets share the folder and a changed shard gets another file.
 
     cache = ShardCache(Path("/cache"), 10**9)
     claim = cache.claim(shard)
-    if isinstance(claim, Filling):
+    if isinstance(claim, ShardDownload):
         ...fill claim.descriptor, verify...
         claim = claim.commit()
+
+The states of a shard are drawn in docs/streaming.md.
 """
 
 import errno
@@ -26,166 +30,198 @@ from job.config.byte_size import bytes_text
 from job.config.errors import StorageError
 from job.data.index import Shard
 from job.storage import os_errors
-from job.streaming.cache_folder import PARTIAL, WHOLE, CacheFolder, Taken
+from job.streaming.cache_folder import PARTIAL, WHOLE, CacheFolder, CacheUsage
 
-_SLACK_SHARE = 64  # when a small shard needs room, this part of the budget is made free at once, so that the folder is not listed for each
-_SOON_NS = (
-    24 * 3600 * 10**9
-)  # what will be used counts as used that far in the future: the last to go, and in the order of its bringing
-_ATTEMPTS = 5  # to claim in a folder that somebody deletes at the same moment
+# If a small shard needs room, this share of the budget is freed at once, so that the folder is not
+# listed for each of them.
+_SLACK_SHARE = 64
+# A shard marked as needed counts as used this far in the future: evicted last, in the order of the
+# marks.
+_NEEDED_NS = 24 * 3600 * 10**9
+_MAX_ATTEMPTS = 5  # to claim in a folder that is being deleted
 
 
-class NoRoom(Exception):
-    """The budget is used up by shards that are all in use; or the disk is, and then ``disk_error`` says so."""
+class CacheFull(Exception):
+    """The shards in use take the whole budget, or the whole disk if ``disk_error`` is set."""
 
     disk_error: StorageError | None = None
 
 
 class CacheLost(Exception):
-    """The file that was being filled is no longer in the folder: somebody deleted it."""
+    """The file being downloaded is no longer in the folder: somebody deleted it."""
 
 
-class Held:
-    """A shard in the cache that stays there until ``release``. Its bytes are read through ``descriptor``.
+class CachedShard:
+    """A shard locked in the cache until ``release``. Its bytes are read through ``descriptor``.
 
-    The lock belongs to the open file: a map of it keeps the lock, also after ``release``, for as long as it lives.
+    The lock belongs to the open file: a memory map keeps it, also after ``release``.
     """
 
     def __init__(self, shard: Shard, descriptor: int, path: Path) -> None:
         self.shard, self.descriptor, self.path = shard, descriptor, path
 
     def release(self) -> None:
-        """It may go now, unless it is mapped."""
+        """Allow eviction, unless the file is mapped."""
         os.close(self.descriptor)
 
     def discard(self) -> None:
-        """Take a damaged file out of the folder; whoever has it mapped keeps it."""
+        """Remove a damaged file from the folder; processes that mapped it keep their copy."""
         with suppress(FileNotFoundError):
-            if os.stat(self.path).st_ino == os.fstat(self.descriptor).st_ino:
+            if _is_same_file(self.path, self.descriptor):
                 os.unlink(self.path)
         self.release()
 
 
+class ShardDownload:
+    """The exclusive right to download a shard: fill ``descriptor``, then commit or abandon."""
+
+    def __init__(self, cache: "ShardCache", shard: Shard, descriptor: int) -> None:
+        self.shard, self.descriptor = shard, descriptor
+        self._cache = cache
+
+    def commit(self) -> CachedShard:
+        """Return the shard, filled and verified; raise ``CacheLost`` if somebody deleted it."""
+        try:
+            path = self._cache.commit(self.shard, self.descriptor)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+        return CachedShard(self.shard, self.descriptor, path)
+
+    def abandon(self) -> None:
+        """Remove the file and let others download the shard."""
+        try:
+            self._cache.abandon(self.shard, self.descriptor)
+        finally:
+            os.close(self.descriptor)
+
+
 class ShardCache:
-    """The cache below ``cache_dir``. Every process keeps to its own ``budget_bytes`` for the whole folder. Threads may share one."""
+    """The cache below ``cache_dir``. Each process limits the whole folder to its ``budget_bytes``.
+
+    Threads may share one.
+    """
 
     def __init__(self, cache_dir: Path, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
         self._folder = CacheFolder(cache_dir)
         self._is_counted = False
-        self._marks: dict[str, int] = {}  # until when this process wants a shard to stay
+        self._needed_until: dict[str, int] = {}  # by SHA-256: the marks of this process
 
-    def claim(self, shard: Shard) -> "Held | Filling | None":
-        """The shard, or the duty to fetch it, or None while another process or thread fetches it.
+    def claim(self, shard: Shard) -> CachedShard | ShardDownload | None:
+        """Return the shard, or the right to download it, or None while another one downloads it.
 
-        ``NoRoom`` when everything else is in use; ``StorageError`` for a folder that cannot be used.
+        Raise ``CacheFull`` if everything else is in use, ``StorageError`` if the folder cannot be
+        used.
         """
         if shard.num_bytes > self.budget_bytes:
             raise StorageError(
-                f"{shard.name}: is {bytes_text(shard.num_bytes)}, data.cache_bytes is {bytes_text(self.budget_bytes)}; expected room for it"
+                f"{shard.name}: is {bytes_text(shard.num_bytes)}, data.cache_bytes is"
+                f" {bytes_text(self.budget_bytes)}; expected room for it"
             )
-        for attempts_left in reversed(range(_ATTEMPTS)):
-            with self._folder.locked() as taken:
+        for attempts_left in reversed(range(_MAX_ATTEMPTS)):
+            with self._folder.locked() as usage:
                 try:
-                    return self._claim(shard, taken)
+                    return self._claim(shard, usage)
                 except FileNotFoundError as error:  # the folder was deleted at this moment
                     if not attempts_left:
                         raise self._folder.unusable(error) from None
                 except OSError as error:
                     if error.errno in (errno.EMFILE, errno.ENFILE):
-                        raise os_errors.storage_error(
-                            str(self._folder.path), "open a shard", error
-                        ) from None
+                        path = str(self._folder.path)
+                        raise os_errors.storage_error(path, "open a shard", error) from None
                     raise self._folder.unusable(error) from None
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def find(self, shard: Shard) -> Held | None:
-        """The shard where it lies in the cache; as ``claim``, but in microseconds, without the folder's lock."""
+    def find(self, shard: Shard) -> CachedShard | None:
+        """Return the shard if it is cached; in microseconds, without the folder's lock."""
         path = self._path(shard, WHOLE)
         try:
             descriptor = _open_locked(path, os.O_RDONLY, fcntl.LOCK_SH)
-        except OSError:  # ``claim`` says what is wrong
+        except OSError:  # ``claim`` reports it
             return None
         if descriptor is None:
             return None
-        if os.fstat(descriptor).st_nlink == 0:  # it was removed between the opening and the lock
+        if os.fstat(descriptor).st_nlink == 0:  # evicted between open and lock
             os.close(descriptor)
             return None
-        return Held(shard, descriptor, path)
+        return CachedShard(shard, descriptor, path)
 
-    def will_be_used(self, shard: Shard) -> bool:
-        """Let it be among the last to go; whether it is there."""
-        self._marks[shard.sha256] = time.time_ns() + _SOON_NS
-        return self._set_used(shard, self._marks[shard.sha256])
+    def mark_needed(self, shard: Shard) -> bool:
+        """Let the shard be evicted last; return whether it is cached."""
+        until = self._needed_until[shard.sha256] = time.time_ns() + _NEEDED_NS
+        return self._set_used(shard, until)
 
-    def was_used(self, shard: Shard) -> None:
-        """Let it be the most recently used of those that are not needed soon; unless another process marked it since."""
-        mark = self._marks.pop(shard.sha256, 0)
+    def mark_used(self, shard: Shard) -> None:
+        """Let the shard count as used now, unless another process marked it as needed since."""
+        until = self._needed_until.pop(shard.sha256, 0)
         with suppress(OSError):
-            if self._path(shard, WHOLE).stat().st_mtime_ns > mark > 0:
+            if self._path(shard, WHOLE).stat().st_mtime_ns > until > 0:
                 return
         self._set_used(shard, time.time_ns())
 
-    def written_at(self, shard: Shard) -> int | None:
-        """When whoever fetches it last wrote a byte of it, in nanoseconds; None where nobody does."""
+    def last_write_ns(self, shard: Shard) -> int | None:
+        """Return when a byte of the shard was last downloaded; None if no process downloads it."""
         with suppress(OSError):
             return self._path(shard, PARTIAL).stat().st_mtime_ns
         return None
 
-    def bytes_taken(self) -> int:
-        """By all processes, as last counted."""
-        return self._folder.bytes_taken()
+    def used_bytes(self) -> int:
+        """Return the bytes that all processes use, as last counted."""
+        return self._folder.used_bytes()
 
-    def committed(self, filling: "Filling") -> None:
-        """Give a filled file its name; ``CacheLost`` where the folder has it no longer."""
+    def commit(self, shard: Shard, descriptor: int) -> Path:
+        """Give a downloaded file its name and a shared lock; raise ``CacheLost`` if it is gone."""
+        partial, whole = self._path(shard, PARTIAL), self._path(shard, WHOLE)
         with self._folder.locked():
             try:
-                if os.stat(filling.partial).st_ino != os.fstat(filling.descriptor).st_ino:
-                    raise CacheLost(str(filling.partial))
-                os.rename(filling.partial, filling.whole)
+                if not _is_same_file(partial, descriptor):
+                    raise CacheLost(str(partial))
+                os.rename(partial, whole)
             except FileNotFoundError:
-                raise CacheLost(str(filling.partial)) from None
+                raise CacheLost(str(partial)) from None
             except OSError as error:
-                raise os_errors.storage_error(str(filling.whole), "keep a shard", error) from None
-            fcntl.flock(filling.descriptor, fcntl.LOCK_SH)
+                raise os_errors.storage_error(str(whole), "keep a shard", error) from None
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return whole
 
-    def abandoned(self, filling: "Filling") -> None:
-        """Remove a file that is not going to be filled."""
-        with self._folder.locked() as taken, suppress(FileNotFoundError):
-            if os.stat(filling.partial).st_ino == os.fstat(filling.descriptor).st_ino:
-                os.unlink(filling.partial)
-                if (counted := taken.read()) is not None:
-                    taken.write(counted - filling.shard.num_bytes)
+    def abandon(self, shard: Shard, descriptor: int) -> None:
+        """Remove the file of a download that failed."""
+        partial = self._path(shard, PARTIAL)
+        with self._folder.locked() as usage, suppress(FileNotFoundError):
+            if _is_same_file(partial, descriptor):
+                os.unlink(partial)
+                if (counted := usage.read()) is not None:
+                    usage.write(counted - shard.num_bytes)
 
-    def _claim(self, shard: Shard, taken: Taken) -> "Held | Filling | None":
+    def _claim(self, shard: Shard, usage: CacheUsage) -> CachedShard | ShardDownload | None:
         whole, partial = self._path(shard, WHOLE), self._path(shard, PARTIAL)
         if (descriptor := _open_locked(whole, os.O_RDONLY, fcntl.LOCK_SH)) is not None:
-            return Held(shard, descriptor, whole)
+            return CachedShard(shard, descriptor, whole)
         descriptor = _open_locked(partial, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
         if descriptor is None:
             return None
         try:
-            self._reserve(descriptor, shard.num_bytes, taken)
+            self._reserve(descriptor, shard.num_bytes, usage)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(partial)
             os.close(descriptor)
             raise
-        return Filling(self, shard, descriptor, partial, whole)
+        return ShardDownload(self, shard, descriptor)
 
-    def _reserve(self, descriptor: int, num_bytes: int, taken: Taken) -> None:
-        """Give the open file its full size, removing others until the budget and the disk have room for it."""
-        needed = (
-            num_bytes - os.fstat(descriptor).st_size
-        )  # one that a dead process left has its size, and is counted
-        counted = taken.read() if self._is_counted else None
+    def _reserve(self, descriptor: int, num_bytes: int, usage: CacheUsage) -> None:
+        """Give the open file its full size, evicting others until budget and disk have room."""
+        # A file that a dead process left has its size already, and is counted.
+        needed = num_bytes - os.fstat(descriptor).st_size
+        counted = usage.read() if self._is_counted else None
         if counted is None or counted + needed > self.budget_bytes:
             counted = self._make_room(needed)
             self._is_counted = True
         if counted + needed > self.budget_bytes:
-            taken.write(counted)
-            raise NoRoom
-        taken.write(counted + needed)
+            usage.write(counted)
+            raise CacheFull
+        usage.write(counted + needed)
         while True:
             try:
                 _allocate(descriptor, num_bytes)
@@ -193,37 +229,31 @@ class ShardCache:
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise self._disk_error(error, num_bytes) from None
-                if not self._remove_oldest():
-                    full = NoRoom()
+                if not any(_evict(file.path) for file in self._folder.files()):
+                    full = CacheFull()
                     full.disk_error = self._disk_error(error, num_bytes)
                     raise full from None
 
     def _make_room(self, needed: int) -> int:
-        """Remove what is not in use, oldest first, where the budget has no room; the bytes that the folder then takes."""
+        """Evict unused files, oldest first, until the budget has room; return the bytes in use."""
         files = self._folder.files()
         total = sum(file.num_bytes for file in files)
         if total + needed <= self.budget_bytes:
             return total
         slack, now = self.budget_bytes // _SLACK_SHARE, time.time_ns()
         for file in files:
-            is_needed_soon = (
-                file.used_ns > now
-            )  # then not for the slack: it would only be fetched again
-            if total + needed <= self.budget_bytes - (
-                slack if needed < slack and not is_needed_soon else 0
-            ):
+            # No slack at the cost of a shard that is needed: it would only be downloaded again.
+            extra = slack if needed < slack and file.used_ns <= now else 0
+            if total + needed <= self.budget_bytes - extra:
                 break
-            if _remove_unused(file.path):
+            if _evict(file.path):
                 total -= file.num_bytes
         return total
-
-    def _remove_oldest(self) -> bool:
-        return any(_remove_unused(file.path) for file in self._folder.files())
 
     def _set_used(self, shard: Shard, used_ns: int) -> bool:
         try:
             os.utime(self._path(shard, WHOLE), ns=(used_ns, used_ns))
-        except PermissionError:  # another user's file; then its age is theirs to keep
+        except PermissionError:  # another user's file, whose age is theirs to keep
             return True
         except OSError:
             return False
@@ -239,40 +269,21 @@ class ShardCache:
         except OSError:
             free = "an unknown part"
         return StorageError(
-            f"{self._folder.path}: cannot take a shard of {bytes_text(num_bytes)} ({error.strerror}): {free} of the disk is free, the cache holds"
-            f" {bytes_text(holds)} of the {bytes_text(self.budget_bytes)} that data.cache_bytes allows; expected room on the disk for the whole"
-            " budget: free some, lower data.cache_bytes, or set another data.cache_dir"
+            f"{self._folder.path}: cannot take a shard of {bytes_text(num_bytes)}"
+            f" ({error.strerror}): {free} of the disk is free, the cache holds {bytes_text(holds)}"
+            f" of the {bytes_text(self.budget_bytes)} that data.cache_bytes allows; expected room"
+            " for the whole budget: free some, lower data.cache_bytes, or set another"
+            " data.cache_dir"
         )
 
 
-class Filling:
-    """A shard to be written through ``descriptor``, ``[0, num_bytes)``, by whoever got this from ``claim``; nobody else fetches it meanwhile."""
-
-    def __init__(
-        self, cache: ShardCache, shard: Shard, descriptor: int, partial: Path, whole: Path
-    ) -> None:
-        self.shard, self.descriptor, self.partial, self.whole = shard, descriptor, partial, whole
-        self._cache = cache
-
-    def commit(self) -> Held:
-        """It is filled and verified. ``CacheLost`` where somebody deleted it."""
-        try:
-            self._cache.committed(self)
-        except BaseException:
-            os.close(self.descriptor)
-            raise
-        return Held(self.shard, self.descriptor, self.whole)
-
-    def abandon(self) -> None:
-        """It cannot be filled; the next one to ask for it may try."""
-        try:
-            self._cache.abandoned(self)
-        finally:
-            os.close(self.descriptor)
+def _is_same_file(path: Path, descriptor: int) -> bool:
+    """Return whether ``path`` is still the open file, not another process' new one."""
+    return os.stat(path).st_ino == os.fstat(descriptor).st_ino
 
 
 def _open_locked(path: Path, flags: int, lock: int) -> int | None:
-    """A locked descriptor; None where others' locks are in the way, or where there is no such file and ``flags`` do not make one."""
+    """Return a locked descriptor; None if others hold a lock, or if the file does not exist."""
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
     except FileNotFoundError:
@@ -288,7 +299,7 @@ def _open_locked(path: Path, flags: int, lock: int) -> int | None:
 
 
 def _allocate(descriptor: int, num_bytes: int) -> None:
-    """Let the file have ``num_bytes`` of the disk now, where the file system can promise that."""
+    """Reserve ``num_bytes`` of the disk for the file, if the file system can promise that."""
     try:
         os.posix_fallocate(descriptor, 0, num_bytes)
     except (AttributeError, OSError) as error:  # AttributeError: macOS
@@ -297,8 +308,8 @@ def _allocate(descriptor: int, num_bytes: int) -> None:
         os.ftruncate(descriptor, num_bytes)
 
 
-def _remove_unused(path: Path) -> bool:
-    """Remove a file that nobody has locked; whether it is gone."""
+def _evict(path: Path) -> bool:
+    """Remove a file unless somebody has locked it; return whether it is gone."""
     try:
         if (descriptor := _open_locked(path, os.O_RDONLY, fcntl.LOCK_EX)) is None:
             return not path.exists()

@@ -1,10 +1,10 @@
-"""What streaming tells while it runs, for metrics and benchmarks. Knows nobody who listens."""
+"""Events of streaming, for metrics and benchmarks. Knows no listener."""
 
 from typing import Literal, Protocol, get_args
 
 from job.storage.store import REASONS, Reason
 
-# Why something was fetched again: a request that broke off, bytes with a wrong hash, or a cache folder that was deleted meanwhile.
+# Why something was downloaded again: a failed request, a wrong hash, or a deleted cache folder.
 Retry = Reason | Literal["corrupt", "cache_lost"]
 RETRIES: tuple[str, ...] = (*REASONS, *get_args(Literal["corrupt", "cache_lost"]))
 
@@ -16,26 +16,26 @@ class StreamListener(Protocol):
         """A request to the store begins."""
 
     def received(self, num_bytes: int) -> None:
-        """Bytes arrived; those of a request that broke off afterwards count too."""
+        """Bytes arrived; those of a request that failed later count too."""
 
     def retried(self, reason: Retry) -> None:
-        """Something is fetched again."""
+        """Something is downloaded again."""
 
     def fetched(self, seconds: float) -> None:
-        """A shard stands in the cache, verified, ``seconds`` after this process began to fetch it."""
+        """A shard was downloaded and verified within ``seconds``."""
 
     def found(self) -> None:
-        """A shard was in the cache already."""
+        """A shard was already cached."""
 
     def cache_holds(self, num_bytes: int) -> None:
-        """Bytes that the cache folder takes now."""
+        """The size of the cache folder now."""
 
     def ahead(self, num_batches: int) -> None:
-        """Global batches from the one read now on for which every shard is there."""
+        """Global batches, from the current one on, whose shards are all cached."""
 
 
 class NullListener:
-    """A ``StreamListener`` for whoever wants to know nothing."""
+    """A ``StreamListener`` that does nothing."""
 
     def requested(self) -> None: ...
 

@@ -1,6 +1,7 @@
-"""From an object store into an open file: ranges in parallel, repeated until they are there or deadline is over, hashed on the way.
+"""Download an object into an open file: ranges in parallel, retried until a deadline, hashed.
 
-Knows bytes and requests, not what the file is for. A request that broke off goes on where it stopped; nothing that arrived is fetched twice.
+Knows bytes and requests, not what the file is for. A failed request resumes at its last byte; no
+byte is downloaded twice.
 
     fetcher = Fetcher(store, connections=16, listener=NullListener())
     sha256 = fetcher.fetch("shard-00000.u8", 8 << 20, descriptor, Deadline(300))
@@ -21,19 +22,17 @@ from job.storage.store import Interrupted, ObjectStore
 from job.streaming.events import StreamListener
 from job.streaming.pace import Pace
 
-RANGE_BYTES = 8 << 20  # larger files go in ranges of this size, several at a time
-CREDENTIAL_SECONDS = (
-    60.0  # credentials that are refused for so long are wrong, not about to be renewed
-)
+RANGE_BYTES = 8 << 20  # larger files are downloaded in ranges of this size, several at a time
+CREDENTIAL_SECONDS = 60.0  # credentials refused for longer are wrong, not about to be renewed
 _HASH_BYTES = 1 << 20
 
 
 class Stopped(Exception):
-    """The fetcher was closed while it worked."""
+    """The fetcher was closed meanwhile."""
 
 
 class TooShort(Exception):
-    """The object ends before it should; ``num_bytes`` are there."""
+    """The object is too short: it has only ``num_bytes``."""
 
     def __init__(self, num_bytes: int) -> None:
         super().__init__(num_bytes)
@@ -41,7 +40,10 @@ class TooShort(Exception):
 
 
 class Fetcher:
-    """Fetches objects of ``store`` with at most ``connections`` requests at once. Threads share one."""
+    """Downloads objects of ``store`` with at most ``connections`` requests at once.
+
+    Threads share one.
+    """
 
     def __init__(self, store: ObjectStore, connections: int, listener: StreamListener) -> None:
         self._store = store
@@ -51,9 +53,10 @@ class Fetcher:
         self._pool = ThreadPoolExecutor(connections, "fetch-range")
 
     def fetch(self, key: str, num_bytes: int, descriptor: int, deadline: Deadline) -> str:
-        """Write the object, ``num_bytes`` long, into the open file; the SHA-256, in hex, of what arrived.
+        """Write the object of ``num_bytes`` into the open file and return its SHA-256, in hex.
 
-        ``TooShort`` where it is smaller, ``ObjectMissing`` where it is not there, ``StorageError`` when deadline is over or the disk refuses.
+        Raise ``TooShort`` if it is smaller, ``ObjectMissing`` if it does not exist,
+        ``StorageError`` after ``deadline`` or if the disk refuses.
         """
         digest = hashlib.sha256()
         if num_bytes <= RANGE_BYTES:
@@ -75,8 +78,9 @@ class Fetcher:
             )
             for start, part in zip(starts, ranges, strict=True):
                 part.result()
-                for place in range(start, min(start + RANGE_BYTES, num_bytes), _HASH_BYTES):
-                    digest.update(os.pread(descriptor, min(_HASH_BYTES, num_bytes - place), place))
+                for offset in range(start, min(start + RANGE_BYTES, num_bytes), _HASH_BYTES):
+                    size = min(_HASH_BYTES, num_bytes - offset)
+                    digest.update(os.pread(descriptor, size, offset))
         except RuntimeError as error:  # the pool was shut down meanwhile
             self._end(ranges)
             raise Stopped from error
@@ -87,7 +91,7 @@ class Fetcher:
 
     @staticmethod
     def _end(ranges: Sequence[Future[None]]) -> None:
-        """None may write into the file once the caller goes on."""
+        """Cancel and wait: no range may write into the file after the caller returns."""
         for part in ranges:
             part.cancel()
         for part in ranges:
@@ -95,23 +99,27 @@ class Fetcher:
                 part.exception()
 
     def wait(self, seconds: float) -> None:
-        """Do nothing for so long; ``Stopped`` where the fetcher is closed meanwhile."""
+        """Sleep for ``seconds``; raise ``Stopped`` if the fetcher is closed meanwhile."""
         self._stop.wait(seconds)
-        self._check()
+        self.check_stopped()
+
+    def check_stopped(self) -> None:
+        """Raise ``Stopped`` if the fetcher is closed."""
+        if self._stop.is_set():
+            raise Stopped
 
     def interrupt(self) -> None:
-        """End what is under way, with ``Stopped``, as soon as it has an answer."""
+        """Make downloads in flight raise ``Stopped`` at their next byte or error."""
         self._stop.set()
         self.pace.open()
 
     def close(self) -> None:
-        """``interrupt``, and no more of it; what waits for a silent store ends with its own timeout, in its own thread."""
+        """Interrupt, without waiting.
+
+        A request to a silent store ends with its own timeout, in its own thread.
+        """
         self.interrupt()
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise Stopped
 
     def _fetch_range(
         self,
@@ -122,28 +130,28 @@ class Fetcher:
         deadline: Deadline,
         hashed: Callable[[bytes], object] = lambda piece: None,
     ) -> None:
-        place, refused_since = start, math.inf
+        offset, refused_since = start, math.inf
 
         def write(piece: bytes) -> None:
-            nonlocal place
-            self._check()
-            self._write(key, descriptor, piece, place)
+            nonlocal offset
+            self.check_stopped()
+            self._write(key, descriptor, piece, offset)
             hashed(piece)
-            place += len(piece)
+            offset += len(piece)
             deadline.extend()
             self._listener.received(len(piece))
 
         try:
             for attempt in retrying(lambda: deadline.is_over, sleep=self.wait):
                 with attempt:
-                    before = place
+                    before = offset
                     try:
                         with self.pace.permit():
-                            self._check()
+                            self.check_stopped()
                             self._listener.requested()
-                            self._store.stream(key, place, stop - place, write)
+                            self._store.stream(key, offset, stop - offset, write)
                     except Interrupted as error:
-                        if place > before:  # it made progress: the waits start again
+                        if offset > before:  # it made progress: the waits start again
                             attempt.retry_state.attempt_number = 1
                         if error.reason == "throttled":
                             self.pace.slow_down()
@@ -151,8 +159,8 @@ class Fetcher:
                         refused_since = _refused_since(error, refused_since)
                         raise
                     self.pace.mark_succeeded()
-                    if place < stop:
-                        raise TooShort(place)
+                    if offset < stop:
+                        raise TooShort(offset)
         except Interrupted as error:
             raise StorageError(
                 f"{error}; gave up after {deadline.seconds:g} s without a byte"
@@ -160,11 +168,11 @@ class Fetcher:
                 " checkpoint when the store answers again"
             ) from None
 
-    def _write(self, key: str, descriptor: int, piece: bytes, place: int) -> None:
+    def _write(self, key: str, descriptor: int, piece: bytes, offset: int) -> None:
         try:
             written = 0
             while written < len(piece):  # a nearly full file system writes less than asked, once
-                written += os.pwrite(descriptor, memoryview(piece)[written:], place + written)
+                written += os.pwrite(descriptor, memoryview(piece)[written:], offset + written)
         except OSError as error:
             raise os_errors.storage_error(
                 f"{self._store.uri.rstrip('/')}/{key}",

@@ -1,4 +1,4 @@
-"""The reader: the pixels of the next steps as one array, gathered from mapped shards with one copy and no Python per image.
+"""The reader: the pixels of the next steps as one array, copied once, with no Python per image.
 
 Suffixes: S stripes, K steps, W positions of a stripe, H height, W width, C channels.
 
@@ -22,11 +22,14 @@ from job.streaming.shards import Shards
 
 PARALLEL_BYTES = (
     4 << 20
-)  # from here on a chunk is copied by several threads; for less, they cost more than they bring
+)  # larger chunks are copied by several threads; for smaller ones they cost more
 
 
 class Reader:
-    """Reads ``positions`` of each global batch, with up to ``threads`` threads. ``chunk`` is for one thread, ``close`` for any."""
+    """Reads ``positions`` of each global batch with up to ``threads`` threads.
+
+    One thread calls ``chunk``, any ``close``.
+    """
 
     def __init__(
         self, order: Order, index: Index, positions: Positions, shards: Shards, threads: int = 1
@@ -65,15 +68,14 @@ class Reader:
                     self._pool.submit(self._copy, part, chunk)
                     for part in _dealt(runs, self._threads)
                 ]
-                wait(
-                    parts
-                )  # all of them, also where one failed: none may write into a chunk that is given up
+                # All of them, even if one failed: none may write into an abandoned chunk.
+                wait(parts)
                 for part in parts:
                     part.result()
         return chunk.reshape(num_stripes, num_steps, self._width, *self._index.image_shape)
 
     def close(self) -> None:
-        """Let go of the shards' files; ends a ``chunk`` that is under way in another thread."""
+        """Close the shards' files; interrupt a ``chunk`` that runs in another thread."""
         self._is_closed = True
         self._shards.interrupt()
         with self._lock:
@@ -84,9 +86,10 @@ class Reader:
         for stripe, start, shard, rows in runs:
             with self._shards_lock:
                 pixels = self._shards.rows(shard)
-            # "clip" copies straight into `out`, where "raise" would copy twice; the order gives no rows that are not there
+            # "clip" copies straight into `out`; "raise" would copy twice. The order gives valid
+            # rows only.
             pixels.take(rows, axis=0, out=chunk[stripe, start : start + len(rows)], mode="clip")
-            del pixels  # while this thread waits for the next shard, it keeps no room from it
+            del pixels  # or this thread would occupy cache room that the next shard may need
 
     def __enter__(self) -> "Reader":
         return self
@@ -96,6 +99,6 @@ class Reader:
 
 
 def _dealt(runs: Iterable[ShardRead], num_parts: int) -> list[list[ShardRead]]:
-    """The runs in as many parts, dealt out in turn, so that neighbours, which may be of one shard, are read at the same time."""
+    """Return the runs dealt in turn, so that neighbours, often of one shard, are read together."""
     dealt = list(runs)
     return [dealt[part::num_parts] for part in range(num_parts)]

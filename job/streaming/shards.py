@@ -1,7 +1,7 @@
-"""Where the reader finds the rows of a shard: in place on this machine's disk, or in the cache of a remote store.
+"""The rows of shards for a reader: in place on the local disk, or from the cache of a remote store.
 
-Both map the file, so a row is read when it is copied out and no sooner. What is not read any more stays mapped only within bounds: the resident
-memory of a reader is that of the shards in use, and some more.
+Both map the file, so a row is read when it is copied out. Shards that are no longer read stay
+mapped within bounds: the resident memory of a reader is that of the shards in use, and some more.
 """
 
 import mmap
@@ -25,28 +25,29 @@ from job.streaming.ahead import FetchAhead
 from job.streaming.cache import ShardCache
 from job.streaming.events import NullListener, StreamListener
 from job.streaming.fetch import Fetcher
-from job.streaming.keeper import Keeper
+from job.streaming.loader import ShardLoader
 
-MAX_MAPPED = (
-    4096  # files open at once for reading, and at most a quarter of what the process may open
-)
+MAX_MAPPED = 4096  # open files, and at most a quarter of what the process may open
 MAX_IDLE_BYTES = 1 << 30  # of mapped shards that are not needed now
 
 
 class Shards(Protocol):
-    """The shards of a data set, for one reading thread that goes through the steps."""
+    """The shards of a data set, for one thread that reads step after step."""
 
     def advance(self, first_step: int, stop_step: int) -> None:
-        """Steps ``first_step ... stop_step - 1`` are read next."""
+        """Prepare for steps ``first_step ... stop_step - 1``, which are read next."""
 
     def rows(self, number: int) -> NDArray[np.uint8]:
-        """All rows of a shard, mapped: uint8 ``[N, H * W * C]``. ``DataError`` for one that is damaged, ``StorageError`` where it cannot be had."""
+        """Return all rows of a shard, mapped: uint8 ``[N, H * W * C]``.
+
+        Raise ``DataError`` if it is damaged, ``StorageError`` if it cannot be read.
+        """
 
     def interrupt(self) -> None:
-        """End ``rows`` where it waits in another thread, with ``Stopped``; ``close`` is then all that may be called."""
+        """Make ``rows`` raise ``Stopped`` in another thread; only ``close`` may follow."""
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
 
 
 def open_shards(
@@ -59,9 +60,9 @@ def open_shards(
     sharers: int = 1,
     listener: StreamListener | None = None,
 ) -> Shards:
-    """The shards of the data set at ``store``, for a reader whose ``needs`` are given.
+    """Return the shards of the data set at ``store``, for a reader that needs ``needed``.
 
-    ``connections`` requests at once; ``sharers`` processes of this machine that read from the same cache at the same time.
+    ``connections`` requests run at once; ``sharers`` processes of this host use the cache.
     """
     if store.local_path(index.shards[0].name) is not None:
         return LocalShards(store, index, spec.verify)
@@ -71,20 +72,20 @@ def open_shards(
 
 
 class LocalShards:
-    """Shards in a folder of this machine, read where they lie."""
+    """Shards in a local folder, read in place."""
 
     def __init__(self, store: ObjectStore, index: Index, verify: bool) -> None:
         self._store, self._index, self._verify = store, index, verify
         self._maps = _Maps(index)
-        self._read: set[int] = set()  # since the last ``advance``
+        self._read_shards: set[int] = set()  # since the last ``advance``
         self._verified: set[int] = set()
 
     def advance(self, first_step: int, stop_step: int) -> None:
-        self._maps.trim(self._read, MAX_IDLE_BYTES)
-        self._read = set()
+        self._maps.trim(self._read_shards, MAX_IDLE_BYTES)
+        self._read_shards = set()
 
     def rows(self, number: int) -> NDArray[np.uint8]:
-        self._read.add(number)
+        self._read_shards.add(number)
         if (rows := self._maps.get(number)) is not None:
             return rows
         shard = self._index.shards[number]
@@ -113,7 +114,7 @@ class LocalShards:
             ) from error
 
     def interrupt(self) -> None:
-        """Nothing here waits long."""
+        """Do nothing: no read waits long."""
 
     def close(self) -> None:
         self._maps.clear()
@@ -127,7 +128,7 @@ class LocalShards:
 
 
 class CachedShards:
-    """Shards of a remote store, fetched ahead of the reader into ``spec.cache_dir``."""
+    """Shards of a remote store, loaded ahead of the reader into ``spec.cache_dir``."""
 
     def __init__(
         self,
@@ -145,16 +146,18 @@ class CachedShards:
         self._ahead = FetchAhead(
             index.shards,
             needed,
-            Keeper(store, cache, self._fetcher, spec.verify, listener),
+            cache,
+            ShardLoader(store, cache, self._fetcher, spec.verify, listener),
             ahead_steps=spec.fetch_ahead_batches,
             share_bytes=spec.cache_bytes // sharers,
             patience_seconds=spec.fetch_patience_seconds,
             threads=connections,
+            check_stopped=self._fetcher.check_stopped,
             listener=listener,
         )
 
     def advance(self, first_step: int, stop_step: int) -> None:
-        # Unmapped first, and with that unlocked: what comes next may want the room.
+        # Unmap, and so unlock, first: the next shards may need the room.
         self._maps.trim(
             self._ahead.needed_at(first_step, stop_step),
             min(MAX_IDLE_BYTES, self._ahead.spare_bytes // 2),
@@ -164,13 +167,13 @@ class CachedShards:
     def rows(self, number: int) -> NDArray[np.uint8]:
         if (rows := self._maps.get(number)) is not None:
             return rows
-        held = self._ahead.get(number, make_room=self._maps.clear)
+        cached = self._ahead.get(number, make_room=self._maps.clear)
         try:
-            return self._maps.add(number, held.descriptor)
+            return self._maps.add(number, cached.descriptor)
         except OSError as error:
-            raise os_errors.storage_error(str(held.path), "map into memory", error) from error
+            raise os_errors.storage_error(str(cached.path), "map into memory", error) from error
         finally:
-            held.release()  # the map keeps the file, and the lock on it
+            cached.release()  # the map keeps the file and its lock
 
     def interrupt(self) -> None:
         self._fetcher.interrupt()
@@ -185,25 +188,25 @@ class CachedShards:
 class _Maps:
     """Mapped shards, the most recently read last.
 
-    Mapping a shard and the page faults that follow cost as much as copying its rows, so those that are not needed now may stay. Each is an open
-    file, so only so many do.
+    Mapping a shard and its page faults cost as much as copying its rows, so some that are not
+    needed now stay. Each is an open file, so their number is limited.
     """
 
     def __init__(self, index: Index) -> None:
         self._index = index
         self._bytes = 0  # mapped
-        self._most = min(MAX_MAPPED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+        self._max_maps = min(MAX_MAPPED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._maps: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
 
     def get(self, number: int) -> NDArray[np.uint8] | None:
-        """Its rows, where it is mapped."""
+        """Return its rows if it is mapped."""
         if (rows := self._maps.get(number)) is not None:
             self._maps.move_to_end(number)
         return rows
 
     def add(self, number: int, descriptor: int) -> NDArray[np.uint8]:
-        """Map an open file; its rows. The descriptor may be closed then."""
-        while len(self._maps) >= self._most:
+        """Map an open file and return its rows. The descriptor may be closed afterwards."""
+        while len(self._maps) >= self._max_maps:
             self._unmap(next(iter(self._maps)))
         shard = self._index.shards[number]
         mapped = mmap.mmap(descriptor, shard.num_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
@@ -214,7 +217,10 @@ class _Maps:
         return rows
 
     def trim(self, needed: Set[int], idle_bytes: int) -> None:
-        """Unmap what is neither needed nor fits into ``idle_bytes``, the longest unread first. Who still has rows keeps them mapped."""
+        """Unmap shards not ``needed``, the longest unread first, down to ``idle_bytes``.
+
+        Rows that a caller still has stay mapped.
+        """
         if self._bytes <= idle_bytes:
             return
         idle = [number for number in self._maps if number not in needed]

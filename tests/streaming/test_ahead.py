@@ -16,7 +16,7 @@ from job.data.index import Shard, read_index
 from job.data.order import needs, shard_reads, worker_positions
 from job.storage.store import Interrupted
 from job.streaming.budget import bytes_in_use, check_budget
-from job.streaming.cache import Filling, ShardCache
+from job.streaming.cache import ShardCache, ShardDownload
 from job.streaming.cache_folder import CacheFolder
 from job.streaming.fetch import Stopped
 from job.streaming.reader import Reader
@@ -316,7 +316,7 @@ def test_a_cache_that_others_use_wholly_ends_with_what_to_do(
     ):
         reader.chunk(0, 1)
     for claim in others:
-        assert isinstance(claim, Filling)
+        assert isinstance(claim, ShardDownload)
         claim.abandon()
 
 
@@ -333,12 +333,12 @@ def test_another_process_that_has_fallen_silent_is_not_waited_for_without_end(
         ) as reader,
         pytest.raises(
             StorageError,
-            match=r"shard-\d+.u8: another process of this machine fetches it, without a byte for 0.3 s",
+            match=r"shard-\d+.u8: another process on this host is downloading it and has received no data for 0.3 s",
         ),
     ):
         reader.chunk(0, 1)
     for claim in claims:
-        assert isinstance(claim, Filling)
+        assert isinstance(claim, ShardDownload)
         claim.abandon()
 
 
@@ -403,7 +403,7 @@ def test_closing_ends_a_reader_that_waits_in_another_thread(
     with pytest.raises(Stopped):
         reader.chunk(10, 10)
     for claim in others:
-        assert isinstance(claim, Filling)
+        assert isinstance(claim, ShardDownload)
         claim.abandon()
 
 

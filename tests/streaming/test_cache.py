@@ -18,7 +18,7 @@ import pytest
 
 from job.config.errors import StorageError
 from job.data.index import Shard
-from job.streaming.cache import CacheLost, Filling, Held, NoRoom, ShardCache
+from job.streaming.cache import CachedShard, CacheFull, CacheLost, ShardCache, ShardDownload
 from job.streaming.cache_folder import CacheFolder
 from tests.disks import mounted
 from tests.streaming.sets import RemoteStore, numbers_of, open_reader, pack_numbered
@@ -35,15 +35,15 @@ def shard(number: int) -> Shard:
     return Shard(f"shard-{number:05d}.u8", 10, SIZE, sha256(content(number)).hexdigest(), None)
 
 
-def fill(filling: Filling) -> Held:
+def fill(filling: ShardDownload) -> CachedShard:
     os.pwrite(filling.descriptor, content(int(filling.shard.name[6:11])), 0)
     return filling.commit()
 
 
-def bring(cache: ShardCache, number: int) -> Held:
+def bring(cache: ShardCache, number: int) -> CachedShard:
     claim = cache.claim(shard(number))
     assert claim is not None
-    return claim if isinstance(claim, Held) else fill(claim)
+    return claim if isinstance(claim, CachedShard) else fill(claim)
 
 
 def files(folder: Path, suffix: str = ".u8") -> set[str]:
@@ -65,17 +65,17 @@ def taken(folder: Path) -> int:
 
 def test_what_is_filled_is_found_by_all(tmp_path: Path) -> None:
     claim = ShardCache(tmp_path, 10 * SIZE).claim(shard(1))
-    assert isinstance(claim, Filling)
+    assert isinstance(claim, ShardDownload)
     with os.fdopen(os.dup(fill(claim).descriptor), "rb") as file:
         assert file.read() == content(1)
     found = ShardCache(tmp_path, 10 * SIZE).claim(shard(1))
-    assert isinstance(found, Held)
+    assert isinstance(found, CachedShard)
     assert os.pread(found.descriptor, SIZE, 0) == content(1)
 
 
 def test_a_shard_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     claim = ShardCache(tmp_path, 10 * SIZE).claim(shard(1))
-    assert isinstance(claim, Filling)
+    assert isinstance(claim, ShardDownload)
     assert (files(tmp_path), files(tmp_path, ".partial")) == (set(), {shard(1).sha256})
     fill(claim)
     assert (files(tmp_path), files(tmp_path, ".partial")) == ({shard(1).sha256}, set())
@@ -84,21 +84,21 @@ def test_a_shard_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
 def test_only_one_fetches(tmp_path: Path) -> None:
     first, second = ShardCache(tmp_path, 10 * SIZE), ShardCache(tmp_path, 10 * SIZE)
     filling = first.claim(shard(1))
-    assert isinstance(filling, Filling)
+    assert isinstance(filling, ShardDownload)
     assert second.claim(shard(1)) is None
     assert first.claim(shard(1)) is None
     filling.abandon()
     again = second.claim(shard(1))
-    assert isinstance(again, Filling)
+    assert isinstance(again, ShardDownload)
     fill(again)
-    assert isinstance(first.claim(shard(1)), Held)
+    assert isinstance(first.claim(shard(1)), CachedShard)
 
 
 def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 4 * SIZE)
     for number in (1, 2, 3, 4):
         bring(cache, number).release()
-    cache.was_used(shard(1))
+    cache.mark_used(shard(1))
     bring(cache, 5).release()
     assert cached(tmp_path) == {1, 3, 4, 5}
 
@@ -108,16 +108,16 @@ def test_what_will_be_used_goes_last(tmp_path: Path) -> None:
     for number in (1, 2, 3, 4):
         bring(cache, number).release()
     for number in (2, 1):
-        assert cache.will_be_used(shard(number))
-    assert not cache.will_be_used(shard(9))
+        assert cache.mark_needed(shard(number))
+    assert not cache.mark_needed(shard(9))
     for number in (5, 6, 7):
         bring(cache, number).release()
     assert cached(tmp_path) == {1, 2, 6, 7}
-    cache.was_used(shard(1))
+    cache.mark_used(shard(1))
     bring(cache, 8).release()
     assert 2 in cached(tmp_path)
     for number in range(20, 30):  # nothing has to stay for ever
-        cache.will_be_used(shard(number - 1))
+        cache.mark_needed(shard(number - 1))
         bring(cache, number).release()
     assert not cached(tmp_path) & {1, 2}
 
@@ -176,7 +176,7 @@ def test_what_is_in_use_stays(tmp_path: Path) -> None:
         bring(ShardCache(tmp_path, 3 * SIZE), number).release()
     assert {1, 2} <= cached(tmp_path)
     held.append(bring(cache, 50))
-    with pytest.raises(NoRoom):
+    with pytest.raises(CacheFull):
         cache.claim(shard(51))
     assert cached(tmp_path) == {1, 2, 50}
     held[0].release()
@@ -187,7 +187,7 @@ def test_what_is_in_use_stays(tmp_path: Path) -> None:
 def test_what_is_being_fetched_counts_and_stays(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 2 * SIZE)
     filling = cache.claim(shard(1))
-    assert isinstance(filling, Filling)
+    assert isinstance(filling, ShardDownload)
     assert taken(tmp_path) == SIZE
     bring(cache, 2).release()
     bring(cache, 3).release()
@@ -200,14 +200,14 @@ def test_the_budget_holds_at_every_moment(tmp_path: Path) -> None:
     script = f"""
 import sys
 from pathlib import Path
-from job.streaming.cache import NoRoom, ShardCache
+from job.streaming.cache import CacheFull, ShardCache
 from tests.streaming.test_cache import bring, shard
 cache = ShardCache(Path({str(tmp_path)!r}), {10 * SIZE})
 held = []
 for number in range(100):
     try:
         held.append(bring(cache, (number * int(sys.argv[1])) % 97))
-    except (NoRoom, AssertionError):
+    except (CacheFull, AssertionError):
         pass
     if len(held) > 1:
         held.pop(0).release()
@@ -258,7 +258,7 @@ def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path, name: str) -> No
     (tmp_path / "shards" / name).write_bytes(b"of another program")
     with pytest.raises(
         StorageError,
-        match=f"{tmp_path}/shards: is no cache of dcgan-train: holds {name} and no CACHEDIR.TAG of ours",
+        match=rf"{tmp_path}/shards: is not a dcgan-train cache \(found {name}, no CACHEDIR.TAG of dcgan-train\)",
     ):
         ShardCache(tmp_path, 2 * SIZE).claim(shard(1))
     assert [(path.name, path.read_bytes()) for path in (tmp_path / "shards").iterdir()] == [
@@ -283,7 +283,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, blocked: str) -> 
 def test_the_folder_may_be_deleted_at_any_time(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 10 * SIZE)
     held, filling = bring(cache, 1), cache.claim(shard(2))
-    assert isinstance(filling, Filling)
+    assert isinstance(filling, ShardDownload)
     subprocess.run(["rm", "-r", tmp_path / "shards"], check=True)
     assert os.pread(held.descriptor, SIZE, 0) == content(1)
     with pytest.raises(CacheLost):
@@ -315,8 +315,8 @@ def test_a_file_of_another_filler_is_not_taken_for_ours(tmp_path: Path) -> None:
     old = first.claim(shard(1))
     subprocess.run(["rm", "-r", tmp_path / "shards"], check=True)
     new = second.claim(shard(1))
-    assert isinstance(old, Filling)
-    assert isinstance(new, Filling)
+    assert isinstance(old, ShardDownload)
+    assert isinstance(new, ShardDownload)
     os.pwrite(old.descriptor, b"of the deleted file", 0)
     with pytest.raises(CacheLost):
         old.commit()
@@ -328,10 +328,10 @@ def test_a_discarded_shard_is_fetched_again_while_others_keep_theirs(tmp_path: P
     cache = ShardCache(tmp_path, 10 * SIZE)
     held = bring(cache, 1)
     other = cache.claim(shard(1))
-    assert isinstance(other, Held)
+    assert isinstance(other, CachedShard)
     other.discard()
     assert os.pread(held.descriptor, SIZE, 0) == content(1)
-    assert isinstance(cache.claim(shard(1)), Filling)
+    assert isinstance(cache.claim(shard(1)), ShardDownload)
 
 
 def test_a_count_that_was_lost_or_damaged_is_made_anew(tmp_path: Path) -> None:
@@ -386,12 +386,12 @@ def test_what_a_killed_process_held_and_fetched_is_free(tmp_path: Path) -> None:
         with ExitStack() as stack:
             for number in (3, 4):
                 stack.callback(bring(cache, number).release)
-            with pytest.raises(NoRoom):  # one and two are the other's
+            with pytest.raises(CacheFull):  # one and two are the other's
                 cache.claim(shard(5))
         process.send_signal(signal.SIGKILL)
         process.wait()
     filling = cache.claim(shard(2))
-    assert isinstance(filling, Filling)
+    assert isinstance(filling, ShardDownload)
     assert os.pread(fill(filling).descriptor, SIZE, 0) == content(2)
     for number in range(10, 13):
         bring(cache, number)
@@ -425,7 +425,7 @@ def test_threads_agree_on_who_fetches(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(isinstance(claim, Filling) for claim in claims) == 1
+    assert sum(isinstance(claim, ShardDownload) for claim in claims) == 1
     assert claims.count(None) == 15
 
 
@@ -440,7 +440,7 @@ def test_a_full_disk_is_told_with_the_budget(small_disk: Path) -> None:
     (small_disk / "of another program").write_bytes(bytes(40_000))
     cache = ShardCache(small_disk, 10**6)
     held = [bring(cache, number) for number in range(2)]
-    with pytest.raises(NoRoom) as caught:
+    with pytest.raises(CacheFull) as caught:
         held.extend(bring(cache, number) for number in range(2, 20))
     assert re.search(
         rf"{small_disk}/shards: cannot take a shard of 1 kB \(No space left on device\): .* of the disk is free, the cache holds .* of the"

@@ -246,7 +246,7 @@ def test_a_budget_below_what_is_read_at_once_is_refused(tmp_path: Path) -> None:
     half = max(bytes_in_use(order, index, positions, 20) for positions in both)
     assert half < needed
     check_budget(2 * half, order, index, both, 20)
-    with pytest.raises(ConfigError, match="the 2 workers of a machine read"):
+    with pytest.raises(ConfigError, match="the 2 workers of a host read"):
         check_budget(2 * half - 1, order, index, both, 20)
 
 
