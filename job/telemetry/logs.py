@@ -1,12 +1,14 @@
-"""Log lines of the program: one JSON object a line on workers, short readable lines on a terminal. Values of secrets are masked in both.
+"""Log lines: JSON on workers, short lines on a terminal; secrets are masked in both.
 
-Only the ``dcgan`` loggers are touched; what Ray, TensorFlow and boto3 log goes where they send it.
+Only the ``dcgan`` loggers are configured, not those of Ray, TensorFlow and boto3.
 
     configure("info", rank=0, run="one", as_json=True)
     log = logging.getLogger("dcgan.training")
     log.info("checkpoint committed", extra={"fields": {"step": 1200, "seconds": 3.2}})
-    at_step(1200)    # lines without a step of their own get it from now on
-    {"time": "2026-11-23T21:55:17.123Z", "level": "info", "run": "one", "rank": 0, "step": 1200, "event": "checkpoint ...", "fields": {...}}
+    at_step(1200)    # the step of later lines that have none
+
+    {"time": "2026-11-23T21:55:17.123Z", "level": "info", "run": "one", "rank": 0, "step": 1200,
+     "event": "checkpoint committed", "fields": {"seconds": 3.2}}
 """
 
 import json
@@ -36,13 +38,13 @@ _step: int | None = None
 
 
 def at_step(step: int | None) -> None:
-    """This process is at ``step`` of its run: each JSON line from now on has it, unless its fields name another. None: at no step."""
+    """Set the step of later JSON lines whose fields have none; None for no step."""
     global _step
     _step = step
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON can say it, masked: NaN and infinity as text, any other number as int or float, the unknown as its ``str``."""
+    """Return ``value`` for JSON, masked: NaN and infinity as text, unknown types as ``str``."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, numbers.Integral):
@@ -57,7 +59,7 @@ def plain(value: Any) -> Any:
 
 
 class JsonFormatter(logging.Formatter):
-    """One event as one line of JSON, with the same keys in the same order each time; ``step`` is lifted out of the fields, or that of ``at_step``."""
+    """One event per line of JSON, keys in a fixed order; ``step`` is lifted out of the fields."""
 
     def __init__(self, rank: int | None, run: str | None) -> None:
         super().__init__()
@@ -81,16 +83,14 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
         line = json.dumps(plain(event), ensure_ascii=False).encode(errors="replace").decode()
-        # JSON itself escapes the control characters below 32 only.
-        return (
-            line
-            if line.isprintable()
-            else "".join(json.dumps(each)[1:-1] if is_hidden(each) else each for each in line)
-        )
+        if line.isprintable():
+            return line
+        # JSON escapes only the control characters below 32.
+        return "".join(json.dumps(each)[1:-1] if is_hidden(each) else each for each in line)
 
 
 class TerminalFormatter(logging.Formatter):
-    """``21:55:17 checkpoint committed  step 1200  seconds 3.2``, in local time, with the level where it is not info."""
+    """``21:55:17 checkpoint committed  step 1200``: local time, and the level if it is not info."""
 
     def __init__(self, rank: int | None, color_system: ColorSystem | None) -> None:
         super().__init__()
@@ -120,41 +120,40 @@ class TerminalFormatter(logging.Formatter):
 
 
 class StandardErrorHandler(logging.Handler):
-    """Writes to the standard error of the moment, so that lines logged while a progress bar is shown land above it."""
+    """Writes to the present ``sys.stderr``, so that lines are printed above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
-        except Exception:  # the contract of logging: a broken log line must not break the program
+        except Exception:  # a broken log line must not break the program
             self.handleError(record)
 
 
 def configure(
     level: str = "info", rank: int | None = None, run: str | None = None, as_json: bool = False
 ) -> None:
-    """Send the ``dcgan`` loggers to standard error from ``level`` up; called again, it replaces what it did before.
+    """Send the ``dcgan`` loggers to standard error from ``level`` up; replaces an earlier call.
 
-    Raises ``ValueError`` for a level that logging does not know.
+    Raises ``ValueError`` for an unknown level.
     """
     handler = StandardErrorHandler()
-    handler.setLevel(level.upper())  # also where another handler wants more of the logger
+    handler.setLevel(level.upper())  # another handler may lower the level of the logger
     handler.setFormatter(
         JsonFormatter(rank, run) if as_json else TerminalFormatter(rank, _color_system())
     )
     logger = logging.getLogger("dcgan")
     logger.setLevel(level.upper())
     logger.handlers[:] = [handler]
-    # Ray puts handlers of its own on the root logger, which would print every line again.
+    # Ray adds handlers to the root logger, which would print every line again.
     logger.propagate = False
 
 
 def _color_system() -> ColorSystem | None:
-    """The colours standard error can show: none where it is no terminal, is a dumb one, or NO_COLOR is set."""
+    """Return None if standard error is not a terminal, is a dumb one, or NO_COLOR is set."""
     console = Console(stderr=True)
-    if not console.is_terminal or console.is_dumb_terminal or console.no_color:
-        return None
-    return ColorSystem.STANDARD
+    has_colours = console.is_terminal and not console.is_dumb_terminal and not console.no_color
+    return ColorSystem.STANDARD if has_colours else None
 
 
 def _short(value: Any) -> str:

@@ -1,20 +1,15 @@
-"""The progress bar of a run on standard error: two lines on a terminal, now and then one plain line anywhere else.
+"""Progress of a run on standard error: a bar on a terminal, plain lines in a pipe or a log file.
 
-Knows only ``StepReport``; nothing here decides when a run reports.
-
-    with ProgressBar() as bar:
-        bar.update(progress)
-        bar.note("samples: runs/one/samples/step-000001200.png")
+with ProgressBar() as bar:
+    bar.update(report)
+    bar.note("samples: runs/one/samples/step-000001200.png")
 """
 
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
 
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
-from rich.progress_bar import ProgressBar as Bar
-from rich.table import Table
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from job.config.text import printable
@@ -25,7 +20,7 @@ PHASE_COLUMNS = len("checkpoint")
 
 
 def clock_text(seconds: float | None) -> str:
-    """``1:02:03``, ``2:03`` or ``-:--`` where the time is unknown."""
+    """Return ``1:02:03`` or ``2:03``; ``-:--`` if the time is unknown."""
     if seconds is None:
         return "-:--"
     minutes, rest = divmod(round(seconds), 60)
@@ -34,88 +29,97 @@ def clock_text(seconds: float | None) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """``17 ms`` below a second, ``2.4 s`` above."""
+    """Return ``17 ms`` below a second, ``2.4 s`` above."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def throughput_text(progress: StepReport) -> str:
-    """``1,810 images/s``, with a decimal where there are few."""
-    rate = progress.images_per_second
+def throughput_text(report: StepReport) -> str:
+    """Return ``1,810 images/s``; below 10 with a decimal."""
+    rate = report.images_per_second
     return f"{rate:,.0f} images/s" if rate >= 10 else f"{rate:.1f} images/s"
 
 
-def plain_line(progress: StepReport) -> str:
-    """The whole report in one line, for a log file or a pipe."""
-    course = f"{progress.phase}: step {progress.step:,}/{progress.total_steps:,}"
-    if not progress.step:  # there is nothing to measure yet
-        return course
-    return (
-        f"{course}, epoch {progress.epoch:.2f}, {throughput_text(progress)}, "
-        f"D loss {progress.discriminator_loss:.3f}, G loss {progress.generator_loss:.3f}, "
-        f"D(x) {progress.real_probability:.2f}, D(G(z)) {progress.fake_probability:.2f}, left {clock_text(seconds_left(progress))}"
-    )
+def losses_text(report: StepReport) -> list[tuple[str, str]]:
+    """Return label and value of losses and probabilities."""
+    return [
+        ("D loss", f"{report.discriminator_loss:.3f}"),
+        ("G loss", f"{report.generator_loss:.3f}"),
+        ("D(x)", f"{report.real_probability:.2f}"),
+        ("D(G(z))", f"{report.fake_probability:.2f}"),
+    ]
 
 
-class ProgressView:
-    """The two lines of the bar: how far and how long, then how well. Drawn from the latest report at the width the terminal has now."""
+def plain_line(report: StepReport) -> str:
+    """Return the report in one line, for a log file or a pipe."""
+    parts = [f"{report.phase}: step {report.step:,}/{report.total_steps:,}"]
+    if report.step:
+        parts += [f"epoch {report.epoch:.2f}", throughput_text(report)]
+        parts += [f"{label} {value}" for label, value in losses_text(report)]
+        parts.append(f"left {clock_text(seconds_left(report))}")
+    return ", ".join(parts)
 
-    def __init__(self) -> None:
-        self.progress: StepReport | None = None
+
+class _TwoLines(Progress):
+    """A bar of steps with the time left, and below it the losses of the latest report."""
+
+    def __init__(self, console: Console) -> None:
+        self._report: StepReport | None = None
         self._begun = time.monotonic()
+        super().__init__(
+            TextColumn(f"[bold]{{task.description:<{PHASE_COLUMNS + 1}}}"),
+            BarColumn(bar_width=None),
+            TextColumn(" {task.fields[position]}  [cyan]left {task.fields[left]}"),
+            console=console,
+            refresh_per_second=4,
+            expand=True,
+        )
+        self._task = self.add_task("", start=False)  # the bar of a task that has not started pulses
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self.progress is None:
+    def show(self, report: StepReport) -> None:
+        """Show ``report`` at the next refresh."""
+        total = report.total_steps
+        percent = int(report.step / total * 100) if total else 100  # 100% only at the last step
+        if report.step or report.phase not in ("start", "compile"):
+            self.start_task(self._task)
+        self.update(
+            self._task,
+            description=report.phase,
+            total=max(total, 1),
+            completed=report.step,
+            position=f"{report.step:,}/{total:,}  {percent}%",
+            left=clock_text(seconds_left(report)),
+        )
+        self._report = report
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield the two lines for the present width."""
+        if self._report is None:
             yield Text(f"start  {clock_text(time.monotonic() - self._begun)}", style="bold")
             return
-        yield self._course(self.progress)
-        yield self._state(self.progress, options.max_width)
+        yield self.make_tasks_table(self.tasks)
+        yield self._losses(self._report)
 
-    def _course(self, progress: StepReport) -> Table:
-        waiting = progress.step == 0 and progress.phase in ("start", "compile")
-        share = progress.step / progress.total_steps if progress.total_steps else 1.0
-        line = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        line.add_column(width=PHASE_COLUMNS)
-        line.add_column(ratio=1)
-        for _ in range(3):
-            line.add_column(justify="right", no_wrap=True)
-        line.add_row(
-            Text(progress.phase, style="bold"),
-            Bar(total=max(progress.total_steps, 1), completed=progress.step, pulse=waiting),
-            Text(f"{progress.step:,}/{progress.total_steps:,}"),
-            # Rounded down: 100% is said at the last step only.
-            Text(f"{int(share * 100)}%"),
-            Text(f"left {clock_text(seconds_left(progress))}", style="cyan"),
-        )
-        return line
-
-    def _state(self, progress: StepReport, columns: int) -> Text:
+    def _losses(self, report: StepReport) -> Text:
         line = Text(" " * PHASE_COLUMNS, no_wrap=True, overflow="ellipsis")
-        if not progress.step:
+        if not report.step:
             return line.append("  waiting for the first steps", style="dim")
-        parts = [
-            ("", throughput_text(progress)),
-            ("D loss ", f"{progress.discriminator_loss:.3f}"),
-            ("G loss ", f"{progress.generator_loss:.3f}"),
-            ("D(x) ", f"{progress.real_probability:.2f}"),
-            ("D(G(z)) ", f"{progress.fake_probability:.2f}"),
-        ]
-        if columns >= WIDE_COLUMNS:
-            parts += [
-                ("epoch ", f"{progress.epoch:.2f}"),
-                ("step ", duration_text(progress.step_seconds)),
-            ]
-            if progress.checkpoint_step is not None:
-                parts.append(("saved ", f"{progress.checkpoint_step:,}"))
-        for name, value in parts:
-            line.append("  ").append(name, style="dim").append(value)
+        parts = losses_text(report)
+        if self.console.width >= WIDE_COLUMNS:
+            parts.append(("epoch", f"{report.epoch:.2f}"))
+            parts.append(("step", duration_text(report.step_seconds)))
+            if report.checkpoint_step is not None:
+                parts.append(("saved", f"{report.checkpoint_step:,}"))
+        line.append("  " + throughput_text(report))
+        for label, value in parts:
+            line.append(f"  {label} ", style="dim").append(value)
         return line
 
 
 class ProgressBar:
     """Shows the latest ``StepReport`` until it is closed; a context manager.
 
-    On a terminal a bar that follows its width. Elsewhere one plain line for the first report, then one at most every ``line_seconds``, and
-    one for the last, so that a log of a day has a readable length. ``clock`` is in seconds and only has to be monotonic.
+    A terminal shows a bar that follows its width. Otherwise the first and the last report and at
+    most one every ``line_seconds`` are printed, one line each. ``clock`` is monotonic, in seconds.
     """
 
     def __init__(
@@ -127,44 +131,40 @@ class ProgressBar:
         self._console = console or Console(stderr=True)
         self._line_seconds = line_seconds
         self._clock = clock
-        self._view = ProgressView()
-        self._live: Live | None = None
-        self._printed_at: float | None = None
+        self._bar: _TwoLines | None = None
+        self._latest: StepReport | None = None
         self._printed: StepReport | None = None
+        self._printed_at: float | None = None
 
     def __enter__(self) -> "ProgressBar":
         if self._console.is_terminal and not self._console.is_dumb_terminal:
-            self._live = Live(self._view, console=self._console, refresh_per_second=4)
-            self._live.start(refresh=True)
+            self._bar = _TwoLines(self._console)
+            self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        elif self._view.progress != self._printed:
-            self._print_progress()
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+        elif self._latest != self._printed:
+            self._print_latest()
 
-    def update(self, progress: StepReport) -> None:
-        """Show ``progress`` from now on."""
-        self._view.progress = progress
-        due = self._printed_at is None or self._clock() - self._printed_at >= self._line_seconds
-        if self._live is None and due and progress != self._printed:
-            self._print_progress()
+    def update(self, report: StepReport) -> None:
+        """Show ``report`` from now on."""
+        self._latest = report
+        if self._bar:
+            self._bar.show(report)
+            return
+        is_due = self._printed_at is None or self._clock() - self._printed_at >= self._line_seconds
+        if is_due and report != self._printed:
+            self._print_latest()
 
     def note(self, text: str) -> None:
-        """Print one line that stays, above the bar, without control characters."""
-        # Markup is off: a path or an error text may hold square brackets. Soft wrap: a pipe must get the line whole.
+        """Print one permanent line above the bar, without control characters."""
+        # Paths and error texts contain square brackets, and a pipe needs whole lines.
         self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
-    def _print_progress(self) -> None:
-        if self._view.progress is None:
-            return
-        self._printed_at = self._clock()
-        self._printed = self._view.progress
-        self.note(plain_line(self._view.progress))
+    def _print_latest(self) -> None:
+        if self._latest:
+            self._printed, self._printed_at = self._latest, self._clock()
+            self.note(plain_line(self._latest))

@@ -1,4 +1,4 @@
-"""Silence for libraries that talk while they load: TensorFlow 2.21 prints lines at import that no log level of its own turns off."""
+"""Silence libraries while they load: no log level turns off all of TensorFlow 2.21's lines."""
 
 import contextlib
 import os
@@ -11,21 +11,21 @@ from job.config.errors import DcganError
 
 @contextlib.contextmanager
 def quiet_stderr(enabled: bool = True) -> Iterator[None]:
-    """Keep what this process writes to file descriptor 2 meanwhile, and show it only if an exception that is not ours comes out."""
+    """Hide what the block writes to file descriptor 2, unless an unexpected exception is raised."""
     if not enabled:
         yield
         return
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
         try:
             yield
         except DcganError:
-            raise  # says itself what is wrong
+            raise  # its message is enough
         except BaseException:
-            kept.seek(0)
-            os.write(saved, kept.read())
+            hidden.seek(0)
+            os.write(saved, hidden.read())
             raise
         finally:
             sys.stderr.flush()

@@ -1,7 +1,7 @@
-"""Secrets that this process knows, and their replacement by ``***`` in messages and logs.
+"""Replace the secrets of this process by ``***`` in messages and logs.
 
-Known are the values of ``SECRET_VARIABLES``, and the keys that boto3 found elsewhere (files, containers, instance roles), which ``job.storage``
-adds by ``remember_secrets`` when it signs a request.
+Secrets are the values of ``SECRET_VARIABLES`` and the keys that boto3 finds elsewhere (files,
+containers, instance roles), which ``job.storage`` adds when it signs a request.
 """
 
 import os
@@ -17,7 +17,8 @@ SECRET_VARIABLES = (
     "RAY_AUTH_TOKEN",
 )
 MASK = "***"
-# Keys for trying out are often words ("test", "minioadmin"): masked, they would cut such words out of paths and sentences. Amazon's have 40 letters.
+# Test keys are often words ("test", "minioadmin") that also occur in paths and sentences.
+# Amazon's have 40 letters.
 MIN_SECRET_LENGTH = 8
 MIN_SURE_LENGTH = 20
 _STORE_URI = re.compile(r"((?:s3|file)://[^\s'\"]+)")
@@ -31,9 +32,10 @@ def remember_secrets(*values: str | None) -> None:
 
 
 def mask_secrets(text: str) -> str:
-    """Return ``text`` with each secret that cannot be a word of it replaced by ``***``, also if it is URL-quoted (presigned links).
+    """Return ``text`` with each secret, also a URL-quoted one, replaced by ``***``.
 
-    Secrets of fewer than 20 characters stay inside the URIs of stores, which may have the same name.
+    A secret that may be a word is kept, and one of fewer than 20 characters is kept in the URIs of
+    stores, which may have the same name.
     """
     known = {*_remembered, *(os.environ.get(name, "") for name in SECRET_VARIABLES)}
     secrets = [
@@ -52,7 +54,7 @@ def mask_secrets(text: str) -> str:
 
 
 def _replaced(text: str, secrets: list[str]) -> str:
-    # The longest first: one value may be the beginning of another.
+    # Longest first: one value may be the beginning of another.
     for value in sorted(
         {*secrets, *(quote(value, safe="") for value in secrets)}, key=len, reverse=True
     ):

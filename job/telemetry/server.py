@@ -1,9 +1,7 @@
 """The HTTP server that Prometheus scrapes: ``/metrics``, and ``/healthz`` for a probe.
 
-Knows a registry, not what is in it. Reading a scrape takes no lock that a training step waits for long.
-
-    server = MetricsServer(metrics.registry, port=9100)
-    server.start()
+server = MetricsServer(metrics.registry, port=9100)
+server.start()
 """
 
 import errno
@@ -23,16 +21,15 @@ from job.telemetry.ports import port_holder
 log = logging.getLogger("dcgan.telemetry")
 
 DEFAULT_PORT = 9400
-IDLE_SECONDS = 30.0
+IDLE_SECONDS = 30.0  # a silent client would otherwise keep its thread
 
 
 class _Handler(MetricsHandler):
     server: "_Server"
-    # A client that connects and says nothing would hold its thread for ever.
     timeout = IDLE_SECONDS
 
     def do_GET(self) -> None:
-        """``/metrics`` in the format the client asks for, ``/healthz`` as ``ok``, 404 for the rest."""
+        """Serve ``/metrics`` in the requested format and ``/healthz``; 404 for the rest."""
         path = self.path.partition("?")[0]
         if path == "/metrics":
             self.server.scraped_at = time.monotonic()
@@ -50,9 +47,9 @@ class _Handler(MetricsHandler):
         self.wfile.write(body)
 
 
-# Not http.server.HTTPServer: that one looks up its own host name when it binds, which takes seconds where DNS does not know it.
+# http.server.HTTPServer resolves its host name when it binds: seconds if DNS does not know it.
 class _Server(socketserver.ThreadingTCPServer):
-    # SO_REUSEADDR: a worker started again right after a crash gets its port although old connections are still in TIME_WAIT.
+    # A worker restarted after a crash gets its port despite connections in TIME_WAIT.
     allow_reuse_address = True
     daemon_threads = True
     scraped_at = -math.inf  # of time.monotonic()
@@ -70,41 +67,35 @@ class _Server(socketserver.ThreadingTCPServer):
         super().server_bind()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A scraper that hangs up is its own business; by default this would print a traceback into the worker's output.
-        log.debug("a metrics request broke off", exc_info=True)
+        # The default prints a traceback to the worker's output if a scraper disconnects.
+        log.debug("a metrics request was aborted", exc_info=True)
 
 
 def _listen_address(host: str) -> tuple[str, socket.AddressFamily]:
-    """Where to bind: every interface for ``""``, over IPv6 and IPv4 at once where the machine has both (pods of an IPv6 cluster)."""
+    """Return address and family to bind; ``""`` is every interface, with IPv6 if there is any."""
     if not host:
-        return (
-            ("::", socket.AF_INET6) if socket.has_dualstack_ipv6() else ("0.0.0.0", socket.AF_INET)
-        )
+        host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
     return host, socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _bind_failure(host: str, port: int, error: OSError) -> ConfigError:
-    """The error to show when ``host:port`` cannot be listened on: what is in the way and what to do."""
-    another = (
-        "set another with `--set metrics.port=PORT`, or `--set metrics.port=0` for any free one"
-    )
     if error.errno == errno.EADDRINUSE:
-        holder = port_holder(port)
-        return ConfigError(
-            f"metrics.port {port} is taken by {holder or 'another process'}; expected a free port: {another}"
-        )
-    if error.errno == errno.EACCES:
-        return ConfigError(
-            f"metrics.port {port} needs privileges that this process lacks; expected a port above 1023: {another}"
-        )
-    where, cause = f"{host or '*'}:{port}", error.strerror or error
+        holder = port_holder(port) or "another process"
+        problem, expected = f"metrics.port {port} is taken by {holder}", "a free port"
+    elif error.errno == errno.EACCES:
+        problem = f"metrics.port {port} needs privileges that this process lacks"
+        expected = "a port above 1023"
+    else:
+        problem = f"metrics: cannot listen on {host or '*'}:{port} ({error.strerror or error})"
+        expected = "an address of this machine and a free port"
     return ConfigError(
-        f"metrics: cannot listen on {where} ({cause}); expected an address of this machine and a free port: {another}"
+        f"{problem}; expected {expected}: set another with `--set metrics.port=PORT`,"
+        " or `--set metrics.port=0` for any free one"
     )
 
 
 def _bind(host: str, port: int, handler: type[_Handler]) -> _Server:
-    """Return a server that listens on ``host:port``; ``ConfigError`` if it cannot."""
+    """Return a server that listens on ``host:port``. Raises ``ConfigError`` if it cannot."""
     if not 0 <= port <= 65535:
         raise ConfigError(f"metrics.port is {port}; expected 0 (any free port) to 65535")
     address, family = _listen_address(host)
@@ -115,15 +106,15 @@ def _bind(host: str, port: int, handler: type[_Handler]) -> _Server:
 
 
 def check_port(port: int, host: str = "") -> None:
-    """Raise ``ConfigError`` if nothing can listen on ``port`` now; listens for a moment."""
+    """Raise ``ConfigError`` if ``port`` cannot be listened on now."""
     _bind(host, port, _Handler).server_close()
 
 
 class MetricsServer:
-    """Serves ``registry`` on ``host:port`` from a daemon thread; also a context manager.
+    """Serves ``registry`` on ``host:port`` from a daemon thread; a context manager.
 
-    ``port`` 0 takes any free one, and ``port`` says which after ``start``; ``host`` ``""`` is every interface. With ``or_any`` a taken port
-    is replaced by any free one.
+    Port 0 is any free one; ``port`` has its number after ``start``. Host ``""`` is every interface.
+    With ``or_any`` a taken port is replaced by any free one.
     """
 
     def __init__(
@@ -137,18 +128,15 @@ class MetricsServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Bind and serve. Raises ``ConfigError`` when the port is taken (naming the process that has it), forbidden or no port."""
+        """Bind and serve. Raises ``ConfigError`` if the port is taken, forbidden or invalid."""
         if self._server is not None:
-            raise RuntimeError("start() was called on a metrics server that runs")
+            raise RuntimeError("start() was called on a running metrics server")
         handler = type("Handler", (_Handler,), {"registry": self._registry})
         try:
             self._server = _bind(self._host, self.port, handler)
         except ConfigError as error:
-            if not (
-                self._or_any
-                and isinstance(error.__cause__, OSError)
-                and error.__cause__.errno == errno.EADDRINUSE
-            ):
+            is_taken = getattr(error.__cause__, "errno", None) == errno.EADDRINUSE
+            if not (self._or_any and is_taken):
                 raise
             self._server = _bind(self._host, 0, handler)
         self.port = self._server.server_address[1]
@@ -159,11 +147,11 @@ class MetricsServer:
         self._thread.start()
 
     def was_scraped(self, seconds: float) -> bool:
-        """Whether somebody asked for the metrics in the last ``seconds``."""
+        """Return True if the metrics were scraped in the last ``seconds``."""
         return self._server is not None and time.monotonic() - self._server.scraped_at <= seconds
 
     def close(self) -> None:
-        """Stop serving and free the port; nothing happens on a server that does not run."""
+        """Stop serving and free the port; a no-op if the server is not running."""
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()

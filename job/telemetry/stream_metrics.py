@@ -1,94 +1,81 @@
-"""The Prometheus instruments of one worker's data streaming: what the store gave, what the cache had, how far ahead the reader is covered.
-
-Knows no store; it is told. All counters are there from the start, at 0, so that ``rate()`` sees the first event.
-"""
+"""The Prometheus metrics of a worker's data streaming: fetches, cache and fetch-ahead."""
 
 from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
-from job.telemetry.metrics import LABELS
+from job.telemetry.instruments import Instruments
 
 FETCH_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 class StreamMetrics:
-    """Streaming of one worker of ``run``, in ``registry``; ``reasons`` are those for which something may be fetched again.
+    """A ``job.streaming.events.StreamListener`` that counts; all 0 for data on a local disk.
 
-    Its methods are those of ``job.streaming.events.StreamListener``. For data on a local disk everything stays at 0.
+    ``reasons`` are the reasons for which a fetch may be retried.
     """
 
     def __init__(
         self, run: str, rank: int, registry: CollectorRegistry, reasons: Sequence[str]
     ) -> None:
-        labels = {"run": run, "rank": str(rank)}
-
-        def counter(name: str, meaning: str) -> Counter:
-            return Counter(name, meaning, LABELS, registry=registry).labels(**labels)
-
-        def gauge(name: str, meaning: str) -> Gauge:
-            return Gauge(name, meaning, LABELS, registry=registry).labels(**labels)
-
-        self._requests = counter(
+        new = Instruments(run, rank, registry)
+        self._requests = new.counter(
             "dcgan_fetch_requests_total", "Requests for image data sent to the object store."
         )
-        self._bytes = counter(
+        self._bytes = new.counter(
             "dcgan_fetch_bytes_total",
-            "Bytes of image data that the object store sent, repeated ones included.",
+            "Bytes of image data received from the object store, including retries.",
         )
-        self._hits = counter(
-            "dcgan_cache_hits_total", "Shards that were in the cache when they were asked for."
+        self._retries = new.counters(
+            "dcgan_fetch_retries_total",
+            "Fetches of image data retried, by reason.",
+            "reason",
+            reasons,
         )
-        self._misses = counter(
+        self._seconds = new.histogram(
+            "dcgan_fetch_seconds",
+            "Time from asking for a shard to its verified copy in the cache, including retries.",
+            FETCH_BUCKETS_SECONDS,
+        )
+        self._hits = new.counter(
+            "dcgan_cache_hits_total", "Shards that were in the cache when they were needed."
+        )
+        self._misses = new.counter(
             "dcgan_cache_misses_total", "Shards that were fetched into the cache and verified."
         )
-        self._cache_bytes = gauge(
+        self._cache_bytes = new.gauge(
             "dcgan_cache_bytes",
-            "Bytes that the cache folder takes on this worker's disk, shared by the workers there.",
+            "Size of the cache folder on this worker's disk, shared by the workers there.",
         )
-        self._ahead = gauge(
-            "dcgan_fetch_ahead_batches", "Global batches to come for which every shard is there."
+        self._ahead = new.gauge(
+            "dcgan_fetch_ahead_batches", "Next global batches whose shards are all in the cache."
         )
-        retries = Counter(
-            "dcgan_fetch_retries_total",
-            "Image data fetched again, by what went wrong.",
-            (*LABELS, "reason"),
-            registry=registry,
-        )
-        self._retries = {reason: retries.labels(**labels, reason=reason) for reason in reasons}
-        self._seconds = Histogram(
-            "dcgan_fetch_seconds",
-            "Time from asking for a shard to having it verified in the cache, repeated requests included.",
-            LABELS,
-            buckets=FETCH_BUCKETS_SECONDS,
-            registry=registry,
-        ).labels(**labels)
 
     def requested(self) -> None:
-        """A request begins."""
+        """Count a request."""
         self._requests.inc()
 
     def received(self, num_bytes: int) -> None:
-        """Bytes arrived."""
+        """Count received bytes."""
         self._bytes.inc(num_bytes)
 
     def retried(self, reason: str) -> None:
-        """Something is fetched again."""
+        """Count a retry."""
         self._retries[reason].inc()
 
     def fetched(self, seconds: float) -> None:
-        """A shard was fetched."""
+        """Count a fetched shard."""
         self._misses.inc()
         self._seconds.observe(seconds)
 
     def found(self) -> None:
-        """A shard was in the cache."""
+        """Count a shard that was in the cache."""
         self._hits.inc()
 
     def cache_holds(self, num_bytes: int) -> None:
-        """Size of the cache."""
+        """Set the size of the cache."""
         self._cache_bytes.set(num_bytes)
 
     def ahead(self, num_batches: int) -> None:
-        """How far the reader is covered."""
+        """Set how many batches are fetched ahead."""
         self._ahead.set(num_batches)

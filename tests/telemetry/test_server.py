@@ -15,7 +15,6 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from job.config.errors import ConfigError
-from job.telemetry.ports import port_holder
 from job.telemetry.server import MetricsServer, check_port
 
 ROOT = Path(__file__).parents[2]
@@ -196,10 +195,3 @@ def test_a_thousand_scrapes_leave_nothing_behind() -> None:
     assert after["files"] - before["files"] <= 2
     assert after["threads"] - before["threads"] <= 2
     assert after["memory"] - before["memory"] < 2**20
-
-
-def test_the_holder_of_a_port() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        assert str(port_holder(port)).endswith(f"(pid {os.getpid()})")
-    assert port_holder(port) is None
