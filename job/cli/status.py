@@ -91,8 +91,8 @@ def status(
             time.sleep(every_seconds)
             found = read_status(store, found)
             quiet = (
-                f", last word {_ago(found.told_seconds_ago)} ago"
-                if found.is_quiet and found.told_seconds_ago is not None
+                f", last word {_ago(found.reported_seconds_ago)} ago"
+                if found.is_quiet and found.reported_seconds_ago is not None
                 else ""
             )
             say(f"{found.state}: {_course(found)}{quiet}")
@@ -210,15 +210,15 @@ def _course(found: "RunStatus") -> str:
 
 def _last_word(found: "RunStatus") -> "Text | None":
     """How old all that is, while nobody knows of an end."""
-    if found.told_seconds_ago is None or found.state not in ("starting", "running", "stale"):
+    if found.reported_seconds_ago is None or found.state not in ("starting", "running", "stale"):
         return None
-    line = _line("last word", f"{_ago(found.told_seconds_ago)} ago")
+    line = _line("last word", f"{_ago(found.reported_seconds_ago)} ago")
     if not found.is_quiet:
         return line
     line.stylize("yellow", LABEL_COLUMNS)
     every = (
-        f"expected every {_ago(found.told_every_seconds)}; "
-        if found.told_every_seconds and found.state == "running"
+        f"expected every {_ago(found.report_interval_seconds)}; "
+        if found.report_interval_seconds and found.state == "running"
         else ""
     )
     return line.append(

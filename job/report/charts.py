@@ -46,7 +46,7 @@ class Shape(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """What the template draws. Positions are in SVG units, as text; labels are for the axes."""
+    """A chart for the template. Positions are in SVG units, as text; ticks have their labels."""
 
     title: str
     description: str

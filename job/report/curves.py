@@ -83,7 +83,7 @@ def series(rows: Sequence[Row], name: str) -> Points:
 
 
 def steady(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows without the first after each start, which includes compiling."""
+    """Return the rows without the first of each attempt, which includes compiling."""
     return [row for before, row in pairwise(rows) if before.phase not in COMPILING]
 
 

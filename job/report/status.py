@@ -41,9 +41,9 @@ class RunStatus:
     num_starts: int = 0
     """Attempts of the program."""
     holder: str = ""
-    told_seconds_ago: float | None = None
+    reported_seconds_ago: float | None = None
     """Age of the progress below."""
-    told_every_seconds: float | None = None
+    report_interval_seconds: float | None = None
     """Report interval: that of ``status.json`` or of the training loop, if that is longer."""
     is_quiet: bool = False
     """Claims to be running but has not reported lately; its speed figures are stale."""
@@ -101,20 +101,20 @@ def read_status(store: ObjectStore, before: RunStatus | None = None) -> RunStatu
         )
     progress = as_object(stored.get("progress"))
     step, total_steps = as_step(progress.get("step")), as_step(progress.get("total_steps"))
-    told_ago = _age(stored.get("time"), now)
+    reported_ago = _age(stored.get("time"), now)
     is_current = bool(newest and str(stored.get("start", "")).startswith(newest.stamp))
     state, why = _state(
-        store, holder, lease_error, newest, told_ago if is_current else None, before, now
+        store, holder, lease_error, newest, reported_ago if is_current else None, before, now
     )
     if newest and not is_current:
         state = "starting" if state == "running" else state
         step, total_steps = (as_step(newest.facts.get(key)) for key in ("step", "target_steps"))
-        told_ago = _age(newest.facts.get("time"), now)
+        reported_ago = _age(newest.facts.get("time"), now)
     is_running = state == "running"
     phase = as_text(progress.get("phase")) if is_running else ""
-    told_every = _report_seconds(stored)
-    quiet_after = _quiet_after(phase if is_running else "start", told_every)
-    is_quiet = state in ("starting", "running") and (told_ago or 0.0) > quiet_after
+    report_interval = _report_seconds(stored)
+    quiet_after = _quiet_after(phase if is_running else "start", report_interval)
+    is_quiet = state in ("starting", "running") and (reported_ago or 0.0) > quiet_after
     if is_running and before and before.state == state:
         checkpoint_step = as_step(progress.get("checkpoint_step"))
         checkpoint_ago = _age(stored.get("checkpoint_time"), now)
@@ -129,8 +129,8 @@ def read_status(store: ObjectStore, before: RunStatus | None = None) -> RunStatu
         why=why,
         num_starts=len(stamps),
         holder=str(holder) if holder else "",
-        told_seconds_ago=told_ago,
-        told_every_seconds=told_every,
+        reported_seconds_ago=reported_ago,
+        report_interval_seconds=report_interval,
         is_quiet=is_quiet,
         phase=phase,
         step=step,
@@ -174,7 +174,7 @@ def _state(
     holder: Holder | None,
     lease_error: str,
     newest: AttemptRecord | None,
-    told_ago: float | None,
+    reported_ago: float | None,
     before: RunStatus | None,
     now: datetime.datetime,
 ) -> tuple[State, str]:
@@ -190,7 +190,9 @@ def _state(
             return "running", ""
         by_clock = f"for {renewed_ago:.0f} s, by the clock of this machine"
         return "stale", f"its lease was not renewed {by_clock}: {holder}"
-    if told_ago is not None and told_ago < FRESH_SECONDS:  # checkpoints.lease_seconds may be 0
+    if (
+        reported_ago is not None and reported_ago < FRESH_SECONDS
+    ):  # checkpoints.lease_seconds may be 0
         return "running", ""
     if newest is None and finished_step(store) is not None:
         return "done", ""
@@ -202,9 +204,9 @@ def _report_seconds(stored: dict[str, Any]) -> float | None:
     return max((seconds for seconds in found if seconds is not None), default=None)
 
 
-def _quiet_after(phase: str, told_every: float | None) -> float:
+def _quiet_after(phase: str, report_interval: float | None) -> float:
     is_start = phase in ("start", "compile")
-    return max(3 * (told_every or 0.0), QUIET_SECONDS_AT_START if is_start else QUIET_SECONDS)
+    return max(3 * (report_interval or 0.0), QUIET_SECONDS_AT_START if is_start else QUIET_SECONDS)
 
 
 def _read_lease(store: ObjectStore) -> tuple[Holder | None, str]:

@@ -17,7 +17,7 @@ SECRET_VARIABLES = (
     "RAY_AUTH_TOKEN",
 )
 MASK = "***"
-# Test keys are often words ("test", "minioadmin") that also occur in paths and sentences.
+# Test keys are often names ("test", "minioadmin") that also occur in paths and sentences.
 # Amazon's have 40 letters.
 MIN_SECRET_LENGTH = 8
 MIN_SURE_LENGTH = 20

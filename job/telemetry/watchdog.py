@@ -25,7 +25,7 @@ log = logging.getLogger("dcgan.watchdog")
 # 75 of sysexits.h: a temporary failure. No DcganError has it; the C timer can only exit with 1.
 EXIT_CODE = os.EX_TEMPFAIL
 TICK_SECONDS = 1.0
-NEVER_SECONDS = 1e9  # a larger limit is no limit: the C timer could not count much further
+NEVER_SECONDS = 1e9  # from here on not watched: the C timer could not count much further
 STANDARD_ERROR = 2  # `sys.stderr` may be an object without a descriptor
 
 

@@ -74,7 +74,7 @@ def test_while_the_lease_lives_it_runs(store: ObjectStore) -> None:
     assert found.step_seconds == pytest.approx(0.054)
     assert found.images_per_second == pytest.approx(1185, rel=0.1)
     assert found.seconds_left == pytest.approx((TOTAL - 2400) * 64 / found.images_per_second)
-    assert 0 <= found.told_seconds_ago < 60
+    assert 0 <= found.reported_seconds_ago < 60
     assert found.curves["step"][0] == 20
     assert found.curves["step"] == sorted(found.curves["step"])
     assert len(found.curves["generator_loss"]) == len(found.curves["step"]) > 50
