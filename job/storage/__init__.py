@@ -1,1 +1,1 @@
-"""Where bytes live: object stores on a folder or on S3, behind one protocol (``job.storage.store``)."""
+"""Object stores on a local folder or on S3, behind one protocol (``job.storage.store``)."""

@@ -1,9 +1,10 @@
 """``LocalStore``: a folder as an object store; a key is a file's path below it.
 
-Knows no S3 and no checkpoints. One folder may serve several processes, and several hosts where it is a network file system.
+Knows no S3 and no checkpoints. One folder may serve several processes, and several hosts where it
+is a network file system.
 
     store = LocalStore(Path("runs/one"))
-    tag = store.write_if("lease.json", b"{}", None)    # None: another was first
+    tag = store.write_if("lease.json", b"{}", None)    # None: another writer was first
 """
 
 import fcntl
@@ -27,25 +28,25 @@ _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class LocalStore:
-    """Objects below a folder; the folder is made by the first write. See ``ObjectStore`` for what each method promises."""
+    """Objects below a folder, which the first write creates. See ``ObjectStore``."""
 
     def __init__(self, root: Path) -> None:
-        """Touches nothing: a missing folder is an empty store."""
+        """Open without any access: a missing folder is an empty store."""
         self.root = root.absolute()
         self.uri = file_uri(self.root)
 
     def read(self, key: str) -> bytes:
-        with self._told("read", key), self._open(key) as file:
+        with self._storage_errors("read", key), self._open(key) as file:
             return file.read()
 
     def read_range(self, key: str, start: int, num_bytes: int) -> bytes:
-        with self._told("read", key), self._open(key) as file:
+        with self._storage_errors("read", key), self._open(key) as file:
             file.seek(start)
             return file.read(num_bytes)
 
     def stat(self, key: str) -> ObjectInfo | None:
         path = self._path(key)
-        with self._told("look at", key):
+        with self._storage_errors("inspect", key):
             try:
                 found = path.stat()
             except _ABSENT:
@@ -56,7 +57,7 @@ class LocalStore:
     def write(self, key: str, data: bytes) -> None:
         path = self._path(key)
         with (
-            self._told("write", key),
+            self._storage_errors("write", key),
             _folder_lock(path.parent, create=False),
             whole_file(path) as temporary,
         ):
@@ -64,7 +65,7 @@ class LocalStore:
 
     def write_if(self, key: str, data: bytes, etag: str | None) -> str | None:
         path = self._path(key)
-        with self._told("write", key), _folder_lock(path.parent, create=True):
+        with self._storage_errors("write", key), _folder_lock(path.parent, create=True):
             if _tag(path) != etag:
                 return None
             with whole_file(path) as temporary:
@@ -74,7 +75,7 @@ class LocalStore:
     def upload(self, path: Path, key: str) -> None:
         target = self._path(key)
         with (
-            self._told(f"upload {path}", key),
+            self._storage_errors(f"upload {path}", key),
             _folder_lock(target.parent, create=False),
             whole_file(target) as temporary,
         ):
@@ -83,19 +84,19 @@ class LocalStore:
     def stream(
         self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]
     ) -> None:
-        with self._told("read", key), self._open(key) as file:
+        with self._storage_errors("read", key), self._open(key) as file:
             file.seek(start)
             while num_bytes > 0 and (piece := file.read(min(num_bytes, PIECE_BYTES))):
                 write(piece)
                 num_bytes -= len(piece)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        with self._told("list", prefix):
+        with self._storage_errors("list", prefix):
             yield from self._walk("", prefix)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
-        with self._told("delete", key), _folder_lock(path.parent, create=False):
+        with self._storage_errors("delete", key), _folder_lock(path.parent, create=False):
             try:
                 if path.is_dir():  # not an object
                     return
@@ -117,16 +118,20 @@ class LocalStore:
         except _ABSENT:
             self._check_root()
             raise ObjectMissing(
-                f"{self.uri}/{key}: there is no such object; check the URI, or what should have written it"
+                f"{self.uri}/{key}: there is no such object; check the URI, or what should have"
+                " written it"
             ) from None
 
     def _check_root(self) -> None:
-        """Nothing is found below a root that is a file: a wrong URI, not a missing object."""
+        """Raise ``StorageError`` if the root is a file: a wrong URI, not a missing object."""
         if self.root.exists() and not self.root.is_dir():
             raise StorageError(f"{self.uri}: found a file; expected a folder; correct the URI")
 
     def _walk(self, folder_key: str, prefix: str) -> Iterator[ObjectInfo]:
-        """Objects below ``folder_key`` ("" or ending in "/"). A folder sorts with its slash: ``a-b`` comes before ``a/b``, as on S3."""
+        """Yield the objects below ``folder_key`` ("" or ending in "/").
+
+        A folder sorts with its slash: ``a-b`` comes before ``a/b``, as on S3.
+        """
         try:
             with os.scandir(self.root / folder_key) as entries:
                 names = [
@@ -144,7 +149,7 @@ class LocalStore:
                 yield info
 
     def _remove_empty(self, folder: Path) -> None:
-        """As on S3, a folder is gone with its last object. The root stays."""
+        """Remove empty folders except the root: on S3 they disappear with the last object."""
         while folder != self.root:
             try:
                 folder.rmdir()
@@ -153,7 +158,7 @@ class LocalStore:
             folder = folder.parent
 
     @contextmanager
-    def _told(self, action: str, key: str) -> Iterator[None]:
+    def _storage_errors(self, action: str, key: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -161,14 +166,17 @@ class LocalStore:
 
 
 def _info(key: str, found: os.stat_result) -> ObjectInfo:
-    """The tag is the time of writing, the size and the inode, new with every write; a hash would read every shard for each listing."""
+    """Return the object with a tag of write time, size and inode, which every write changes.
+
+    A hash would read every shard for each listing.
+    """
     return ObjectInfo(
         key, found.st_size, f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
     )
 
 
 def _tag(path: Path) -> str | None:
-    """The tag of the object at ``path`` now. Opened, because a network file system answers a bare stat from its cache."""
+    """Return the tag of the object at ``path``. Open it: network file systems cache a bare stat."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -184,9 +192,10 @@ def _tag(path: Path) -> str | None:
 def _folder_lock(folder: Path, *, create: bool) -> Iterator[None]:
     """Keep other writers out of ``folder`` while a tag is compared and the file replaced.
 
-    A conditional write makes the lock file and it stays: removing it would let two hold different locks. Plain writes take part where it
-    exists, so a lease's folder is safe and the folders of shards and checkpoints stay free of it. ``flock`` belongs to the open file, so it
-    holds between threads too, and the kernel frees it when the process dies.
+    A conditional write creates the lock file, which stays: removing it would let two writers hold
+    different locks. Plain writes take the lock if the file exists, so a lease's folder is safe and
+    folders of shards and checkpoints have none. ``flock`` belongs to the open file, so it also
+    works between threads, and the kernel releases it when the process dies.
     """
     if not create and not (folder / _LOCK).exists():
         yield

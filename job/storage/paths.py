@@ -1,7 +1,8 @@
-"""Paths that a user gives, to options, in a configuration or as ``file://`` URIs: one rule for all.
+"""Paths of users, in options, in a configuration or as ``file://`` URIs: one rule for all.
 
-``~`` and ``~name`` are home folders. A ``file://`` URI is percent-decoded (``file:///a/My%20Pictures`` is ``/a/My Pictures``); a plain path is
-not, so ``100%25`` is a name of seven letters.
+``~`` and ``~name`` are home folders. A ``file://`` URI is percent-decoded
+(``file:///a/My%20Pictures`` is ``/a/My Pictures``); a plain path is not, so ``100%25`` is a name of
+six characters.
 """
 
 import os
@@ -14,9 +15,10 @@ _SCHEME = "file://"
 
 
 def local_path(text: str) -> Path:
-    """Return the absolute path of a plain path or a ``file://`` URI; raise ``ConfigError`` if it names none.
+    """Return the absolute path of a path or a ``file://`` URI; raise ``ConfigError`` if invalid.
 
-    Earlier versions did not decode URIs. What they wrote is still found: the name counts undecoded if only that one exists.
+    Earlier versions did not decode URIs. Their files are still found: if only the undecoded name
+    exists, it is returned.
     """
     if not text.strip() or "\0" in text:
         raise ConfigError(
@@ -26,7 +28,7 @@ def local_path(text: str) -> Path:
         rest = text.removeprefix(_SCHEME)
         if not rest.startswith("/"):
             raise ConfigError(
-                f"{text}: a file URI needs an absolute path; expected file:///folder (three slashes)"
+                f"{text}: a file URI needs an absolute path; expected file:///folder (3 slashes)"
             )
         decoded, literal = Path(os.fsdecode(unquote_to_bytes(os.fsencode(rest)))), Path(rest)
         if "\0" in str(decoded):
@@ -43,5 +45,8 @@ def local_path(text: str) -> Path:
 
 
 def file_uri(path: Path) -> str:
-    """Return the URI that ``local_path`` turns into ``path`` again. Only ``%`` is encoded, so that people can read it."""
+    """Return the URI that ``local_path`` turns into ``path`` again.
+
+    Only ``%`` is encoded, so that people can read it.
+    """
     return _SCHEME + str(path).replace("%", "%25")

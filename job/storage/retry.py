@@ -1,8 +1,8 @@
-"""The retry policy of every request to a store: which errors, how long, and with what waits between.
+"""The retry policy of every request to a store: which errors, for how long, with which waits.
 
-Only ``Interrupted`` is retried: the network, a store that fails or is busy, credentials that are being
-renewed. A refusal is final. Waits double up to 10 s, half of each at random, so that workers that failed
-together do not come back together.
+Only ``Interrupted`` is retried: the network, a store that fails or is busy, credentials that are
+being renewed. A refusal is final. Waits double up to 10 s, half of each at random, so that workers
+that failed together do not come back together.
 
     index = retry(lambda: read_index(store), patience_seconds=300)
 """
@@ -64,7 +64,7 @@ def retry(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> T:
-    """Return what ``operation`` returns; raise its ``Interrupted`` if ``patience_seconds`` have passed."""
+    """Return the result of ``operation``; raise its ``Interrupted`` after ``patience_seconds``."""
     deadline = Deadline(patience_seconds, clock).start()
 
     def warn(error: BaseException) -> None:
@@ -84,8 +84,9 @@ def retrying(
 ) -> tenacity.Retrying:
     """Return the policy as a loop: ``for attempt in retrying(...): with attempt: ...``.
 
-    The last error is raised once ``is_over``, or after ``max_attempts``. ``sleep`` may raise to end the
-    loop. ``attempt.retry_state.attempt_number`` counts the failures in a row, from 1, and sets the wait.
+    The last error is raised once ``is_over``, or after ``max_attempts``. ``sleep`` may raise to end
+    the loop. ``attempt.retry_state.attempt_number`` counts the failures in a row, from 1, and sets
+    the wait.
     """
     first_seconds = FIRST_WAIT_SECONDS if first_wait_seconds is None else first_wait_seconds
 

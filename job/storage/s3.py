@@ -1,11 +1,12 @@
-"""``S3Store``: a bucket, or a prefix of one, as an object store, on Amazon's S3 or a server that speaks its protocol.
+"""``S3Store``: a bucket, or a prefix of one, on Amazon S3 or a compatible server.
 
-Knows objects, never how the server is reached (``s3_client``) or what its errors mean (``s3_errors``).
+Knows objects, not how the server is reached (``s3_client``) or what its errors mean
+(``s3_errors``).
 
     store = S3Store("s3://bucket/runs/one", StorageSpec(endpoint_url="http://127.0.0.1:9000"))
-    tag = store.write_if("lease.json", b"{}", None)    # None: another was first
+    tag = store.write_if("lease.json", b"{}", None)    # None: another writer was first
 
-A listing is in key order because S3 answers so (UTF-8 bytes); a write is whole or absent because S3 shows no unfinished object.
+S3 lists in key order (UTF-8 bytes) and shows no unfinished object, so a write is whole or absent.
 """
 
 import io
@@ -39,10 +40,10 @@ _WRITE_ID = "dcgan-write-id"
 
 
 class S3Store:
-    """Objects below ``s3://bucket/prefix``; ``prefix`` and ``prefix2`` never mix. See ``ObjectStore`` for what each method promises."""
+    """Objects below ``s3://bucket/prefix``. See ``ObjectStore`` for the methods."""
 
     def __init__(self, uri: str, spec: StorageSpec) -> None:
-        """Contacts nothing. ``ConfigError`` where the URI or the endpoint is malformed."""
+        """Open without a request; raise ``ConfigError`` if the URI or the endpoint is malformed."""
         self._bucket, prefix = split_s3(uri)
         self.uri = f"s3://{self._bucket}/{prefix}".rstrip("/")
         self._root = f"{prefix}/" if prefix else ""
@@ -56,14 +57,14 @@ class S3Store:
         return self._get(key, {})
 
     def read_range(self, key: str, start: int, num_bytes: int) -> bytes:
-        if num_bytes <= 0:  # S3 knows no empty range
+        if num_bytes <= 0:  # S3 has no empty range
             if self.stat(key) is None:
                 raise self._missing(key)
             return b""
         return self._get(key, {"Range": f"bytes={start}-{start + num_bytes - 1}"})
 
     def stat(self, key: str) -> ObjectInfo | None:
-        with self._told("look at", key):
+        with self._storage_errors("inspect", key):
             try:
                 found = self._client.head_object(**self._at(key))
             except self._client_error as error:
@@ -73,7 +74,7 @@ class S3Store:
         return ObjectInfo(key, found["ContentLength"], _tag(found))
 
     def write(self, key: str, data: bytes) -> None:
-        with self._told("write", key):
+        with self._storage_errors("write", key):
             if len(data) < PART_BYTES:
                 self._client.put_object(**self._at(key), Body=data)
                 return
@@ -87,7 +88,7 @@ class S3Store:
             else {"IfMatch": etag if etag.startswith(_WEAK) else f'"{etag}"'}
         )
         write_id = uuid.uuid4().hex
-        with self._told("write", key):
+        with self._storage_errors("write", key):
             try:
                 written = self._client.put_object(
                     **self._at(key), Body=data, Metadata={_WRITE_ID: write_id}, **condition
@@ -104,10 +105,8 @@ class S3Store:
         return _tag(written)
 
     def upload(self, path: Path, key: str) -> None:
-        with self._told(f"upload {path}", key):
-            if (
-                path.stat().st_size < PART_BYTES
-            ):  # a manager's threads would cost more than the request
+        with self._storage_errors(f"upload {path}", key):
+            if path.stat().st_size < PART_BYTES:  # a manager's threads would cost more
                 with path.open("rb") as file:
                     self._client.put_object(**self._at(key), Body=file)
                 return
@@ -123,7 +122,7 @@ class S3Store:
             return
         getter = None
         try:
-            with self._told("read", key):
+            with self._storage_errors("read", key):
                 getter = self._getter()
                 try:
                     getter.get(self._root + checked_key(self.uri, key), start, num_bytes, write)
@@ -136,21 +135,18 @@ class S3Store:
             raise
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        with self._told("list", prefix):
+        with self._storage_errors("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._root + prefix
             )
             for page in pages:
                 for found in page.get("Contents", ()):
-                    if not found["Key"].endswith(
-                        "/"
-                    ):  # an empty object that consoles make to show a folder
-                        yield ObjectInfo(
-                            found["Key"].removeprefix(self._root), found["Size"], _tag(found)
-                        )
+                    key = found["Key"]
+                    if not key.endswith("/"):  # consoles make an empty object to show a folder
+                        yield ObjectInfo(key.removeprefix(self._root), found["Size"], _tag(found))
 
     def delete(self, key: str) -> None:
-        with self._told("delete", key):
+        with self._storage_errors("delete", key):
             self._client.delete_object(**self._at(key))
 
     def local_path(self, key: str) -> Path | None:
@@ -170,20 +166,23 @@ class S3Store:
         return {"Bucket": self._bucket, "Key": self._root + checked_key(self.uri, key)}
 
     def _getter(self) -> Getter:
-        """This store's, made when it first streams; another one in a forked process, which must not share its sockets."""
+        """Return this store's getter, created by the first stream.
+
+        A forked process gets another one: it must not share sockets.
+        """
         with self._lock:
             if self._streaming is None or self._streaming[0] != os.getpid():
                 self._streaming = os.getpid(), new_getter(self._spec, self._bucket)
             return self._streaming[1]
 
     def _forget(self, getter: Getter | None) -> None:
-        """Look for credentials anew: others may have taken the place of those that were refused. Unless another thread has done so already."""
+        """Read the credentials again at the next stream, unless another thread did."""
         with self._lock:
             if self._streaming is not None and self._streaming[1] is getter:
                 self._streaming = None
 
     def _get(self, key: str, options: dict[str, str]) -> bytes:
-        """The body, to its announced length. boto3 repeats requests, but not a body that breaks off or fails its checksum: done here."""
+        """Return the body; boto3 does not retry one that is cut short or fails its checksum."""
         from botocore.exceptions import (
             FlexibleChecksumError,
             IncompleteReadError,
@@ -207,19 +206,21 @@ class S3Store:
             ReadTimeoutError,
             ResponseStreamingError,
         )
-        with self._told("read", key):
+        with self._storage_errors("read", key):
             return retrying(on=cut_short, max_attempts=self._spec.max_attempts)(get)
 
     def _missing(self, key: str) -> ObjectMissing:
         return ObjectMissing(
-            f"{self.uri}/{key}: there is no such object; check the URI, or what should have written it"
+            f"{self.uri}/{key}: there is no such object; check the URI, or what should have written"
+            " it"
         )
 
     def _says_missing(self, error: Any) -> bool:
-        """Whether a failed HEAD means that there is no such object. Raises the true error where it means more.
+        """Return whether a failed HEAD means a missing object; raise the error behind it if not.
 
-        An answer to HEAD has no body, so a missing bucket, a missing object, a wrong region and expired credentials are bare 404s and 400s.
-        The same question asked as a listing is answered in words.
+        An answer to HEAD has no body: a missing bucket, a missing object, a wrong region and
+        expired credentials are bare 404s and 400s. The answer to a listing has a code and a
+        message.
         """
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         missing = bool(status == 404)
@@ -228,17 +229,17 @@ class S3Store:
         try:
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._root, MaxKeys=1)
         except self._client_error as reason:
-            if not (
-                missing and reason.response["ResponseMetadata"]["HTTPStatusCode"] == 403
-            ):  # may read objects, may not list them
+            # 403: these credentials may read objects but not list them.
+            if not (missing and reason.response["ResponseMetadata"]["HTTPStatusCode"] == 403):
                 raise
         self._bucket_exists = True
         return missing
 
     def _tag_if_written_by(self, key: str, write_id: str) -> str | None:
-        """The tag of a conditional write that the server refused, where it was ours after all.
+        """Return the object's tag if this refused conditional write had succeeded, else None.
 
-        The answer to a write that succeeded can be lost on the way; boto3 then sends it again and is refused because of its own first try.
+        The answer to a successful write can be lost. boto3 then sends it again and is refused
+        because of that first attempt.
         """
         try:
             found = self._client.head_object(**self._at(key))
@@ -249,7 +250,7 @@ class S3Store:
         return _tag(found) if found.get("Metadata", {}).get(_WRITE_ID) == write_id else None
 
     @contextmanager
-    def _told(self, action: str, key: str) -> Iterator[None]:
+    def _storage_errors(self, action: str, key: str) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError
         from urllib3.exceptions import HTTPError
 
@@ -261,24 +262,22 @@ class S3Store:
         except (self._client_error, BotoCoreError, HTTPError, RecursionError) as error:
             if _code(error) == "NoSuchKey":
                 raise self._missing(key) from None
-            told = s3_errors.storage_error(uri, action, self._endpoint, error)
-            if isinstance(told, Interrupted) and told.reason == "credentials":
-                forget_client(
-                    self._spec
-                )  # others may have taken the place of those that were refused
-            # Without the chain: a traceback would print what the server echoed before secrets were taken out of it.
-            raise told from None
+            failure = s3_errors.storage_error(uri, action, self._endpoint, error)
+            if isinstance(failure, Interrupted) and failure.reason == "credentials":
+                forget_client(self._spec)  # new credentials may have replaced the refused ones
+            # Without the chain: a traceback would print the server's answer, with secrets.
+            raise failure from None
         except OSError as error:
             raise os_errors.storage_error(uri, action, error) from error
 
 
 def _tag(found: dict[str, Any]) -> str:
-    """Return an object's tag without its quotes, a weak one (``W/"..."``) as it is; "" from a server that sends none."""
+    """Return an object's tag without quotes, a weak one (``W/"..."``) unchanged, or ""."""
     tag = str(found.get("ETag", ""))
     return tag if tag.startswith(_WEAK) else tag.strip('"')
 
 
 def _code(error: Any) -> str | None:
-    """What S3 calls the error of a ``ClientError``; None for any other exception."""
+    """Return the S3 code of a ``ClientError``; None for any other exception."""
     response = getattr(error, "response", None)
     return response["Error"]["Code"] if isinstance(response, dict) and "Error" in response else None

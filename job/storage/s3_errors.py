@@ -1,6 +1,6 @@
-"""What S3 and boto3 say, turned into errors that name the URI, what was said and what to do.
+"""Errors of S3 and boto3, turned into ``StorageError`` with the URI, the cause and a remedy.
 
-Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. No text here ever holds a secret.
+Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. Secrets are masked.
 """
 
 import http.client
@@ -22,17 +22,19 @@ _NO_BUCKET = _Meaning(
 )
 _DENIED = _Meaning(
     "access denied",
-    "allow these credentials s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there (or does the bucket demand headers? See"
-    " storage.request_payer and storage.server_side_encryption)",
+    "allow these credentials s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket there"
+    " (or does the bucket demand headers? See storage.request_payer and"
+    " storage.server_side_encryption)",
 )
 _EXPLICIT = _Meaning(
     "a policy denies the request",
-    "if it demands headers, set storage.server_side_encryption, storage.kms_key_id, storage.acl or storage.request_payer;"
-    " else have the policy changed",
+    "if it demands headers, set storage.server_side_encryption, storage.kms_key_id, storage.acl or"
+    " storage.request_payer; else have the policy changed",
 )
 _KMS = _Meaning(
     "the KMS key cannot be used",
-    "check storage.kms_key_id, and allow these credentials kms:GenerateDataKey and kms:Decrypt with it",
+    "check storage.kms_key_id, and allow these credentials kms:GenerateDataKey and kms:Decrypt with"
+    " it",
 )
 _KEYS = _Meaning(
     "the server does not accept the credentials",
@@ -74,7 +76,7 @@ _CUT = _Meaning(
     "the answer was cut short or damaged", "check the network and the proxy between, and try again"
 )
 _NOT_S3 = _Meaning(
-    "{endpoint} answers, but not as S3 does",
+    "{endpoint} responds, but not with the S3 protocol",
     "check storage.endpoint_url: the S3 port, not a console's",
 )
 _OTHER = _Meaning("the server refused", "see what the server said")
@@ -84,17 +86,20 @@ _CODES = {
     _DENIED: "AccessDenied AllAccessDisabled AccountProblem Forbidden UnauthorizedAccess 403",
     _KEYS: "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken InvalidSecurity 401",
     _EXPIRED: "ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
-    _REGION: "PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException 301 307",
-    _BUSY: "SlowDown ServiceUnavailable InternalError Throttling ThrottlingException RequestLimitExceeded 429 500 502 503 504",
+    _REGION: "PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed"
+    " IllegalLocationConstraintException 301 307",
+    _BUSY: "SlowDown ServiceUnavailable InternalError Throttling ThrottlingException"
+    " RequestLimitExceeded 429 500 502 503 504",
     _CLOCK: "RequestTimeTooSkewed",
-    _FULL: "QuotaExceeded XMinioAdminBucketQuotaExceeded XMinioStorageFull InsufficientCapacity 507",
+    _FULL: "QuotaExceeded XMinioAdminBucketQuotaExceeded XMinioStorageFull"
+    " InsufficientCapacity 507",
     _ARCHIVED: "InvalidObjectState",
     _UNSUPPORTED: "NotImplemented XAmzContentSHA256Mismatch BadDigest MissingContentLength 501",
     _KMS: "KMS",  # KMS.DisabledException, KMS.NotFoundException and so on
-    _NOT_S3: "404 405",  # S3's own are in words: NoSuchKey, NoSuchBucket, MethodNotAllowed
+    _NOT_S3: "404 405",  # S3's own codes are names: NoSuchKey, NoSuchBucket, MethodNotAllowed
 }
 _BY_CODE = {code: meaning for meaning, codes in _CODES.items() for code in codes.split()}
-# Names of exceptions, mostly botocore's and s3transfer's, looked up along the class's ancestors, so that neither is loaded here.
+# Names of exceptions, looked up along the class's ancestors, so that botocore is not loaded here.
 _BY_EXCEPTION = {
     "NoCredentialsError": _NO_CREDENTIALS,
     "PartialCredentialsError": _NO_CREDENTIALS,
@@ -114,7 +119,8 @@ _BY_EXCEPTION = {
     "ResponseStreamingError": _CUT,
     "FlexibleChecksumError": _CUT,
     "ResponseParserError": _NOT_S3,
-    # botocore asks for the bucket's region after each 301, also when that question is answered by a 301 (botocore 1.44).
+    # botocore requests the bucket's region after each 301, also if that is answered by a 301
+    # (1.44).
     "RecursionError": _Meaning(
         "{endpoint} redirects every request",
         "check http or https in storage.endpoint_url, and storage.region",
@@ -127,12 +133,14 @@ _BY_EXCEPTION = {
     ),
 }
 
-# What may pass, by the server's code, by its status, and by the exception's class and ancestors.
+# Transient errors by the server's code, by its status, and by the exception's class and ancestors.
 _REASON_CODES: dict[Reason, str] = {
-    "throttled": "SlowDown ServiceUnavailable Throttling ThrottlingException RequestLimitExceeded TooManyRequests",
+    "throttled": "SlowDown ServiceUnavailable Throttling ThrottlingException RequestLimitExceeded"
+    " TooManyRequests",
     "server_error": "InternalError",
     "timeout": "RequestTimeout",
-    "credentials": "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken ExpiredToken ExpiredTokenException TokenRefreshRequired RequestExpired",
+    "credentials": "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken ExpiredToken"
+    " ExpiredTokenException TokenRefreshRequired RequestExpired",
 }
 _REASON_BY_CODE = {
     code: reason for reason, codes in _REASON_CODES.items() for code in codes.split()
@@ -146,50 +154,48 @@ _REASON_BY_EXCEPTION: dict[str, Reason] = {
     "ResponseParserError": "server_error",
     "HTTPClientError": "connection",
     "ConnectionError": "connection",
-    "HTTPError": "connection",  # urllib3's, which botocore lets through while a body is read
+    "HTTPError": "connection",  # urllib3's, which botocore does not wrap while a body is read
 }
 
 
 def storage_error(uri: str, action: str, endpoint: str | None, error: Exception) -> StorageError:
-    """The error for an ``action`` ("read", "list", ...) at ``uri`` that ended in an exception of botocore, s3transfer or urllib3.
+    """Return the error for a failed ``action`` at ``uri``; ``Interrupted`` if a retry may help.
 
-    ``Interrupted`` where repeating may help.
+    ``error`` is an exception of botocore, s3transfer or urllib3.
     """
     response = getattr(error, "response", None)
-    told = response.get("Error", {}) if isinstance(response, dict) else {}
+    details = response.get("Error", {}) if isinstance(response, dict) else {}
     status = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}
-    code = str(told.get("Code", ""))
+    code = str(details.get("Code", ""))
     meaning = (
-        _denial(told.get("Message") or "")
+        _denial(details.get("Message") or "")
         if _BY_CODE.get(code) is _DENIED
         else _BY_CODE.get(code.partition(".")[0])
     )
     by_status = _BY_CODE.get(str(status.get("HTTPStatusCode", "")))
-    if (
-        by_status in (_DENIED, _NOT_S3) and code and not code.isdigit()
-    ):  # S3's own word for another error, which has many
-        by_status = None
+    if by_status in (_DENIED, _NOT_S3) and code and not code.isdigit():
+        by_status = None  # S3's own code for another error; many share these statuses
     meaning = meaning or by_status or _by_exception(error)
     said = (
-        f"{code}: {told.get('Message') or 'no further word'}"
+        f"{code}: {details.get('Message') or 'no message'}"
         if code
         else f"{type(error).__name__}: {error}"
     )
     if attempts := status.get("RetryAttempts"):
         said += f", after {attempts + 1} attempts"
     region = (
-        told.get("Region")
+        details.get("Region")
         or status.get("HTTPHeaders", {}).get("x-amz-bucket-region")
         or "the bucket's region"
     )
-    words = {
+    names = {
         "bucket": uri.removeprefix("s3://").split("/")[0],
         "endpoint": endpoint or "Amazon S3",
         "region": region,
     }
-    text = f"{uri}: cannot {action}: {meaning.cause.format(**words)} ({said}); {meaning.remedy.format(**words)}"
-    # Servers and proxies may echo what they were sent.
-    text = mask_secrets(" ".join(text.split()))
+    cause, remedy = meaning.cause.format(**names), meaning.remedy.format(**names)
+    text = f"{uri}: cannot {action}: {cause} ({said}); {remedy}"
+    text = mask_secrets(" ".join(text.split()))  # servers and proxies may echo requests
     reason = (
         _REASON_BY_CODE.get(code)
         or _reason_of_status(status.get("HTTPStatusCode"))
@@ -199,7 +205,7 @@ def storage_error(uri: str, action: str, endpoint: str | None, error: Exception)
 
 
 def _reason_of_status(status: int | None) -> Reason | None:
-    """By HTTP status; 501 and 507 (not implemented, full) stay as they are however often one asks."""
+    """Return the reason of an HTTP status; 501 and 507 (not implemented, full) are permanent."""
     if status in (429, 503):
         return "throttled"
     if status == 408:
@@ -212,18 +218,18 @@ def _reason_of_status(status: int | None) -> Reason | None:
 
 
 def _reason_of(error: BaseException) -> Reason | None:
-    """By class; a ``ResponseStreamingError`` of botocore wraps what urllib3 said, which wraps what happened."""
+    """Return the reason of an exception; botocore's ``ResponseStreamingError`` wraps urllib3's."""
     wrapped = getattr(error, "kwargs", {}).get("error")
     if any(isinstance(part, http.client.IncompleteRead) for part in getattr(wrapped, "args", ())):
         return "truncated"
-    names = [kind.__name__ for kind in type(error).__mro__]
+    kinds = [kind.__name__ for kind in type(error).__mro__]
     return next(
-        (_REASON_BY_EXCEPTION[name] for name in names if name in _REASON_BY_EXCEPTION), None
+        (_REASON_BY_EXCEPTION[name] for name in kinds if name in _REASON_BY_EXCEPTION), None
     )
 
 
 def _denial(message: str) -> _Meaning:
-    """The meaning of AccessDenied: only its message says whether a policy demands something, or a key of KMS refuses."""
+    """Return the meaning of AccessDenied: its message names a policy or a KMS key."""
     if "kms:" in message:
         return _KMS
     return _EXPLICIT if "explicit deny" in message else _DENIED

@@ -1,8 +1,8 @@
-"""One GET of a part of an object, with no more of boto3 than it takes: its signature, its connections, its exceptions.
+"""GETs of parts of objects with botocore's signature, connections and exceptions only.
 
-``client.get_object`` costs 1.5 ms of processor time on one core, twice what this does. Most of it goes into choosing an endpoint that stays the same
-and into parsing headers that nobody reads. What is not answered with bytes is asked again of boto3, which knows what it means: a redirect to another
-region, or an error.
+``client.get_object`` costs 1.5 ms of processor time on one core, twice as much. Most of it chooses
+an endpoint that never changes and parses headers that nobody reads. Requests that are not answered
+with bytes are repeated with boto3, which understands redirects to other regions and errors.
 """
 
 import re
@@ -13,15 +13,16 @@ from urllib.parse import quote
 from job.storage.store import PIECE_BYTES
 from job.telemetry.secrets import remember_secrets
 
-_MISSES = 3  # answers in a row that only boto3 could do something with, until it is asked at once
+_MAX_MISSES = 3  # answers in a row that only boto3 understood, before it is used at once
 
 
 class RangeIgnored(Exception):
-    """The server sent the whole object where a part of it was asked for."""
+    """The server sent the whole object instead of the requested range."""
 
     def __init__(self, start: int) -> None:
         super().__init__(
-            f"asked for bytes from {start} on, the server sent the whole object; expected an S3 server"
+            f"requested bytes from {start} on, the server sent the whole object; expected an S3"
+            " server"
         )
 
 
@@ -36,7 +37,7 @@ class Getter:
         bucket: str,
         request_payer: str | None = None,
     ) -> None:
-        """``client`` and ``http`` (a ``botocore.httpsession.URLLib3Session``) send each request once.
+        """Take a ``client`` and ``http`` (botocore's ``URLLib3Session``) that send requests once.
 
         ``credentials`` are botocore's, which renew themselves if they can.
         """
@@ -49,12 +50,17 @@ class Getter:
         self._base_url = signed.partition("?")[0].removesuffix("k")
         self._credentials = credentials
         self._http = http
-        self._misses = 0 if credentials is not None and self._base_url.endswith("/") else _MISSES
+        self._misses = (
+            0 if credentials is not None and self._base_url.endswith("/") else _MAX_MISSES
+        )
 
     def get(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
-        """Hand the bytes to ``write``, piece by piece; fewer only at the object's end. Exceptions are those of botocore and urllib3."""
+        """Pass the bytes to ``write``, piece by piece; fewer only at the object's end.
+
+        Raise exceptions of botocore and urllib3.
+        """
         part = f"bytes={start}-{start + num_bytes - 1}"
-        answer = self._direct(key, part) if self._misses < _MISSES else None
+        answer = self._direct(key, part) if self._misses < _MAX_MISSES else None
         if answer is not None:
             self._misses = 0
             status, length, body = (
@@ -64,7 +70,7 @@ class Getter:
             )
         else:
             found = self._client.get_object(Bucket=self._bucket, Key=key, Range=part)
-            self._misses += 1  # boto3 got what we did not, so it may know a way that we do not
+            self._misses += 1  # boto3 got an answer that the direct request did not
             status, length, body = (
                 found["ResponseMetadata"]["HTTPStatusCode"],
                 found.get("ContentLength"),
@@ -73,12 +79,12 @@ class Getter:
         try:
             if start > 0 and status != 206:
                 raise RangeIgnored(start)
-            _hand_over(body, num_bytes, None if length is None else int(length), write)
+            _copy(body, num_bytes, None if length is None else int(length), write)
         finally:
-            body.close()  # one that was read to its end has given its connection back already
+            body.close()  # a body read to its end has returned its connection already
 
     def _direct(self, key: str, part: str) -> Any:
-        """The answer with the bytes, or None for one that boto3 should see; raises for one that says to come again later."""
+        """Return an answer with bytes, or None if boto3 should ask; raise if the server is busy."""
         from botocore.auth import S3SigV4Auth
         from botocore.awsrequest import AWSRequest
         from botocore.exceptions import ClientError
@@ -95,34 +101,27 @@ class Getter:
         answer = self._http.send(request.prepare())
         if answer.status_code in (200, 206):
             return answer
-        told = answer.content.decode(errors="replace")[:4096]
+        status, text = answer.status_code, answer.content.decode(errors="replace")[:4096]
         code, message = (
-            found[1] if (found := re.search(rf"<{name}>([^<]*)</{name}>", told)) else ""
+            found[1] if (found := re.search(rf"<{name}>([^<]*)</{name}>", text)) else ""
             for name in ("Code", "Message")
         )
-        if (
-            answer.status_code >= 500
-            or answer.status_code in (408, 429)
-            or code == "RequestTimeout"
-        ):
-            # Said once is enough; asking boto3 too would press a busy server twice.
-            error = {"Code": code or str(answer.status_code), "Message": message}
+        # Not repeated with boto3: that would be a second request to a busy server.
+        if status >= 500 or status in (408, 429) or code == "RequestTimeout":
+            error = {"Code": code or str(status), "Message": message}
             raise ClientError(
-                {"Error": error, "ResponseMetadata": {"HTTPStatusCode": answer.status_code}},
-                "GetObject",
+                {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject"
             )
         return None
 
 
 def remember_keys_of(frozen: Any) -> None:
-    """Keep credentials, wherever botocore found them, out of messages and logs."""
+    """Keep botocore's credentials out of messages and logs."""
     remember_secrets(frozen.secret_key, frozen.token)
 
 
-def _hand_over(
-    body: Any, num_bytes: int, length: int | None, write: Callable[[bytes], object]
-) -> None:
-    """Up to ``num_bytes`` of the body, which announced ``length`` bytes, or, in chunks, none."""
+def _copy(body: Any, num_bytes: int, length: int | None, write: Callable[[bytes], object]) -> None:
+    """Write up to ``num_bytes`` of a body of ``length`` bytes; None: a chunked body."""
     from botocore.exceptions import IncompleteReadError
 
     left = expected = num_bytes if length is None else min(num_bytes, length)
@@ -130,9 +129,7 @@ def _hand_over(
         piece = body.read(min(left, PIECE_BYTES))
         if not piece and length is not None:
             raise IncompleteReadError(actual_bytes=expected - left, expected_bytes=expected)
-        if (
-            not piece
-        ):  # chunked: the end is the object's end, and a cut is an exception of urllib3's
+        if not piece:  # chunked: the object's end; urllib3 raises if the body is cut short
             return
         write(piece)
         left -= len(piece)

@@ -1,4 +1,4 @@
-"""A temporary folder on the local disk, for files on their way to or from a store."""
+"""A temporary folder on the local disk, for uploads and downloads."""
 
 import contextlib
 import tempfile
@@ -10,14 +10,15 @@ from job.config.errors import StorageError
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Gone at the end of the block; an ``OSError`` in it (a full or missing TMPDIR) becomes a ``StorageError`` that says where."""
+    """Yield a temporary folder; raise ``StorageError`` for a full or missing TMPDIR."""
     try:
         with tempfile.TemporaryDirectory(
             prefix="dcgan-train-", ignore_cleanup_errors=True
         ) as folder:
             yield Path(folder)
     except OSError as error:
-        where = tempfile.gettempdir()
+        folder_name = tempfile.gettempdir()
         raise StorageError(
-            f"{where}: cannot hold a temporary file ({error.strerror or error}); make room there, or set TMPDIR to another folder"
+            f"{folder_name}: cannot hold a temporary file ({error.strerror or error}); make room"
+            " there, or set TMPDIR to another folder"
         ) from error

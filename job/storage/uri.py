@@ -1,6 +1,6 @@
-"""From a URI to the store it names; knows the kinds of stores, and loads boto3 only for one that needs it.
+"""Open the store of a URI; boto3 is loaded only for S3.
 
-Which URIs are refused is decided here alone; ``tests/storage/uri_cases.py`` has a table of them.
+All URIs are checked here; ``tests/storage/uri_cases.py`` has a table of the refused ones.
 """
 
 import re
@@ -14,13 +14,15 @@ from job.storage.paths import local_path
 from job.storage.store import ObjectStore
 
 EXPECTED = "expected s3://bucket/prefix, file:///folder or a path"
-# boto3's own rule for names, and its rule for access points with colons: a slash would end the bucket's part of the URI.
+# boto3's rules for bucket names and for access points with colons: a slash would end the bucket's
+# part of the URI.
 _BUCKET = re.compile(
     r"[a-zA-Z0-9._-]{1,255}"
     r"|arn:aws[a-z-]*:s3(-object-lambda)?:[a-z0-9-]*:[0-9]{12}:accesspoint:[a-zA-Z0-9.-]{1,63}"
-    r"|arn:aws[a-z-]*:s3-outposts:[a-z0-9-]+:[0-9]{12}:outpost:[a-zA-Z0-9-]{1,63}:accesspoint:[a-zA-Z0-9-]{1,63}"
+    r"|arn:aws[a-z-]*:s3-outposts:[a-z0-9-]+:[0-9]{12}:outpost:[a-zA-Z0-9-]{1,63}"
+    r":accesspoint:[a-zA-Z0-9-]{1,63}"
 )
-_EXPRESS = "--x-s3"  # Amazon ends the names of S3 Express' directory buckets with it, and no others
+_EXPRESS = "--x-s3"  # ends the names of S3 Express directory buckets, and no others
 
 
 def open_store(
@@ -28,18 +30,17 @@ def open_store(
 ) -> ObjectStore:
     """Return the store rooted at ``uri``: ``s3://bucket/prefix``, ``file:///folder`` or a path.
 
-    Contact nothing. ``max_attempts`` replaces the number of ``spec``, for callers that retry by themselves.
+    Send no request. ``max_attempts`` overrides ``spec``, for callers that retry by themselves.
 
-    Raise ``ConfigError`` for any other URI, and for an empty one: an empty path is the current folder, which an unset shell variable never meant.
+    Raise ``ConfigError`` for any other URI, and for an empty one: it would be the current folder,
+    which nobody means with an unset shell variable.
     """
     if not uri.strip():
         raise ConfigError(f"the URI of a store is empty; {EXPECTED} (is a shell variable unset?)")
     scheme, separator, _ = uri.partition("://")
     if not separator and re.match("(s3|file):", uri):
         raise ConfigError(f"{uri}: found no // after {uri.partition(':')[0]}:; {EXPECTED}")
-    if not separator:
-        return LocalStore(local_path(uri))
-    if scheme == "file":
+    if not separator or scheme == "file":
         return LocalStore(local_path(uri))
     if scheme == "s3":
         from job.storage.s3 import S3Store  # boto3 takes most of a second to load
@@ -50,14 +51,15 @@ def open_store(
 
 
 def split_s3(uri: str) -> tuple[str, str]:
-    """Return bucket and prefix of ``s3://bucket/prefix``; slashes before and after the prefix do not count.
+    """Return bucket and prefix of ``s3://bucket/prefix``, without slashes around the prefix.
 
     Raise ``ConfigError`` if S3 or the store could not use them.
     """
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     if "@" in bucket:  # not shown: it may be a password
         raise ConfigError(
-            "the URI of a store has an @ before its prefix; expected s3://bucket/prefix, and credentials as AWS variables"
+            "the URI of a store has an @ before its prefix; expected s3://bucket/prefix, and"
+            " credentials as AWS variables"
         )
     if not uri.startswith("s3://") or not bucket:
         raise ConfigError(f"{uri}: found no bucket; expected s3://bucket or s3://bucket/prefix")
@@ -68,11 +70,13 @@ def split_s3(uri: str) -> tuple[str, str]:
             else ""
         )
         raise ConfigError(
-            f"{uri}: {bucket!r} is not a bucket's name; expected letters, digits, dots and hyphens{hint}"
+            f"{uri}: {bucket!r} is not a bucket's name; expected letters, digits, dots and hyphens"
+            f"{hint}"
         )
     if bucket.endswith(_EXPRESS):
         raise ConfigError(
-            f"{uri}: S3 Express directory buckets (names ending in {_EXPRESS}) are not supported; use a general purpose bucket"
+            f"{uri}: S3 Express directory buckets (names ending in {_EXPRESS}) are not supported;"
+            " use a general purpose bucket"
         )
     if prefix := prefix.strip("/"):
         try:

@@ -64,7 +64,7 @@ class FetchAhead:
         self._pool = ThreadPoolExecutor(threads, "fetch-ahead")
 
     def advance(self, first_step: int, stop_step: int) -> None:
-        """Load the shards of steps ``first_step ... stop_step - 1``, read next, and of later ones."""
+        """Load the shards of the next steps ``first_step ... stop_step - 1`` and of later ones."""
         self._needs = [need for need in self._needs if need.stop_step > first_step]
         for number in self._loads.keys() - {need.shard for need in self._needs}:
             self._mark_used(number)

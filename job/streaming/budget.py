@@ -48,5 +48,6 @@ def check_budget(
         raise ConfigError(
             f"data.cache_bytes is {bytes_text(cache_bytes)}; expected at least"
             f" {bytes_text(needed)}, because {who} that much at the same time, in shards of"
-            f" {bytes_text(largest)}: raise data.cache_bytes, or pack the images again with a smaller --shard-bytes"
+            f" {bytes_text(largest)}: raise data.cache_bytes, or pack the images again with smaller"
+            " --shard-bytes"
         )

@@ -140,7 +140,8 @@ class CacheFolder:
             if (foreign or (self.path / _TAG).exists()) and not self._is_tagged():
                 raise StorageError(
                     f"{self.path}: is not a dcgan-train cache"
-                    f" (found {sorted(foreign or [_TAG])[0]}, no {_TAG} of dcgan-train); use an empty or a new directory as data.cache_dir"
+                    f" (found {sorted(foreign or [_TAG])[0]}, no {_TAG} of dcgan-train);"
+                    " use an empty or a new directory as data.cache_dir"
                 )
             with whole_file(self.path / _TAG) as temporary:
                 temporary.write_bytes(_TAG_TEXT)

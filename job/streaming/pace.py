@@ -1,4 +1,4 @@
-"""How many requests to a store run at once.
+"""The limit of simultaneous requests to a store.
 
 Additive increase and multiplicative decrease, as in TCP (Chiu, Jain 1989). How long requests are
 retried is the concern of ``job.storage.retry``.

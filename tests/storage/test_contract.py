@@ -310,7 +310,7 @@ def test_a_key_cannot_leave_the_store(store: ObjectStore, key: str, tmp_path: Pa
     ):
         with pytest.raises(
             StorageError,
-            match=rf"{store.uri}: the key .* (expected names joined|kept for unfinished files)",
+            match=rf"{store.uri}: the key .* (expected names joined|reserved for unfinished files)",
         ):
             use()
     assert list(store.list()) == []

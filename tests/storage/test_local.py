@@ -141,7 +141,7 @@ def test_a_folder_in_the_place_of_an_object_is_named(tmp_path: Path) -> None:
     for use in (lambda: store.write("a", b""), lambda: store.write_if("a", b"", None)):
         with pytest.raises(
             StorageError,
-            match=rf"file://{tmp_path}/a: cannot write: Is a directory.*there is a folder of that name",
+            match=rf"file://{tmp_path}/a: cannot write: Is a directory; it is a folder; expected a file",
         ):
             use()
     assert [info.key for info in store.list()] == ["a/b"]
@@ -310,5 +310,5 @@ def test_links_are_followed_and_a_circle_is_named(tmp_path: Path) -> None:
     assert [info.key for info in store.list()] == ["link/k", "own"]
     assert store.read("link/k") == b"linked"
     (tmp_path / "store/circle").symlink_to("circle")
-    with pytest.raises(StorageError, match="symbolic links lead round in a circle"):
+    with pytest.raises(StorageError, match="symbolic links form a circle"):
         store.read("circle")

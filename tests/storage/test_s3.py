@@ -128,7 +128,7 @@ def test_a_server_that_ignores_the_range_is_not_believed() -> None:
     with scripted_s3([Answer(200, DATA)]) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
         with pytest.raises(
-            StorageError, match="asked for bytes from 5 on, the server sent the whole object"
+            StorageError, match="requested bytes from 5 on, the server sent the whole object"
         ):
             store.stream("k", 5, 10, bytes)
 

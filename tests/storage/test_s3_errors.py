@@ -196,7 +196,7 @@ def test_the_endpoint_is_no_s3_server(tmp_path: Path) -> None:
         assert_every_method_says(
             store,
             tmp_path,
-            rf"{server.endpoint_url} answers, but not as S3 does .*the S3 port, not a console's",
+            rf"{server.endpoint_url} responds, but not with the S3 protocol .*the S3 port, not a console's",
         )
 
 
@@ -391,7 +391,7 @@ def test_a_head_that_fails_is_told_by_its_status() -> None:
         )
         with pytest.raises(
             StorageError,
-            match=r"s3://bucket/k: cannot look at: the server is overloaded or failing \(503: Service Unavailable",
+            match=r"s3://bucket/k: cannot inspect: the server is overloaded or failing \(503: Service Unavailable",
         ):
             store.stat("k")
         assert [request.method for request in server.requests] == ["HEAD"]
