@@ -1,10 +1,11 @@
-"""Writes what in the chart follows from something else, so that it cannot say anything else.
+"""Write the generated parts of the chart.
 
     python charts/generate.py
 
-The table of values in ``README.md`` is ``values.yaml`` with its ``# --`` comments. The part ``run`` of ``values.schema.json`` is the
-configuration of a run as ``job.config`` declares it, without the keys that the chart sets itself; the rest of the schema is written by hand.
-``files/run.json`` is for the templates: the defaults of each preset that they check together, and the limits of numbers that may be text.
+The table of values in ``README.md`` is ``values.yaml`` with its ``# --`` comments. The part ``run``
+of ``values.schema.json`` is the configuration of a run as ``job.config`` declares it, without the
+keys that the chart sets; the rest of the schema is written by hand. ``files/run.json`` has, for the
+templates, the defaults of each preset that they check, and the limits of numbers given as text.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ BEGIN, END = (
     "<!-- End of values. -->",
 )
 
-# Set by templates/_run.tpl from other values, or, like metrics.host, right in a pod as it is.
+# Set by templates/_run.tpl from other values; metrics.host needs no change in a pod.
 OF_THE_CHART = frozenset(
     (
         *(
@@ -47,7 +48,7 @@ OF_THE_CHART = frozenset(
 )
 STORES = r"^((s3|file)://.+)?$"  # paths of a laptop mean nothing in a pod
 ORIGINS = r"^(auto|never|(s3|file)://.+)$"
-# What templates/_refuse_run.tpl compares.
+# The keys that templates/_refuse_run.tpl checks.
 CHECKED = {
     "data": ("fetch_patience_seconds",),
     "model": ("image_size", "channels", "generator", "discriminator"),
@@ -65,7 +66,7 @@ CHECKED = {
 
 
 def schema() -> str:
-    """The whole of ``values.schema.json``, with ``properties.run`` as it has to be."""
+    """Return ``values.schema.json`` with the current ``properties.run``."""
     document = json.loads(SCHEMA.read_text())
     document["properties"]["run"] = {**_section(RunSpec, ""), "required": ["uri", "data"]}
     return json.dumps(document, indent=2) + "\n"
@@ -87,7 +88,10 @@ def _section(cls: type, prefix: str) -> dict[str, Any]:
 
 
 def _key(name: str, hint: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
-    """What the loader takes for a key; ``float`` also as text, which YAML makes of 2e-4, and Helm's `--set` of 0.5."""
+    """Return the schema of a key.
+
+    A ``float`` may be text: YAML reads 2e-4 as text, and Helm's `--set` passes 0.5 as text.
+    """
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     wanted = next(option for option in options if option is not type(None))
     if name in ("uri", "data.uri"):
@@ -132,7 +136,7 @@ def _key(name: str, hint: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def run() -> str:
-    """Return the whole of ``files/run.json``."""
+    """Return ``files/run.json``."""
     defaults = {}
     for preset in (None, *preset_names()):
         values = to_dict(load_run(preset, check=False))
@@ -161,7 +165,7 @@ def _limits(cls: type, prefix: str) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def readme() -> str:
-    """The whole of ``README.md``, with the table as it has to be."""
+    """Return ``README.md`` with the current table."""
     before, _, rest = README.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     return "\n".join([f"{before}{BEGIN}", "", *_table(), "", f"{END}{after}"])
@@ -177,7 +181,10 @@ def _table() -> Iterator[str]:
 
 
 def documented(text: str) -> Iterator[tuple[str, Any, str]]:
-    """(key, default, meaning) of every ``# --`` comment of a values.yaml: it is about the key on the next line that is none."""
+    """Yield (key, default, meaning) of every ``# --`` comment of a values.yaml.
+
+    A comment documents the key that follows it.
+    """
     values = yaml.safe_load(text)
     path: list[tuple[int, str]] = []
     comment: list[str] = []

@@ -297,8 +297,11 @@ def test_notes(chart: Helm, rendered: Rendered) -> None:
         ),
         ("kueue", ("starts when Kueue's queue gpus admits it",)),
         ("suspended", ("It is suspended",)),
-        ("open", ("its pods stay, and cost", "So the pods have what their nodes")),
-        ("openshift", ("Where trainer has that annotation", "169.254.170.23, port 80")),
+        (
+            "open",
+            ("Its pods stay after its end, and cost", "pods use the credentials of their nodes"),
+        ),
+        ("openshift", ("If trainer has that annotation", "169.254.170.23, port 80")),
         ("http-mode", (".status.message",)),
     ],
 )

@@ -142,7 +142,7 @@ def test_a_dashboard_works_with_any_prometheus(name: str) -> None:
 
 def test_the_first_row_answers_the_three_questions() -> None:
     first, *rest = BOARDS["run"]["panels"]
-    assert first["title"] == "Is it well, why is it slow, when is it done?"
+    assert first["title"] == "Is it healthy, why is it slow, when does it end?"
     second_row = next(panel["gridPos"]["y"] for panel in rest if panel["type"] == "row")
     shown = {panel["title"] for panel in rest if panel["gridPos"]["y"] < second_row}
     assert {

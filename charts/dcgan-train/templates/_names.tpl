@@ -1,7 +1,7 @@
 {{/* Names and labels. */}}
 
-{{/* Of release and chart. KubeRay wants a letter first and at most 47 characters for a RayJob, of which 9 are the hash's; from 45 on it cuts
-     the beginning off the names of what it makes for the cluster. */}}
+{{/* Release and chart. For a RayJob KubeRay requires a letter first and at most 47 characters, 9 of
+     them for the hash; from 45 on it cuts the beginning off the names of the cluster's objects. */}}
 {{- define "dcgan-train.fullname" -}}
 {{- $chart := default .Chart.Name .Values.nameOverride -}}
 {{- $name := .Values.fullnameOverride -}}
@@ -13,8 +13,8 @@
 {{- trunc 35 $name | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* A hash of all that a RayJob cannot change while it runs. So a changed run gets a RayJob of its own, and an unchanged one keeps it. Of the
-     values, not of the text: a comment in a template is no change. */}}
+{{/* A hash of all fields that cannot change while a RayJob runs: a changed run gets a new RayJob, an
+     unchanged one keeps it. It hashes values, not text: comments in a template do not count. */}}
 {{- define "dcgan-train.rayJobName" -}}
 {{- $what := list (include "dcgan-train.rayClusterSpec" . | fromYaml) (include "dcgan-train.submission" . | fromYaml) (int .Values.job.generation) -}}
 {{- printf "%s-%s" (include "dcgan-train.fullname" .) (toJson $what | sha256sum | trunc 8) -}}
@@ -28,9 +28,10 @@
 {{- .Values.serviceAccount.name | default (ternary (include "dcgan-train.fullname" .) "" .Values.serviceAccount.create) -}}
 {{- end -}}
 
-{{/* What pods of this release have in common, whatever chart version made them. The chart's name is its alias in a parent chart, which may have two.
- KubeRay copies the name into the selector of the RayCluster's
-     head Service, but not into that of the RayJob's, NAME-head-svc, which therefore finds no pod: use the RayCluster's. */}}
+{{/* Common to the pods of a release, for all versions of the chart. The chart's name is its alias in a
+     parent chart, which may have two. KubeRay copies the name into the selector of the RayCluster's
+     head Service, but not into that of the RayJob's (NAME-head-svc), which selects no pod: use the
+     RayCluster's. */}}
 {{- define "dcgan-train.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}

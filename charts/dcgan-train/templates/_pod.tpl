@@ -14,14 +14,14 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* The same for all pods: who they run as, and where. */}}
+{{/* Common to all pods: user, security context, scheduling. */}}
 {{- define "dcgan-train.podBasics" -}}
 {{- $values := .root.Values -}}
 {{- with include "dcgan-train.serviceAccountName" .root }}
 serviceAccountName: {{ . }}
 {{- end }}
 automountServiceAccountToken: {{ and (eq .component "head") (eq (include "dcgan-train.isAutoscaled" .root) "true") }}
-# Variables for the namespace's services would be read by Ray where a service is called "ray".
+# Ray would read the variables of a service of the namespace that is named "ray".
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
@@ -85,7 +85,8 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* Quantities as Kubernetes writes them back (500m for 0.5, 2Gi for 2048Mi): what differs from that is drift to Argo CD and Flux. */}}
+{{/* Quantities in the form that Kubernetes returns (500m for 0.5, 2Gi for 2048Mi). Argo CD and Flux
+     would report another form as drift. */}}
 {{- define "dcgan-train.cpuQuantity" -}}
 {{- $thousandths := ceil (mulf (float64 .) 1000) | int -}}
 {{- if mod $thousandths 1000 -}}{{ printf "%dm" $thousandths }}{{- else -}}{{ div $thousandths 1000 }}{{- end -}}
@@ -102,8 +103,8 @@ capabilities:
 {{- else -}}{{ . }}{{- end -}}
 {{- end -}}
 
-{{/* A list of entries without their empty fields (value: "", readOnly: false), which Kubernetes does not write back either. A number of 0 is
-     not empty: tolerationSeconds: 0 evicts at once. */}}
+{{/* Drop empty fields (value: "", readOnly: false) from a list of entries, as Kubernetes does. The
+     number 0 is not empty: tolerationSeconds: 0 evicts at once. */}}
 {{- define "dcgan-train.withoutEmptyFields" -}}
 {{- $entries := list -}}
 {{- range . -}}
@@ -114,8 +115,8 @@ capabilities:
 {{- toYaml $entries -}}
 {{- end -}}
 
-{{/* Requests equal to limits: a worker that is throttled, or evicted as the one who took most, holds up all others. Disk is for the volumes of
-     a pod that lie on the node's (home has 1 GiB), and another GiB for the log. */}}
+{{/* Requests equal limits: a worker that is throttled, or evicted for using the most, delays all
+     others. Disk covers the volumes on the node's disk (home has 1 GiB), and 1 GiB for the log. */}}
 {{- define "dcgan-train.resources" -}}
 {{- $disk := include "dcgan-train.memoryQuantity" (printf "%dGi" (int .diskGiB)) -}}
 {{- $both := dict "cpu" (include "dcgan-train.cpuQuantity" .cpus) "memory" (include "dcgan-train.memoryQuantity" .memory) "ephemeral-storage" $disk -}}
@@ -127,7 +128,7 @@ limits: {{- toYaml $both | nindent 2 }}
 {{/* Credentials and the user's own variables. */}}
 {{- define "dcgan-train.env" -}}
 {{- with .Values.credentials.existingSecret }}
-# Keys are files, not variables, which would stay as they were when the Secret changes.
+# Keys as files: variables would not change with the Secret.
 - name: AWS_CONFIG_FILE
   value: /etc/dcgan-train/aws-config
 - name: AWS_REGION
@@ -142,7 +143,7 @@ limits: {{- toYaml $both | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* Variables of a Ray node; of a head that is stopping only what preStop has not done is left. */}}
+{{/* Variables of a Ray node. The head needs no drain: its preStop hook stops the run. */}}
 {{- define "dcgan-train.rayEnv" -}}
 {{- if eq .root.Values.auth.mode "disabled" }}
 - name: RAY_AUTH_MODE
@@ -153,7 +154,7 @@ limits: {{- toYaml $both | nindent 2 }}
 - name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S
   value: {{ ternary 0 (int .root.Values.termination.drainSeconds) (eq .component "head") | quote }}
 {{- if eq .component "head" }}
-# Ray kills a job 3 s after it asked it to stop, if not told otherwise.
+# By default Ray kills a job 3 s after the stop request.
 - name: RAY_JOB_STOP_WAIT_TIME_S
   value: {{ include "dcgan-train.stopSeconds" .root | quote }}
 {{- end }}
@@ -162,7 +163,7 @@ limits: {{- toYaml $both | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* Where a container with a read-only root file system may write, and the run. */}}
+{{/* The run, and the writable folders of a container with a read-only root file system. */}}
 {{- define "dcgan-train.mounts" -}}
 - name: config
   mountPath: /etc/dcgan-train
@@ -224,8 +225,8 @@ limits: {{- toYaml $both | nindent 2 }}
     sizeLimit: {{ include "dcgan-train.memoryQuantity" (printf "%dGi" (int .)) }}
 {{- end -}}
 
-{{/* Ray's agent answers for the raylet beside it. The head is ready when its dashboard answers for the cluster's state: then a job can be
-     submitted. Set here, because KubeRay before 1.7 asks with wget. */}}
+{{/* Ray's agent answers for the raylet of its node. The head is ready when its dashboard reports the
+     cluster's state: then a job can be submitted. Set here because KubeRay before 1.7 needs wget. */}}
 {{- define "dcgan-train.probes" -}}
 startupProbe:
   httpGet: {path: /api/healthz, port: 52365}
@@ -237,7 +238,7 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 10
-# Patient: a busy agent is no dead one, and a restart costs the whole group a start.
+# Five minutes: a busy agent is not dead, and a restart costs the whole group an attempt.
 livenessProbe:
   httpGet: {path: /api/healthz, port: 52365}
   periodSeconds: 10
@@ -245,7 +246,7 @@ livenessProbe:
   failureThreshold: 30
 {{- end -}}
 
-{{/* The command of init container and test, and the address that tells it that the workers will be elsewhere. */}}
+{{/* Init container and test: a dry run. The address means that the workers run elsewhere. */}}
 {{- define "dcgan-train.preflight" -}}
 command: [dcgan-train, train, --config, /etc/dcgan-train/run.yaml, --dry-run]
 env:

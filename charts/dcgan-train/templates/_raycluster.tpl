@@ -1,4 +1,4 @@
-{{/* The cluster of the RayJob. All of it is fixed once the RayJob runs, so all of it is in the hash of its name. */}}
+{{/* The cluster of the RayJob. It cannot change while the RayJob runs, so the hash includes all of it. */}}
 
 {{- define "dcgan-train.rayClusterSpec" -}}
 rayVersion: {{ .Values.rayVersion | quote }}
@@ -11,7 +11,7 @@ authOptions:
 enableInTreeAutoscaling: true
 autoscalerOptions:
   version: v2
-  # A worker that waits for the others while Ray starts them again is no idle one.
+  # A worker that waits while Ray restarts the others is not idle.
   idleTimeoutSeconds: 300
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   resources:
@@ -34,7 +34,7 @@ workerGroupSpecs:
 {{- $head := .Values.head -}}
 {{- $pod := dict "root" . "component" "head" "of" $head "diskGiB" $head.scratchGiB -}}
 rayStartParams:
-  # Workers train, the head does not. Only messages travel through the object store; images and weights never do.
+  # Only workers train. The object store carries only messages, never images or weights.
   num-cpus: "0"
   num-gpus: "0"
   object-store-memory: "134217728"
@@ -87,7 +87,8 @@ replicas: {{ int $workers.count }}
 minReplicas: {{ ternary (int (default $workers.count $workers.min)) (int $workers.count) (eq $isAutoscaled "true") }}
 maxReplicas: {{ ternary (int (default $workers.count $workers.max)) (int $workers.count) (eq $isAutoscaled "true") }}
 rayStartParams:
-  # Ray knows GPUs by the name nvidia.com/gpu alone; the autoscaler knows those of this key, whatever workers.gpuResource is.
+  # Ray recognizes only nvidia.com/gpu. For other names of workers.gpuResource this key gives the
+  # number of GPUs, also to the autoscaler.
   num-gpus: {{ include "dcgan-train.gpus" . | quote }}
   object-store-memory: "134217728"
 template:
@@ -142,7 +143,7 @@ template:
       {{- include "dcgan-train.keysVolume" . | nindent 6 }}
 {{- end -}}
 
-{{/* How the job gets to the cluster; fixed too once the RayJob runs. */}}
+{{/* How the job is submitted. It cannot change while the RayJob runs either. */}}
 {{- define "dcgan-train.submission" -}}
 entrypoint: dcgan-train train --config /etc/dcgan-train/run.yaml
 submissionMode: {{ .Values.job.submissionMode }}

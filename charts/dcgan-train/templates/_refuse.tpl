@@ -1,12 +1,13 @@
-{{/* Combinations that values.schema.json cannot name in words a user would understand, or that KubeRay would refuse only in the cluster. */}}
+{{/* Reject combinations that values.schema.json could not explain to a user, or that KubeRay would
+     reject only in the cluster. */}}
 
 {{- define "dcgan-train.refuse" -}}
 {{- $values := .Values -}}
 {{- $workers := $values.workers -}}
 {{- $job := $values.job -}}
 {{- $count := int $workers.count -}}
-{{- $least := int (default $count $workers.min) -}}
-{{- $most := int (default $count $workers.max) -}}
+{{- $min := int (default $count $workers.min) -}}
+{{- $max := int (default $count $workers.max) -}}
 {{- $gpus := int (include "dcgan-train.gpus" .) -}}
 {{- $isAutoscaled := include "dcgan-train.isAutoscaled" . -}}
 
@@ -14,11 +15,11 @@
   {{- fail "enabled is false, but the chart is rendered; expected `condition: dcgan-train.enabled` at the dependency in the parent's Chart.yaml, or enabled: true" -}}
 {{- end -}}
 
-{{- if or (gt $least $count) (lt $most $count) -}}
-  {{- fail (printf "workers.min is %d, workers.count %d, workers.max %d; expected them in this order" $least $count $most) -}}
+{{- if or (gt $min $count) (lt $max $count) -}}
+  {{- fail (printf "workers.min is %d, workers.count %d, workers.max %d; expected them in this order" $min $count $max) -}}
 {{- end -}}
-{{- if and (gt $most $count) (not $workers.autoscaler) -}}
-  {{- fail (printf "workers.max is %d and workers.count %d with workers.autoscaler: false; expected workers.autoscaler: true, without which the pods stay workers.count, or no workers.max" $most $count) -}}
+{{- if and (gt $max $count) (not $workers.autoscaler) -}}
+  {{- fail (printf "workers.max is %d and workers.count %d with workers.autoscaler: false; expected workers.autoscaler: true, without which the pods stay workers.count, or no workers.max" $max $count) -}}
 {{- end -}}
 {{- include "dcgan-train.refuseRun" . -}}
 {{- $unit := regexFind "[MGT]i$" $workers.memory -}}
@@ -81,10 +82,10 @@
 {{- end -}}
 
 {{- if not (or $values.serviceAccount.create $values.serviceAccount.name) -}}
-  {{- fail "serviceAccount.name is not set with serviceAccount.create: false; expected the name of one that is there" -}}
+  {{- fail "serviceAccount.name is not set with serviceAccount.create: false; expected the name of an existing one" -}}
 {{- end -}}
 {{- if and (not $values.serviceAccount.create) $values.serviceAccount.annotations -}}
-  {{- fail "serviceAccount.annotations are set with serviceAccount.create: false; expected none: annotate the account that is there" -}}
+  {{- fail "serviceAccount.annotations are set with serviceAccount.create: false; expected none: annotate the existing account" -}}
 {{- end -}}
 {{- if and $values.credentials.existingSecret (hasKey $values.serviceAccount.annotations "eks.amazonaws.com/role-arn") -}}
   {{- fail "credentials.existingSecret and serviceAccount.annotations.eks.amazonaws.com/role-arn are both set; expected one: keys would win over the role, silently" -}}
@@ -99,7 +100,8 @@
     {{- fail (printf "extraEnv[%d] sets %s again, after extraEnv[%d]; expected each name once, because Kubernetes merges them by name" $index $entry.name (get $seen $entry.name)) -}}
   {{- end -}}
   {{- $_ := set $seen $entry.name $index -}}
-  {{- /* Whole words of a name decide (not MAX_TOKENS); where a secret is (AWS_WEB_IDENTITY_TOKEN_FILE), or a switch, is not a secret. */}}
+  {{- /* Matches whole words (not MAX_TOKENS). The path of a secret (AWS_WEB_IDENTITY_TOKEN_FILE) or a
+       switch is not a secret. */}}
   {{- $isSecret := regexMatch "(?i)(^|_)(SECRET|[A-Z0-9]*PASSWORD|PASSWD|PASSPHRASE|TOKEN|CREDENTIALS?|APIKEY|(ACCESS|API|PRIVATE|SECRET)_KEY)(_|$)" $entry.name -}}
   {{- $isAbout := regexMatch "(?i)_(FILE|PATH|DIR|URL|URI|ENDPOINT|NAME|ARN|ENABLED|DISABLED|TTL|TIMEOUT|SECONDS)$" $entry.name -}}
   {{- if and (hasKey $entry "value") $isSecret (not $isAbout) (not (has $entry.name ($values.extraEnvNotSecret | default list))) -}}
@@ -120,7 +122,7 @@
     {{- fail (printf "extraVolumes[%d] is named %s, which the chart uses; expected another name" $index $volume.name) -}}
   {{- end -}}
 {{- end -}}
-{{- /* Not shm and cache: what is mounted here is mounted into the pod of `helm test` and the head, too, which have none. */}}
+{{- /* Without shm and cache: the pod of `helm test` has neither, and the head has no cache. */}}
 {{- $volumes := list "config" "tmp" "home" -}}
 {{- range $values.extraVolumes -}}{{- $volumes = append $volumes .name -}}{{- end -}}
 {{- range $index, $mount := $values.extraVolumeMounts -}}
@@ -128,7 +130,7 @@
     {{- fail (printf "extraVolumeMounts[%d] names the volume %s; expected one of extraVolumes" $index $mount.name) -}}
   {{- end -}}
   {{- if has (clean $mount.mountPath) (list "/etc/dcgan-train" "/etc/dcgan-train-keys" "/tmp" "/home/dcgan" "/dev/shm" "/cache") -}}
-    {{- fail (printf "extraVolumeMounts[%d] is at %s, where the chart mounts a volume of its own; expected another path" $index $mount.mountPath) -}}
+    {{- fail (printf "extraVolumeMounts[%d] is at %s, where the chart mounts its own volume; expected another path" $index $mount.mountPath) -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,7 +1,7 @@
-{{/* What the program refuses of a run (job/config/check.py, job/storage/uri.py), refused here already: tests/charts/test_refused_run.py holds the
-     two together. */}}
+{{/* Reject runs that the program would reject (job/config/check.py, job/storage/uri.py);
+     tests/charts/test_refused_run.py compares the two. */}}
 
-{{/* The run as the program reads it: its defaults, the preset, and run.yaml. Of the defaults only what is checked here. */}}
+{{/* The run as the program reads it: defaults, preset, run.yaml. Only the defaults checked here. */}}
 {{- define "dcgan-train.resolvedRun" -}}
 {{- $run := include "dcgan-train.runYaml" . | fromYaml -}}
 {{- $defaults := (.Files.Get "files/run.json" | fromJson).defaults -}}
@@ -66,7 +66,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Numbers given as text, of which values.schema.json cannot know the size. */}}
+{{/* Numbers given as text, whose size values.schema.json cannot check. */}}
 {{- define "dcgan-train.refuseNumbers" -}}
 {{- range $key, $limits := (.Files.Get "files/run.json" | fromJson).limits -}}
   {{- $value := $.Values.run -}}
@@ -86,7 +86,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What was expected in place of a URI that the program refuses; nothing for one that it takes. */}}
+{{/* What was expected in place of an invalid URI; empty for a valid one. */}}
 {{- define "dcgan-train.wrongUri" -}}
 {{- if hasPrefix "file://" . -}}
   {{- if not (hasPrefix "file:///" .) -}}file:///folder, with three slashes{{- end -}}

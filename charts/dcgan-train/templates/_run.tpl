@@ -1,10 +1,10 @@
-{{/* The run: what goes into run.yaml, and numbers that follow from it. */}}
+{{/* run.yaml, and the numbers derived from it. */}}
 
 {{- define "dcgan-train.gpus" -}}
 {{- if kindIs "invalid" .Values.workers.gpus -}}{{ ternary 1 0 (eq .Values.profile "gpu") }}{{- else -}}{{ int .Values.workers.gpus }}{{- end -}}
 {{- end -}}
 
-{{/* "true" where the number of workers may change. */}}
+{{/* "true" if the number of workers may change. */}}
 {{- define "dcgan-train.isElastic" -}}
 {{- $workers := .Values.workers -}}
 {{- $count := int $workers.count -}}
@@ -15,19 +15,20 @@
 {{- if .Values.workers.autoscaler -}}{{ include "dcgan-train.isElastic" . }}{{- end -}}
 {{- end -}}
 
-{{/* Between two scrapes. */}}
+{{/* The scrape interval in seconds. */}}
 {{- define "dcgan-train.scrapeSeconds" -}}
 {{- $interval := .Values.monitoring.podMonitor.interval -}}
 {{- mul (ternary 60 1 (hasSuffix "m" $interval)) (int (regexFind "^[0-9]+" $interval)) -}}
 {{- end -}}
 
-{{/* Of the user, or those that a scrape fits into: after a stop workers serve their last values for 5 s less. */}}
+{{/* The user's value, or one that is longer than a scrape interval: after a stop, workers serve their
+     last values for 5 s less than it. */}}
 {{- define "dcgan-train.graceSeconds" -}}
 {{- $grace := dig "checkpoints" "grace_seconds" (max 25 (add (int (include "dcgan-train.scrapeSeconds" .)) 10)) .Values.run -}}
 {{- ceil (float64 $grace) | int -}}
 {{- end -}}
 
-{{/* Seconds for the driver's last checkpoint and its way out. */}}
+{{/* Seconds for the driver's last checkpoint and its exit. */}}
 {{- define "dcgan-train.stopSeconds" -}}
 {{- add (int (include "dcgan-train.graceSeconds" .)) 10 -}}
 {{- end -}}
@@ -48,7 +49,8 @@
 
 {{- define "dcgan-train.runYaml" -}}
 {{- $workers := .Values.workers -}}
-{{- /* A pod of less than a core is one core to Ray, in which two workers of half a core would be put, and none in the other pod. */}}
+{{- /* Ray counts a pod of less than a core as one core, and would place two workers of half a core in
+       one pod and none in the other. */}}
 {{- $cpus := ternary 1 $workers.cpus (lt (float64 $workers.cpus) 1.0) -}}
 {{- $placed := dict "count" (int $workers.count) "cpus" $cpus "gpus" (int (include "dcgan-train.gpus" .)) -}}
 {{- if not (kindIs "invalid" $workers.min) -}}{{- $_ := set $placed "min" (int $workers.min) -}}{{- end -}}
@@ -58,7 +60,8 @@
   "data" (dict "cache_dir" "/cache" "cache_bytes" (div (mul (int .Values.cache.sizeGiB) 1073741824 9) 10))
   "metrics" (dict "port" 9090)
 -}}
-{{- /* An upgrade starts the new run while the old one still saves: it waits for the run folder instead of being refused. */ -}}
+{{- /* An upgrade starts the new run while the old one still saves: the new one waits for the run
+       folder instead of being rejected. */ -}}
 {{- $soft := dict
   "checkpoints" (dict "lease_wait_seconds" (int (include "dcgan-train.gracePeriodSeconds" .)))
   "metrics" (dict "linger_seconds" (int (include "dcgan-train.lingerSeconds" .)))
@@ -70,7 +73,7 @@
 {{- toYaml (mergeOverwrite $soft (deepCopy .Values.run) $ours) -}}
 {{- end -}}
 
-{{/* Everything in the ConfigMap, which has a hash of it in its name. */}}
+{{/* The content of the ConfigMap, whose name has a hash of it. */}}
 {{- define "dcgan-train.configData" -}}
 run.yaml: |
   {{- include "dcgan-train.runYaml" . | nindent 2 }}
