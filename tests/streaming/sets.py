@@ -1,9 +1,12 @@
 """Packed data sets, and readers of them, that the tests of ``job.streaming`` share."""
 
+import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from job.config.spec import DataSpec
@@ -11,12 +14,33 @@ from job.data.index import Index, read_index
 from job.data.order import Order, needs, worker_positions
 from job.storage.local import LocalStore
 from job.storage.store import ObjectStore
-from job.streaming.events import StreamListener
+from job.streaming.events import NullListener, StreamListener
 from job.streaming.reader import Reader
 from job.streaming.shards import open_shards
 from tests.data.samples import numbered, packed_index
 
 ENDLESS = 10**6
+
+
+class Heard(NullListener):
+    """Counts requests, bytes and retries."""
+
+    def __init__(self) -> None:
+        self.requests = self.bytes = 0
+        self.reasons: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def requested(self) -> None:
+        with self._lock:
+            self.requests += 1
+
+    def received(self, num_bytes: int) -> None:
+        with self._lock:
+            self.bytes += num_bytes
+
+    def retried(self, reason: str) -> None:
+        with self._lock:
+            self.reasons[reason] += 1
 
 
 class RemoteStore(LocalStore):
@@ -86,3 +110,14 @@ def batches_of(chunk: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack(
         [chunk[:, step].reshape(-1, *chunk.shape[-3:]) for step in range(chunk.shape[1])]
     )
+
+
+def damage_size(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def damage_content(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[::-1])
+
+
+both_stores = pytest.mark.parametrize("store_class", [LocalStore, RemoteStore])

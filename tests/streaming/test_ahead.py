@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,19 @@ from job.config.errors import StorageError
 from job.data.index import Shard, read_index
 from job.data.order import needs, shard_reads, worker_positions
 from job.storage.store import Interrupted
-from job.streaming.budget import bytes_in_use, check_budget
 from job.streaming.cache import ShardCache, ShardDownload
 from job.streaming.cache_folder import CacheFolder
 from job.streaming.fetch import Stopped
 from job.streaming.reader import Reader
 from tests.servers.prometheus import wait_for
-from tests.streaming.sets import RemoteStore, numbers_of, open_reader, order_of, pack_numbered
-from tests.streaming.test_fetch import Heard
+from tests.streaming.sets import (
+    Heard,
+    RemoteStore,
+    numbers_of,
+    open_reader,
+    order_of,
+    pack_numbered,
+)
 
 BATCH, SHARD_BYTES = 12, 120  # 20 images of 6 bytes a shard
 
@@ -71,13 +75,6 @@ class Listening(Heard):
 def read_steps(reader: Reader, start: int, stop: int) -> None:
     for step in range(start, stop, 10):
         reader.chunk(step, 10)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> RemoteStore:
-    """3,000 images in 150 shards; an epoch is 250 steps of 12 streams, and a stream reads a shard in 20 steps."""
-    pack_numbered(tmp_path / "set", 3000, 20)
-    return RemoteStore(tmp_path / "set")
 
 
 def test_a_warm_epoch_fetches_every_shard_once(store: RemoteStore, tmp_path: Path) -> None:
@@ -242,43 +239,6 @@ def test_two_workers_in_a_cache_that_just_holds_them_never_wait_for_each_other(
     assert failed == []
 
 
-@pytest.mark.parametrize(
-    ("batch", "shard_images", "num_workers"),
-    [(12, 20, 1), (12, 20, 2), (64, 5, 1), (64, 21, 2), (128, 21, 1), (100, 1, 4)],
-)
-def test_the_least_budget_that_is_accepted_is_enough(
-    tmp_path: Path, batch: int, shard_images: int, num_workers: int
-) -> None:
-    """Not a byte more: many more fetches, but no wait for room, and no shard in the way of another."""
-    index = pack_numbered(tmp_path / "set", 3000, shard_images)
-    order = order_of(index, batch)
-    workers = [worker_positions(order, worker, num_workers) for worker in range(num_workers)]
-    least = num_workers * max(bytes_in_use(order, index, positions, 20) for positions in workers)
-    check_budget(least, order, index, workers, 20)
-    options = {
-        "cache_bytes": least,
-        "batch": batch,
-        "num_workers": num_workers,
-        "connections": 16,
-        "fetch_patience_seconds": 5,
-    }
-    store = RemoteStore(tmp_path / "set")
-    seen = []
-    with ExitStack() as stack:
-        readers = [
-            stack.enter_context(open_reader(store, tmp_path / "cache", worker=worker, **options))
-            for worker in range(num_workers)
-        ]
-        for step in range(0, order.steps_per_epoch // 10 * 10, 10):
-            seen += [numbers_of(reader.chunk(step, 10)).ravel() for reader in readers]
-            with CacheFolder(tmp_path / "cache").locked():
-                assert (
-                    sum(file.num_bytes for file in CacheFolder(tmp_path / "cache").files()) <= least
-                )
-    shown = np.concatenate(seen)
-    assert len(np.unique(shown)) == len(shown)
-
-
 def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
     """What one fetched ahead or keeps for later makes way for what the other reads now."""
     options = {"cache_bytes": 50 * SHARD_BYTES, "fetch_patience_seconds": 5}
@@ -296,50 +256,6 @@ def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
             for step in range(10, 250, 10):
                 first.chunk(step, 10)
                 second.chunk(step - 10, 10)
-
-
-def test_a_cache_that_others_use_wholly_ends_with_what_to_do(
-    store: RemoteStore, tmp_path: Path
-) -> None:
-    cache = ShardCache(tmp_path / "cache", 12 * 120)
-    others = [
-        cache.claim(Shard(f"other-{number}.u8", 20, 120, f"{number:064x}", None))
-        for number in range(12)
-    ]
-    options = {"cache_bytes": 12 * 120, "fetch_patience_seconds": 0.3}
-    with (
-        open_reader(store, tmp_path / "cache", **options) as reader,
-        pytest.raises(
-            StorageError,
-            match=r"data.cache_bytes is 1.44 kB, and all of it has been in use by other runs for 0.3 s; .*raise",
-        ),
-    ):
-        reader.chunk(0, 1)
-    for claim in others:
-        assert isinstance(claim, ShardDownload)
-        claim.abandon()
-
-
-def test_another_process_that_has_fallen_silent_is_not_waited_for_without_end(
-    store: RemoteStore, tmp_path: Path
-) -> None:
-    """One that was stopped, or whose store is down, while it fetches what this one needs."""
-    index = read_index(store)
-    cache = ShardCache(tmp_path / "cache", 10**6)
-    claims = [cache.claim(shard) for shard in index.shards]
-    with (
-        open_reader(
-            store, tmp_path / "cache", cache_bytes=10**6, fetch_patience_seconds=0.3
-        ) as reader,
-        pytest.raises(
-            StorageError,
-            match=r"shard-\d+.u8: another process on this host is downloading it and has received no data for 0.3 s",
-        ),
-    ):
-        reader.chunk(0, 1)
-    for claim in claims:
-        assert isinstance(claim, ShardDownload)
-        claim.abandon()
 
 
 def test_a_shard_that_only_the_rest_of_a_lane_needs_is_not_waited_for(tmp_path: Path) -> None:

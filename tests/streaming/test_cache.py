@@ -6,61 +6,20 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from hashlib import sha256
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from job.config.errors import StorageError
-from job.data.index import Shard
 from job.streaming.cache import CachedShard, CacheFull, CacheLost, ShardCache, ShardDownload
 from job.streaming.cache_folder import CacheFolder
 from tests.disks import mounted
+from tests.streaming.cached import SIZE, bring, cached, content, files, fill, running, shard, taken
 from tests.streaming.sets import RemoteStore, numbers_of, open_reader, pack_numbered
-
-ROOT = Path(__file__).parents[2]
-SIZE = 1000
-
-
-def content(number: int) -> bytes:
-    return number.to_bytes(2) * (SIZE // 2)
-
-
-def shard(number: int) -> Shard:
-    return Shard(f"shard-{number:05d}.u8", 10, SIZE, sha256(content(number)).hexdigest(), None)
-
-
-def fill(filling: ShardDownload) -> CachedShard:
-    os.pwrite(filling.descriptor, content(int(filling.shard.name[6:11])), 0)
-    return filling.commit()
-
-
-def bring(cache: ShardCache, number: int) -> CachedShard:
-    claim = cache.claim(shard(number))
-    assert claim is not None
-    return claim if isinstance(claim, CachedShard) else fill(claim)
-
-
-def files(folder: Path, suffix: str = ".u8") -> set[str]:
-    return {path.stem for path in (folder / "shards").glob(f"*{suffix}")}
-
-
-def cached(folder: Path) -> set[int]:
-    """Which of the first 100 shards lie in the cache."""
-    return {number for number in range(100) if shard(number).sha256 in files(folder)}
-
-
-def taken(folder: Path) -> int:
-    return sum(
-        path.stat().st_size
-        for path in (folder / "shards").iterdir()
-        if path.suffix in (".u8", ".partial")
-    )
 
 
 def test_what_is_filled_is_found_by_all(tmp_path: Path) -> None:
@@ -201,7 +160,7 @@ def test_the_budget_holds_at_every_moment(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from job.streaming.cache import CacheFull, ShardCache
-from tests.streaming.test_cache import bring, shard
+from tests.streaming.cached import bring, shard
 cache = ShardCache(Path({str(tmp_path)!r}), {10 * SIZE})
 held = []
 for number in range(100):
@@ -234,81 +193,6 @@ def test_a_shard_larger_than_the_budget_is_refused(tmp_path: Path) -> None:
         ShardCache(tmp_path, SIZE - 1).claim(shard(1))
 
 
-def test_only_files_of_the_cache_are_removed(tmp_path: Path) -> None:
-    cache = ShardCache(tmp_path, 2 * SIZE)
-    bring(cache, 1).release()
-    mine = [
-        tmp_path / "shards" / "notes.txt",
-        tmp_path / "shards" / "photo.u8",
-        tmp_path / "other" / f"{shard(1).sha256}.u8",
-    ]
-    for path in mine:
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(bytes(10 * SIZE))
-        os.utime(path, (0, 0))
-    for number in range(2, 10):
-        bring(cache, number).release()
-    assert all(path.stat().st_size == 10 * SIZE for path in mine)
-    assert cached(tmp_path) == {8, 9}
-
-
-@pytest.mark.parametrize("name", ["holiday.jpg", "lock", "CACHEDIR.TAG"])
-def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path, name: str) -> None:
-    (tmp_path / "shards").mkdir()
-    (tmp_path / "shards" / name).write_bytes(b"of another program")
-    with pytest.raises(
-        StorageError,
-        match=rf"{tmp_path}/shards: is not a dcgan-train cache \(found {name}, no CACHEDIR.TAG of dcgan-train\)",
-    ):
-        ShardCache(tmp_path, 2 * SIZE).claim(shard(1))
-    assert [(path.name, path.read_bytes()) for path in (tmp_path / "shards").iterdir()] == [
-        (name, b"of another program")
-    ]
-
-
-@pytest.mark.parametrize("blocked", ["file", "read only"])
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, blocked: str) -> None:
-    if blocked == "file":
-        (tmp_path / "cache").write_text("")
-        folder = tmp_path / "cache"
-    else:
-        folder = Path("/proc/cache")
-    with pytest.raises(
-        StorageError,
-        match=f"{folder}/shards: cannot be used as a cache .*set another data.cache_dir",
-    ):
-        ShardCache(folder, 2 * SIZE).claim(shard(1))
-
-
-def test_the_folder_may_be_deleted_at_any_time(tmp_path: Path) -> None:
-    cache = ShardCache(tmp_path, 10 * SIZE)
-    held, filling = bring(cache, 1), cache.claim(shard(2))
-    assert isinstance(filling, ShardDownload)
-    subprocess.run(["rm", "-r", tmp_path / "shards"], check=True)
-    assert os.pread(held.descriptor, SIZE, 0) == content(1)
-    with pytest.raises(CacheLost):
-        fill(filling)
-    bring(cache, 1)
-    bring(cache, 2)
-    assert cached(tmp_path) == {1, 2}
-
-
-def test_the_folder_may_be_deleted_again_and_again_while_it_is_used(tmp_path: Path) -> None:
-    """Here with ``rm -r`` by another process, as fast as it can."""
-    deleting = "import subprocess, sys\nwhile True: subprocess.run(['rm', '-rf', sys.argv[1]], stderr=subprocess.DEVNULL)"
-    cache, lost = ShardCache(tmp_path, 200 * SIZE), 0
-    with running(deleting, str(tmp_path / "shards")):
-        for number in range(600):
-            try:
-                bring(cache, number % 100).release()
-            except CacheLost:
-                lost += 1
-    assert lost < 600
-    for number in range(100):
-        bring(ShardCache(tmp_path, 200 * SIZE), number).release()
-    assert len(cached(tmp_path)) == 100
-
-
 def test_a_file_of_another_filler_is_not_taken_for_ours(tmp_path: Path) -> None:
     """The folder is deleted and made again by another process that fetches the same shard."""
     first, second = ShardCache(tmp_path, 10 * SIZE), ShardCache(tmp_path, 10 * SIZE)
@@ -334,24 +218,11 @@ def test_a_discarded_shard_is_fetched_again_while_others_keep_theirs(tmp_path: P
     assert isinstance(cache.claim(shard(1)), ShardDownload)
 
 
-def test_a_count_that_was_lost_or_damaged_is_made_anew(tmp_path: Path) -> None:
-    cache = ShardCache(tmp_path, 4 * SIZE)
-    for number in (1, 2, 3):
-        bring(cache, number).release()
-    for damage in (b"", b"nonsense", b"%20d\n" % 10**9, b"%20d\n" % 0):
-        (tmp_path / "shards" / ".~lock").write_bytes(damage)
-        fresh = ShardCache(tmp_path, 4 * SIZE)
-        for number in range(10, 20):
-            bring(fresh, number).release()
-            assert taken(tmp_path) <= 4 * SIZE
-        assert len(cached(tmp_path)) == 4
-
-
 KILLED = """
 import os, sys
 from pathlib import Path
 from job.streaming.cache import ShardCache
-from tests.streaming.test_cache import SIZE, bring, content, shard
+from tests.streaming.cached import SIZE, bring, content, shard
 cache = ShardCache(Path(sys.argv[1]), 4 * SIZE)
 held = bring(cache, 1)
 filling = cache.claim(shard(2))
@@ -359,22 +230,6 @@ os.pwrite(filling.descriptor, content(2)[:500], 0)
 print("ready", flush=True)
 sys.stdin.readline()
 """
-
-
-@contextmanager
-def running(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_what_a_killed_process_held_and_fetched_is_free(tmp_path: Path) -> None:

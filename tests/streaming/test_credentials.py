@@ -19,8 +19,7 @@ from job.streaming import fetch
 from tests.charts.helm import CHART
 from tests.servers.s3 import S3Server, S3User
 from tests.servers.scripted_s3 import Answer, Request, scripted_s3
-from tests.streaming.sets import open_reader, pack_numbered
-from tests.streaming.test_fetch import Heard
+from tests.streaming.sets import Heard, open_reader, pack_numbered
 
 pytestmark = pytest.mark.s3
 TOKEN = "a web identity token, as Kubernetes projects it into the pod"

@@ -15,31 +15,10 @@ from job.storage.local import LocalStore
 from job.storage.retry import Deadline
 from job.storage.store import Interrupted, ObjectMissing, Reason
 from job.streaming import fetch
-from job.streaming.events import NullListener
 from job.streaming.fetch import RANGE_BYTES, Fetcher, Stopped, TooShort
+from tests.streaming.sets import Heard
 
 SIZE = 3 * RANGE_BYTES + 12345
-
-
-class Heard(NullListener):
-    """Counts what is told."""
-
-    def __init__(self) -> None:
-        self.requests = self.bytes = 0
-        self.reasons: Counter[str] = Counter()
-        self._lock = threading.Lock()
-
-    def requested(self) -> None:
-        with self._lock:
-            self.requests += 1
-
-    def received(self, num_bytes: int) -> None:
-        with self._lock:
-            self.bytes += num_bytes
-
-    def retried(self, reason: str) -> None:
-        with self._lock:
-            self.reasons[reason] += 1
 
 
 class BreakingStore(LocalStore):

@@ -1,0 +1,117 @@
+"""Atomic files: whole after a kill or a power cut, and leftovers removed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from job.storage.atomic import remove_leftovers, whole_file
+from job.storage.local import LocalStore
+from tests.disks import mounted
+
+
+def test_a_writer_killed_in_the_middle_leaves_the_old_object(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.write("k", b"old")
+    program = (
+        "import os, signal, sys; from pathlib import Path; from job.storage.atomic import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "k"], check=False, timeout=60
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert (
+        len(list(tmp_path.iterdir())) == 2
+    )  # the half-written file stays, under a name that is no object
+    assert [info.key for info in store.list()] == ["k"]
+    assert store.read("k") == b"old"
+
+
+def test_leftovers_are_told_from_files_in_use(tmp_path: Path) -> None:
+    foreign, older = ".~00000000-1-0123456789abcdef", ".~0123456789abcdef"
+    names = {foreign, f"{foreign}.1a2B3c4D", older, ".~lock", ".~mine", "shard-00000.u8"}
+
+    def left() -> set[str]:
+        remove_leftovers(tmp_path)
+        return {path.name for path in tmp_path.iterdir()}
+
+    assert left() == set()
+    for name in names:
+        (tmp_path / name).touch()
+    assert left() == names
+    with whole_file(tmp_path / "k") as temporary:
+        for path in tmp_path.iterdir():
+            os.utime(path, (time.time() - 4000, time.time() - 4000))
+        assert left() == {
+            temporary.name,
+            ".~lock",
+            ".~mine",
+            "shard-00000.u8",
+        }  # its writer lives, however long it writes nothing
+        (tmp_path / temporary.name.replace(f"-{os.getpid()}-", f"-{dead_process()}-")).touch()
+        assert left() == {temporary.name, ".~lock", ".~mine", "shard-00000.u8"}
+    assert left() == {"k", ".~lock", ".~mine", "shard-00000.u8"}
+    remove_leftovers(tmp_path / "none")
+
+
+def dead_process() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_writes_within_a_tick_of_the_kernel_have_times_of_their_own(tmp_path: Path) -> None:
+    """A file may get the inode of the one it replaces: where the size is the same too, only the time tells two writes apart.
+
+    On ramfs, because Linux 6.13 and later give the disk file systems finer stamps by themselves.
+    """
+    with mounted(tmp_path / "disk", "ramfs") as disk:
+        store = LocalStore(disk)
+        for number in range(100):
+            store.write(f"{number}", b"data")
+        assert len({path.stat().st_mtime_ns for path in disk.iterdir()}) == 100
+
+
+def test_new_folders_are_on_the_disk_before_the_files_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file whose folder's name was not flushed is lost with the power, however often the file was."""
+    flushed: list[Path] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    store = LocalStore(tmp_path / "runs/one")
+    store.write("a/b/k", b"data")
+    assert flushed[:4] == [
+        tmp_path,
+        tmp_path / "runs",
+        tmp_path / "runs/one",
+        tmp_path / "runs/one/a",
+    ]
+    assert flushed[-1] == tmp_path / "runs/one/a/b"
+    flushed.clear()
+    store.write_if("a/c/k", b"data", None)
+    store.write("a/b/k2", b"data")
+    assert flushed.count(tmp_path / "runs/one/a") == 1
+    assert tmp_path not in flushed
+
+
+def test_files_are_as_readable_as_the_user_wants(tmp_path: Path) -> None:
+    """Not the 0600 of most temporary files: another user's job reads the shards."""
+    umask = os.umask(0o027)
+    try:
+        LocalStore(tmp_path).write("k", b"")
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "k").stat().st_mode & 0o777 == 0o640
