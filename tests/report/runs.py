@@ -1,6 +1,6 @@
-"""Run folders for tests, written by the program's own code: every row, event, grid, start and checkpoint but no training.
+"""Run folders for tests, written by the program's own code but without training.
 
-python -m tests.report.runs FOLDER    # one with every kind of fault, to look at
+python -m tests.report.runs FOLDER    # one with every kind of incident
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ METRICS_URL = "http://10.0.0.1:9400/metrics"
 
 
 class Course:
-    """A start of the workers: reports as a loop gives them, from ``first_step`` on, every ``CALL`` steps."""
+    """An attempt of the workers: reports as from a loop, every ``CALL`` steps."""
 
     def __init__(
         self,
@@ -112,8 +112,8 @@ class Course:
         self.history.grid(self._step, lambda: png)
 
     def back_to(self, step: int) -> None:
-        """After a number that was not finite."""
-        told = {
+        """Roll back after a number that was not finite."""
+        record = {
             "step": self._step + 3,
             "time": "2026-01-02T03:03:04+00:00",
             "workers": [1],
@@ -121,7 +121,7 @@ class Course:
             "number": 1,
         }
         self._store.write(
-            f"{DIVERGENCES}step-{self._step + 3:09d}-1.json", json.dumps(told).encode()
+            f"{DIVERGENCES}step-{self._step + 3:09d}-1.json", json.dumps(record).encode()
         )
         self._step = step
         self.history.rolled_back()
@@ -131,7 +131,7 @@ class Course:
         share, noise = (
             self._step / TOTAL,
             random.Random(self._step).gauss,
-        )  # a step has one set of losses
+        )  # the losses of a step are always the same
         wait = 0.004 + (0.02 if 0.6 < share < 0.65 else 0.0)
         return StepReport(
             step=self._step,
@@ -166,7 +166,7 @@ def started(
     restarts: int = 0,
     every_seconds: float = 10.0,
 ) -> Iterator[Course]:
-    """A start of the workers, whose records are all written at the end of the block."""
+    """An attempt of the workers, whose records are all written at the end of the block."""
     with Writer(store, 3600.0) as writer:
         course = Course(
             store, writer, start_name(stamp, restarts), first_step, clock, restarts, every_seconds
@@ -209,11 +209,12 @@ def configuration(**overrides: str) -> bytes:
             **overrides,
         }.items()
     ]
-    return f"# data fingerprint: {'3f' * 32}\n{to_yaml(load_run('fashion', overrides=settings, check=False))}".encode()
+    spec = load_run("fashion", overrides=settings, check=False)
+    return f"# data fingerprint: {'3f' * 32}\n{to_yaml(spec)}".encode()
 
 
 def grid(step: int) -> bytes:
-    """Garments that come out of the noise."""
+    """Return a grid of garments that emerge from noise."""
     images = draw_garments(0, 0, 25)[0].astype(np.float32)
     noise = np.random.default_rng(step).normal(128, 60, images.shape)
     share = min(1.0, step / TOTAL)
@@ -222,7 +223,7 @@ def grid(step: int) -> bytes:
 
 
 def done_run(store: ObjectStore) -> None:
-    """From the start to the end, nothing in between."""
+    """Write a run from start to end without incidents."""
     start, clock = attempts.begin(store, facts()), Clock()
     store.write(CONFIGURATION, configuration())
     with started(store, start.stamp, 0, clock) as course:
@@ -236,7 +237,7 @@ def troubled_run(
     end: Callable[[attempts.Start], None] | None = None,
     every_seconds: float = 10.0,
 ) -> None:
-    """With a killed program, a restart of the workers, a roll-back, a hang, a damaged checkpoint and a store that throttles."""
+    """Write a run that was killed, restarted, rolled back, hung, damaged and throttled."""
     clock = Clock()
     store.write(CONFIGURATION, configuration())
     killed = attempts.begin(store, facts())

@@ -28,7 +28,8 @@ def parsed(svg: str) -> ElementTree.Element:
 def points(svg: str, kind: str, of: str = "line1") -> list[tuple[float, float]]:
     shape = parsed(svg).find(f"{SVG}{kind}[@class='{of}']")
     assert shape is not None, svg
-    return [tuple(map(float, pair.split(","))) for pair in shape.attrib["points"].split()]  # type: ignore[misc]
+    pairs = (pair.split(",") for pair in shape.attrib["points"].split())
+    return [(float(x), float(y)) for x, y in pairs]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The report: one file that a browser shows without a network and without a script, whatever lies in the run folder."""
+"""The report: one file without network access or scripts, for any content of a run folder."""
 
 import html.parser
 import io
@@ -24,8 +24,11 @@ from tests.checkpoints.saves import save
 from tests.report.runs import configuration, done_run, troubled_run
 from tests.servers.process import end_group
 
-SCRIPT = "</pre></table><script>document.title='run by a stranger'</script><img src=x onerror=\"document.title='run by a stranger'\">"
-# Headless Chromium 120 and newer; without a display, a GPU, or a word to anyone.
+SCRIPT = (
+    "</pre></table><script>document.title='run by a stranger'</script>"
+    "<img src=x onerror=\"document.title='run by a stranger'\">"
+)
+# Headless Chromium 120 and newer, without network requests.
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -40,7 +43,7 @@ FLAGS = (
 
 
 class Page(html.parser.HTMLParser):
-    """What a browser would find in a file: tags with their attributes, and whether each is closed."""
+    """The tags and attributes that a browser finds in a file; checks that each tag is closed."""
 
     def __init__(self, data: bytes):
         super().__init__()
@@ -77,19 +80,19 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hostile(troubled: Path, tmp_path: Path) -> ObjectStore:
-    """Everything that a run folder can be made to say by a stranger."""
+    """A run folder with hostile content in every file that the report reads."""
     shutil.copytree(troubled, tmp_path / "hostile")
     store = open_store(str(tmp_path / "hostile"))
     store.write(
         CONFIGURATION, configuration() + f"\n# {SCRIPT}\x00\x1b[31m".encode() + b"\xff" * 100_000
     )
     for entry in list(store.list("starts/")):
-        told = json.loads(store.read(entry.key))
-        told["versions"] = {SCRIPT: SCRIPT, "deep": [[SCRIPT]] * 3}
-        told["data"] = {"uri": SCRIPT, "num_images": SCRIPT, "image_shape": [SCRIPT] * 9}
-        told["end"] = {"outcome": "failed", "why": SCRIPT * 1000, "time": SCRIPT}
-        told["changed"] = {SCRIPT: {"was": SCRIPT, "is": None}, "x": 1}
-        store.write(entry.key, json.dumps(told).encode())
+        record = json.loads(store.read(entry.key))
+        record["versions"] = {SCRIPT: SCRIPT, "deep": [[SCRIPT]] * 3}
+        record["data"] = {"uri": SCRIPT, "num_images": SCRIPT, "image_shape": [SCRIPT] * 9}
+        record["end"] = {"outcome": "failed", "why": SCRIPT * 1000, "time": SCRIPT}
+        record["changed"] = {SCRIPT: {"was": SCRIPT, "is": None}, "x": 1}
+        store.write(entry.key, json.dumps(record).encode())
     store.write(
         f"divergences/{'a' * 100}.json",
         json.dumps({"step": SCRIPT, "time": SCRIPT, "workers": [SCRIPT]}).encode(),
@@ -165,7 +168,7 @@ def test_all_of_a_run_is_in_one_file(troubled: Path) -> None:
     assert len(data) < 4_000_000
 
 
-def test_it_asks_for_nothing_and_runs_nothing(troubled: Path) -> None:
+def test_it_requests_nothing_and_runs_nothing(troubled: Path) -> None:
     page = Page(build_report(open_store(str(troubled))))
     assert {tag for tag, _ in page.tags}.isdisjoint(
         {"script", "link", "iframe", "object", "embed", "form", "base", "a", "video", "audio"}
@@ -188,7 +191,7 @@ def test_it_asks_for_nothing_and_runs_nothing(troubled: Path) -> None:
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
 
 
-def test_who_does_not_see_is_told(troubled: Path) -> None:
+def test_pictures_and_charts_have_descriptions(troubled: Path) -> None:
     page = Page(build_report(open_store(str(troubled))))
     assert all(len(image["alt"]) > 10 for image in page.all("img"))
     assert all(re.search(r"from [\d.]+", svg["aria-label"]) for svg in page.all("svg"))
@@ -203,7 +206,7 @@ def test_a_hostile_run_folder_neither_breaks_it_nor_gets_a_tag_into_it(
     assert "script" not in {tag for tag, _ in page.tags}
     assert not [attributes for _, attributes in page.tags if "onerror" in attributes]
     assert all(image["src"].startswith("data:image/") for image in page.all("img"))
-    assert "run by a stranger" in page.text, "shown as text, it harms nobody"
+    assert "run by a stranger" in page.text, "it is shown as text"
     assert len(page.all("img")) == 3  # of 4,000, 5,000 and 6,000
     assert "\x1b" not in page.text
     assert "\x00" not in page.text
@@ -219,12 +222,12 @@ def test_a_run_folder_with_little_in_it_has_a_report(tmp_path: Path) -> None:
     assert "No incidents recorded." in page.text
 
 
-def test_no_run_no_report(tmp_path: Path) -> None:
+def test_a_folder_without_a_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no run there"):
         build_report(open_store(str(tmp_path)))
 
 
-def test_a_run_without_faults_says_so(tmp_path: Path) -> None:
+def test_a_run_without_incidents_says_so(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"))
     done_run(store)
     page = Page(build_report(store))
@@ -245,17 +248,17 @@ def test_text_is_escaped_cut_and_without_control_characters() -> None:
 def shown_in_a_browser(
     report: Path, folder: Path, size: tuple[int, int], *, dark: bool = False
 ) -> tuple[Image.Image, str]:
-    """A screenshot by headless Chromium, and the page as it was after it was shown."""
+    """Return a screenshot by headless Chromium, and the page after it was shown."""
     chromium = (
         shutil.which("chromium")
         or shutil.which("chromium-browser")
         or shutil.which("google-chrome")
     )
     if chromium is None:
-        told = "chromium: not found on PATH; install Debian's package of that name"
+        message = "chromium: not found on PATH; install Debian's package of that name"
         if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":
-            pytest.fail(told)
-        pytest.skip(told)
+            pytest.fail(message)
+        pytest.skip(message)
     folder.mkdir()
     scheme = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
     common = [
@@ -272,7 +275,7 @@ def shown_in_a_browser(
 
 
 def run_browser(command: list[str]) -> str:
-    """Its standard output; its whole group of processes is ended with it."""
+    """Return the standard output; end its whole process group."""
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -299,7 +302,7 @@ def test_a_browser_shows_it(troubled: Path, tmp_path: Path, width: int, dark: bo
     pixels = np.asarray(image).astype(int)
     background = pixels[5, 5]
     assert (background.max() < 40) if dark else (background.min() > 230)
-    # The lines of the charts, in the colours of their scheme, and the pictures, which are grey and of both extremes.
+    # The charts' lines have the colours of their scheme.
     for colour in (
         ((0x6C, 0xB0, 0xFF), (0xFF, 0x9D, 0x57))
         if dark
@@ -308,7 +311,7 @@ def test_a_browser_shows_it(troubled: Path, tmp_path: Path, width: int, dark: bo
         assert (np.abs(pixels - colour).max(axis=2) < 24).sum() > 500, colour
     rows_with_something = (np.abs(pixels - background).max(axis=2) > 60).any(axis=1)
     assert rows_with_something.mean() > 0.5
-    # Nothing runs out of the window to the right.
+    # Nothing overflows the window to the right.
     assert (np.abs(pixels[:, -4:] - background).max(axis=2) < 60).all()
     assert "<svg" in page
 
@@ -320,7 +323,7 @@ def test_a_browser_runs_nothing_of_a_hostile_folder(hostile: ObjectStore, tmp_pa
     [title] = re.findall(r"<title>(.*?)</title>", page)[:1]
     assert title == "hostile: failed"
 
-    # A page that does let scripts run shows that this test can fail.
+    # A page that allows scripts shows that this test can fail.
     naive = tmp_path / "naive.html"
     naive.write_text(f"<title>hostile: failed</title>{SCRIPT}")
     _, page = shown_in_a_browser(naive, tmp_path / "naive", (800, 600))

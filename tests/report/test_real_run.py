@@ -1,4 +1,4 @@
-"""What a real run of two workers under Ray left: the one that other tests look at too."""
+"""The run folder of a real run of two workers under Ray, which other tests share."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from tests.run.test_tensorboard import accumulated
 pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900)]
 
 
-def test_its_metrics_are_those_that_were_served(undisturbed: Finished) -> None:
+def test_its_metrics_are_those_served_to_prometheus(undisturbed: Finished) -> None:
     store = open_store(str(undisturbed.folder))
     assert list(store.list(METRICS_SEGMENTS)) == []
     course = read_metrics(store)

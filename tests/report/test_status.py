@@ -1,4 +1,4 @@
-"""How a run stands, from its folder: every state, few requests, and no folder that breaks it."""
+"""A run's status from its folder: every state, few requests, and no content breaks it."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def halfway(store: ObjectStore, *, until: int = 2400) -> attempts.Start:
     return start
 
 
-def test_while_the_lease_lives_it_runs(store: ObjectStore) -> None:
+def test_a_run_with_a_live_lease_is_running(store: ObjectStore) -> None:
     halfway(store)
     with lease.acquire(store, 30.0, note=print):
         found = read_status(store)
@@ -88,7 +88,7 @@ def test_a_report_without_steps_keeps_the_times_of_the_one_before(folder: Object
     assert (found.step_seconds, found.data_wait_seconds) == pytest.approx((0.054, 0.004))
 
 
-def test_a_start_that_has_told_nothing_yet_is_starting(folder: ObjectStore) -> None:
+def test_an_attempt_without_a_report_is_starting(folder: ObjectStore) -> None:
     halfway(folder)
     attempts.begin(folder, facts(2000))
     with lease.acquire(folder, 30.0, note=print):
@@ -105,33 +105,38 @@ def test_a_start_that_has_told_nothing_yet_is_starting(folder: ObjectStore) -> N
     ("outcome", "why"),
     [("stopped", ""), ("failed", "step 740: generator_loss is nan"), ("done", "")],
 )
-def test_how_it_ended_is_told(folder: ObjectStore, outcome: attempts.Outcome, why: str) -> None:
+def test_the_recorded_end_is_the_state(
+    folder: ObjectStore, outcome: attempts.Outcome, why: str
+) -> None:
     start = halfway(folder)
     start.end(outcome, why, 4)
     found = read_status(folder)
     assert (found.state, found.why, found.checkpoint_step) == (outcome, why, 2000)
     assert found.is_over
     with lease.acquire(folder, 30.0, note=print):
-        assert read_status(folder).state == outcome, "the lease stands a moment longer than the run"
+        assert read_status(folder).state == outcome, "the lease lives a moment longer than the run"
 
 
 def test_a_lease_that_is_not_renewed_is_stale_until_it_moves(folder: ObjectStore) -> None:
     halfway(folder)
     holder = new_holder(30.0)
     old = (datetime.now(UTC) - timedelta(minutes=10)).isoformat(timespec="seconds")
-    told = json.loads(holder.to_json()) | {"host": "elsewhere", "renewed": old, "since": old}
-    folder.write(lease.KEY, json.dumps(told).encode())
+    stored = json.loads(holder.to_json()) | {"host": "elsewhere", "renewed": old, "since": old}
+    folder.write(lease.KEY, json.dumps(stored).encode())
     found = read_status(folder)
     assert found.state == "stale"
     assert re.search(r"not renewed for 6\d\d s", found.why)
-    folder.write(lease.KEY, json.dumps(told | {"number": 2}).encode())
+    folder.write(lease.KEY, json.dumps(stored | {"number": 2}).encode())
     assert read_status(folder, found).state == "running", "only its clock is wrong"
     assert read_status(folder).state == "stale"
 
 
-def test_a_program_that_is_gone_from_this_machine_is_stale_at_once(folder: ObjectStore) -> None:
+def test_a_dead_program_of_this_machine_is_stale_at_once(folder: ObjectStore) -> None:
     halfway(folder)
-    code = "import sys; from job.run.holder import new_holder; sys.stdout.buffer.write(new_holder(30.0).to_json())"
+    code = (
+        "import sys; from job.run.holder import new_holder;"
+        "sys.stdout.buffer.write(new_holder(30.0).to_json())"
+    )
     folder.write(
         lease.KEY,
         subprocess.run(
@@ -143,16 +148,16 @@ def test_a_program_that_is_gone_from_this_machine_is_stale_at_once(folder: Objec
     assert found.why.startswith("its program is gone: process ")
 
 
-def test_without_a_lease_what_was_told_lately_counts(folder: ObjectStore) -> None:
+def test_without_a_lease_a_recent_report_counts(folder: ObjectStore) -> None:
     halfway(folder)
     assert read_status(folder).state == "running"
-    told = json.loads(folder.read(STATUS))
-    folder.write(STATUS, json.dumps(told | {"time": "2026-01-02T03:04:05Z"}).encode())
+    stored = json.loads(folder.read(STATUS))
+    folder.write(STATUS, json.dumps(stored | {"time": "2026-01-02T03:04:05Z"}).encode())
     found = read_status(folder)
     assert (found.state, found.why) == ("stale", "its program died without recording an end")
 
 
-def test_faults_are_counted(store: ObjectStore) -> None:
+def test_incidents_are_counted(store: ObjectStore) -> None:
     troubled_run(store)
     found = read_status(store)
     assert (found.state, found.num_starts, found.restarts, found.rollbacks, found.hangs) == (
@@ -162,11 +167,11 @@ def test_faults_are_counted(store: ObjectStore) -> None:
         1,
         1,
     )
-    assert found.curves["step"][0] < 2000, "curves begin before the last start"
+    assert found.curves["step"][0] < 2000, "curves begin before the last attempt"
     assert found.curves["step"] == sorted(found.curves["step"])
 
 
-def test_a_run_of_an_older_version_has_what_its_checkpoints_say(folder: ObjectStore) -> None:
+def test_a_run_without_attempts_has_the_step_of_its_checkpoint(folder: ObjectStore) -> None:
     folder.write(CONFIGURATION, configuration())
     folder.write("summary.json", b'{"steps": 300}')
     save(folder, 100, 300)
@@ -174,12 +179,12 @@ def test_a_run_of_an_older_version_has_what_its_checkpoints_say(folder: ObjectSt
     assert (found.state, found.step, found.checkpoint_step) == ("done", None, 300)
 
 
-def test_no_run_is_told(folder: ObjectStore) -> None:
+def test_a_folder_without_a_run_is_an_error(folder: ObjectStore) -> None:
     with pytest.raises(StorageError, match="no run there; expected a run folder"):
         read_status(folder)
 
 
-def test_watching_lists_nothing_long(folder: ObjectStore) -> None:
+def test_watching_lists_no_long_folder(folder: ObjectStore) -> None:
     halfway(folder)
     for step in range(0, 3000, 10):
         folder.write(grid_key(step), b"")
@@ -200,16 +205,16 @@ def test_watching_lists_nothing_long(folder: ObjectStore) -> None:
     assert (again.checkpoint_step, again.grid) == (2000, f"{folder.uri}/{grid_key(2000)}")
 
 
-def _numbers_for_texts(told: dict[str, object]) -> dict[str, object]:
-    return dict.fromkeys(told, 7)
+def _numbers_for_texts(stored: dict[str, object]) -> dict[str, object]:
+    return dict.fromkeys(stored, 7)
 
 
-def _texts_for_numbers(told: dict[str, object]) -> dict[str, object]:
-    return dict.fromkeys(told, "<b>")
+def _texts_for_numbers(stored: dict[str, object]) -> dict[str, object]:
+    return dict.fromkeys(stored, "<b>")
 
 
-def _bad_inside(told: dict[str, object]) -> dict[str, object]:
-    return told | {
+def _bad_inside(stored: dict[str, object]) -> dict[str, object]:
+    return stored | {
         "progress": {
             "step": -1,
             "total_steps": 1e400,

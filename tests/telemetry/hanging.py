@@ -1,6 +1,7 @@
-"""A process that hangs, for the watchdog to end: ``python -m tests.telemetry.hanging WHERE TELLING FOLDER``.
+"""A process that hangs: ``python -m tests.telemetry.hanging PLACE WRITE FOLDER``.
 
-It is rank 1 and has a second thread, ``reader``. WHERE is a key of ``PLACES``, TELLING one of ``TELLINGS``; the stacks go into FOLDER.
+It is rank 1 and has a second thread, ``reader``. PLACE is a key of ``PLACES``, WRITE is one of
+``WRITES`` or ``broken``; the stacks are written into FOLDER.
 """
 
 import ctypes
@@ -27,9 +28,7 @@ def sleep_long() -> None:
 
 
 def keep_the_gil() -> None:
-    ctypes.PyDLL(None).sleep(
-        3600
-    )  # unlike those of a CDLL, its calls keep the GIL: no other thread of Python's runs
+    ctypes.PyDLL(None).sleep(3600)  # unlike those of a CDLL, its calls keep the GIL
 
 
 PLACES: dict[str, Callable[[], None]] = {
@@ -58,9 +57,9 @@ WRITES: dict[str, Callable[[str], None]] = {
 }
 
 
-def tell(hang: Hang) -> None:
+def report(hang: Hang) -> None:
     if sys.argv[2] == "broken":
-        raise ValueError("a mistake of ours")
+        raise ValueError("a bug in on_hang")
     end_process(hang, 1, WRITES[sys.argv[2]], write_seconds=0.5, linger_seconds=0)
 
 
@@ -69,14 +68,14 @@ def read_on() -> None:
 
 
 class Clock:
-    """Tells when the watchdog has looked at it."""
+    """Counts how often the watchdog reads it."""
 
     def __init__(self) -> None:
-        self.looks = threading.Semaphore(0)
+        self.readings = threading.Semaphore(0)
 
     def __call__(self) -> float:
         if threading.current_thread() is not threading.main_thread():
-            self.looks.release()
+            self.readings.release()
         return time.monotonic()
 
 
@@ -86,14 +85,14 @@ def main() -> None:
     clock, backstop_seconds = Clock(), 0.5 if "gil" in sys.argv or "broken" in sys.argv else 60
     with Watchdog(
         {"train": LIMIT_SECONDS},
-        tell,
+        report,
         name="rank 1",
         backstop_seconds=backstop_seconds,
         clock=clock,
     ) as watchdog:
         watchdog.beat("train")
-        for _ in range(2):  # at the second look, the first has set the timer of C
-            clock.looks.acquire()
+        for _ in range(2):  # at the second reading, the C timer is set
+            clock.readings.acquire()
             watchdog.beat("train")
         sys.stdout.write("not flushed yet")
         PLACES[sys.argv[1]]()

@@ -1,4 +1,4 @@
-"""The instruments: what each report and checkpoint moves, and that the documentation lists exactly these."""
+"""The metrics of a worker: what a report moves, and that docs/metrics.md lists exactly these."""
 
 import re
 from pathlib import Path
@@ -7,9 +7,7 @@ import pytest
 from prometheus_client import Metric
 
 from job.streaming.events import RETRIES
-from job.telemetry.checkpoint_metrics import STAGES
 from job.telemetry.metrics import WorkerMetrics
-from job.telemetry.step_report import PHASES
 from job.telemetry.stream_metrics import StreamMetrics
 from tests.telemetry.step_reports import report
 
@@ -31,7 +29,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def metrics(clock: Clock) -> WorkerMetrics:
-    """All instruments of a worker, in one registry."""
+    """All metrics of a worker, in one registry."""
     metrics = WorkerMetrics("garments", rank=3, clock=clock, save_reasons=("timeout", "refused"))
     StreamMetrics("garments", 3, metrics.registry, RETRIES)
     return metrics
@@ -41,8 +39,8 @@ def value(metrics: WorkerMetrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(name, LABELS | labels)
 
 
-def tell_everything(metrics: WorkerMetrics) -> None:
-    """So that every series is there."""
+def fill(metrics: WorkerMetrics) -> None:
+    """Set every series."""
     metrics.observe(report(), num_steps=1)
     metrics.build_info("0.1.0", "fashion", "sha256:1f")
     metrics.world(2, target_size=2, restarts=0)
@@ -57,7 +55,7 @@ def exposed_name(family: Metric) -> str:
 
 
 def test_the_documentation_lists_every_metric_and_no_other(metrics: WorkerMetrics) -> None:
-    tell_everything(metrics)
+    fill(metrics)
     families = [family for family in metrics.registry.collect() if family.name.startswith("dcgan_")]
     known = {}
     for family in families:
@@ -83,8 +81,8 @@ def test_the_documentation_lists_every_metric_and_no_other(metrics: WorkerMetric
     assert [name for name, *_ in rows if DOCS.read_text().count(f"| `{name}` |") != 1] == []
 
 
-def test_every_series_says_run_and_rank(metrics: WorkerMetrics) -> None:
-    tell_everything(metrics)
+def test_every_series_has_run_and_rank(metrics: WorkerMetrics) -> None:
+    fill(metrics)
     samples = [
         sample
         for family in metrics.registry.collect()
@@ -154,42 +152,13 @@ def test_restarts_are_absent_until_the_true_number_is_known(metrics: WorkerMetri
     assert value(metrics, "dcgan_restarts_total") == 3
 
 
-def test_what_is_not_finite_is_counted(metrics: WorkerMetrics) -> None:
+def test_non_finite_calls_are_counted(metrics: WorkerMetrics) -> None:
     assert value(metrics, "dcgan_non_finite_total") == 0
     metrics.not_finite()
     assert value(metrics, "dcgan_non_finite_total") == 1
 
 
-def test_one_phase_at_a_time(metrics: WorkerMetrics, clock: Clock) -> None:
-    def present() -> set[str]:
-        return {phase for phase in PHASES if value(metrics, "dcgan_phase", phase=phase)}
-
-    assert present() == set()
-    for phase, seconds in (
-        ("start", 5.0),
-        ("compile", 8.0),
-        ("train", 1.0),
-        ("train", 2.0),
-        ("checkpoint", 0.5),
-        ("train", 1.0),
-    ):
-        metrics.enter(phase)  # type: ignore[arg-type]
-        assert present() == {phase}
-        clock.seconds += seconds
-    metrics.enter("done")
-    clock.seconds += 3.0  # the time of the present phase counts while it lasts
-    spent = {phase: value(metrics, "dcgan_phase_seconds_total", phase=phase) for phase in PHASES}
-    assert spent == {
-        "start": 5.0,
-        "compile": 8.0,
-        "train": 4.0,
-        "sample": 0.0,
-        "checkpoint": 0.5,
-        "done": 3.0,
-    }
-
-
-def test_the_step_is_split_whole(metrics: WorkerMetrics) -> None:
+def test_the_parts_add_up_to_the_step(metrics: WorkerMetrics) -> None:
     metrics.observe(report(), num_steps=20)
     split = [
         value(metrics, f"dcgan_{part}_seconds_total") for part in ("data_wait", "compute", "sync")
@@ -208,7 +177,7 @@ def test_the_time_left_is_absent_while_there_is_no_speed(metrics: WorkerMetrics)
     assert value(metrics, "dcgan_remaining_seconds") == 100.0
 
 
-def test_hangs_and_workers_wanted_are_of_the_whole_run(metrics: WorkerMetrics) -> None:
+def test_hangs_and_target_workers_are_of_the_whole_run(metrics: WorkerMetrics) -> None:
     assert value(metrics, "dcgan_hangs_total") is None
     metrics.hung(2)
     metrics.hung(3)
@@ -217,69 +186,7 @@ def test_hangs_and_workers_wanted_are_of_the_whole_run(metrics: WorkerMetrics) -
     assert [value(metrics, f"dcgan_{name}") for name in names] == [3, 2, 4, 1]
 
 
-def test_the_age_of_the_checkpoint_is_taken_at_the_scrape(
-    metrics: WorkerMetrics, clock: Clock
-) -> None:
-    clock.seconds = 107.0
-    assert value(metrics, "dcgan_checkpoint_age_seconds") == 7.0
-    metrics.checkpoints.ended(1200, 3.2, "committed")
-    assert value(metrics, "dcgan_checkpoint_age_seconds") == 0.0
-    clock.seconds = 167.0
-    metrics.checkpoints.ended(1300, 9.0, "failed")
-    assert value(metrics, "dcgan_checkpoint_age_seconds") == 60.0
-
-
-def test_checkpoints_are_counted_by_outcome_and_only_committed_ones_are_timed(
-    metrics: WorkerMetrics,
-) -> None:
-    metrics.checkpoints.ended(1200, 3.2, "committed")
-    metrics.checkpoints.ended(1300, 99.0, "failed", reason="timeout")
-    assert value(metrics, "dcgan_checkpoints_total", outcome="committed") == 1
-    assert value(metrics, "dcgan_checkpoints_total", outcome="failed") == 1
-    assert value(metrics, "dcgan_checkpoint_last_step") == 1200
-    assert value(metrics, "dcgan_checkpoint_seconds_count") == 1
-    assert value(metrics, "dcgan_checkpoint_seconds_sum") == 3.2
-    assert value(metrics, "dcgan_checkpoint_failures_total", reason="timeout") == 1
-    assert value(metrics, "dcgan_checkpoint_failures_total", reason="refused") == 0
-
-
-def test_a_committed_checkpoint_says_where_its_time_went(metrics: WorkerMetrics) -> None:
-    metrics.checkpoints.ended(
-        1200, 3.2, "committed", stages={"pack": 0.2, "upload": 2.5, "commit": 0.5}
-    )
-    metrics.checkpoints.ended(
-        1300, 1.3, "committed", stages={"pack": 0.3, "upload": 0.5, "commit": 0.5}
-    )
-    seconds = {
-        stage: value(metrics, "dcgan_checkpoint_stage_seconds_total", stage=stage)
-        for stage in STAGES
-    }
-    assert seconds == {"pack": 0.5, "upload": 3.0, "commit": 1.0}
-
-
-def test_an_unknown_outcome_is_refused(metrics: WorkerMetrics) -> None:
-    with pytest.raises(
-        ValueError, match="outcome is 'lost'; expected one of committed, skipped, failed"
-    ):
-        metrics.checkpoints.ended(1, 1.0, "lost")  # type: ignore[arg-type]
-
-
-def test_a_worker_that_does_not_save_learns_of_checkpoints_from_reports(
-    metrics: WorkerMetrics, clock: Clock
-) -> None:
-    clock.seconds = 150.0
-    metrics.observe(report(checkpoint_step=1000), num_steps=1)  # the one it resumed from
-    assert value(metrics, "dcgan_checkpoint_last_step") == 1000
-    assert value(metrics, "dcgan_checkpoint_age_seconds") == 50.0
-    metrics.observe(report(checkpoint_step=1200), num_steps=1)
-    assert value(metrics, "dcgan_checkpoint_last_step") == 1200
-    assert value(metrics, "dcgan_checkpoint_age_seconds") == 0.0
-    clock.seconds = 160.0
-    metrics.observe(report(checkpoint_step=1200), num_steps=1)
-    assert value(metrics, "dcgan_checkpoint_age_seconds") == 10.0
-
-
-def test_the_build_is_told(metrics: WorkerMetrics) -> None:
+def test_the_build_has_its_labels(metrics: WorkerMetrics) -> None:
     metrics.build_info("0.1.0", "fashion", "sha256:1f")
     assert (
         value(

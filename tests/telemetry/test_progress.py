@@ -66,7 +66,7 @@ def test_before_the_first_steps_no_loss_is_shown() -> None:
     assert "D loss" not in written(console)
 
 
-def test_a_note_lands_above_the_bar_as_it_is() -> None:
+def test_a_note_is_printed_unchanged_above_the_bar() -> None:
     console = terminal(80)
     with ProgressBar(console) as bar:
         bar.update(report())
@@ -90,12 +90,13 @@ def test_a_pipe_gets_the_first_report_then_one_line_each_ten_seconds_then_the_la
     ]
 
 
-def test_a_plain_line_says_all_and_is_not_wrapped() -> None:
+def test_a_plain_line_has_all_and_is_not_wrapped() -> None:
     console = pipe()
     with ProgressBar(console) as bar:
         bar.update(report())
     assert written(console) == (
-        "train: step 1,240/18,750, epoch 0.66, 1,810 images/s, D loss 0.512, G loss 1.234, D(x) 0.71, D(G(z)) 0.24, left 5:10\n"
+        "train: step 1,240/18,750, epoch 0.66, 1,810 images/s, D loss 0.512, G loss 1.234,"
+        " D(x) 0.71, D(G(z)) 0.24, left 5:10\n"
     )
 
 

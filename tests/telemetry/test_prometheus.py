@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a worker: every documented metric arrives with its value, and every documented query answers."""
+"""A real Prometheus scrapes a worker: every documented metric and query has its value."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.telemetry.test_server import worker
 
 pytestmark = pytest.mark.prometheus
 
-# After three reports of 20 steps: a checkpoint of 3 s committed at step 20, one failed at step 40, none at step 60.
+# After three reports of 20 steps: a checkpoint of 3 s at step 20, a failed one at step 40.
 EXPECTED = {
     "dcgan_step": 60,
     "dcgan_target_steps": 18750,

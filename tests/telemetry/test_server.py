@@ -1,4 +1,4 @@
-"""The metrics server: its answers, its port, and that nothing of a scrape stays behind."""
+"""The metrics server: its responses, its port, and no leaks."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def get(port: int, path: str, host: str = "127.0.0.1", **headers: str) -> tuple[
 
 @contextmanager
 def worker(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A worker's metrics served by a process of their own: the process and its port."""
+    """A worker's metrics served by another process: the process and its port."""
     command = [sys.executable, "-m", "tests.telemetry.worker", str(port)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -81,7 +81,7 @@ def test_every_interface_is_ipv4_and_ipv6(registry: CollectorRegistry) -> None:
         assert get(server.port, "/healthz", host="127.0.0.1")[0] == "ok"
 
 
-def test_a_closed_server_has_given_its_port_back(registry: CollectorRegistry) -> None:
+def test_a_closed_server_frees_its_port(registry: CollectorRegistry) -> None:
     server = MetricsServer(registry, 0)
     server.start()
     server.close()
@@ -97,11 +97,12 @@ def test_a_taken_port_is_refused_with_its_holder(registry: CollectorRegistry) ->
     assert text.startswith(f"metrics.port {port} is taken by python")
     assert f"(pid {process.pid})" in text
     assert text.endswith(
-        "expected a free port: set another with `--set metrics.port=PORT`, or `--set metrics.port=0` for any free one"
+        "expected a free port: set another with `--set metrics.port=PORT`,"
+        " or `--set metrics.port=0` for any free one"
     )
 
 
-def test_a_taken_port_is_replaced_by_a_free_one_where_that_is_wanted(
+def test_with_or_any_a_taken_port_is_replaced_by_a_free_one(
     registry: CollectorRegistry,
 ) -> None:
     with worker() as (_, port), MetricsServer(registry, port, or_any=True) as server:
@@ -124,7 +125,7 @@ def test_a_port_is_checked_and_left_free(registry: CollectorRegistry) -> None:
         assert server.port == port
 
 
-def test_an_address_that_is_not_ours_is_refused(registry: CollectorRegistry) -> None:
+def test_an_address_of_another_machine_is_refused(registry: CollectorRegistry) -> None:
     # 192.0.2.0/24 is kept for documentation (RFC 5737): no machine has it.
     with pytest.raises(
         ConfigError,
@@ -133,17 +134,15 @@ def test_an_address_that_is_not_ours_is_refused(registry: CollectorRegistry) -> 
         MetricsServer(registry, 9400, host="192.0.2.1").start()
 
 
-def test_a_number_that_is_no_port_is_refused(registry: CollectorRegistry) -> None:
+def test_a_number_above_the_ports_is_refused(registry: CollectorRegistry) -> None:
     with pytest.raises(ConfigError, match=r"metrics\.port is 70000; expected 0 .* to 65535"):
         MetricsServer(registry, 70000).start()
 
 
 def test_a_port_is_free_again_right_after_a_crash() -> None:
-    """Without SO_REUSEADDR the connection that the dead process leaves behind holds the port for a minute."""
+    """Without SO_REUSEADDR a connection of the dead process would block the port for a minute."""
     with worker() as (process, port):
-        get(
-            port, "/metrics"
-        )  # this server closes first, so its side of the connection is the one that stays in TIME_WAIT
+        get(port, "/metrics")  # the server closes first, so its side stays in TIME_WAIT
         with socket.create_connection(("127.0.0.1", port)):
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
@@ -152,7 +151,7 @@ def test_a_port_is_free_again_right_after_a_crash() -> None:
         assert get(port, "/healthz")[0] == "ok"
 
 
-def test_a_client_that_hangs_up_is_no_error_on_the_terminal(
+def test_a_client_that_disconnects_prints_nothing(
     registry: CollectorRegistry, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with MetricsServer(registry, 0) as server:

@@ -1,4 +1,4 @@
-"""How long a run still takes."""
+"""The time left of a run."""
 
 import pytest
 

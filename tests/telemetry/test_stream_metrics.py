@@ -1,4 +1,4 @@
-"""What streaming tells becomes what Prometheus sees."""
+"""Events of streaming move the metrics."""
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -16,7 +16,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def metrics(registry: CollectorRegistry) -> StreamListener:
-    """Also for mypy: the instruments are a listener."""
+    """The annotation lets mypy check that the metrics are a listener."""
     return StreamMetrics("garments", 3, registry, RETRIES)
 
 
@@ -24,7 +24,7 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
     return registry.get_sample_value(name, LABELS | labels)
 
 
-def test_everything_is_there_at_0_from_the_start(
+def test_every_series_is_0_at_the_start(
     registry: CollectorRegistry, metrics: StreamListener
 ) -> None:
     assert {value(registry, "dcgan_fetch_retries_total", reason=reason) for reason in RETRIES} == {
@@ -41,9 +41,7 @@ def test_everything_is_there_at_0_from_the_start(
     assert {value(registry, f"dcgan_{name}") for name in (*names, "fetch_ahead_batches")} == {0}
 
 
-def test_each_word_moves_its_instrument(
-    registry: CollectorRegistry, metrics: StreamListener
-) -> None:
+def test_each_event_moves_its_metric(registry: CollectorRegistry, metrics: StreamListener) -> None:
     for _ in range(3):
         metrics.requested()
     metrics.received(1000)

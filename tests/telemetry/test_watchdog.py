@@ -1,4 +1,4 @@
-"""The watchdog: when it speaks, what it says, and that a process which hangs does end."""
+"""The watchdog: limits, its report of a hang, and the end of a process that hangs."""
 
 import json
 import math
@@ -43,23 +43,23 @@ print("alive")
 
 
 class Clock:
-    """Stands still unless it is set, and knows when the watchdog has looked at it."""
+    """Moves only when it is set, and counts how often the watchdog reads it."""
 
     def __init__(self) -> None:
         self.now = 100.0
-        self._looks = threading.Semaphore(0)
+        self._readings = threading.Semaphore(0)
 
     def __call__(self) -> float:
         if threading.current_thread().name.startswith("watchdog"):
-            self._looks.release()
+            self._readings.release()
         return self.now
 
     def wait_until_seen(self) -> None:
-        """Until what was set before has been judged: a look at it has come to its end, since another one began."""
-        while self._looks.acquire(blocking=False):
+        """Wait until the watchdog has checked the present time."""
+        while self._readings.acquire(blocking=False):
             pass
         for _ in range(3):
-            assert self._looks.acquire(timeout=10)
+            assert self._readings.acquire(timeout=10)
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def test_each_phase_has_its_own_limit() -> None:
     assert (hang.phase, hang.seconds, hang.limit_seconds) == ("train", pytest.approx(0.03), 0.02)
 
 
-def test_every_beat_begins_the_limit_anew() -> None:
+def test_every_beat_restarts_the_limit() -> None:
     with watched() as (watchdog, clock, hangs):
         for _ in range(10):
             watchdog.beat("train")
@@ -91,7 +91,7 @@ def test_every_beat_begins_the_limit_anew() -> None:
 
 
 @pytest.mark.parametrize("phase", ["sample", "checkpoint", "done", "start"])
-def test_a_phase_without_a_limit_may_take_for_ever(phase: Any) -> None:
+def test_a_phase_without_a_limit_is_not_watched(phase: Any) -> None:
     assert phase in PHASES
     with watched() as (watchdog, clock, hangs):
         watchdog.beat(phase)
@@ -103,7 +103,7 @@ def test_a_phase_without_a_limit_may_take_for_ever(phase: Any) -> None:
         assert hangs.get(timeout=10).phase == "train"
 
 
-def test_a_hang_is_told_once() -> None:
+def test_a_hang_is_reported_once() -> None:
     with watched() as (watchdog, clock, hangs):
         (watching,) = (
             thread for thread in threading.enumerate() if thread.name.startswith("watchdog")
@@ -118,7 +118,7 @@ def test_a_hang_is_told_once() -> None:
     assert hangs.empty()
 
 
-def test_stacks_are_those_of_all_threads_by_name() -> None:
+def test_stacks_are_of_all_threads_by_name() -> None:
     def read_on(end: threading.Event) -> None:
         end.wait()
 
@@ -134,11 +134,11 @@ def test_stacks_are_those_of_all_threads_by_name() -> None:
     heads = ("Thread MainThread:", "Thread reader of shards:", "Thread watchdog of rank 1:")
     assert all(stacks.count(head) == 1 for head in heads)
     by_thread = {part.partition(":")[0]: part for part in stacks.split("Thread ")}
-    assert "test_stacks_are_those_of_all_threads_by_name" in by_thread["MainThread"]
+    assert "test_stacks_are_of_all_threads_by_name" in by_thread["MainThread"]
     assert "read_on" in by_thread["reader of shards"]
 
 
-def test_closed_it_leaves_nothing_behind() -> None:
+def test_a_closed_watchdog_leaves_no_thread() -> None:
     before = threading.active_count()
     with watched() as (watchdog, _, _):
         watchdog.beat("train")
@@ -146,12 +146,12 @@ def test_closed_it_leaves_nothing_behind() -> None:
     assert threading.active_count() == before
 
 
-def hang(where: str, telling: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return python("-m", "tests.telemetry.hanging", where, telling, str(folder))
+def hang(where: str, write: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return python("-m", "tests.telemetry.hanging", where, write, str(folder))
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Its output is buffered, as a worker's is."""
+    """Run Python with buffered output, as a worker has."""
     env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -167,7 +167,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("where", "function"), [("lock", "wait_for_a_lock"), ("sleep", "sleep_long")]
 )
-def test_a_process_that_hangs_says_where_and_ends(
+def test_a_process_that_hangs_reports_its_stacks_and_ends(
     where: str, function: str, tmp_path: Path
 ) -> None:
     ended = hang(where, "file", tmp_path)
@@ -190,7 +190,7 @@ def test_a_process_that_hangs_says_where_and_ends(
         )
 
 
-def test_a_call_that_keeps_the_gil_is_ended_by_c(tmp_path: Path) -> None:
+def test_a_call_that_keeps_the_gil_is_ended_by_the_c_timer(tmp_path: Path) -> None:
     ended = hang("gil", "file", tmp_path)
     assert ended.returncode == 1
     assert ended.stderr.startswith("Timeout (")
@@ -201,33 +201,33 @@ def test_a_call_that_keeps_the_gil_is_ended_by_c(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("telling", "why"), [("stuck", "not written within 0.5 s"), ("refused", "the store is full")]
+    ("write", "why"), [("stuck", "not written within 0.5 s"), ("refused", "the store is full")]
 )
-def test_a_store_that_hangs_or_refuses_holds_nothing_up(
-    telling: str, why: str, tmp_path: Path
+def test_a_store_that_hangs_or_refuses_does_not_delay_the_end(
+    write: str, why: str, tmp_path: Path
 ) -> None:
-    ended = hang("lock", telling, tmp_path)
+    ended = hang("lock", write, tmp_path)
     assert ended.returncode == EXIT_CODE
     events = {event["level"]: event for event in map(json.loads, ended.stderr.splitlines())}
     assert "in wait_for_a_lock\n" in events["critical"]["fields"]["stacks"]
     assert events["error"]["event"] == f"rank 1: the stacks of the hang are in the log only: {why}"
 
 
-def test_a_mistake_in_telling_does_not_keep_the_process(tmp_path: Path) -> None:
+def test_a_bug_in_on_hang_does_not_keep_the_process(tmp_path: Path) -> None:
     ended = hang("lock", "broken", tmp_path)
     assert ended.returncode == 1
     assert all(
         text in ended.stderr
-        for text in ("ValueError: a mistake of ours", "Timeout (", "in wait_for_a_lock\n")
+        for text in ("ValueError: a bug in on_hang", "Timeout (", "in wait_for_a_lock\n")
     )
 
 
-def test_the_timer_of_c_is_off_where_nothing_is_watched() -> None:
-    """It would end the process 0.8 s after the last look of the watchdog, for which time stands still."""
+def test_the_c_timer_is_off_if_nothing_is_watched() -> None:
+    """It would end the process 0.8 s after the watchdog last set it: its clock does not move."""
     ended = python("-c", UNWATCHED)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "alive\n", "")
 
 
-def test_the_exit_code_means_nothing_else() -> None:
+def test_no_error_has_the_exit_code() -> None:
     errors = (DcganError, ConfigError, StorageError, DivergedError, DataError)
     assert EXIT_CODE not in {0, *(error.exit_code for error in errors)}

@@ -1,6 +1,7 @@
-"""A process that serves metrics as a worker does, for tests to scrape: ``python -m tests.telemetry.worker PORT``.
+"""A process that serves metrics as a worker does: ``python -m tests.telemetry.worker PORT``.
 
-Prints its port, then takes in one report of 20 more steps for each line of its input, and a checkpoint where the line says so.
+Prints its port. Each line of its input is a report of 20 more steps, and the outcome of a checkpoint
+if it has one.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""``dcgan-train status`` and ``report``: what a person at a terminal and a script see."""
+"""``dcgan-train status``: its output on a terminal, in a pipe and as JSON; both readers' errors."""
 
 import json
 import os
@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import termios
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from job.cli.status import lines, sparkline
 from job.config.storage import StorageSpec
 from job.report.status import RunStatus, read_status
 from job.run import attempts, lease
-from job.run.layout import CONFIGURATION, METRICS, METRICS_SEGMENTS, REPORT, STATUS
+from job.run.layout import CONFIGURATION, METRICS, REPORT, STATUS
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.report.runs import TOTAL, Clock, configuration, facts, started, troubled_run
@@ -50,7 +49,7 @@ def half(store: ObjectStore) -> attempts.Start:
 
 
 def on_a_terminal(arguments: list[str], columns: int, seconds: float = 60.0) -> str:
-    """What the program writes on a terminal of so many columns, without its colours."""
+    """Return the program's output on a terminal of ``columns``, without colours."""
     parent, child = pty.openpty()
     ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     env = {
@@ -77,11 +76,11 @@ def on_a_terminal(arguments: list[str], columns: int, seconds: float = 60.0) -> 
 
 
 @pytest.mark.parametrize("columns", [80, 140])
-def test_a_person_sees_where_the_run_stands(done: Path, columns: int) -> None:
+def test_a_terminal_shows_state_speed_losses_and_what_is_next(done: Path, columns: int) -> None:
     lines = on_a_terminal(["status", str(done)], columns).splitlines()
     assert lines[0] == f"done  {done}"
-    told = {line[:13].strip(): line[15:] for line in lines[1:] if line[:1].strip()}
-    assert list(told) == [
+    values = {line[:13].strip(): line[15:] for line in lines[1:] if line[:1].strip()}
+    assert list(values) == [
         "step",
         "last speed",
         "D loss",
@@ -93,19 +92,19 @@ def test_a_person_sees_where_the_run_stands(done: Path, columns: int) -> None:
         "newest grid",
         "next",
     ]
-    assert told["step"].startswith("6,000 of 6,000, 100%  ━━━")
+    assert values["step"].startswith("6,000 of 6,000, 100%  ━━━")
     assert re.fullmatch(
-        r"1,\d{3} images/s, 2 workers, 54 ms a step, 7% waiting for images", told["last speed"]
+        r"1,\d{3} images/s, 2 workers, 54 ms a step, 7% waiting for images", values["last speed"]
     )
-    assert re.fullmatch(r"0\.\d+ +[▁▂▃▄▅▆▇█]{40,60}", told["D loss"])
-    assert told["quality"] == "diversity 0.3"
-    assert told["checkpoint"].startswith("step 6,000, ")
-    assert told["faults"] == "1 restart, 1 roll-back, 1 hang; started 2 times"
+    assert re.fullmatch(r"0\.\d+ +[▁▂▃▄▅▆▇█]{40,60}", values["D loss"])
+    assert values["quality"] == "diversity 0.3"
+    assert values["checkpoint"].startswith("step 6,000, ")
+    assert values["faults"] == "1 restart, 1 roll-back, 1 hang; started 2 times"
     for label in ("step", "last speed", "D loss", "G loss", "checkpoint", "faults"):
-        assert len(told[label]) + 15 <= columns, label
+        assert len(values[label]) + 15 <= columns, label
 
 
-def test_a_pipe_gets_lines_whole(done: Path) -> None:
+def test_a_pipe_gets_whole_lines(done: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "job", "status", str(done)],
         cwd=ROOT,
@@ -140,8 +139,8 @@ def test_watching_follows_the_run_to_its_end(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            looks = [json.loads(process.stdout.readline()) for _ in range(2)]
-            assert [look["state"] for look in looks] == ["running", "running"]
+            reports = [json.loads(process.stdout.readline()) for _ in range(2)]
+            assert [report["state"] for report in reports] == ["running", "running"]
             start.end("failed", "step 740: generator_loss is nan", 4)
             held.close()
             rest, _ = process.communicate(timeout=60)
@@ -162,14 +161,14 @@ def test_watching_on_a_terminal_ends_with_the_run(done: Path) -> None:
 
 def test_a_script_gets_json(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["status", str(done), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["state"], told["step"], told["total_steps"], told["seconds_left"]) == (
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["state"], printed["step"], printed["total_steps"], printed["seconds_left"]) == (
         "done",
         TOTAL,
         TOTAL,
         None,
     )
-    assert told["values"]["dcgan_restarts_total"] == 1
+    assert printed["values"]["dcgan_restarts_total"] == 1
 
 
 def shown(found: RunStatus) -> dict[str, str]:
@@ -183,15 +182,16 @@ def shown(found: RunStatus) -> dict[str, str]:
     ("seconds", "every_seconds", "is_quiet"),
     [(20, 10.0, False), (7200, 10.0, True), (100, 120.0, False), (500, 120.0, True)],
 )
-def test_a_run_that_has_told_of_nothing_for_long_is_not_shown_as_if_it_went_on(
+def test_a_quiet_run_is_not_shown_as_if_it_made_progress(
     tmp_path: Path, seconds: float, every_seconds: float, is_quiet: bool
 ) -> None:
     store = open_store(str(tmp_path / "run"))
     half(store)
-    told = json.loads(store.read(STATUS))
-    time_of_it = datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
+    stored = json.loads(store.read(STATUS))
+    time_of_report = datetime.fromtimestamp(time.time() - seconds, UTC).isoformat()
     store.write(
-        STATUS, json.dumps(told | {"time": time_of_it, "every_seconds": every_seconds}).encode()
+        STATUS,
+        json.dumps(stored | {"time": time_of_report, "every_seconds": every_seconds}).encode(),
     )
     with lease.acquire(store, 30.0, note=print):
         found = read_status(store)
@@ -200,9 +200,9 @@ def test_a_run_that_has_told_of_nothing_for_long_is_not_shown_as_if_it_went_on(
         is_quiet,
         is_quiet,
     )
-    told_lines = shown(found)
-    assert ("last speed" in told_lines, "speed" in told_lines) == (is_quiet, not is_quiet)
-    assert ("left" in told_lines["step"]) == (not is_quiet)
+    lines_shown = shown(found)
+    assert ("last speed" in lines_shown, "speed" in lines_shown) == (is_quiet, not is_quiet)
+    assert ("left" in lines_shown["step"]) == (not is_quiet)
     [line] = [
         line
         for line in lines(found, "runs/one", StorageSpec(), 120)
@@ -212,7 +212,8 @@ def test_a_run_that_has_told_of_nothing_for_long_is_not_shown_as_if_it_went_on(
     if seconds == 7200:
         assert (
             line.plain[15:]
-            == "2 hours ago (expected every 10 s; it may hang, or not reach this folder: see its log)"
+            == "2 hours ago (expected every 10 s; it may hang, or not reach this folder: see its"
+            " log)"
         )
     if not is_quiet:
         assert re.fullmatch(r"\d+ s ago", line.plain[15:])
@@ -221,22 +222,22 @@ def test_a_run_that_has_told_of_nothing_for_long_is_not_shown_as_if_it_went_on(
 def test_compiling_may_take_a_while(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"))
     half(store)
-    told = json.loads(store.read(STATUS))
-    told |= {
+    stored = json.loads(store.read(STATUS))
+    stored |= {
         "time": datetime.fromtimestamp(time.time() - 300, UTC).isoformat(),
-        "progress": told["progress"] | {"phase": "compile"},
+        "progress": stored["progress"] | {"phase": "compile"},
     }
-    store.write(STATUS, json.dumps(told).encode())
+    store.write(STATUS, json.dumps(stored).encode())
     with lease.acquire(store, 30.0, note=print):
         assert not read_status(store).is_quiet
 
 
-def test_of_a_run_that_has_ended_the_age_of_its_last_word_is_not_told(done: Path) -> None:
+def test_the_age_of_a_finished_run_is_not_shown(done: Path) -> None:
     assert "last word" not in shown(read_status(open_store(str(done))))
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "text"),
     [
         ({}, None),
         ({"dcgan_step": 3.0, "dcgan_data_diversity": 0.3}, None),
@@ -252,8 +253,8 @@ def test_of_a_run_that_has_ended_the_age_of_its_last_word_is_not_told(done: Path
         ),
     ],
 )
-def test_quality_is_what_is_known_of_it(values: dict[str, float], words: str | None) -> None:
-    assert shown(RunStatus("runs/one", "running", values=values)).get("quality") == words
+def test_quality_shows_the_known_scores(values: dict[str, float], text: str | None) -> None:
+    assert shown(RunStatus("runs/one", "running", values=values)).get("quality") == text
 
 
 def odd_picture(store: ObjectStore) -> None:
@@ -290,7 +291,7 @@ def odd_numbers(store: ObjectStore) -> None:
 
 @pytest.mark.parametrize("change", [odd_picture, deep_summary, large_steps, odd_numbers])
 @pytest.mark.parametrize("command", ["status", "report"])
-def test_no_folder_is_too_odd(
+def test_no_folder_breaks_a_reader(
     done: Path, tmp_path: Path, change: Callable[[ObjectStore], None], command: str
 ) -> None:
     shutil.copytree(done, tmp_path / "odd")
@@ -298,56 +299,25 @@ def test_no_folder_is_too_odd(
     assert run_command([command, str(tmp_path / "odd")]) == 0
 
 
-def test_a_report_goes_through_a_link_and_into_a_pipe(done: Path, tmp_path: Path) -> None:
-    (tmp_path / "there.html").write_text("before")
-    (tmp_path / "link.html").symlink_to("there.html")
-    assert run_command(["report", str(done), "--out", str(tmp_path / "link.html")]) == 0
-    assert (tmp_path / "link.html").is_symlink()
-    assert (tmp_path / "there.html").read_bytes().startswith(b"<!doctype html>")
-
-    os.mkfifo(tmp_path / "pipe")
-    read: list[bytes] = []
-    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))
-    reader.start()
-    assert run_command(["report", str(done), "--out", str(tmp_path / "pipe")]) == 0
-    reader.join(60)
-    assert read[0].startswith(b"<!doctype html>")
-    assert (tmp_path / "pipe").is_fifo()
-
-
-@pytest.mark.parametrize("has_ended", [True, False])
-def test_a_report_joins_the_metrics_of_a_run_that_has_ended(
-    tmp_path: Path, has_ended: bool
-) -> None:
-    store = open_store(str(tmp_path / "run"))
-    start = half(store)
-    if has_ended:
-        start.end("stopped")
-    with lease.acquire(store, 30.0, note=print):
-        assert run_command(["report", str(tmp_path / "run")]) == 0
-    assert bool(store.stat(METRICS)) == has_ended
-    assert bool(list(store.list(METRICS_SEGMENTS))) == (not has_ended)
-
-
 @pytest.mark.parametrize(
-    ("outcome", "words"),
+    ("outcome", "text"),
     [
         ("stopped", "start the same command again: it goes on from the last checkpoint"),
         ("failed", "mend what is said above, then start the same command again"),
     ],
 )
 def test_what_to_do_next(
-    tmp_path: Path, outcome: attempts.Outcome, words: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, outcome: attempts.Outcome, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     half(open_store(str(tmp_path / "run"))).end(outcome, "the disk is full")
     assert run_command(["status", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out
-    assert f"next           {words}" in out
+    assert f"next           {text}" in out
     assert ("why            the disk is full" in out) == (outcome == "failed")
 
 
 @pytest.mark.parametrize("command", ["status", "report"])
-def test_where_no_run_is_the_exit_code_is_3(
+def test_without_a_run_the_exit_code_is_3(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command([command, str(tmp_path / "none")]) == 3
@@ -403,7 +373,7 @@ def test_no_framework_is_loaded(done: Path, command: str) -> None:
         ([0.0, 0.0, 10.0, 10.0], 2, "▁█"),
     ],
 )
-def test_a_sparkline_has_the_shape_of_its_numbers(
+def test_a_sparkline_has_the_shape_of_its_values(
     values: list[float], columns: int, bars: str
 ) -> None:
     assert sparkline(values, columns) == bars

@@ -1,0 +1,41 @@
+"""Secrets are masked, also URL-quoted, unless they may be ordinary text."""
+
+import pytest
+
+from job.telemetry.secrets import mask_secrets
+
+
+def test_nothing_is_masked_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
+    assert mask_secrets("as it is") == "as it is"
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "masked"),
+    [
+        ("test", "s3://test-images/runs: a test", "s3://test-images/runs: a test"),
+        (
+            "minioadmin",
+            "http://minioadmin:9000 and file:///minioadmin",
+            "http://minioadmin:9000 and file:///minioadmin",
+        ),
+        (
+            "images-2024",
+            "s3://images-2024/runs: the server said images-2024",
+            "s3://images-2024/runs: the server said ***",
+        ),
+        (
+            "images-2024",
+            "cannot read 's3://images-2024/runs' (images-2024)",
+            "cannot read 's3://images-2024/runs' (***)",
+        ),
+        ("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY", "***"),
+        ("correct-horse-battery", "https://h/?k=correct-horse-battery", "https://h/?k=***"),
+        ("two words/0123456789", "t=two%20words%2F0123456789", "t=***"),
+    ],
+)
+def test_a_secret_that_can_be_a_word_of_the_message_stays(
+    secret: str, text: str, masked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    assert mask_secrets(text) == masked
