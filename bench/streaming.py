@@ -3,9 +3,11 @@
     python -m bench.streaming --grey MNIST_FOLDER --colour CIFAR_TAR             everything: about an hour on two cores
     python -m bench.streaming --grey MNIST_FOLDER --only reader --rounds 3
 
-`--grey` and `--colour` are sources as `data pack` takes them; the colour one is resized to 64x64. Each measurement is a process of its own. In each
-round the contenders take turns, so that a machine whose speed drifts drifts for all; the tables have medians. The other libraries live in an
-environment of their own, made from streaming-requirements.txt the first time. S3 is the tests' server on this machine, built by `make tools`.
+`--grey` and `--colour` are sources as `data pack` takes them; the colour one is resized to 64x64.
+Each measurement is a process of its own. In each round the contenders take turns, so that a machine
+whose speed drifts drifts for all; the tables have medians. The other libraries live in an
+environment of their own, made from streaming-requirements.txt the first time. S3 is the tests'
+server on this machine, built by `make tools`.
 
     reader      images/s out of tf.data or a DataLoader, shuffled, batches of 64, everything on the local disk
     cold        one epoch from S3 into an empty cache, beside a plain download of the same bytes
@@ -40,7 +42,8 @@ from tests.servers.s3 import s3_server
 ROOT = Path(__file__).parents[1]
 OURS = ROOT / "bench" / "streaming_ours.py"
 CONTENDERS = ROOT / "bench" / "streaming_contenders.py"
-# Each at its fastest that we found (streaming_contenders.py says what else was tried), and the two that gain most by that as they come.
+# Each at its fastest that we found (streaming_contenders.py says what else was tried), and the two
+# that gain most by that as they come.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "MosaicML Streaming, tuned": ("mosaicml",),
     "MosaicML Streaming, as it comes": ("mosaicml", "predownload=512", "collate=torch"),

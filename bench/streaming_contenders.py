@@ -4,12 +4,15 @@
     contenders/bin/python bench/streaming_contenders.py prepare --images mnist.npy --out DIR
     contenders/bin/python bench/streaming_contenders.py read webdataset --data DIR --shape 28,28,1 --seconds 20
 
-Must not import ``job``: it runs where only the contenders are installed. All of them store raw pixels, so none has to decode, and read them in
-an endless shuffled order, in batches, uint8 ``[B, H, W, C]``, with the page cache warm. ``tensor-slices`` is the tutorial's own way, all images in
-memory. Each default below is the fastest that we found, or within its noise (±20 %); ``--set workers=1`` and so on give the others.
+Must not import ``job``: it runs where only the contenders are installed. All of them store raw
+pixels, so none has to decode, and read them in an endless shuffled order, in batches, uint8 ``[B,
+H, W, C]``, with the page cache warm. ``tensor-slices`` is the tutorial's own way, all images in
+memory. Each default below is the fastest that we found, or within its noise (±20 %); ``--set
+workers=1`` and so on give the others.
 
-Images/s of 28x28x1 and of 64x64x3 on two cores (Xeon, 2.8 GHz), Python 3.11, 2026-11-24; median of the runs of 6 s, of three, that no other work
-disturbed; ~ is one run of 3 to 8 s, some of them with other work beside it:
+Images/s of 28x28x1 and of 64x64x3 on two cores (Xeon, 2.8 GHz), Python 3.11, 2026-11-24; median of
+the runs of 6 s, of three, that no other work disturbed; ~ is one run of 3 to 8 s, some of them with
+other work beside it:
 
     mosaicml        24,000   17,700   2 workers 24,000 15,700; 1 ~15,500 ~13,800; 0 19,500 17,700; predownload=512, its default, ~13,700 ~9,000;
                                       collate=torch ~14,500 ~15,500; mosaicml-ndarray ~20,000 ~12,700
@@ -39,7 +42,9 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-NUM_SHARDS = 16  # of WebDataset and TFRecord: enough to shuffle and to share among workers; MDS cuts by size and shuffles across all anyway
+# of WebDataset and TFRecord: enough to shuffle and to share among workers; MDS cuts by size and
+# shuffles across all anyway
+NUM_SHARDS = 16
 
 
 def write_mosaicml(images: np.ndarray, folder: Path, ndarray: bool = False) -> None:
@@ -57,7 +62,8 @@ def write_webdataset(images: np.ndarray, folder: Path) -> None:
     from webdataset import TarWriter
 
     for number, indices in enumerate(np.array_split(np.arange(len(images)), NUM_SHARDS)):
-        # Of a time with fractions, the default, tar makes two more blocks an image; reading 64x64x3 is a third slower with them.
+        # Of a time with fractions, the default, tar makes two more blocks an image; reading 64x64x3
+        # is a third slower with them.
         with TarWriter(str(folder / f"{number:04d}.tar"), mtime=0) as writer:
             for index in indices:
                 writer.write({"__key__": f"{index:08d}", "bin": images[index].tobytes()})
@@ -94,8 +100,9 @@ def read_mosaicml(
 ) -> Iterator[Any]:
     """The default shuffle (py1e), over all images.
 
-    ``predownload`` 0 is the length of the epoch. With the default of 8 batches, two threads of each worker wake every 7 ms, ask for every sample
-    whether its shard is there, and take the interpreter from the thread that reads; so they are done soon after the start of an epoch.
+    ``predownload`` 0 is the length of the epoch. With the default of 8 batches, two threads of each
+    worker wake every 7 ms, ask for every sample whether its shard is there, and take the
+    interpreter from the thread that reads; so they are done soon after the start of an epoch.
     """
     from streaming import StreamingDataset
     from streaming.base.util import clean_stale_shared_memory
@@ -160,8 +167,9 @@ def read_tfrecord(
 ) -> Iterator[Any]:
     """Files shuffled every epoch and interleaved, a shuffle buffer of 10,000 records, batches, and one ``decode_raw`` for all of their records.
 
-    Chunks ``[steps, B, H, W, C]``, as our own reader gives them to a loop of several steps a call: each element that tf.data hands to Python costs
-    more than its 64 small images. ``interleave`` is serial, parallel (AUTOTUNE) or auto: one thread reads images of 784 bytes faster, several those
+    Chunks ``[steps, B, H, W, C]``, as our own reader gives them to a loop of several steps a call:
+    each element that tf.data hands to Python costs more than its 64 small images. ``interleave`` is
+    serial, parallel (AUTOTUNE) or auto: one thread reads images of 784 bytes faster, several those
     of 12 kB.
     """
     import tensorflow as tf
@@ -225,7 +233,8 @@ def _loader(dataset: Any, workers: int, shape: tuple[int, ...], **options: Any) 
 def _join(samples: list[dict[str, Any]], key: str, shape: tuple[int, ...], collate: str) -> Any:
     """A batch ``[B, H, W, C]`` in one copy, where the loader's own collation makes an array or a tensor of every image first.
 
-    Between processes, a NumPy array goes through a pipe and a tensor (``collate="torch"``) through shared memory; at these sizes the pipe is faster.
+    Between processes, a NumPy array goes through a pipe and a tensor (``collate="torch"``) through
+    shared memory; at these sizes the pipe is faster.
     """
     values = [sample[key] for sample in samples]
     if isinstance(values[0], np.ndarray):

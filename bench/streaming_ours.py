@@ -6,7 +6,8 @@
     python bench/streaming_ours.py memory DATA CACHE
     python bench/streaming_ours.py train DATA CACHE --proxy
 
-DATA is the URI of a packed data set. All read as training does: through ``Reader`` and ``Input``, which is tf.data, in chunks of 20 batches of 64.
+DATA is the URI of a packed data set. All read as training does: through ``Reader`` and ``Input``,
+which is tf.data, in chunks of 20 batches of 64.
 """
 
 import argparse
@@ -105,7 +106,8 @@ def as_input(index: Any, order: Any, reader: Any, start: int = 0) -> Any:
     schedule = SimpleNamespace(
         calls=lambda first: ((step, STEPS) for step in itertools.count(first, STEPS))
     )
-    return Input(spec, SimpleNamespace(rank=0, world_size=1), reader, order, schedule, start)  # type: ignore[arg-type]
+    # type: ignore[arg-type]
+    return Input(spec, SimpleNamespace(rank=0, world_size=1), reader, order, schedule, start)
 
 
 def read(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -152,7 +154,8 @@ def cold(arguments: argparse.Namespace) -> dict[str, Any]:
     tf.constant(0)
     steps = _epoch_steps(arguments.data)
     reading = images(arguments.data, arguments.folder, ahead=10**6, listener=Counting(), stop=steps)
-    # Making a client takes as long as fetching some megabytes; the other side has one before it begins too.
+    # Making a client takes as long as fetching some megabytes; the other side has one before it
+    # begins too.
     reading.store.stream("index.json", 0, 1, bytes)
     started = time.perf_counter()  # no shard was asked for yet
     with reading.reader:
@@ -265,7 +268,8 @@ def resident_bytes() -> int:
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
     """Images per second of training on one worker: from memory, from a warm cache, and cold at four times the rate.
 
-    Memory and warm cache take turns of ``BLOCK`` calls, so that a machine whose speed drifts drifts for both; cold is an epoch from an empty cache.
+    Memory and warm cache take turns of ``BLOCK`` calls, so that a machine whose speed drifts drifts
+    for both; cold is an epoch from an empty cache.
     """
     import tensorflow as tf
 

@@ -18,7 +18,8 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_object(tmp_path: Path) -> 
     store = LocalStore(tmp_path)
     store.write("k", b"old")
     program = (
-        "import os, signal, sys; from pathlib import Path; from job.storage.atomic import whole_file\n"
+        "import os, signal, sys; from pathlib import Path; from job.storage.atomic import"
+        " whole_file\n"
         "with whole_file(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -28,14 +29,14 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_object(tmp_path: Path) -> 
     assert killed.returncode == -signal.SIGKILL
     assert (
         len(list(tmp_path.iterdir())) == 2
-    )  # the half-written file stays, under a name that is no object
+    )  # the half-written file stays, under a name that is not an object
     assert [info.key for info in store.list()] == ["k"]
     assert store.read("k") == b"old"
 
 
-def test_leftovers_are_told_from_files_in_use(tmp_path: Path) -> None:
+def test_leftovers_are_removed_and_files_in_use_kept(tmp_path: Path) -> None:
     foreign, older = ".~00000000-1-0123456789abcdef", ".~0123456789abcdef"
-    names = {foreign, f"{foreign}.1a2B3c4D", older, ".~lock", ".~mine", "shard-00000.u8"}
+    names = {foreign, f"{foreign}.1a2B3c4D", older, ".~lock", ".~own", "shard-00000.u8"}
 
     def left() -> set[str]:
         remove_leftovers(tmp_path)
@@ -51,12 +52,12 @@ def test_leftovers_are_told_from_files_in_use(tmp_path: Path) -> None:
         assert left() == {
             temporary.name,
             ".~lock",
-            ".~mine",
+            ".~own",
             "shard-00000.u8",
         }  # its writer lives, however long it writes nothing
         (tmp_path / temporary.name.replace(f"-{os.getpid()}-", f"-{dead_process()}-")).touch()
-        assert left() == {temporary.name, ".~lock", ".~mine", "shard-00000.u8"}
-    assert left() == {"k", ".~lock", ".~mine", "shard-00000.u8"}
+        assert left() == {temporary.name, ".~lock", ".~own", "shard-00000.u8"}
+    assert left() == {"k", ".~lock", ".~own", "shard-00000.u8"}
     remove_leftovers(tmp_path / "none")
 
 
@@ -67,8 +68,8 @@ def dead_process() -> int:
     return process.pid
 
 
-def test_writes_within_a_tick_of_the_kernel_have_times_of_their_own(tmp_path: Path) -> None:
-    """A file may get the inode of the one it replaces: where the size is the same too, only the time tells two writes apart.
+def test_writes_within_a_tick_of_the_kernel_have_different_times(tmp_path: Path) -> None:
+    """A file may reuse the inode of the old one: with equal sizes, only the time differs.
 
     On ramfs, because Linux 6.13 and later give the disk file systems finer stamps by themselves.
     """
@@ -82,7 +83,7 @@ def test_writes_within_a_tick_of_the_kernel_have_times_of_their_own(tmp_path: Pa
 def test_new_folders_are_on_the_disk_before_the_files_in_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file whose folder's name was not flushed is lost with the power, however often the file was."""
+    """A power cut loses a flushed file if the name of its folder was not flushed."""
     flushed: list[Path] = []
     fsync = os.fsync
 

@@ -1,4 +1,4 @@
-"""What every object store promises, checked alike on a folder and on a real S3 server."""
+"""The contract of ``ObjectStore``, on a folder and on a real S3 server."""
 
 import hashlib
 import threading
@@ -47,7 +47,7 @@ def pattern(num_bytes: int) -> bytes:
 @pytest.mark.parametrize(
     "data", [b"", b"\x00", bytes(range(256)) * 300], ids=["empty", "one byte", "75 kB"]
 )
-def test_what_is_written_is_read(store: ObjectStore, data: bytes) -> None:
+def test_written_data_are_read_back(store: ObjectStore, data: bytes) -> None:
     store.write("a/b.bin", data)
     assert store.read("a/b.bin") == data
     assert store.read_range("a/b.bin", 0, len(data) + 1) == data
@@ -63,7 +63,7 @@ def test_a_second_write_replaces_the_first(store: ObjectStore) -> None:
     "key",
     ["plain", "two words", "é/ü.txt", "a+b%20c", "q?x=1&y#z", "~tilde", "[x]*'\"", "a..b", "-"],
 )
-def test_any_name_comes_back_as_it_was(store: ObjectStore, key: str) -> None:
+def test_any_name_is_listed_unchanged(store: ObjectStore, key: str) -> None:
     store.write(key, key.encode())
     assert [found.key for found in store.list()] == [key]
     assert store.read(key) == streamed(store, key, 0, 1000) == key.encode()
@@ -85,7 +85,7 @@ def test_an_absent_object_is_named(store: ObjectStore) -> None:
     store.write("there/is", b"something beside it")
     for absent in ("gone", "there/gone", "there", "there/is/gone"):
         for ask in (
-            lambda: store.read(absent),  # noqa: B023  called before the loop goes on
+            lambda: store.read(absent),  # noqa: B023  called within the iteration
             lambda: store.read_range(absent, 0, 1),  # noqa: B023
             lambda: store.read_range(absent, 0, 0),  # noqa: B023
             lambda: store.stream(absent, 0, 1, bytes),  # noqa: B023
@@ -102,7 +102,7 @@ def test_an_empty_store_lists_nothing(store: ObjectStore) -> None:
     assert store.stat("k") is None
 
 
-def test_stat_and_list_tell_the_same(store: ObjectStore) -> None:
+def test_stat_and_list_agree(store: ObjectStore) -> None:
     store.write("k", b"12345")
     info = store.stat("k")
     assert info is not None
@@ -110,7 +110,7 @@ def test_stat_and_list_tell_the_same(store: ObjectStore) -> None:
     assert list(store.list()) == [info]
 
 
-def test_the_tag_changes_with_the_content_however_fast(store: ObjectStore) -> None:
+def test_the_tag_changes_with_the_content_even_at_once(store: ObjectStore) -> None:
     tags = []
     for number in range(20):
         store.write("k", b"%02d" % number)
@@ -138,7 +138,7 @@ def test_a_conditional_write_creates_once(store: ObjectStore) -> None:
     assert store.read("lease") == b"first"
 
 
-def test_a_conditional_write_replaces_only_what_it_saw(store: ObjectStore) -> None:
+def test_a_conditional_write_replaces_only_the_tag_it_saw(store: ObjectStore) -> None:
     first = store.write_if("lease", b"first", None)
     second = store.write_if("lease", b"second", first)
     assert second is not None
@@ -178,7 +178,7 @@ def test_a_race_to_create_has_one_winner(store: ObjectStore) -> None:
 
 
 def test_a_race_to_replace_loses_no_update(store: ObjectStore) -> None:
-    """Threads add to one number: each success counts once, whoever else was at it."""
+    """Threads add to one number: each success counts once, in any order."""
     num_threads, num_additions = 6, 5
     store.write("sum", b"0")
 
@@ -196,7 +196,7 @@ def test_a_race_to_replace_loses_no_update(store: ObjectStore) -> None:
     assert int(store.read("sum")) == num_threads * num_additions
 
 
-def test_a_large_file_goes_and_comes_whole(store: ObjectStore, tmp_path: Path) -> None:
+def test_a_large_file_is_uploaded_and_read_whole(store: ObjectStore, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(pattern(LARGE_BYTES))
     store.upload(source, "shards/0.bin")
@@ -208,7 +208,7 @@ def test_a_large_file_goes_and_comes_whole(store: ObjectStore, tmp_path: Path) -
     assert store.read_range("shards/0.bin", middle, 6) == pattern(LARGE_BYTES)[middle : middle + 6]
 
 
-def test_large_bytes_go_whole(store: ObjectStore) -> None:
+def test_large_bytes_are_written_whole(store: ObjectStore) -> None:
     store.write("large", pattern(LARGE_BYTES))
     assert (
         hashlib.sha256(store.read("large")).digest()
@@ -216,7 +216,7 @@ def test_large_bytes_go_whole(store: ObjectStore) -> None:
     )
 
 
-def test_an_empty_file_goes_and_comes(store: ObjectStore, tmp_path: Path) -> None:
+def test_an_empty_file_is_uploaded_and_read(store: ObjectStore, tmp_path: Path) -> None:
     (tmp_path / "source").touch()
     store.upload(tmp_path / "source", "k")
     assert store.read("k") == streamed(store, "k", 0, 10) == b""
@@ -225,13 +225,16 @@ def test_an_empty_file_goes_and_comes(store: ObjectStore, tmp_path: Path) -> Non
 def test_an_absent_file_is_not_uploaded(store: ObjectStore, tmp_path: Path) -> None:
     with pytest.raises(
         StorageError,
-        match=f"{store.uri}/k: cannot upload {tmp_path}/none: No such file or directory.*check the path",
+        match=(
+            f"{store.uri}/k: cannot upload {tmp_path}/none: No such file or directory.*check the"
+            " path"
+        ),
     ):
         store.upload(tmp_path / "none", "k")
     assert list(store.list()) == []
 
 
-def test_what_the_receiver_of_a_stream_raises_is_its_own(store: ObjectStore) -> None:
+def test_an_error_of_the_receiver_of_a_stream_is_raised_unchanged(store: ObjectStore) -> None:
     class Full(Exception):
         pass
 
@@ -244,7 +247,7 @@ def test_what_the_receiver_of_a_stream_raises_is_its_own(store: ObjectStore) -> 
 
 
 def test_a_listing_is_in_the_order_of_its_keys(store: ObjectStore) -> None:
-    """The order of S3: by UTF-8 bytes, in which ``/`` comes after ``-`` and ``.`` and before digits and letters."""
+    """As S3: by UTF-8 bytes, ``/`` after ``-`` and ``.``, before digits and letters."""
     keys = ["A", "a b", "a-b", "a.txt", "a/b/c", "a/b-c", "a/b.c", "a0", "ab", "z/1", "é"]
     for key in reversed(keys):
         store.write(key, b"")

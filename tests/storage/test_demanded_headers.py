@@ -1,4 +1,4 @@
-"""Buckets whose policies demand headers: encryption, the requester's payment, the owner's control; all that the program sends has them."""
+"""Buckets whose policies demand headers (encryption, requester pays, ACLs): all have them."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -32,7 +32,10 @@ LARGE = bytes(17 * 1024 * 1024)
 
 
 def denied(request: Head) -> str | None:
-    """Why S3 denies a request, in its words. It takes the encryption of an object where the object begins, and nowhere else."""
+    """Return the message with which S3 denies a request, if it does.
+
+    It takes the encryption of an object where the object begins, and nowhere else.
+    """
     method, _, query = request.word(0), *request.word(1).partition("?")[1:]
     is_new_object = (method == "PUT" and "partNumber=" not in query) or (
         method == "POST" and "uploads" in query.split("&")
@@ -46,7 +49,10 @@ def denied(request: Head) -> str | None:
 
 def explicit_deny(method: str) -> str:
     who = "User: arn:aws:iam::111122223333:user/dcgan is not authorized to perform: "
-    return f'{who}s3:{method.title()}Object on resource: "arn:aws:s3:::b/k" with an explicit deny in a resource-based policy'
+    return (
+        f'{who}s3:{method.title()}Object on resource: "arn:aws:s3:::b/k" with an explicit deny in'
+        " a resource-based policy"
+    )
 
 
 @pytest.fixture
@@ -114,7 +120,10 @@ def test_an_explicit_deny_points_to_the_settings(
     spec = dataclasses.replace(DEMANDED, kms_key_id=None, **{left_out: None})
     store = S3Store(demanding[1], spec)
     (tmp_path / "large").write_bytes(LARGE)
-    expected = r"cannot .*: a policy denies the request \(AccessDenied: .*explicit deny.*\); if it demands headers, set storage\.server_side_enc"
+    expected = (
+        r"cannot .*: a policy denies the request \(AccessDenied: .*explicit deny.*\); if it"
+        r" demands headers, set storage\.server_side_enc"
+    )
     for write in (
         lambda: store.write("k", b"data"),
         lambda: store.write("k", LARGE),
@@ -148,11 +157,15 @@ def test_a_key_of_kms_that_refuses_is_named(
 ) -> None:
     proxy, uri = demanding
     proxy.denies = lambda request: (
-        "User: arn:aws:iam::111122223333:user/dcgan is not authorized to perform: kms:GenerateDataKey"
+        "User: arn:aws:iam::111122223333:user/dcgan is not authorized to perform:"
+        " kms:GenerateDataKey"
     )
     with pytest.raises(
         StorageError,
-        match=r"the KMS key cannot be used .*check storage.kms_key_id, and allow these credentials kms:Generate",
+        match=(
+            r"the KMS key cannot be used .*check storage.kms_key_id, and allow these credentials"
+            r" kms:Generate"
+        ),
     ):
         open_store(uri, DEMANDED).write("k", b"data")
 
@@ -161,6 +174,9 @@ def test_a_key_of_kms_that_refuses_is_named(
 def test_a_key_without_kms_is_refused(algorithm: str | None) -> None:
     with pytest.raises(
         ConfigError,
-        match=f"storage.server_side_encryption is {algorithm or 'unset'}; expected aws:kms or aws:kms:dsse",
+        match=(
+            f"storage.server_side_encryption is {algorithm or 'unset'}; expected aws:kms or"
+            " aws:kms:dsse"
+        ),
     ):
         StorageSpec(server_side_encryption=algorithm, kms_key_id=KEY)

@@ -1,4 +1,4 @@
-"""What only a folder can go through: full and read-only disks, killed writers, several processes."""
+"""Local stores: several processes, links, and files where folders are expected."""
 
 import fcntl
 import subprocess
@@ -58,7 +58,10 @@ def test_a_folder_in_the_place_of_an_object_is_named(tmp_path: Path) -> None:
     for use in (lambda: store.write("a", b""), lambda: store.write_if("a", b"", None)):
         with pytest.raises(
             StorageError,
-            match=rf"file://{tmp_path}/a: cannot write: Is a directory; it is a folder; expected a file",
+            match=(
+                rf"file://{tmp_path}/a: cannot write: Is a directory; it is a folder; expected a"
+                r" file"
+            ),
         ):
             use()
     assert [info.key for info in store.list()] == ["a/b"]

@@ -34,7 +34,10 @@ def test_a_full_disk_leaves_what_was_there(small_disk: Path, tmp_path: Path) -> 
     store.write("k", b"old")
     big = tmp_path / "big"
     big.write_bytes(bytes(2 * MOUNT_BYTES))
-    expected = rf"file://{small_disk}/store/k: cannot .*: No space left on device.*; the disk is full; free some space"
+    expected = (
+        rf"file://{small_disk}/store/k: cannot .*: No space left on device.*; the disk is full;"
+        r" free some space"
+    )
     for use in (
         lambda: store.write("k", bytes(2 * MOUNT_BYTES)),
         lambda: store.write_if("k", bytes(2 * MOUNT_BYTES), tag_of(store, "k")),
@@ -83,7 +86,10 @@ def test_a_read_only_disk_is_named(small_disk: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(
             StorageError,
-            match=rf"file://{small_disk}/.*: Read-only file system.*; the file system is mounted read-only",
+            match=(
+                rf"file://{small_disk}/.*: Read-only file system.*; the file system is mounted"
+                r" read-only"
+            ),
         ):
             use()
     assert store.read("k") == b"old"
@@ -98,7 +104,10 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     try:
         with pytest.raises(
             StorageError,
-            match=rf"Permission denied.*; user {user or nobody} may not do that; change the permissions",
+            match=(
+                rf"Permission denied.*; user {user or nobody} may not do that; change the"
+                r" permissions"
+            ),
         ):
             LocalStore(tmp_path).write("k", b"")
     finally:

@@ -1,4 +1,4 @@
-"""Paths that a user gives: the same rule wherever one is taken."""
+"""Paths of users: one rule for all options and keys."""
 
 import os
 import re
@@ -104,7 +104,8 @@ def test_a_home_folder_that_is_not_known(
 
 NO_HOME = """
 import os, sys
-os.setreuid(54321, 0)  # the home folder is that of the real user; the other one still reads the interpreter's files
+# the home folder is that of the real user; the other one still reads the interpreter's files
+os.setreuid(54321, 0)
 from job.cli.main import run_command
 sys.exit(run_command(sys.argv[1:]))
 """
@@ -114,7 +115,7 @@ sys.exit(run_command(sys.argv[1:]))
     os.geteuid() != 0, reason="needs root, to become a user who has no entry in the system's table"
 )
 def test_a_user_without_a_home(tmp_path: Path) -> None:
-    """As OpenShift starts pods: data on this machine needs no cache, and so no home; data elsewhere names the key."""
+    """As on OpenShift: local data needs no cache and so no home; other data names the key."""
     assert (
         run_command(
             ["data", "pack", "synthetic:garments:64", str(tmp_path / "packed"), "--size", "28x28"]
@@ -155,7 +156,8 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
     )
     assert remote.returncode == 2
     assert remote.stderr.startswith(
-        "error: data.cache_dir is ~/.cache/dcgan-train: this system knows no such home folder; expected another path"
+        "error: data.cache_dir is ~/.cache/dcgan-train: this system knows no such home folder;"
+        " expected another path"
     )
 
 

@@ -1,4 +1,4 @@
-"""What only S3 can go through: bodies cut short, answers lost, how buckets are addressed, clients shared by threads and forks."""
+"""S3 only: truncated bodies, lost answers, tags of servers, uploads in parts."""
 
 from pathlib import Path
 
@@ -33,7 +33,10 @@ def test_a_body_always_cut_short_is_an_error() -> None:
         )
         with pytest.raises(
             StorageError,
-            match=r"s3://bucket/k: cannot read: the answer was cut short or damaged .*check the network",
+            match=(
+                r"s3://bucket/k: cannot read: the answer was cut short or damaged .*check the"
+                r" network"
+            ),
         ):
             store.read("k")
         assert len(server.requests) == 2
@@ -49,8 +52,8 @@ def test_a_body_unlike_its_checksum_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("ours", [True, False])
-def test_a_conditional_write_knows_its_own_work_when_the_answer_was_lost(ours: bool) -> None:
-    """The server stores the object and the connection breaks; boto3 sends again and is refused, because the object now exists."""
+def test_a_conditional_write_recognizes_its_object_after_a_lost_answer(ours: bool) -> None:
+    """The server stores the object, the answer is lost, and boto3's second request is refused."""
     stored: dict[str, str] = {}
 
     def answer(request: Request) -> Answer:
@@ -97,10 +100,17 @@ def test_a_conditional_write_that_meets_another_loses() -> None:
 @pytest.mark.parametrize(
     ("sent", "tag"), [('"abc"', "abc"), ('W/"abc"', 'W/"abc"'), ("abc", "abc")]
 )
-def test_a_tag_goes_back_to_the_server_as_it_came(sent: str, tag: str) -> None:
+def test_a_tag_is_sent_back_unchanged(sent: str, tag: str) -> None:
     """Weak ones come from proxies that compress, and from some servers."""
-    entry = f"<Contents><Key>k</Key><Size>1</Size><ETag>{sent}</ETag><LastModified>2025-01-01T00:00:00Z</LastModified></Contents>"
-    body = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>{entry}</ListBucketResult>'
+    entry = (
+        f"<Contents><Key>k</Key><Size>1</Size><ETag>{sent}</ETag>"
+        "<LastModified>2025-01-01T00:00:00Z</LastModified></Contents>"
+    )
+    body = (
+        "<ListBucketResult"
+        f' xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<IsTruncated>false</IsTruncated>{entry}</ListBucketResult>"
+    )
     with scripted_s3(
         lambda request: Answer(
             200, body.encode() if request.method == "GET" else b"", {"ETag": sent}
@@ -117,10 +127,17 @@ def test_a_tag_goes_back_to_the_server_as_it_came(sent: str, tag: str) -> None:
         assert server.requests[-1].headers["If-Match"] == (sent if '"' in sent else f'"{sent}"')
 
 
-def test_folder_markers_of_consoles_are_no_objects() -> None:
-    entry = '<Contents><Key>{}</Key><Size>0</Size><ETag>"1"</ETag><LastModified>2025-01-01T00:00:00Z</LastModified></Contents>'
+def test_folder_markers_of_consoles_are_not_listed() -> None:
+    entry = (
+        '<Contents><Key>{}</Key><Size>0</Size><ETag>"1"</ETag>'
+        "<LastModified>2025-01-01T00:00:00Z</LastModified></Contents>"
+    )
     names = "".join(entry.format(key) for key in ("runs/", "runs/a/", "runs/a/k"))
-    body = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>{names}</ListBucketResult>'
+    body = (
+        "<ListBucketResult"
+        f' xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<IsTruncated>false</IsTruncated>{names}</ListBucketResult>"
+    )
     with scripted_s3([Answer(200, body.encode())]) as server:
         store = S3Store(
             "s3://bucket/runs", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
@@ -135,17 +152,18 @@ def test_a_large_file_goes_in_parts(s3_env: S3Server, tmp_path: Path) -> None:
     store.upload(tmp_path / "source", "k")
     info = store.stat("k")
     assert info is not None
-    assert info.etag.endswith("-3")  # S3's tag of an object tells the number of its parts
+    assert info.etag.endswith("-3")  # S3's tag ends with the number of parts
 
 
-def test_a_failed_multipart_upload_takes_its_parts_away(tmp_path: Path) -> None:
+def test_a_failed_multipart_upload_removes_its_parts(tmp_path: Path) -> None:
     """Parts that stay are stored, invisible and paid for."""
 
     def answer(request: Request) -> Answer:
         if request.method == "POST":
             return Answer(
                 200,
-                b"<InitiateMultipartUploadResult><UploadId>upload-1</UploadId></InitiateMultipartUploadResult>",
+                b"<InitiateMultipartUploadResult><UploadId>upload-1</UploadId>"
+                b"</InitiateMultipartUploadResult>",
             )
         if "partNumber=2" in request.path:
             return s3_error(403, "AccessDenied", "Access Denied")

@@ -16,9 +16,7 @@ from tests.servers.scripted_s3 import Answer, Request, s3_error, scripted_s3
 pytestmark = pytest.mark.usefixtures("any_credentials")
 
 
-def test_refused_keys_are_looked_for_anew_by_everything_else_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_refused_keys_are_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     keys = tmp_path / "credentials"
@@ -114,7 +112,7 @@ def test_threads_share_one_client_and_new_credentials_get_a_new_one(
 
 @pytest.mark.s3
 def test_a_forked_child_uses_the_store_of_its_parent(s3_env: S3Server) -> None:
-    """With a client of its own: two processes on one connection would mix up their answers."""
+    """With a new client: two processes on one connection would mix up their answers."""
     store = S3Store(f"s3://{s3_env.new_bucket()}", StorageSpec(max_attempts=1))
     store.write("k", b"data")
     parents_client = id(client_for(StorageSpec(max_attempts=1)))

@@ -1,6 +1,7 @@
-"""Every way in which S3 refuses is told by URI, cause and remedy, and no secret is ever told.
+"""Errors of S3 name the URI, the cause and the remedy, and never a secret.
 
-Against the real server where it can be made to refuse so; against scripted answers (the XML that S3 sends) where it cannot.
+Against the real server where it can be made to refuse so; against scripted answers (the XML that S3
+sends) where it cannot.
 """
 
 import json
@@ -29,7 +30,7 @@ ONCE = StorageSpec(max_attempts=1)
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Credentials that look real, for servers that never check them; the real server's own where a test asks for it."""
+    """Credentials that look real, or the real server's if a test uses it."""
     if "s3_env" in request.fixturenames:
         return
     for name, value in {
@@ -75,7 +76,10 @@ def assert_every_method_says(store: S3Store, folder: Path, text: str, *secrets: 
 
 @pytest.mark.s3
 def test_a_missing_bucket(s3_env: S3Server, tmp_path: Path) -> None:
-    text = rf"there is no bucket 'no-such-bucket' at {s3_env.endpoint_url} \(NoSuchBucket: .*\); create it, or correct the URI"
+    text = (
+        rf"there is no bucket 'no-such-bucket' at {s3_env.endpoint_url} \(NoSuchBucket: .*\);"
+        r" create it, or correct the URI"
+    )
     assert_every_method_says(
         S3Store("s3://no-such-bucket/runs", ONCE), tmp_path, text, s3_env.secret_key
     )
@@ -85,7 +89,10 @@ def test_a_missing_bucket(s3_env: S3Server, tmp_path: Path) -> None:
 def test_a_wrong_secret(s3_env: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket = s3_env.new_bucket()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    text = r"the server does not accept the credentials \(SignatureDoesNotMatch: .*\); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    text = (
+        r"the server does not accept the credentials \(SignatureDoesNotMatch: .*\); check"
+        r" AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )
     assert_every_method_says(S3Store(f"s3://{bucket}", ONCE), tmp_path, text)
 
 
@@ -95,7 +102,10 @@ def test_an_unknown_access_key(
 ) -> None:
     bucket = s3_env.new_bucket()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    text = r"the server does not accept the credentials \(InvalidAccessKeyId: .*\); check AWS_ACCESS_KEY_ID"
+    text = (
+        r"the server does not accept the credentials \(InvalidAccessKeyId: .*\); check"
+        r" AWS_ACCESS_KEY_ID"
+    )
     assert_every_method_says(S3Store(f"s3://{bucket}", ONCE), tmp_path, text, s3_env.secret_key)
 
 
@@ -104,7 +114,7 @@ def test_a_user_without_rights(
     s3_env: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket = s3_env.new_bucket()
-    S3Store(f"s3://{bucket}/runs", ONCE).write("k", b"mine")
+    S3Store(f"s3://{bucket}/runs", ONCE).write("k", b"own")
     user = s3_env.new_user()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", user.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", user.secret_key)
@@ -130,20 +140,29 @@ def test_a_wrong_region_is_learned_from_the_server(
 def test_no_credentials(s3_env: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    text = r"found no credentials \(NoCredentialsError: .*\); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    text = (
+        r"found no credentials \(NoCredentialsError: .*\); set AWS_ACCESS_KEY_ID and"
+        r" AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    )
     assert_every_method_says(S3Store("s3://bucket", ONCE), tmp_path, text)
 
 
 def test_a_missing_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    text = r"the AWS profile cannot be used \(ProfileNotFound: .*nobody.*\); check AWS_PROFILE and ~/.aws/config"
+    text = (
+        r"the AWS profile cannot be used \(ProfileNotFound: .*nobody.*\); check AWS_PROFILE and"
+        r" ~/.aws/config"
+    )
     assert_every_method_says(S3Store("s3://bucket", ONCE), tmp_path, text)
 
 
 def test_nothing_listens_at_the_endpoint(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     store = S3Store("s3://bucket/runs", StorageSpec(endpoint_url=url, max_attempts=1))
-    text = rf"cannot reach {url} \(EndpointConnectionError: .*\); check storage.endpoint_url \(or AWS_ENDPOINT_URL\), the server"
+    text = (
+        rf"cannot reach {url} \(EndpointConnectionError: .*\); check storage.endpoint_url \(or"
+        r" AWS_ENDPOINT_URL\), the server"
+    )
     assert_every_method_says(store, tmp_path, text)
 
 
@@ -176,11 +195,12 @@ def test_the_endpoint_speaks_no_tls(tmp_path: Path) -> None:
         assert_every_method_says(
             store,
             tmp_path,
-            rf"no TLS connection to {url} \(SSLError: .*\); check the certificate .*, and http or https",
+            rf"no TLS connection to {url} \(SSLError: .*\); check the certificate .*, and http or"
+            r" https",
         )
 
 
-def test_the_endpoint_is_no_s3_server(tmp_path: Path) -> None:
+def test_the_endpoint_is_not_an_s3_server(tmp_path: Path) -> None:
     with scripted_s3(
         [
             Answer(
@@ -196,7 +216,8 @@ def test_the_endpoint_is_no_s3_server(tmp_path: Path) -> None:
         assert_every_method_says(
             store,
             tmp_path,
-            rf"{server.endpoint_url} responds, but not with the S3 protocol .*the S3 port, not a console's",
+            rf"{server.endpoint_url} responds, but not with the S3 protocol .*the S3 port, not a"
+            r" console's",
         )
 
 
@@ -208,7 +229,10 @@ def test_the_endpoint_redirects_everything(tmp_path: Path) -> None:
         )
         with pytest.raises(
             StorageError,
-            match=rf"cannot read: {server.endpoint_url} redirects every request .*; check http or https",
+            match=(
+                rf"cannot read: {server.endpoint_url} redirects every request .*; check http or"
+                r" https"
+            ),
         ):
             store.read("k")
 
@@ -275,7 +299,7 @@ def test_the_endpoint_redirects_everything(tmp_path: Path) -> None:
         (
             403,
             "NeverHeardOf",
-            "Of a status that has words.",
+            "With a known status.",
             "",
             r"the server refused \(NeverHeardOf: .*\); see what the server said",
         ),
@@ -316,7 +340,7 @@ def test_the_endpoint_redirects_everything(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_error_in_words(
+def test_an_error_with_code_and_message(
     status: int, code: str, message: str, extra: str, text: str, tmp_path: Path
 ) -> None:
     with scripted_s3([s3_error(status, code, message, extra)]) as server:
@@ -329,7 +353,7 @@ def test_an_error_in_words(
             500,
             501,
             503,
-        ):  # an answer to HEAD has no words, and these are not asked again
+        ):  # an answer to HEAD has no body, and these are not repeated
             with pytest.raises(StorageError, match=text):
                 store.read("k")
         else:
@@ -349,7 +373,7 @@ def test_a_short_secret_does_not_cut_up_the_message(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("way", ["file", "container"])
-def test_keys_from_elsewhere_are_masked_too(
+def test_keys_of_other_sources_are_masked(
     way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In messages, also of the direct GET, and in log lines that are not the store's."""
@@ -384,14 +408,17 @@ def test_keys_from_elsewhere_are_masked_too(
     assert mask_secrets(f"{secret} {token}") == "*** ***"
 
 
-def test_a_head_that_fails_is_told_by_its_status() -> None:
+def test_a_failed_head_is_explained_by_its_status() -> None:
     with scripted_s3([s3_error(503, "SlowDown", "Please reduce your request rate.")]) as server:
         store = S3Store(
             "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
         )
         with pytest.raises(
             StorageError,
-            match=r"s3://bucket/k: cannot inspect: the server is overloaded or failing \(503: Service Unavailable",
+            match=(
+                r"s3://bucket/k: cannot inspect: the server is overloaded or failing \(503:"
+                r" Service Unavailable"
+            ),
         ):
             store.stat("k")
         assert [request.method for request in server.requests] == ["HEAD"]
@@ -407,7 +434,7 @@ def test_a_burst_of_slow_down_is_waited_out() -> None:
         assert len(server.requests) == 3
 
 
-def test_a_server_that_stays_busy_is_told_with_the_attempts() -> None:
+def test_a_busy_server_is_reported_with_the_attempts() -> None:
     with scripted_s3([s3_error(503, "SlowDown", "Please reduce your request rate.")]) as server:
         store = S3Store(
             "s3://bucket", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=2)
@@ -419,8 +446,8 @@ def test_a_server_that_stays_busy_is_told_with_the_attempts() -> None:
         assert len(server.requests) == 2
 
 
-def test_who_may_read_but_not_list_still_learns_what_is_missing() -> None:
-    """The listing that explains a 404 may be forbidden; the 404 stands then."""
+def test_without_the_right_to_list_a_missing_object_is_named() -> None:
+    """The listing that explains a 404 may be forbidden; the 404 is then reported."""
 
     def answer(request: object) -> Answer:
         return (

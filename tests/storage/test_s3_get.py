@@ -40,7 +40,7 @@ DATA = bytes(range(256)) * 400
         (s3_error(403, "InvalidAccessKeyId", "It does not exist."), "credentials", 0),
     ],
 )
-def test_a_stream_asks_once_and_says_why_it_broke_off(
+def test_a_stream_sends_one_request_and_gives_the_reason_of_a_failure(
     answer: Answer, reason: str, received: int
 ) -> None:
     pieces: list[bytes] = []
@@ -65,7 +65,7 @@ def test_a_stream_that_falls_silent_is_cut() -> None:
     assert caught.value.reason == "timeout"
 
 
-def test_a_stream_from_nobody_may_work_later(free_port: int) -> None:
+def test_an_unreachable_server_is_an_interruption(free_port: int) -> None:
     store = S3Store("s3://bucket", StorageSpec(endpoint_url=f"http://127.0.0.1:{free_port}"))
     with pytest.raises(Interrupted, match="cannot reach") as caught:
         store.stream("k", 0, 10, bytes)
@@ -75,7 +75,7 @@ def test_a_stream_from_nobody_may_work_later(free_port: int) -> None:
 @pytest.mark.parametrize(
     ("status", "code"), [(403, "AccessDenied"), (404, "NoSuchBucket"), (400, "InvalidRequest")]
 )
-def test_what_repeating_cannot_cure_is_no_interruption(status: int, code: str) -> None:
+def test_permanent_errors_are_not_interruptions(status: int, code: str) -> None:
     with scripted_s3([s3_error(status, code, "No.")]) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
         with pytest.raises(StorageError) as caught:
@@ -83,7 +83,7 @@ def test_what_repeating_cannot_cure_is_no_interruption(status: int, code: str) -
     assert not isinstance(caught.value, Interrupted)
 
 
-def test_a_server_that_ignores_the_range_is_not_believed() -> None:
+def test_a_server_that_ignores_the_range_is_an_error() -> None:
     with scripted_s3([Answer(200, DATA)]) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
         with pytest.raises(
@@ -92,7 +92,7 @@ def test_a_server_that_ignores_the_range_is_not_believed() -> None:
             store.stream("k", 5, 10, bytes)
 
 
-def test_what_only_boto3_can_get_is_got_by_boto3() -> None:
+def test_boto3_gets_what_a_direct_request_cannot() -> None:
     """A redirect to the bucket's region, which boto3 follows: from then on it is asked at once."""
 
     def answer(request: Request) -> Answer:
@@ -117,7 +117,7 @@ def test_what_only_boto3_can_get_is_got_by_boto3() -> None:
     assert pieces == [b"data"] * 4
 
 
-def test_one_answer_that_boto3_has_to_see_is_not_the_end_of_the_direct_way() -> None:
+def test_direct_requests_continue_after_one_that_needed_boto3() -> None:
     answers = iter([s3_error(400, "Strange", "Once."), Answer(206, b"data")])
     with scripted_s3(lambda request: next(answers, Answer(206, b"data"))) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
@@ -133,7 +133,7 @@ def test_one_answer_that_boto3_has_to_see_is_not_the_end_of_the_direct_way() -> 
 @pytest.mark.parametrize(
     ("body", "received"), [(b"4\r\ndata\r\n0\r\n\r\n", b"data"), (b"2\r\nda\r\n0\r\n\r\n", b"da")]
 )
-def test_a_body_in_chunks_ends_where_it_says(body: bytes, received: bytes) -> None:
+def test_a_chunked_body_ends_at_its_last_chunk(body: bytes, received: bytes) -> None:
     pieces: list[bytes] = []
     with scripted_s3([Answer(206, body, {"Transfer-Encoding": "chunked"})]) as server:
         S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url)).stream(
@@ -142,7 +142,7 @@ def test_a_body_in_chunks_ends_where_it_says(body: bytes, received: bytes) -> No
     assert b"".join(pieces) == received
 
 
-def test_a_body_in_chunks_that_is_cut_is_told() -> None:
+def test_a_truncated_chunked_body_is_an_interruption() -> None:
     with scripted_s3(
         [Answer(206, b"4\r\nda", {"Transfer-Encoding": "chunked"}, sent_bytes=5)]
     ) as server:
@@ -162,7 +162,7 @@ def test_a_stream_carries_the_session_token(monkeypatch: pytest.MonkeyPatch) -> 
         assert "AWS4-HMAC-SHA256" in server.requests[0].headers["Authorization"]
 
 
-def test_streams_use_one_connection_again() -> None:
+def test_streams_reuse_one_connection() -> None:
     with scripted_s3([Answer(206, DATA)]) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
         for _ in range(5):
@@ -171,10 +171,10 @@ def test_streams_use_one_connection_again() -> None:
         assert server.num_connections == 1
 
 
-def test_refused_credentials_are_looked_for_anew(
+def test_refused_credentials_are_read_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As where a file of keys is replaced during the run: the client that was made with the old ones is not asked again."""
+    """A key file is replaced during the run: the client with the old keys is dropped."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     keys = tmp_path / "credentials"

@@ -1,4 +1,4 @@
-"""Which URIs of stores the program takes, and the reason for which it refuses the others; the chart must refuse the same ones."""
+"""URIs that are accepted, and the errors of the others; the chart must refuse the same ones."""
 
 ACCESS_POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint"
 
@@ -12,7 +12,8 @@ ACCEPTED = {
     "s3://bucket//a//": "s3://bucket/a",  # slashes around the prefix do not count
     "s3://bucket/a b/ü/100%/c=d/...": "s3://bucket/a b/ü/100%/c=d/...",
     "s3://bucket/.hidden/~a/a..b": "s3://bucket/.hidden/~a/a..b",
-    "s3://my.old_Bucket/a": "s3://my.old_Bucket/a",  # older buckets, and other servers', have capitals and underscores
+    # older buckets, and other servers', have capitals and underscores
+    "s3://my.old_Bucket/a": "s3://my.old_Bucket/a",
     "s3://name-abcdefghij-s3alias/a": "s3://name-abcdefghij-s3alias/a",
     f"s3://{ACCESS_POINT}:name/a": f"s3://{ACCESS_POINT}:name/a",
 }
@@ -32,9 +33,14 @@ REFUSED = {
     "s3://bucket:9000/x": "'bucket:9000' is not a bucket's name",
     "s3://bücket/x": "'bücket' is not a bucket's name",
     f"s3://{'b' * 256}/x": "is not a bucket's name",
-    "s3://arn:aws:s3:::bucket/x": "'arn:aws:s3:::bucket' is not a bucket's name; expected letters, digits, dots and hyphens; write an access point",
+    "s3://arn:aws:s3:::bucket/x": (
+        "'arn:aws:s3:::bucket' is not a bucket's name; expected letters, digits, dots and hyphens;"
+        " write an access point"
+    ),
     f"s3://{ACCESS_POINT}/name/x": f"'{ACCESS_POINT}' is not a bucket's name",
-    "s3://bucket--euw1-az1--x-s3/x": "S3 Express directory buckets (names ending in --x-s3) are not supported",
+    "s3://bucket--euw1-az1--x-s3/x": (
+        "S3 Express directory buckets (names ending in --x-s3) are not supported"
+    ),
     "s3://b/../x": "s3://b: the key '../x' is not a path inside the store",
     "s3://b/x/..": "s3://b: the key 'x/..' is not a path inside the store",
     "s3://b/./x": "s3://b: the key './x' is not a path inside the store",

@@ -25,12 +25,12 @@ def shard(number: int) -> Shard:
     return Shard(f"shard-{number:05d}.u8", 10, SIZE, sha256(content(number)).hexdigest(), None)
 
 
-def fill(filling: ShardDownload) -> CachedShard:
-    os.pwrite(filling.descriptor, content(int(filling.shard.name[6:11])), 0)
-    return filling.commit()
+def fill(download: ShardDownload) -> CachedShard:
+    os.pwrite(download.descriptor, content(int(download.shard.name[6:11])), 0)
+    return download.commit()
 
 
-def bring(cache: ShardCache, number: int) -> CachedShard:
+def load(cache: ShardCache, number: int) -> CachedShard:
     claim = cache.claim(shard(number))
     assert claim is not None
     return claim if isinstance(claim, CachedShard) else fill(claim)
@@ -41,11 +41,11 @@ def files(folder: Path, suffix: str = ".u8") -> set[str]:
 
 
 def cached(folder: Path) -> set[int]:
-    """Which of the first 100 shards lie in the cache."""
+    """Return the numbers, below 100, of the cached shards."""
     return {number for number in range(100) if shard(number).sha256 in files(folder)}
 
 
-def taken(folder: Path) -> int:
+def used_bytes(folder: Path) -> int:
     return sum(
         path.stat().st_size
         for path in (folder / "shards").iterdir()

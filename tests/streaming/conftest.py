@@ -23,6 +23,6 @@ def index(folder: Path) -> Index:
 
 @pytest.fixture
 def store(tmp_path: Path) -> RemoteStore:
-    """3,000 images in 150 shards; an epoch is 250 steps of 12 streams, and a stream reads a shard in 20 steps."""
+    """3,000 images in 150 shards: an epoch is 250 steps of 12 streams of 20 steps a shard."""
     pack_numbered(tmp_path / "set", 3000, 20)
     return RemoteStore(tmp_path / "set")

@@ -1,4 +1,4 @@
-"""Packed data sets, and readers of them, that the tests of ``job.streaming`` share."""
+"""Packed data sets and readers for the tests of ``job.streaming``."""
 
 import threading
 from collections import Counter
@@ -44,7 +44,7 @@ class Heard(NullListener):
 
 
 class RemoteStore(LocalStore):
-    """A folder that can only be reached by fetching, and counts the requests: what a reader sees of S3, without a server."""
+    """A folder that is read by requests only, as S3 is, and that records them."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -63,7 +63,7 @@ class RemoteStore(LocalStore):
 def pack_numbered(
     folder: Path, num_images: int = 1000, shard_images: int = 100, **shape: int
 ) -> Index:
-    """A data set of images that differ, 100 in a shard, at ``folder``; the first two bytes of each are its number in the source."""
+    """Pack a data set of different images; the first two bytes of each are its number."""
     source = folder.parent / f"{folder.name}.npy"
     images = numbered(num_images, **shape)
     np.save(source, images)
@@ -87,7 +87,7 @@ def open_reader(
     threads: int = 1,
     **data: object,
 ) -> Reader:
-    """A reader of one worker, from ``first_step`` on; ``data`` are fields of the section ``data`` of a configuration."""
+    """Return a reader of one worker from ``first_step`` on; ``data`` are fields of ``DataSpec``."""
     index = read_index(store)
     order = order_of(index, batch)
     positions = worker_positions(order, worker, num_workers)
@@ -100,13 +100,13 @@ def open_reader(
 
 
 def numbers_of(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Which images of ``numbered`` these are: int64 ``[...]`` of uint8 ``[..., H, W, C]``."""
+    """Return the numbers of images of ``numbered``: int64 ``[...]`` of uint8 ``[..., H, W, C]``."""
     flat = images.reshape(*images.shape[:-3], -1).astype(np.int64)
     return flat[..., 0] + 256 * flat[..., 1]
 
 
 def batches_of(chunk: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images ``[K, B, H, W, C]`` of a chunk ``[S, K, W, H, W, C]``, as the training step cuts it."""
+    """Return images ``[K, B, H, W, C]`` of a chunk ``[S, K, W, H, W, C]``, as training does."""
     return np.stack(
         [chunk[:, step].reshape(-1, *chunk.shape[-3:]) for step in range(chunk.shape[1])]
     )

@@ -1,4 +1,4 @@
-"""Fetch-ahead: what is needed sooner comes sooner, what is past goes, nothing beyond a worker's share of the budget."""
+"""Fetch-ahead: first needed first, past shards evicted, within a worker's share of the budget."""
 
 import threading
 import time
@@ -31,8 +31,8 @@ from tests.streaming.sets import (
 BATCH, SHARD_BYTES = 12, 120  # 20 images of 6 bytes a shard
 
 
-class Listening(Heard):
-    """Keeps what fetch-ahead tells."""
+class RecordingListener(Heard):
+    """Records the events of fetch-ahead."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def read_steps(reader: Reader, start: int, stop: int) -> None:
 
 
 def test_a_warm_epoch_fetches_every_shard_once(store: RemoteStore, tmp_path: Path) -> None:
-    heard = Listening()
+    heard = RecordingListener()
     with open_reader(store, tmp_path / "cache", listener=heard) as reader:
         seen = np.concatenate(
             [numbers_of(reader.chunk(step, 10)).ravel() for step in range(0, 250, 10)]
@@ -92,8 +92,8 @@ def test_a_warm_epoch_fetches_every_shard_once(store: RemoteStore, tmp_path: Pat
 def test_a_small_cache_still_fetches_every_shard_once_an_epoch(
     store: RemoteStore, tmp_path: Path
 ) -> None:
-    """Room for 40 shards of 150: what is fetched ahead never pushes out what is still to be read."""
-    heard = Listening()
+    """Room for 40 shards of 150: loads ahead never evict shards that are still to be read."""
+    heard = RecordingListener()
     with open_reader(
         store, tmp_path / "cache", listener=heard, cache_bytes=40 * SHARD_BYTES
     ) as reader:
@@ -108,10 +108,10 @@ def test_a_small_cache_still_fetches_every_shard_once_an_epoch(
     assert 20 * SHARD_BYTES < heard.max_bytes <= 40 * SHARD_BYTES
 
 
-def test_room_is_made_at_the_cost_of_what_was_used_not_of_what_comes_next(tmp_path: Path) -> None:
-    """Room for 256 of 600 shards: room is made for 4 at a time, and a call of one step is done with 0.6 of one."""
+def test_used_shards_are_evicted_before_needed_ones(tmp_path: Path) -> None:
+    """Room for 256 of 600 shards: 4 are evicted at a time, and a step uses 0.6 of a shard."""
     pack_numbered(tmp_path / "set", 12_000, 20)
-    heard, store = Listening(), RemoteStore(tmp_path / "set")
+    heard, store = RecordingListener(), RemoteStore(tmp_path / "set")
     with open_reader(
         store,
         tmp_path / "cache",
@@ -127,8 +127,8 @@ def test_room_is_made_at_the_cost_of_what_was_used_not_of_what_comes_next(tmp_pa
     assert Counter(store.streamed).most_common(1)[0][1] == 1  # none was removed before it was read
 
 
-def test_no_more_is_fetched_than_is_asked_ahead(store: RemoteStore, tmp_path: Path) -> None:
-    heard = Listening()
+def test_no_more_is_loaded_than_fetch_ahead_batches(store: RemoteStore, tmp_path: Path) -> None:
+    heard = RecordingListener()
     order = order_of(read_index(store), BATCH)
     with open_reader(store, tmp_path / "cache", listener=heard, fetch_ahead_batches=30) as reader:
         reader.chunk(0, 10)
@@ -142,8 +142,8 @@ def test_no_more_is_fetched_than_is_asked_ahead(store: RemoteStore, tmp_path: Pa
     assert all(depth <= 30 for depth in heard.depths)
 
 
-def test_nothing_is_fetched_ahead_when_none_is_asked(store: RemoteStore, tmp_path: Path) -> None:
-    heard, order = Listening(), order_of(read_index(store), BATCH)
+def test_nothing_is_loaded_ahead_with_zero_batches(store: RemoteStore, tmp_path: Path) -> None:
+    heard, order = RecordingListener(), order_of(read_index(store), BATCH)
     with open_reader(store, tmp_path / "cache", listener=heard, fetch_ahead_batches=0) as reader:
         reader.chunk(0, 1)
     assert heard.num_fetched == len(
@@ -152,8 +152,8 @@ def test_nothing_is_fetched_ahead_when_none_is_asked(store: RemoteStore, tmp_pat
     assert heard.depths == [0]
 
 
-def test_the_depth_counts_batches_that_are_all_there(store: RemoteStore, tmp_path: Path) -> None:
-    heard = Listening()
+def test_the_depth_counts_batches_that_are_cached(store: RemoteStore, tmp_path: Path) -> None:
+    heard = RecordingListener()
     with open_reader(store, tmp_path / "cache", listener=heard, fetch_ahead_batches=100) as reader:
         read_steps(reader, 0, 500)
     assert heard.depths[0] < 100
@@ -161,15 +161,15 @@ def test_the_depth_counts_batches_that_are_all_there(store: RemoteStore, tmp_pat
 
 
 def test_the_second_epoch_comes_from_the_cache(store: RemoteStore, tmp_path: Path) -> None:
-    heard = Listening()
+    heard = RecordingListener()
     with open_reader(store, tmp_path / "cache", listener=heard, fetch_ahead_batches=20) as reader:
         read_steps(reader, 0, 750)
     assert heard.num_fetched == 150
     assert heard.num_found > 100
 
 
-def test_workers_of_a_machine_share_one_download(store: RemoteStore, tmp_path: Path) -> None:
-    heard = [Listening(), Listening()]
+def test_workers_of_a_host_share_one_download(store: RemoteStore, tmp_path: Path) -> None:
+    heard = [RecordingListener(), RecordingListener()]
     readers = [
         open_reader(
             store,
@@ -192,12 +192,20 @@ def test_workers_of_a_machine_share_one_download(store: RemoteStore, tmp_path: P
         assert listening.num_fetched <= 1.1 * 150 / 2
 
 
-def test_workers_apart_fetch_their_share(store: RemoteStore, tmp_path: Path) -> None:
+def test_workers_on_different_hosts_download_their_share(
+    store: RemoteStore, tmp_path: Path
+) -> None:
     for num_workers in (2, 3, 4):
         for worker in range(num_workers):
-            heard = Listening()
-            with open_reader(store, tmp_path / f"{num_workers}-{worker}", worker=worker, num_workers=num_workers, listener=heard,
-                             fetch_ahead_batches=0) as reader:  # fmt: skip
+            heard = RecordingListener()
+            with open_reader(
+                store,
+                tmp_path / f"{num_workers}-{worker}",
+                worker=worker,
+                num_workers=num_workers,
+                listener=heard,
+                fetch_ahead_batches=0,
+            ) as reader:
                 read_steps(reader, 0, 250)
             assert heard.bytes <= 1.1 / num_workers * 18_000
 
@@ -240,9 +248,9 @@ def test_two_workers_in_a_cache_that_just_holds_them_never_wait_for_each_other(
 
 
 def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
-    """What one fetched ahead or keeps for later makes way for what the other reads now."""
+    """Shards that one run loaded ahead or keeps are evicted for shards the other reads now."""
     options = {"cache_bytes": 50 * SHARD_BYTES, "fetch_patience_seconds": 5}
-    heard = Listening()
+    heard = RecordingListener()
     stores = []
     for name in ("first", "second"):
         pack_numbered(
@@ -258,8 +266,8 @@ def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
                 second.chunk(step - 10, 10)
 
 
-def test_a_shard_that_only_the_rest_of_a_lane_needs_is_not_waited_for(tmp_path: Path) -> None:
-    """A worker that takes two of a stream's seven positions brings the stream's shards, but some of them it never reads."""
+def test_a_shard_that_other_positions_of_a_stream_need_is_not_waited_for(tmp_path: Path) -> None:
+    """A worker with two of a stream's seven positions loads shards that it never reads."""
     pack_numbered(tmp_path / "set", 980, 1)
 
     class Partly(RemoteStore):
@@ -305,7 +313,7 @@ def test_closing_ends_a_reader_that_waits_in_another_thread(
         ]
     else:
         down.is_down.set()
-    heard = Listening()
+    heard = RecordingListener()
     reader = open_reader(
         down, tmp_path / "cache", listener=heard, cache_bytes=12 * 120, connections=2
     )
@@ -338,11 +346,11 @@ class DownFor(RemoteStore):
         super().stream(key, start, num_bytes, write)
 
 
-def test_an_outage_costs_nothing_while_what_is_there_lasts(
+def test_an_outage_costs_nothing_while_loaded_shards_last(
     store: RemoteStore, tmp_path: Path
 ) -> None:
     down = DownFor(store.root)
-    heard, order = Listening(), order_of(read_index(store), BATCH)
+    heard, order = RecordingListener(), order_of(read_index(store), BATCH)
     with open_reader(
         down, tmp_path / "cache", listener=heard, fetch_ahead_batches=50, fetch_patience_seconds=0.3
     ) as reader:
@@ -354,6 +362,9 @@ def test_an_outage_costs_nothing_while_what_is_there_lasts(
         read_steps(reader, 10, 50)
         with pytest.raises(
             StorageError,
-            match=r"out of reach; gave up after 0.3 s without a byte \(data.fetch_patience_seconds\)",
+            match=(
+                r"out of reach; gave up after 0.3 s without a byte"
+                r" \(data.fetch_patience_seconds\)"
+            ),
         ):
             read_steps(reader, 50, 250)

@@ -15,7 +15,7 @@ from tests.streaming.sets import RemoteStore, numbers_of, open_reader, order_of,
 BATCH = 12
 
 
-def test_a_budget_below_what_is_read_at_once_is_refused(tmp_path: Path) -> None:
+def test_a_budget_smaller_than_one_call_reads_is_refused(tmp_path: Path) -> None:
     index = pack_numbered(tmp_path / "set", 6000, 50)
     order = order_of(index, BATCH)
     needed = bytes_in_use(order, index, worker_positions(order, 0, 1), 20)
@@ -25,7 +25,10 @@ def test_a_budget_below_what_is_read_at_once_is_refused(tmp_path: Path) -> None:
     check_budget(needed, order, index, [worker_positions(order, 0, 1)], 20)
     with pytest.raises(
         ConfigError,
-        match=r"data\.cache_bytes is \d.*; expected at least \d.* kB, because this worker reads that much",
+        match=(
+            r"data\.cache_bytes is \d.*; expected at least \d.* kB, because this worker reads"
+            r" that much"
+        ),
     ):
         check_budget(needed - 1, order, index, [worker_positions(order, 0, 1)], 20)
     both = [worker_positions(order, worker, 2) for worker in (0, 1)]
@@ -36,45 +39,45 @@ def test_a_budget_below_what_is_read_at_once_is_refused(tmp_path: Path) -> None:
         check_budget(2 * half - 1, order, index, both, 20)
 
 
-def test_a_shard_that_many_lanes_read_counts_once(tmp_path: Path) -> None:
+def test_a_shard_that_many_streams_read_counts_once(tmp_path: Path) -> None:
     index = pack_numbered(tmp_path / "set", 6000, 1500)
     order = order_of(index, BATCH)
     assert bytes_in_use(order, index, worker_positions(order, 0, 1), 20) <= 4 * 1500 * 6
 
 
-def test_the_need_is_what_a_walk_through_the_epoch_finds(tmp_path: Path) -> None:
+def test_bytes_in_use_match_a_walk_through_the_epoch(tmp_path: Path) -> None:
     index = pack_numbered(tmp_path / "set", 3000, 50)
     order, steps = order_of(index, BATCH), 20
     positions = worker_positions(order, 0, 1)
     runs = [
         list(shard_reads(order, step, 1, positions)) for step in range(3 * order.steps_per_epoch)
     ]
-    most = 0
+    max_bytes = 0
     for start in range(1 - steps, 3 * order.steps_per_epoch):
         shards = {
             run.shard
             for step in range(max(start, 0), min(start + steps, len(runs)))
             for run in runs[step]
         }
-        most = max(most, sum(index.shards[number].num_bytes for number in shards))
-    assert bytes_in_use(order, index, positions, steps) == most
+        max_bytes = max(max_bytes, sum(index.shards[number].num_bytes for number in shards))
+    assert bytes_in_use(order, index, positions, steps) == max_bytes
 
 
 @pytest.mark.parametrize(
     ("batch", "shard_images", "num_workers"),
     [(12, 20, 1), (12, 20, 2), (64, 5, 1), (64, 21, 2), (128, 21, 1), (100, 1, 4)],
 )
-def test_the_least_budget_that_is_accepted_is_enough(
+def test_the_smallest_accepted_budget_is_enough(
     tmp_path: Path, batch: int, shard_images: int, num_workers: int
 ) -> None:
-    """Not a byte more: many more fetches, but no wait for room, and no shard in the way of another."""
+    """Not a byte more: many more downloads, but no wait for room."""
     index = pack_numbered(tmp_path / "set", 3000, shard_images)
     order = order_of(index, batch)
     workers = [worker_positions(order, worker, num_workers) for worker in range(num_workers)]
-    least = num_workers * max(bytes_in_use(order, index, positions, 20) for positions in workers)
-    check_budget(least, order, index, workers, 20)
+    smallest = num_workers * max(bytes_in_use(order, index, positions, 20) for positions in workers)
+    check_budget(smallest, order, index, workers, 20)
     options = {
-        "cache_bytes": least,
+        "cache_bytes": smallest,
         "batch": batch,
         "num_workers": num_workers,
         "connections": 16,
@@ -91,7 +94,8 @@ def test_the_least_budget_that_is_accepted_is_enough(
             seen += [numbers_of(reader.chunk(step, 10)).ravel() for reader in readers]
             with CacheFolder(tmp_path / "cache").locked():
                 assert (
-                    sum(file.num_bytes for file in CacheFolder(tmp_path / "cache").files()) <= least
+                    sum(file.num_bytes for file in CacheFolder(tmp_path / "cache").files())
+                    <= smallest
                 )
     shown = np.concatenate(seen)
     assert len(np.unique(shown)) == len(shown)

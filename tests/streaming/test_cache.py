@@ -1,4 +1,4 @@
-"""The shard cache: within its budget at every moment, nothing in use removed, nothing of others touched, whole after any death."""
+"""The shard cache: always within its budget, nothing in use evicted, consistent after any crash."""
 
 import fcntl
 import mmap
@@ -18,11 +18,21 @@ from job.config.errors import StorageError
 from job.streaming.cache import CachedShard, CacheFull, CacheLost, ShardCache, ShardDownload
 from job.streaming.cache_folder import CacheFolder
 from tests.disks import mounted
-from tests.streaming.cached import SIZE, bring, cached, content, files, fill, running, shard, taken
+from tests.streaming.cached import (
+    SIZE,
+    cached,
+    content,
+    files,
+    fill,
+    load,
+    running,
+    shard,
+    used_bytes,
+)
 from tests.streaming.sets import RemoteStore, numbers_of, open_reader, pack_numbered
 
 
-def test_what_is_filled_is_found_by_all(tmp_path: Path) -> None:
+def test_a_committed_shard_is_found_by_all(tmp_path: Path) -> None:
     claim = ShardCache(tmp_path, 10 * SIZE).claim(shard(1))
     assert isinstance(claim, ShardDownload)
     with os.fdopen(os.dup(fill(claim).descriptor), "rb") as file:
@@ -40,57 +50,57 @@ def test_a_shard_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     assert (files(tmp_path), files(tmp_path, ".partial")) == ({shard(1).sha256}, set())
 
 
-def test_only_one_fetches(tmp_path: Path) -> None:
+def test_only_one_process_downloads(tmp_path: Path) -> None:
     first, second = ShardCache(tmp_path, 10 * SIZE), ShardCache(tmp_path, 10 * SIZE)
-    filling = first.claim(shard(1))
-    assert isinstance(filling, ShardDownload)
+    download = first.claim(shard(1))
+    assert isinstance(download, ShardDownload)
     assert second.claim(shard(1)) is None
     assert first.claim(shard(1)) is None
-    filling.abandon()
+    download.abandon()
     again = second.claim(shard(1))
     assert isinstance(again, ShardDownload)
     fill(again)
     assert isinstance(first.claim(shard(1)), CachedShard)
 
 
-def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+def test_the_oldest_shard_is_evicted_first(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 4 * SIZE)
     for number in (1, 2, 3, 4):
-        bring(cache, number).release()
+        load(cache, number).release()
     cache.mark_used(shard(1))
-    bring(cache, 5).release()
+    load(cache, 5).release()
     assert cached(tmp_path) == {1, 3, 4, 5}
 
 
-def test_what_will_be_used_goes_last(tmp_path: Path) -> None:
+def test_needed_shards_are_evicted_last(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 4 * SIZE)
     for number in (1, 2, 3, 4):
-        bring(cache, number).release()
+        load(cache, number).release()
     for number in (2, 1):
         assert cache.mark_needed(shard(number))
     assert not cache.mark_needed(shard(9))
     for number in (5, 6, 7):
-        bring(cache, number).release()
+        load(cache, number).release()
     assert cached(tmp_path) == {1, 2, 6, 7}
     cache.mark_used(shard(1))
-    bring(cache, 8).release()
+    load(cache, 8).release()
     assert 2 in cached(tmp_path)
     for number in range(20, 30):  # nothing has to stay for ever
         cache.mark_needed(shard(number - 1))
-        bring(cache, number).release()
+        load(cache, number).release()
     assert not cached(tmp_path) & {1, 2}
 
 
-def test_what_lies_there_is_found_without_the_folder(tmp_path: Path) -> None:
+def test_a_cached_shard_is_found_without_the_folder_lock(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 4 * SIZE)
     assert cache.find(shard(1)) is None
-    bring(cache, 1).release()
+    load(cache, 1).release()
     with CacheFolder(tmp_path).locked():
         held = cache.find(shard(1))
     assert held is not None
     assert os.pread(held.descriptor, SIZE, 0) == content(1)
     for number in range(2, 8):
-        bring(cache, number).release()
+        load(cache, number).release()
     assert 1 in cached(tmp_path)
     held.release()
 
@@ -98,9 +108,9 @@ def test_what_lies_there_is_found_without_the_folder(tmp_path: Path) -> None:
 def test_a_shard_removed_before_its_lock_is_not_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process makes room between the opening and the lock: what has no name any more takes disk space that nobody counts."""
+    """Another process evicts it between open and lock: an unlinked file is not counted."""
     cache = ShardCache(tmp_path, 4 * SIZE)
-    bring(cache, 1).release()
+    load(cache, 1).release()
     flock = fcntl.flock
     num_open = len(os.listdir("/proc/self/fd"))
 
@@ -115,57 +125,57 @@ def test_a_shard_removed_before_its_lock_is_not_found(
 
 def test_a_map_keeps_the_lock(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 2 * SIZE)
-    held = bring(cache, 1)
+    held = load(cache, 1)
     mapped = mmap.mmap(held.descriptor, SIZE, prot=mmap.PROT_READ)
     held.release()
     for number in range(2, 8):
-        bring(cache, number).release()
+        load(cache, number).release()
     assert 1 in cached(tmp_path)
     assert mapped[:] == content(1)
     mapped.close()
     for number in range(2, 8):
-        bring(cache, number).release()
+        load(cache, number).release()
     assert 1 not in cached(tmp_path)
 
 
-def test_what_is_in_use_stays(tmp_path: Path) -> None:
+def test_shards_in_use_are_not_evicted(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 3 * SIZE)
-    held = [bring(cache, number) for number in (1, 2)]
+    held = [load(cache, number) for number in (1, 2)]
     for number in range(3, 20):
-        bring(ShardCache(tmp_path, 3 * SIZE), number).release()
+        load(ShardCache(tmp_path, 3 * SIZE), number).release()
     assert {1, 2} <= cached(tmp_path)
-    held.append(bring(cache, 50))
+    held.append(load(cache, 50))
     with pytest.raises(CacheFull):
         cache.claim(shard(51))
     assert cached(tmp_path) == {1, 2, 50}
     held[0].release()
-    bring(cache, 51).release()
+    load(cache, 51).release()
     assert cached(tmp_path) == {2, 50, 51}
 
 
-def test_what_is_being_fetched_counts_and_stays(tmp_path: Path) -> None:
+def test_downloads_count_and_are_not_evicted(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 2 * SIZE)
-    filling = cache.claim(shard(1))
-    assert isinstance(filling, ShardDownload)
-    assert taken(tmp_path) == SIZE
-    bring(cache, 2).release()
-    bring(cache, 3).release()
+    download = cache.claim(shard(1))
+    assert isinstance(download, ShardDownload)
+    assert used_bytes(tmp_path) == SIZE
+    load(cache, 2).release()
+    load(cache, 3).release()
     assert cached(tmp_path) == {3}
-    assert os.pread(fill(filling).descriptor, SIZE, 0) == content(1)
+    assert os.pread(fill(download).descriptor, SIZE, 0) == content(1)
 
 
 def test_the_budget_holds_at_every_moment(tmp_path: Path) -> None:
-    """Four processes bring 400 shards into room for ten, while this one looks."""
+    """Four processes load 400 shards into room for ten, while this one checks the size."""
     script = f"""
 import sys
 from pathlib import Path
 from job.streaming.cache import CacheFull, ShardCache
-from tests.streaming.cached import bring, shard
+from tests.streaming.cached import load, shard
 cache = ShardCache(Path({str(tmp_path)!r}), {10 * SIZE})
 held = []
 for number in range(100):
     try:
-        held.append(bring(cache, (number * int(sys.argv[1])) % 97))
+        held.append(load(cache, (number * int(sys.argv[1])) % 97))
     except (CacheFull, AssertionError):
         pass
     if len(held) > 1:
@@ -178,7 +188,7 @@ for number in range(100):
             with CacheFolder(
                 tmp_path
             ).locked():  # else the listing may show a file under its old and its new name
-                most = max(most, taken(tmp_path))
+                most = max(most, used_bytes(tmp_path))
         assert [process.wait() for process in processes] == [0, 0, 0, 0]
     assert 5 * SIZE < most <= 10 * SIZE
     for number in cached(tmp_path):
@@ -193,7 +203,7 @@ def test_a_shard_larger_than_the_budget_is_refused(tmp_path: Path) -> None:
         ShardCache(tmp_path, SIZE - 1).claim(shard(1))
 
 
-def test_a_file_of_another_filler_is_not_taken_for_ours(tmp_path: Path) -> None:
+def test_a_file_of_another_downloader_is_not_committed(tmp_path: Path) -> None:
     """The folder is deleted and made again by another process that fetches the same shard."""
     first, second = ShardCache(tmp_path, 10 * SIZE), ShardCache(tmp_path, 10 * SIZE)
     old = first.claim(shard(1))
@@ -208,9 +218,9 @@ def test_a_file_of_another_filler_is_not_taken_for_ours(tmp_path: Path) -> None:
     assert os.pread(fill(new).descriptor, SIZE, 0) == content(1)
 
 
-def test_a_discarded_shard_is_fetched_again_while_others_keep_theirs(tmp_path: Path) -> None:
+def test_a_discarded_shard_is_downloaded_again_while_others_keep_theirs(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 10 * SIZE)
-    held = bring(cache, 1)
+    held = load(cache, 1)
     other = cache.claim(shard(1))
     assert isinstance(other, CachedShard)
     other.discard()
@@ -222,17 +232,17 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from job.streaming.cache import ShardCache
-from tests.streaming.cached import SIZE, bring, content, shard
+from tests.streaming.cached import SIZE, load, content, shard
 cache = ShardCache(Path(sys.argv[1]), 4 * SIZE)
-held = bring(cache, 1)
-filling = cache.claim(shard(2))
-os.pwrite(filling.descriptor, content(2)[:500], 0)
+held = load(cache, 1)
+download = cache.claim(shard(2))
+os.pwrite(download.descriptor, content(2)[:500], 0)
 print("ready", flush=True)
 sys.stdin.readline()
 """
 
 
-def test_what_a_killed_process_held_and_fetched_is_free(tmp_path: Path) -> None:
+def test_locks_of_a_killed_process_are_free(tmp_path: Path) -> None:
     cache = ShardCache(tmp_path, 4 * SIZE)
     with running(KILLED, str(tmp_path)) as process:
         assert process.stdout is not None
@@ -240,21 +250,21 @@ def test_what_a_killed_process_held_and_fetched_is_free(tmp_path: Path) -> None:
         assert cache.claim(shard(2)) is None
         with ExitStack() as stack:
             for number in (3, 4):
-                stack.callback(bring(cache, number).release)
+                stack.callback(load(cache, number).release)
             with pytest.raises(CacheFull):  # one and two are the other's
                 cache.claim(shard(5))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    filling = cache.claim(shard(2))
-    assert isinstance(filling, ShardDownload)
-    assert os.pread(fill(filling).descriptor, SIZE, 0) == content(2)
+    download = cache.claim(shard(2))
+    assert isinstance(download, ShardDownload)
+    assert os.pread(fill(download).descriptor, SIZE, 0) == content(2)
     for number in range(10, 13):
-        bring(cache, number)
+        load(cache, number)
     assert cached(tmp_path) == {2, 10, 11, 12}
-    assert taken(tmp_path) == 4 * SIZE
+    assert used_bytes(tmp_path) == 4 * SIZE
 
 
-def test_what_a_killed_process_left_half_makes_room(tmp_path: Path) -> None:
+def test_the_partial_file_of_a_killed_process_is_evicted(tmp_path: Path) -> None:
     with running(KILLED, str(tmp_path)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -262,12 +272,12 @@ def test_what_a_killed_process_left_half_makes_room(tmp_path: Path) -> None:
         process.wait()
     assert files(tmp_path, ".partial") == {shard(2).sha256}
     cache = ShardCache(tmp_path, 4 * SIZE)
-    held = [bring(cache, number) for number in range(10, 14)]
+    held = [load(cache, number) for number in range(10, 14)]
     assert len(held) == 4
     assert files(tmp_path, ".partial") == set()
 
 
-def test_threads_agree_on_who_fetches(tmp_path: Path) -> None:
+def test_one_of_many_threads_downloads(tmp_path: Path) -> None:
     cache, claims = ShardCache(tmp_path, 10 * SIZE), []
     begin = threading.Barrier(16)
 
@@ -291,14 +301,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def test_a_full_disk_is_told_with_the_budget(small_disk: Path) -> None:
+def test_a_full_disk_is_reported_with_the_budget(small_disk: Path) -> None:
     (small_disk / "of another program").write_bytes(bytes(40_000))
     cache = ShardCache(small_disk, 10**6)
-    held = [bring(cache, number) for number in range(2)]
+    held = [load(cache, number) for number in range(2)]
     with pytest.raises(CacheFull) as caught:
-        held.extend(bring(cache, number) for number in range(2, 20))
+        held.extend(load(cache, number) for number in range(2, 20))
     assert re.search(
-        rf"{small_disk}/shards: cannot take a shard of 1 kB \(No space left on device\): .* of the disk is free, the cache holds .* of the"
+        rf"{small_disk}/shards: cannot take a shard of 1 kB \(No space left on device\): .* of the"
+        r" disk is free, the cache holds .* of the"
         r" 1 MB that data.cache_bytes allows; .*lower data.cache_bytes",
         str(caught.value.disk_error),
     )
@@ -313,16 +324,17 @@ def test_a_disk_too_small_for_one_shard_ends_a_reader(small_disk: Path, tmp_path
         ) as reader,
         pytest.raises(
             StorageError,
-            match=r"No space left on device.* of the 10 MB that data.cache_bytes allows; .*lower data.cache_bytes",
+            match=(
+                r"No space left on device.* of the 10 MB that data.cache_bytes allows; .*lower"
+                r" data.cache_bytes"
+            ),
         ),
     ):
         reader.chunk(0, 1)
 
 
-def test_a_disk_smaller_than_the_budget_is_read_through_all_the_same(
-    small_disk: Path, tmp_path: Path
-) -> None:
-    """What a reader keeps mapped because the budget has room to spare goes when the disk has none."""
+def test_a_disk_smaller_than_the_budget_works(small_disk: Path, tmp_path: Path) -> None:
+    """Shards that a reader keeps mapped, as the budget has room, are unmapped for a full disk."""
     pack_numbered(tmp_path / "set", 2400, 10)
     store = RemoteStore(tmp_path / "set")
     with open_reader(store, small_disk, cache_bytes=10**6, fetch_ahead_batches=4) as reader:
@@ -330,9 +342,9 @@ def test_a_disk_smaller_than_the_budget_is_read_through_all_the_same(
     assert len(np.unique(seen)) == 2400
 
 
-def test_a_full_disk_makes_the_cache_smaller_before_it_gives_up(small_disk: Path) -> None:
+def test_a_full_disk_makes_the_cache_smaller_first(small_disk: Path) -> None:
     cache = ShardCache(small_disk, 10**6)
     for number in range(40):
-        bring(cache, number).release()
+        load(cache, number).release()
     assert 39 in cached(small_disk)
     assert 0 not in cached(small_disk)

@@ -1,4 +1,4 @@
-"""Credentials that change during a run: those of a web identity (IRSA), renewed or taken away, and keys replaced in a mounted Secret."""
+"""Credentials that change during a run: of a web identity (IRSA) or in a mounted Secret."""
 
 import json
 import subprocess
@@ -35,7 +35,10 @@ class SecurityTokenService:
         asked = dict(urllib.parse.parse_qsl(request.body.decode()))
         assert (asked["Action"], asked["WebIdentityToken"]) == ("AssumeRoleWithWebIdentity", TOKEN)
         expires = (datetime.now(UTC) + timedelta(minutes=self.minutes)).isoformat()
-        keys = f"<AccessKeyId>{self.user.access_key}</AccessKeyId><SecretAccessKey>{self.user.secret_key}</SecretAccessKey>"
+        keys = (
+            f"<AccessKeyId>{self.user.access_key}</AccessKeyId>"
+            f"<SecretAccessKey>{self.user.secret_key}</SecretAccessKey>"
+        )
         # No session token: the S3 server knows its users by their keys alone.
         result = (
             f"<Credentials>{keys}<SessionToken/><Expiration>{expires}</Expiration></Credentials>"
@@ -73,7 +76,7 @@ def test_a_web_identity_whose_keys_change(
     monkeypatch: pytest.MonkeyPatch,
     minutes: float,
 ) -> None:
-    """boto3 renews keys with less than 15 minutes left by itself; those that are refused before are looked for anew."""
+    """boto3 renews keys with less than 15 minutes left; refused ones are read again before that."""
     (tmp_path / "token").write_text(TOKEN)
     service, heard = SecurityTokenService(users[0], minutes), Heard()
     with scripted_s3(service) as sts:
@@ -95,7 +98,7 @@ def test_a_web_identity_whose_keys_change(
     assert set(heard.reasons) <= {"credentials"}
 
 
-def test_keys_that_are_gone_for_good_end_it(
+def test_deleted_keys_end_the_run(
     s3_env: S3Server,
     data: str,
     users: list[S3User],
@@ -112,7 +115,10 @@ def test_keys_that_are_gone_for_good_end_it(
         delete(s3_env, users[0])
         with pytest.raises(
             StorageError,
-            match=r"the server does not accept the credentials .* gave up because no valid credentials appeared for 1 s",
+            match=(
+                r"the server does not accept the credentials .* gave up because no valid"
+                r" credentials appeared for 1 s"
+            ),
         ):
             reader.chunk(40, 20)
 
@@ -128,7 +134,10 @@ def test_keys_replaced_in_a_mounted_secret(
     monkeypatch: pytest.MonkeyPatch,
     minutes: int,
 ) -> None:
-    """As the chart mounts credentials.existingSecret, with kubelet's swap of a link; reading and writing both change over."""
+    """As the chart mounts credentials.existingSecret; kubelet swaps a link.
+
+    Reads and writes follow.
+    """
     folder, files = tmp_path / "keys", CHART / "files"
     program = tmp_path / "credentials.py"
     program.write_text(
@@ -171,14 +180,14 @@ def test_keys_replaced_in_a_mounted_secret(
 
 
 def test_mounted_keys_are_read_again_every_minute(tmp_path: Path) -> None:
-    """boto3 asks again when less than 15 minutes are left; a token is passed on, and a missing key is boto3's to report."""
+    """boto3 renews 15 minutes before the end; a token is passed on; boto3 reports a missing key."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         (tmp_path / name).write_text(f"{name} of a Secret\n")
     command = [sys.executable, str(CHART / "files" / "credentials.py"), str(tmp_path)]
     before = datetime.now(UTC)
-    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    printed = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     left = (
-        datetime.fromisoformat(told.pop("Expiration"))
+        datetime.fromisoformat(printed.pop("Expiration"))
         - before
         - timedelta(seconds=credentials._DEFAULT_ADVISORY_REFRESH_TIMEOUT)
     )
@@ -188,7 +197,7 @@ def test_mounted_keys_are_read_again_every_minute(tmp_path: Path) -> None:
         "SecretAccessKey": "AWS_SECRET_ACCESS_KEY",
         "SessionToken": "AWS_SESSION_TOKEN",
     }
-    assert told == {"Version": 1} | {name: f"{file} of a Secret" for name, file in keys.items()}
+    assert printed == {"Version": 1} | {name: f"{file} of a Secret" for name, file in keys.items()}
 
 
 def delete(server: S3Server, user: S3User) -> None:

@@ -1,7 +1,8 @@
-"""The fault table: training through everything that a network, a store and a node do, and not a bit of the result differs.
+"""The fault table: training with faults of network, store and node gives the same bits.
 
-Each run streams 40 shards through room for 34, twice, from a real S3 server behind a proxy that spoils answers. On a CPU training repeats bit for
-bit, so the weights at the end are those of the undisturbed run when and only when every step saw the images that it saw there, in their order. The
+Each run streams 40 shards through room for 34, twice, from a real S3 server behind a proxy that
+spoils answers. On a CPU training repeats bit for bit, so the weights at the end are those of the
+undisturbed run when and only when every step saw the images that it saw there, in their order. The
 counters say what happened.
 """
 
@@ -57,7 +58,7 @@ SETTINGS = {
 
 @dataclass
 class Ended:
-    """A run that came to its end: its folder, the counters of its last start by rank, and the proxy's own counts."""
+    """A finished run: its folder, its last attempt's counters by rank, the proxy's counts."""
 
     folder: Path
     output: str
@@ -66,7 +67,7 @@ class Ended:
     sent_bytes: int = 0
 
     def count(self, name: str) -> float:
-        """The sum over ranks of a counter, named as in docs/metrics.md, with ``{reason}`` for one of its labels."""
+        """Return a counter (docs/metrics.md), summed over ranks, with ``{reason}`` for a label."""
         metric, _, reason = name.rstrip("}").partition("{")
         return sum(
             value
@@ -78,7 +79,7 @@ class Ended:
 
 @dataclass
 class Bench:
-    """Where runs are made."""
+    """A server and a packed data set for the runs."""
 
     server: S3Server
     uri: str
@@ -97,9 +98,16 @@ def bench(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Benc
 Act = Callable[[FaultProxy, Sequence[Program], Path], None]
 
 
-def run(bench: Bench, name: str, *, prepare: Callable[[FaultProxy], None] = lambda proxy: None, act: Act | None = None, workers: int = 1,
-        data: str | None = None) -> Ended:  # fmt: skip
-    """Train to the end: ``prepare`` sets faults before the start, ``act`` does something while it runs, and may end it; then it is started again."""
+def run(
+    bench: Bench,
+    name: str,
+    *,
+    prepare: Callable[[FaultProxy], None] = lambda proxy: None,
+    act: Act | None = None,
+    workers: int = 1,
+    data: str | None = None,
+) -> Ended:
+    """Train to the end: ``prepare`` sets faults before, ``act`` acts during it and may end it."""
     folder, cache = bench.folder / name, bench.folder / f"{name}-cache"
     values = SETTINGS | {
         "uri": folder,
@@ -168,7 +176,7 @@ def run(bench: Bench, name: str, *, prepare: Callable[[FaultProxy], None] = lamb
 
 
 def kill_while_a_shard_arrives(proxy: FaultProxy, programs: Sequence[Program], cache: Path) -> None:
-    """SIGKILL in the middle of a download: its bytes have stopped half-way, and the process is gone. A checkpoint is committed by then."""
+    """Send SIGKILL in the middle of a download, after a checkpoint was committed."""
     programs[0].wait_for_text(r"step 60\b")
     proxy.fault(Fault.STALL, times=1, match=".u8", stall_seconds=60)
     programs[0].wait_until(
@@ -176,7 +184,7 @@ def kill_while_a_shard_arrives(proxy: FaultProxy, programs: Sequence[Program], c
     )
     programs[0].wait_for_checkpoint(
         cache.with_name("killed"), after=0
-    )  # its upload goes on beside the training
+    )  # its upload continues during training
     programs[0].send(signal.SIGKILL)
     proxy.clear()
 
@@ -196,7 +204,7 @@ def burst(proxy: FaultProxy) -> None:
 
 
 def flip_twice(proxy: FaultProxy) -> None:
-    """Of some shards; a third time would end the run, as it should."""
+    """Flip bits of some shards twice; a third time would end the run."""
     for number in (3, 14, 27, 38):
         proxy.fault(Fault.FLIP, times=2, match=f"shard-{number:05d}.u8")
 
@@ -248,7 +256,7 @@ def assert_same_weights(found: Ended, undisturbed: Ended) -> None:
 
 
 def test_undisturbed(runs: dict[str, Future[Ended]], bench: Bench) -> None:
-    """What the others are compared with: every epoch fetched once, and nothing repeated."""
+    """The reference of the others: every epoch is downloaded once, without retries."""
     ended = runs["undisturbed"].result()
     size = sum(
         shard.num_bytes for shard in read_index(open_store(str(bench.folder / "set"))).shards
@@ -268,7 +276,7 @@ def test_undisturbed(runs: dict[str, Future[Ended]], bench: Bench) -> None:
         ("throttling", Fault.ERROR_503, {"throttled"}),
     ],
 )
-def test_what_is_repeated(
+def test_retries_equal_faults(
     runs: dict[str, Future[Ended]], name: str, fault: Fault, reasons: set[str]
 ) -> None:
     ended = runs[name].result()
@@ -296,7 +304,7 @@ def test_what_is_repeated(
 def test_an_epoch_is_every_image_once(
     bench: Bench, s3_env: S3Server, tmp_path: Path, fault: Fault, num_workers: int
 ) -> None:
-    """The images themselves, by number, of all workers together, with a third of the requests spoiled."""
+    """The images of all workers by number, with faults in a third of the requests."""
     seen = []
     with fault_proxy(s3_env.endpoint_url) as proxy:
         proxy.fault(fault, share=0.3, match=".u8", stall_seconds=0.1)
@@ -344,7 +352,7 @@ def test_stalls_of_ten_seconds_are_waited_out(runs: dict[str, Future[Ended]]) ->
     assert_same_weights(ended, runs["undisturbed"].result())
 
 
-def test_a_lost_cache_folder_is_made_again(runs: dict[str, Future[Ended]]) -> None:
+def test_a_lost_cache_folder_is_created_again(runs: dict[str, Future[Ended]]) -> None:
     ended, undisturbed = runs["cache lost"].result(), runs["undisturbed"].result()
     assert ended.count("dcgan_fetch_bytes_total") >= undisturbed.count("dcgan_fetch_bytes_total")
     assert_same_weights(ended, undisturbed)
@@ -354,12 +362,12 @@ def test_killed_while_a_shard_arrives(runs: dict[str, Future[Ended]]) -> None:
     ended = runs["killed"].result()
     assert ended.injected[Fault.STALL] == 1
     first = int(re.search(r"^step (\d+)$", ended.output, re.MULTILINE)[1])  # type: ignore[index]
-    assert first >= 50  # the second start goes on from a checkpoint
+    assert first >= 50  # the second attempt resumes from a checkpoint
     assert_same_weights(ended, runs["undisturbed"].result())
 
 
 def test_two_workers_race_for_the_same_shards(runs: dict[str, Future[Ended]], bench: Bench) -> None:
-    """On one cache: each shard is fetched once, whoever was first."""
+    """On one cache each shard is downloaded once, by either worker."""
     ended = runs["two workers"].result()
     size = sum(
         shard.num_bytes for shard in read_index(open_store(str(bench.folder / "set"))).shards

@@ -1,4 +1,4 @@
-"""Fetching: whole, hashed and in parallel; broken requests go on where they stopped; what cannot be cured ends with its cause."""
+"""Downloads: whole, hashed, in parallel; failed requests resume; errors keep their cause."""
 
 import hashlib
 import os
@@ -77,7 +77,7 @@ def test_a_file_is_fetched_whole_in_ranges(
     fetcher.close()
 
 
-def test_a_request_that_broke_off_goes_on_where_it_stopped(
+def test_a_failed_request_resumes_at_its_last_byte(
     tmp_path: Path, data: bytes, descriptor: int
 ) -> None:
     store = BreakingStore(
@@ -96,7 +96,7 @@ def test_a_request_that_broke_off_goes_on_where_it_stopped(
     fetcher.close()
 
 
-def test_a_server_that_is_pressed_gets_fewer_requests(
+def test_a_throttling_server_gets_fewer_requests(
     tmp_path: Path, data: bytes, descriptor: int
 ) -> None:
     fetcher = Fetcher(BreakingStore(tmp_path / "store", [(0, "throttled")]), 4, Heard())
@@ -105,19 +105,22 @@ def test_a_server_that_is_pressed_gets_fewer_requests(
     fetcher.close()
 
 
-def test_patience_ends_with_the_cause_and_what_to_do(
+def test_after_the_deadline_the_error_has_cause_and_remedy(
     tmp_path: Path, data: bytes, descriptor: int
 ) -> None:
     fetcher = Fetcher(BreakingStore(tmp_path / "store", [(0, "throttled")] * 1000), 4, Heard())
     with pytest.raises(
         StorageError,
-        match=r"/small: broke off; gave up after 0 s without a byte \(data.fetch_patience_seconds\). Run the same command to resume",
+        match=(
+            r"/small: broke off; gave up after 0 s without a byte \(data.fetch_patience_seconds\)."
+            r" Run the same command to resume"
+        ),
     ):
         fetcher.fetch("small", 1000, descriptor, impatient())
     fetcher.close()
 
 
-def test_nobody_who_waits_means_no_end_of_patience(
+def test_a_deadline_that_was_not_started_never_ends(
     tmp_path: Path, data: bytes, descriptor: int
 ) -> None:
     fetcher = Fetcher(BreakingStore(tmp_path / "store", [(0, "connection")] * 4), 4, Heard())
@@ -128,7 +131,7 @@ def test_nobody_who_waits_means_no_end_of_patience(
     fetcher.close()
 
 
-def test_credentials_that_stay_refused_end_it(
+def test_credentials_refused_for_long_end_the_download(
     tmp_path: Path, data: bytes, descriptor: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "CREDENTIAL_SECONDS", 0.3)
@@ -160,19 +163,22 @@ def test_a_file_that_is_missing(tmp_path: Path, data: bytes, descriptor: int) ->
     fetcher.close()
 
 
-def test_a_disk_that_refuses_is_told(tmp_path: Path, data: bytes) -> None:
+def test_an_error_of_the_disk_is_reported(tmp_path: Path, data: bytes) -> None:
     read_only = os.open(tmp_path / "store" / "small", os.O_RDONLY)
     fetcher = Fetcher(LocalStore(tmp_path / "store"), 4, Heard())
     with pytest.raises(
         StorageError,
-        match=r"store/small: cannot keep in data\.cache_dir, within data\.cache_bytes: Bad file descriptor",
+        match=(
+            r"store/small: cannot keep in data\.cache_dir, within data\.cache_bytes: Bad file"
+            r" descriptor"
+        ),
     ):
         fetcher.fetch("small", 1000, read_only, impatient(10))
     fetcher.close()
     os.close(read_only)
 
 
-def test_closing_ends_what_waits(tmp_path: Path, data: bytes, descriptor: int) -> None:
+def test_closing_ends_a_waiting_download(tmp_path: Path, data: bytes, descriptor: int) -> None:
     broke_off = threading.Event()
 
     class AttemptRecord(Heard):

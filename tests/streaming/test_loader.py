@@ -10,7 +10,7 @@ from job.streaming.cache import ShardCache, ShardDownload
 from tests.streaming.sets import RemoteStore, damage_content, open_reader
 
 
-def test_what_is_fetched_is_always_verified(folder: Path, tmp_path: Path) -> None:
+def test_a_download_is_always_verified(folder: Path, tmp_path: Path) -> None:
     damage_content(folder / "shard-00000.u8")
     with (
         open_reader(RemoteStore(folder), tmp_path / "cache", verify=False) as reader,
@@ -19,7 +19,7 @@ def test_what_is_fetched_is_always_verified(folder: Path, tmp_path: Path) -> Non
         reader.chunk(0, 80)
 
 
-def test_a_cache_that_others_use_wholly_ends_with_what_to_do(
+def test_a_cache_full_of_shards_in_use_ends_with_a_remedy(
     store: RemoteStore, tmp_path: Path
 ) -> None:
     cache = ShardCache(tmp_path / "cache", 12 * 120)
@@ -32,7 +32,10 @@ def test_a_cache_that_others_use_wholly_ends_with_what_to_do(
         open_reader(store, tmp_path / "cache", **options) as reader,
         pytest.raises(
             StorageError,
-            match=r"data.cache_bytes is 1.44 kB, and all of it has been in use by other runs for 0.3 s; .*raise",
+            match=(
+                r"data.cache_bytes is 1.44 kB, and all of it has been in use by other runs for 0.3"
+                r" s; .*raise"
+            ),
         ),
     ):
         reader.chunk(0, 1)
@@ -41,9 +44,7 @@ def test_a_cache_that_others_use_wholly_ends_with_what_to_do(
         claim.abandon()
 
 
-def test_another_process_that_has_fallen_silent_is_not_waited_for_without_end(
-    store: RemoteStore, tmp_path: Path
-) -> None:
+def test_waiting_for_a_silent_process_ends(store: RemoteStore, tmp_path: Path) -> None:
     """One that was stopped, or whose store is down, while it fetches what this one needs."""
     index = read_index(store)
     cache = ShardCache(tmp_path / "cache", 10**6)
@@ -54,7 +55,10 @@ def test_another_process_that_has_fallen_silent_is_not_waited_for_without_end(
         ) as reader,
         pytest.raises(
             StorageError,
-            match=r"shard-\d+.u8: another process on this host is downloading it and has received no data for 0.3 s",
+            match=(
+                r"shard-\d+.u8: another process on this host is downloading it and has received no"
+                r" data for 0.3 s"
+            ),
         ),
     ):
         reader.chunk(0, 1)

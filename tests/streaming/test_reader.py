@@ -1,4 +1,4 @@
-"""Reading: the right images, from a folder and from a store, for any number of workers, and never a byte of a damaged shard."""
+"""Reading: the right images from a folder and a store, for any number of workers."""
 
 import time
 from pathlib import Path

@@ -44,14 +44,17 @@ def test_a_damaged_shard_is_named(
         open_reader(store_class(folder), tmp_path / "cache") as reader,
         pytest.raises(
             DataError,
-            match=rf"file://{folder}/shard-00003.u8: {message}: run `dcgan-train data verify file://{folder}`",
+            match=(
+                rf"file://{folder}/shard-00003.u8: {message}: run `dcgan-train data verify"
+                rf" file://{folder}`"
+            ),
         ),
     ):
         reader.chunk(0, 1000 // 12)
     assert not list(tmp_path.glob("cache/**/*.partial"))
 
 
-def test_local_hashes_can_be_trusted_but_not_sizes(folder: Path, tmp_path: Path) -> None:
+def test_local_hashes_may_be_trusted_but_not_sizes(folder: Path, tmp_path: Path) -> None:
     damage_content(folder / "shard-00000.u8")
     with open_reader(LocalStore(folder), tmp_path / "cache", verify=False) as reader:
         reader.chunk(0, 80)
@@ -63,9 +66,7 @@ def test_local_hashes_can_be_trusted_but_not_sizes(folder: Path, tmp_path: Path)
         reader.chunk(0, 80)
 
 
-def test_an_index_of_other_shards_does_not_match(
-    folder: Path, index: Index, tmp_path: Path
-) -> None:
+def test_an_index_of_other_shards_is_refused(folder: Path, index: Index, tmp_path: Path) -> None:
     store = LocalStore(folder)
     write_index(
         store, replace(index, shards=(replace(index.shards[0], sha256="0" * 64), *index.shards[1:]))
@@ -84,7 +85,7 @@ def test_local_shards_are_read_in_place(folder: Path, tmp_path: Path) -> None:
 
 
 @both_stores
-def test_files_are_let_go(folder: Path, tmp_path: Path, store_class: type[LocalStore]) -> None:
+def test_files_are_closed(folder: Path, tmp_path: Path, store_class: type[LocalStore]) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with open_reader(store_class(folder), tmp_path / "cache") as reader:
         for step in range(0, 160, 10):

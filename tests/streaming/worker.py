@@ -1,7 +1,10 @@
-"""One worker of a run, without Ray: ``python -m tests.streaming.worker RANK WORLD_SIZE KEY=VALUE...``, with TF_CONFIG where there are several.
+"""One worker of a run without Ray, with TF_CONFIG if there are several.
 
-Prints a line for each report, and, after the last step, what Prometheus would have scraped then: ``counter NAME{LABELS} VALUE``.
-With IMAGES_SEEN set to a file, appends a line for each chunk that is read from a numbered data set: first step and numbers, step by step.
+    python -m tests.streaming.worker RANK WORLD_SIZE KEY=VALUE...
+
+Prints a line for each report, and, after the last step, what Prometheus would have scraped then:
+``counter NAME{LABELS} VALUE``. With IMAGES_SEEN set to a file, appends a line for each chunk that
+is read from a numbered data set: first step and numbers, step by step.
 """
 
 import json
