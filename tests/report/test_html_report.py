@@ -14,9 +14,7 @@ import pytest
 from PIL import Image
 
 from job.config.errors import StorageError
-from job.report.charts import Line, Mark, chart
 from job.report.html_report import build_report, write_report
-from job.report.page import clean, render
 from job.run.layout import CONFIGURATION, METRICS, PROGRESS, REPORT, STATUS, grid_key
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
@@ -233,16 +231,6 @@ def test_a_run_without_incidents_says_so(tmp_path: Path) -> None:
     page = Page(build_report(store))
     assert "No incidents recorded." in page.text
     assert "dashed" not in page.text
-
-
-def test_text_is_escaped_cut_and_without_control_characters() -> None:
-    mark = Mark(0, "restart", "<&\"'>\x00\u202e\udcff")
-    chart_of_mark = chart("x", [Line("x", [(0, 1), (1, 2)], 1)], [mark])
-    assert b"<title>&lt;&amp;&#34;&#39;&gt;\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd</title>" in render(
-        "chart.svg.j2", chart=chart_of_mark
-    )
-    assert clean("a" * 100, max_length=10) == "a" * 10 + " ..."
-    assert clean("a\x00\x1b[31m\u202eb\nc") == "a\ufffd\ufffd[31m\ufffdb\nc"
 
 
 def shown_in_a_browser(
