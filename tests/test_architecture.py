@@ -36,13 +36,14 @@ FOLDERS = (
 # What is heavy, or would tie a concern to a framework, and the folders that may load it.
 MAY_LOAD = {
     "ray": {"launch"},
-    "tensorflow": {"gan", "images", "training", "synthesis"},
-    "keras": {"gan", "images", "training", "synthesis"},
+    "tensorflow": {"gan", "training", "synthesis"},
+    "keras": {"gan", "training", "synthesis"},
     "boto3": {"storage"},
     "botocore": {"storage"},
     "click": {"cli"},
     "prometheus_client": {"telemetry"},
     "tensorboardX": {"run"},
+    "jinja2": {"report"},
 }
 
 # Loaded by a function, when the user asks for what only this library can give: here `keras:fashion_mnist` and friends.
