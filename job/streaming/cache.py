@@ -30,7 +30,16 @@ from job.config.byte_size import bytes_text
 from job.config.errors import StorageError
 from job.data.index import Shard
 from job.storage import os_errors
-from job.streaming.cache_folder import PARTIAL, WHOLE, CacheFolder, CacheUsage
+from job.streaming.cache_folder import (
+    PARTIAL,
+    WHOLE,
+    CacheFolder,
+    CacheUsage,
+    allocate,
+    evict,
+    is_same_file,
+    open_locked,
+)
 
 # If a small shard needs room, this share of the budget is freed at once, so that the folder is not
 # listed for each of them.
@@ -67,7 +76,7 @@ class CachedShard:
     def discard(self) -> None:
         """Remove a damaged file from the folder; processes that mapped it keep their copy."""
         with suppress(FileNotFoundError):
-            if _is_same_file(self.path, self.descriptor):
+            if is_same_file(self.path, self.descriptor):
                 os.unlink(self.path)
         self.release()
 
@@ -137,7 +146,7 @@ class ShardCache:
         """Return the shard if it is cached; in microseconds, without the folder's lock."""
         path = self._path(shard, WHOLE)
         try:
-            descriptor = _open_locked(path, os.O_RDONLY, fcntl.LOCK_SH)
+            descriptor = open_locked(path, os.O_RDONLY, fcntl.LOCK_SH)
         except OSError:  # ``claim`` reports it
             return None
         if descriptor is None:
@@ -175,7 +184,7 @@ class ShardCache:
         partial, whole = self._path(shard, PARTIAL), self._path(shard, WHOLE)
         with self._folder.locked():
             try:
-                if not _is_same_file(partial, descriptor):
+                if not is_same_file(partial, descriptor):
                     raise CacheLost(str(partial))
                 os.rename(partial, whole)
             except FileNotFoundError:
@@ -189,16 +198,16 @@ class ShardCache:
         """Remove the file of a download that failed."""
         partial = self._path(shard, PARTIAL)
         with self._folder.locked() as usage, suppress(FileNotFoundError):
-            if _is_same_file(partial, descriptor):
+            if is_same_file(partial, descriptor):
                 os.unlink(partial)
                 if (counted := usage.read()) is not None:
                     usage.write(counted - shard.num_bytes)
 
     def _claim(self, shard: Shard, usage: CacheUsage) -> CachedShard | ShardDownload | None:
         whole, partial = self._path(shard, WHOLE), self._path(shard, PARTIAL)
-        if (descriptor := _open_locked(whole, os.O_RDONLY, fcntl.LOCK_SH)) is not None:
+        if (descriptor := open_locked(whole, os.O_RDONLY, fcntl.LOCK_SH)) is not None:
             return CachedShard(shard, descriptor, whole)
-        descriptor = _open_locked(partial, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+        descriptor = open_locked(partial, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
         if descriptor is None:
             return None
         try:
@@ -224,12 +233,12 @@ class ShardCache:
         usage.write(counted + needed)
         while True:
             try:
-                _allocate(descriptor, num_bytes)
+                allocate(descriptor, num_bytes)
                 return
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise self._disk_error(error, num_bytes) from None
-                if not any(_evict(file.path) for file in self._folder.files()):
+                if not any(evict(file.path) for file in self._folder.files()):
                     full = CacheFull()
                     full.disk_error = self._disk_error(error, num_bytes)
                     raise full from None
@@ -246,7 +255,7 @@ class ShardCache:
             extra = slack if needed < slack and file.used_ns <= now else 0
             if total + needed <= self.budget_bytes - extra:
                 break
-            if _evict(file.path):
+            if evict(file.path):
                 total -= file.num_bytes
         return total
 
@@ -275,48 +284,3 @@ class ShardCache:
             " for the whole budget: free some, lower data.cache_bytes, or set another"
             " data.cache_dir"
         )
-
-
-def _is_same_file(path: Path, descriptor: int) -> bool:
-    """Return whether ``path`` is still the open file, not another process' new one."""
-    return os.stat(path).st_ino == os.fstat(descriptor).st_ino
-
-
-def _open_locked(path: Path, flags: int, lock: int) -> int | None:
-    """Return a locked descriptor; None if others hold a lock, or if the file does not exist."""
-    try:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
-    except FileNotFoundError:
-        if flags & os.O_CREAT:  # the folder is gone
-            raise
-        return None
-    try:
-        fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _allocate(descriptor: int, num_bytes: int) -> None:
-    """Reserve ``num_bytes`` of the disk for the file, if the file system can promise that."""
-    try:
-        os.posix_fallocate(descriptor, 0, num_bytes)
-    except (AttributeError, OSError) as error:  # AttributeError: macOS
-        if isinstance(error, OSError) and error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-            raise
-        os.ftruncate(descriptor, num_bytes)
-
-
-def _evict(path: Path) -> bool:
-    """Remove a file unless somebody has locked it; return whether it is gone."""
-    try:
-        if (descriptor := _open_locked(path, os.O_RDONLY, fcntl.LOCK_EX)) is None:
-            return not path.exists()
-        try:
-            path.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
-    except PermissionError:  # another user's
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""The folder of the shard cache: its tag, its lock, and the count of the bytes in it.
+"""The folder of the shard cache: its tag, its locks, and the count of the bytes in it.
 
     CACHE_DIR/shards/CACHEDIR.TAG    backup programs skip it (https://bford.info/cachedir)
     CACHE_DIR/shards/.~lock          locked while the folder changes; holds the bytes in use
@@ -11,6 +11,7 @@ offers neither shared locks nor a descriptor to keep the count in, and it polls:
 here.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -152,3 +153,48 @@ class CacheFolder:
             return (self.path / _TAG).read_bytes() == _TAG_TEXT
         except FileNotFoundError:
             return False
+
+
+def is_same_file(path: Path, descriptor: int) -> bool:
+    """Return whether ``path`` is still the open file, not another process' new one."""
+    return os.stat(path).st_ino == os.fstat(descriptor).st_ino
+
+
+def open_locked(path: Path, flags: int, lock: int) -> int | None:
+    """Return a locked descriptor; None if others hold a lock, or if the file does not exist."""
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    except FileNotFoundError:
+        if flags & os.O_CREAT:  # the folder is gone
+            raise
+        return None
+    try:
+        fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def allocate(descriptor: int, num_bytes: int) -> None:
+    """Reserve ``num_bytes`` of the disk for the file, if the file system can promise that."""
+    try:
+        os.posix_fallocate(descriptor, 0, num_bytes)
+    except (AttributeError, OSError) as error:  # AttributeError: macOS
+        if isinstance(error, OSError) and error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        os.ftruncate(descriptor, num_bytes)
+
+
+def evict(path: Path) -> bool:
+    """Remove a file unless somebody has locked it; return whether it is gone."""
+    try:
+        if (descriptor := open_locked(path, os.O_RDONLY, fcntl.LOCK_EX)) is None:
+            return not path.exists()
+        try:
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+    except PermissionError:  # another user's
+        return False
+    return True
