@@ -27,7 +27,7 @@ PHRASES = {
     r"anew": "again",
     r"mend(?:s|ed|ing)?": "fix",
     r"(?:hang|hangs|hanging|hung)~on": "depend on",
-    rf"(?!there(?![a-z]))[a-z0-9.`)}}]+?~(?:is|are|was|were)~no~(?!(?:{COMPARATIVES})(?![a-z]))[\w{{]+": "is not a",
+    rf"(?![`]*there(?![a-z]))[a-z0-9.`)}}]+?~(?:is|are|was|were)~no~(?!(?:{COMPARATIVES})(?![a-z]))[\w{{]+": "is not a",
     r"of~ours|of~(?:its|their|our|his)~own": "our, its own",
     r"as~(?:it~comes|they~come)(?!~from)": "unchanged, by default",
     r"without~a~word": "silently, without a message",
@@ -70,7 +70,7 @@ BROKEN = [
     ("if mine:", "mine"),
 ]
 PLAIN = (
-    "There is no such file, it is no longer there, and it is no slower. It understands a stand-in.\n"
+    "There is no such file, `there is no file`, it is no longer there, and it is no slower. It understands a stand-in.\n"
     "The start of the run, and the only start of the program. That looks like the outstanding one.\n"
     "The option goes on the command line. In plain words: undermine, at_least_one, most_common.\n"
     "def test_there_is_no_file(): pass\ndef is_no_longer(): pass\n"

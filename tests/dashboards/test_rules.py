@@ -83,7 +83,9 @@ def test_the_runbook_has_a_page_for_each_alert_and_no_other() -> None:
     assert re.findall(r"^## (Dcgan\w+)$", text, re.MULTILINE) == list(ALERT_RULES)
     pages = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     assert [
-        page for page in pages if not all(f"**{part}:**" in page for part in ("Says", "Look", "Do"))
+        page
+        for page in pages
+        if not all(f"**{part}:**" in page for part in ("Says", "Check", "Do"))
     ] == []
     severities = {
         page.split()[0]: re.findall(r"^Severity: (\w+)\.$", page, re.MULTILINE) for page in pages
