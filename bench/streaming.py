@@ -1,18 +1,17 @@
-"""Reading images, measured: ours beside MosaicML Streaming, WebDataset, TFRecord and plain boto3, on the same images in the same run.
+"""Measure reading images against MosaicML Streaming, WebDataset, TFRecord and plain boto3.
 
-    python -m bench.streaming --grey MNIST_FOLDER --colour CIFAR_TAR             everything: about an hour on two cores
+    python -m bench.streaming --grey MNIST_FOLDER --colour CIFAR_TAR    # an hour on two cores
     python -m bench.streaming --grey MNIST_FOLDER --only reader --rounds 3
 
-`--grey` and `--colour` are sources as `data pack` takes them; the colour one is resized to 64x64.
-Each measurement is a process of its own. In each round the contenders take turns, so that a machine
-whose speed drifts drifts for all; the tables have medians. The other libraries live in an
-environment of their own, made from streaming-requirements.txt the first time. S3 is the tests'
-server on this machine, built by `make tools`.
+`--grey` and `--colour` are sources of `data pack`; the colour one is resized to 64x64. Each
+measurement runs in a new process. In each round the contenders take turns, so that a change of the
+machine's speed affects all; the tables have medians. The other libraries are installed once in a
+separate environment from streaming-requirements.txt. S3 is the tests' server (`make tools`).
 
-    reader      images/s out of tf.data or a DataLoader, shuffled, batches of 64, everything on the local disk
-    cold        one epoch from S3 into an empty cache, beside a plain download of the same bytes
-    training    images/s of training from memory, from a warm cache, and cold at four times the rate at which training takes them
-    memory      resident memory and disk while 4 GB are streamed through a cache of 512 MB
+    reader      images/s out of tf.data or a DataLoader, shuffled, batches of 64, local disk
+    cold        one epoch from S3 into an empty cache, and a plain download of the same bytes
+    training    images/s of training from memory, a warm cache, and a cold one at 4 times that rate
+    memory      resident memory and disk while 4 GB pass a cache of 512 MB
 """
 
 import argparse
@@ -42,11 +41,11 @@ from tests.servers.s3 import s3_server
 ROOT = Path(__file__).parents[1]
 OURS = ROOT / "bench" / "streaming_ours.py"
 CONTENDERS = ROOT / "bench" / "streaming_contenders.py"
-# Each at its fastest that we found (streaming_contenders.py says what else was tried), and the two
-# that gain most by that as they come.
+# Each with the fastest settings found (see streaming_contenders.py), and the two that gain most by
+# them with their defaults.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "MosaicML Streaming, tuned": ("mosaicml",),
-    "MosaicML Streaming, as it comes": ("mosaicml", "predownload=512", "collate=torch"),
+    "MosaicML Streaming, default settings": ("mosaicml", "predownload=512", "collate=torch"),
     "WebDataset, tuned": ("webdataset",),
     "TFRecord in tf.data, tuned: decoded 20 batches at a time": ("tfrecord",),
     "TFRecord in tf.data, decoded record by record": ("tfrecord", "decode=record"),
@@ -89,7 +88,8 @@ def main() -> None:
         if source
     }
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}: {' '.join(sys.argv)}"
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores,"
+        f" {datetime.date.today()}: {' '.join(sys.argv)}"
     )
     for section in arguments.only or SECTIONS:
         SECTIONS[section](arguments, sets)
@@ -111,11 +111,13 @@ def reader(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
         with on_s3(folder) as (uri, env, _):
             measured = partial(ours, "read", seconds=arguments.seconds)
             runs: dict[str, Run] = {
-                "ours, local folder, a call's 20 batches at a time": partial(measured, folder),
-                "ours, S3 with a warm cache, the same": partial(
+                "dcgan-train, local folder, a call's 20 batches at a time": partial(
+                    measured, folder
+                ),
+                "dcgan-train, S3 with a warm cache, the same": partial(
                     measured, uri, arguments.work / "cache", env
                 ),
-                "ours, local folder, single batches": partial(
+                "dcgan-train, local folder, single batches": partial(
                     measured, folder, None, None, "--batches"
                 ),
                 **{
@@ -128,13 +130,15 @@ def reader(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
         first = statistics.median(run["images_per_second"] for run in next(iter(found.values())))
         print(f"\n### Reader, {index.num_rows:,} images {name}, shuffled, batches of 64\n")
         print(
-            "| reader | images/s | min | max | ours is so many times as fast |\n| --- | --- | --- | --- | --- |"
+            "| reader | images/s | min | max | speedup of dcgan-train |\n"
+            "| --- | --- | --- | --- | --- |"
         )
         for run_name, results in found.items():
             rates = [result["images_per_second"] for result in results]
             median = statistics.median(rates)
             print(
-                f"| {run_name} | {median:,.0f} | {min(rates):,.0f} | {max(rates):,.0f} | {first / median:,.1f} |"
+                f"| {run_name} | {median:,.0f} | {min(rates):,.0f} | {max(rates):,.0f}"
+                f" | {first / median:,.1f} |"
             )
 
 
@@ -149,14 +153,15 @@ def cold(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
                 "boto3, download_file on 16 threads": partial(
                     fresh, empty, partial(ours, "boto3", uri, empty, env, "--how", "download_file")
                 ),
-                "ours: an epoch through tf.data, verified": partial(
+                "dcgan-train: an epoch through tf.data, verified": partial(
                     fresh, empty, partial(ours, "cold", uri, empty, env)
                 ),
             }
             found = in_turns(runs, arguments.rounds)
         first = statistics.median(run["seconds"] for run in next(iter(found.values())))
         print(
-            f"\n### Cold, {name}, from S3 on this machine\n\n| what | seconds | MB/s | speed, boto3's get_object is 1 |\n| --- | --- | --- | --- |"
+            f"\n### Cold, {name}, from S3 on this machine\n\n"
+            "| what | seconds | MB/s | speed, boto3's get_object is 1 |\n| --- | --- | --- | --- |"
         )
         for run_name, results in found.items():
             seconds = statistics.median(run["seconds"] for run in results)
@@ -193,10 +198,12 @@ def training(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
                     process.stdin.flush()
         shutil.rmtree(caches)
     print(
-        f"\n### Training, one worker, {folder.name}: memory and warm cache in turns of a few calls, cold an epoch\n"
+        f"\n### Training, one worker, {folder.name}: memory and warm cache in turns of a few calls,"
+        " cold an epoch\n"
     )
     print(
-        "| images from | turns | images/s | of memory's | waiting for images | before the first step, s |\n| --- | --- | --- | --- | --- | --- |"
+        "| images from | turns | images/s | of memory's | waiting for images"
+        " | before the first step, s |\n| --- | --- | --- | --- | --- | --- |"
     )
     at_most = statistics.median(result["memory"]["images_per_second"])
     for name, title in (
@@ -235,7 +242,8 @@ def memory(arguments: argparse.Namespace, sets: dict[str, Path]) -> None:
     with on_s3(folder) as (uri, env, _):
         result = fresh(empty, partial(ours, "memory", uri, empty, env))
     print(
-        "\n### Memory and disk of one reader of everything, looked at twenty times a second\n\n| what | figure |\n| --- | --- |"
+        "\n### Memory and disk of one reader of everything, sampled twenty times a second\n\n"
+        "| what | figure |\n| --- | --- |"
     )
     for name, value in result.items():
         print(f"| {name.replace('_', ' ')} | {value:,.1f} |")
@@ -337,7 +345,7 @@ def libraries_python(arguments: argparse.Namespace) -> Path:
 
 @contextmanager
 def on_s3(folder: Path) -> Iterator[tuple[str, dict[str, str], str]]:
-    """The data set on a server of its own: its URI, the environment that reaches it, and the server's address."""
+    """Serve the data set on a new S3 server; yield its URI, environment and address."""
     with s3_server() as server:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         env = kept | server.env()
@@ -350,7 +358,7 @@ def on_s3(folder: Path) -> Iterator[tuple[str, dict[str, str], str]]:
 
 
 def last_line(command: list[Any], env: dict[str, str] | None = None) -> dict[str, Any]:
-    """What a measurement printed last."""
+    """Return the last line that a measurement printed."""
     done = subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(

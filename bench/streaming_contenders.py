@@ -1,24 +1,28 @@
-"""Images per second that other libraries stream from local files: MosaicML Streaming, WebDataset, TFRecord in tf.data.
+"""Images/s of other libraries from local files: MosaicML Streaming, WebDataset, TFRecord.
 
     python3 -m venv contenders && contenders/bin/pip install -r bench/streaming-requirements.txt
     contenders/bin/python bench/streaming_contenders.py prepare --images mnist.npy --out DIR
-    contenders/bin/python bench/streaming_contenders.py read webdataset --data DIR --shape 28,28,1 --seconds 20
+    contenders/bin/python bench/streaming_contenders.py read webdataset --data DIR --shape 28,28,1
 
 Must not import ``job``: it runs where only the contenders are installed. All of them store raw
 pixels, so none has to decode, and read them in an endless shuffled order, in batches, uint8 ``[B,
-H, W, C]``, with the page cache warm. ``tensor-slices`` is the tutorial's own way, all images in
-memory. Each default below is the fastest that we found, or within its noise (±20 %); ``--set
-workers=1`` and so on give the others.
+H, W, C]``, with the page cache warm. ``tensor-slices`` is the tutorial's code, all images in
+memory. Each default below is the fastest found, or within its noise (±20 %); ``--set workers=1``
+and so on select the others.
 
 Images/s of 28x28x1 and of 64x64x3 on two cores (Xeon, 2.8 GHz), Python 3.11, 2026-11-24; median of
-the runs of 6 s, of three, that no other work disturbed; ~ is one run of 3 to 8 s, some of them with
-other work beside it:
+three undisturbed runs of 6 s; ~ is one run of 3 to 8 s, some with other work on the machine:
 
-    mosaicml        24,000   17,700   2 workers 24,000 15,700; 1 ~15,500 ~13,800; 0 19,500 17,700; predownload=512, its default, ~13,700 ~9,000;
-                                      collate=torch ~14,500 ~15,500; mosaicml-ndarray ~20,000 ~12,700
-    webdataset      22,500   15,100   2 workers 22,500 14,000; 1 ~12,600 ~9,500; 0 16,000 15,100; two with collate=torch ~22,600 ~15,700;
+    mosaicml        24,000   17,700   2 workers 24,000 15,700; 1 ~15,500 ~13,800; 0 19,500 17,700;
+                                      predownload=512, its default, ~13,700 ~9,000;
+                                      collate=torch ~14,500 ~15,500;
+                                      mosaicml-ndarray ~20,000 ~12,700
+    webdataset      22,500   15,100   2 workers 22,500 14,000; 1 ~12,600 ~9,500; 0 16,000 15,100;
+                                      two with collate=torch ~22,600 ~15,700;
                                       two with resampled=false ~24,200 ~15,000
-    tfrecord       185,400   84,200   the other interleave ~187,700 ~70,700; steps=1 ~157,300 ~76,600; decode=record ~25,800 ~18,900;
+    tfrecord       185,400   84,200   the other interleave ~187,700 ~70,700;
+                                      steps=1 ~157,300 ~76,600;
+                                      decode=record ~25,800 ~18,900;
                                       tfrecord-example ~219,500 ~46,400, and decode=record ~19,200
     tensor-slices  267,500  204,100   dtype=float32 ~191,400
 """
@@ -48,7 +52,7 @@ NUM_SHARDS = 16
 
 
 def write_mosaicml(images: np.ndarray, folder: Path, ndarray: bool = False) -> None:
-    """MDS shards of one column; of the default 64 MiB, without hashes as by default."""
+    """Write MDS shards of one column, of the default 64 MiB, without hashes (the default)."""
     from streaming import MDSWriter
 
     encoding = f"ndarray:uint8:{','.join(map(str, images.shape[1:]))}" if ndarray else "bytes"
@@ -58,7 +62,7 @@ def write_mosaicml(images: np.ndarray, folder: Path, ndarray: bool = False) -> N
 
 
 def write_webdataset(images: np.ndarray, folder: Path) -> None:
-    """Tar shards, one member an image."""
+    """Write tar shards, one member per image."""
     from webdataset import TarWriter
 
     for number, indices in enumerate(np.array_split(np.arange(len(images)), NUM_SHARDS)):
@@ -70,7 +74,7 @@ def write_webdataset(images: np.ndarray, folder: Path) -> None:
 
 
 def write_tfrecord(images: np.ndarray, folder: Path, example: bool = False) -> None:
-    """TFRecord files; a record is the pixels, or a ``tf.train.Example`` with the pixels in it."""
+    """Write TFRecord files; a record is the pixels, or a ``tf.train.Example`` with them."""
     import tensorflow as tf
 
     for number, indices in enumerate(np.array_split(np.arange(len(images)), NUM_SHARDS)):
@@ -86,7 +90,7 @@ def write_tfrecord(images: np.ndarray, folder: Path, example: bool = False) -> N
 
 
 def write_tensor_slices(images: np.ndarray, folder: Path) -> None:
-    """The array itself."""
+    """Write the array."""
     np.save(folder / "images.npy", images)
 
 
@@ -98,7 +102,7 @@ def read_mosaicml(
     predownload: int = 0,
     collate: str = "numpy",
 ) -> Iterator[Any]:
-    """The default shuffle (py1e), over all images.
+    """Read with the default shuffle (py1e), over all images.
 
     ``predownload`` 0 is the length of the epoch. With the default of 8 batches, two threads of each
     worker wake every 7 ms, ask for every sample whether its shard is there, and take the
@@ -135,7 +139,7 @@ def read_webdataset(
     resampled: bool = True,
     collate: str = "numpy",
 ) -> Iterator[Any]:
-    """Shards drawn at random without an end (``resampled``, else shuffled every epoch), then a shuffle buffer that starts full."""
+    """Read random shards (``resampled``; else shuffled every epoch) and a shuffle buffer."""
     import webdataset as wds
 
     urls = sorted(str(path) for path in folder.glob("*.tar"))
@@ -165,7 +169,7 @@ def read_tfrecord(
     decode: str = "batch",
     example: bool = False,
 ) -> Iterator[Any]:
-    """Files shuffled every epoch and interleaved, a shuffle buffer of 10,000 records, batches, and one ``decode_raw`` for all of their records.
+    """Read shuffled, interleaved files: 10,000 records of buffer, one ``decode_raw`` per batch.
 
     Chunks ``[steps, B, H, W, C]``, as our own reader gives them to a loop of several steps a call:
     each element that tf.data hands to Python costs more than its 64 small images. ``interleave`` is
@@ -207,7 +211,10 @@ def read_tfrecord(
 def read_tensor_slices(
     folder: Path, shape: tuple[int, ...], batch: int, dtype: str = "uint8", repeat: bool = True
 ) -> Iterator[Any]:
-    """``from_tensor_slices(images).shuffle(len(images)).batch(batch)``; the tutorial has float32 in memory, four times the bytes."""
+    """Read ``from_tensor_slices(images).shuffle(len(images)).batch(batch)``, as the tutorial.
+
+    The tutorial has float32 in memory, four times the bytes.
+    """
     import tensorflow as tf
 
     images = np.load(folder / "images.npy")
@@ -222,7 +229,10 @@ def read_tensor_slices(
 
 
 def _loader(dataset: Any, workers: int, shape: tuple[int, ...], **options: Any) -> Any:
-    """A DataLoader; ``workers`` -1 is two, but none for images from 4 KiB on, which cost more to pass between processes than two read faster."""
+    """Return a DataLoader; ``workers`` -1 is two, but none for images from 4 KiB on.
+
+    Passing those between processes costs more than two workers gain.
+    """
     from torch.utils.data import DataLoader
 
     if workers < 0:
@@ -231,7 +241,7 @@ def _loader(dataset: Any, workers: int, shape: tuple[int, ...], **options: Any) 
 
 
 def _join(samples: list[dict[str, Any]], key: str, shape: tuple[int, ...], collate: str) -> Any:
-    """A batch ``[B, H, W, C]`` in one copy, where the loader's own collation makes an array or a tensor of every image first.
+    """Return a batch ``[B, H, W, C]`` in one copy; default collation converts each image.
 
     Between processes, a NumPy array goes through a pipe and a tensor (``collate="torch"``) through
     shared memory; at these sizes the pipe is faster.
@@ -266,7 +276,7 @@ LIBRARIES = {
 
 
 def prepare(images: np.ndarray, out: Path, names: list[str]) -> None:
-    """Write ``images`` uint8 ``[N, H, W, C]`` for each library; a folder gets its name only when it is complete."""
+    """Write ``images`` uint8 ``[N, H, W, C]`` for each library; name a folder once complete."""
     for name in names:
         if (out / name).exists():
             continue
@@ -278,7 +288,7 @@ def prepare(images: np.ndarray, out: Path, names: list[str]) -> None:
 
 
 def measure(batches: Iterator[Any], seconds: float) -> tuple[int, float]:
-    """Images of ``seconds``, and the exact time, after at least 2 s and 20 batches of warm-up."""
+    """Return the images of ``seconds`` and the exact time, after 2 s and 20 batches of warm-up."""
     started, num_batches = time.perf_counter(), 0
     while num_batches < 20 or time.perf_counter() - started < 2:
         next(batches)
@@ -293,7 +303,7 @@ def measure(batches: Iterator[Any], seconds: float) -> tuple[int, float]:
 def read(
     name: str, data: Path, batch: int, seconds: float, shape: tuple[int, ...], overrides: list[str]
 ) -> dict[str, Any]:
-    """What one library reads of ``data / name``, and with which settings."""
+    """Measure one library on ``data / name``; return the result with its settings."""
     _, reader, distribution = LIBRARIES[name]
     settings = {
         key: field.default

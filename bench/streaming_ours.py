@@ -1,4 +1,4 @@
-"""Our side of ``bench/streaming.py``: one measurement a process, printed as one line of JSON.
+"""dcgan-train's part of ``bench/streaming.py``: one measurement, printed as one line of JSON.
 
     python bench/streaming_ours.py read DATA --seconds 5
     python bench/streaming_ours.py cold DATA CACHE
@@ -70,7 +70,7 @@ def images(
     start: int = 0,
     stop: int = 10**7,
 ) -> Any:
-    """Index, chunks through tf.data, and the reader that closes them, of all images of ``data`` for one worker."""
+    """Return index, chunks through tf.data, and reader of all images of ``data`` for one worker."""
     from job.config.spec import DataSpec
     from job.data.index import read_index
     from job.data.order import Order, needs, worker_positions
@@ -98,7 +98,7 @@ def images(
 
 
 def as_input(index: Any, order: Any, reader: Any, start: int = 0) -> Any:
-    """What ``job.training.worker`` iterates over."""
+    """Return the data set that ``job.training.worker`` iterates over."""
     from job.training.input import Input
 
     height, width, channels = index.image_shape
@@ -111,7 +111,7 @@ def as_input(index: Any, order: Any, reader: Any, start: int = 0) -> Any:
 
 
 def read(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Images per second out of tf.data, after an epoch that has verified every shard and, from S3, fetched it."""
+    """Measure images/s out of tf.data, after an epoch that loaded and verified every shard."""
     reading = images(arguments.data, arguments.folder)
     given = as_batches(reading.chunks) if arguments.batches else reading.chunks
     each = BATCH if arguments.batches else BATCH * STEPS
@@ -128,7 +128,7 @@ def read(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def as_batches(chunks: Any) -> Iterator[Any]:
-    """Single global batches ``[64, H, W, C]``, cut by tf.data."""
+    """Return single global batches ``[64, H, W, C]``, cut by tf.data."""
     import tensorflow as tf
 
     def cut(chunk: tf.Tensor) -> tf.Tensor:
@@ -140,7 +140,7 @@ def as_batches(chunks: Any) -> Iterator[Any]:
 
 
 def cold(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Seconds in which every image of an epoch was read once, from a store, with an empty cache."""
+    """Measure the seconds of one epoch from a store with an empty cache."""
     from job.streaming.events import NullListener
 
     class Counting(NullListener):
@@ -180,7 +180,7 @@ def _epoch_steps(data: str) -> int:
 
 
 def boto3_plain(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The same bytes into files with boto3 and a pool of threads, and nothing else."""
+    """Measure the same bytes into files with boto3 and a pool of threads, nothing else."""
     import boto3
     from botocore.config import Config
 
@@ -213,7 +213,7 @@ def boto3_plain(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def memory(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Resident memory and disk of a reader of one whole epoch, looked at twenty times a second."""
+    """Sample resident memory and disk of a reader of one epoch, twenty times a second."""
     from job.streaming.cache_folder import CacheFolder
 
     cache = CacheFolder(Path(arguments.folder))
@@ -226,12 +226,12 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
     samples: list[tuple[int, int]] = []
     done = threading.Event()
 
-    def look() -> None:
+    def sample() -> None:
         while not done.wait(0.05):
             with cache.locked():  # else the listing may show a file under its old and its new name
                 samples.append((resident_bytes(), sum(file.num_bytes for file in cache.files())))
 
-    watcher = threading.Thread(target=look)
+    watcher = threading.Thread(target=sample)
     started = time.perf_counter()
     watcher.start()
     number = 0
@@ -261,12 +261,12 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process, mapped files included."""
+    """Return the resident memory of this process, mapped files included."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def train(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Images per second of training on one worker: from memory, from a warm cache, and cold at four times the rate.
+    """Measure images/s of training on one worker: memory, warm cache, cold at four times the rate.
 
     Memory and warm cache take turns of ``BLOCK`` calls, so that a machine whose speed drifts drifts
     for both; cold is an epoch from an empty cache.
@@ -348,13 +348,13 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def limit(bytes_per_second: float) -> None:
-    """Ask whoever started this, and keeps the proxy, to let so much through."""
+    """Ask the parent process, which owns the proxy, for this rate limit."""
     print(json.dumps({"limit": bytes_per_second}), flush=True)
     sys.stdin.readline()
 
 
 class InMemory:
-    """The whole data set as an array, and chunks of it in the order of training: what a cache can at best be as fast as."""
+    """The data set as an array and its chunks in training order: the upper bound for a cache."""
 
     def __init__(self, data: str, folder: str) -> None:
         from job.data.index import read_index
