@@ -92,6 +92,9 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
     _say_plan(checked)
     if not checked.is_finished:
         from job.cli.outcome import record_outcome
+        from job.config.host import ensure_home
+
+        ensure_home()
         from job.launch import trainer  # takes a second: Ray
         from job.run.process_records import open_records, process_records
         from job.telemetry import logs

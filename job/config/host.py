@@ -45,6 +45,15 @@ def boot_number(boot_id: Path = _BOOT_ID) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
 
 
+def ensure_home() -> None:
+    """Set ``HOME`` for a user without a home folder, as on OpenShift: ray.train fails without one.
+
+    The folder cannot exist, so that nobody else's files are read from it. Ray 2.60.
+    """
+    if os.path.expanduser("~") == "~":
+        os.environ["HOME"] = os.path.join(os.devnull, "home")
+
+
 def is_local() -> bool:
     """Return whether the run starts a Ray cluster of its own on this machine."""
     return os.environ.get("RAY_ADDRESS", "").strip() in ("", "local")  # as Ray reads it

@@ -41,6 +41,7 @@ def test_the_demo_trains_on_a_folder_of_pictures(tmp_path: Path, ray_folder: Pat
         ray_folder, http_proxy=dead_proxy, https_proxy=dead_proxy, grpc_proxy=dead_proxy
     )
     env |= {"RAY_ADDRESS": "local", "RAY_AUTH_MODE": ""}  # neither opens the cluster to others
+    env["HOME"] = str(tmp_path / "no home")
     with started(command, tmp_path / "first.log", env) as program:
         program.wait_for_text("waiting for the workers to start")
         check_closed_to_others(program)

@@ -161,6 +161,19 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user without an entry")
+def test_ray_train_is_imported_without_a_home() -> None:
+    program = """
+import os
+from job.config.host import ensure_home
+os.setreuid(54321, 0)
+ensure_home()
+import job.launch.trainer
+"""
+    env = {name: value for name, value in os.environ.items() if name != "HOME"}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=env, check=True, timeout=120)
+
+
 def test_the_cache_is_below_the_home_folder(home: Path) -> None:
     spec = with_absolute_paths(load_run("fashion", overrides=["uri=a", "data.uri=b"]))
     assert spec.data.cache_dir == f"{home}/.cache/dcgan-train"
