@@ -152,9 +152,8 @@ def read_webdataset(
     dataset = dataset.batched(
         batch, collation_fn=functools.partial(_join, key="bin", shape=shape, collate=collate)
     )
-    loader = _loader(
-        dataset, workers, shape, batch_size=None, collate_fn=lambda batch: batch
-    )  # else a worker makes tensors of the arrays
+    # Else a worker makes tensors of the arrays.
+    loader = _loader(dataset, workers, shape, batch_size=None, collate_fn=lambda batch: batch)
     while True:
         yield from loader
 
@@ -377,9 +376,8 @@ def main() -> None:
     print(json.dumps(result), flush=True)
     for worker in multiprocessing.active_children():
         worker.kill()  # else they keep our standard output open, and who reads it waits
-    os._exit(
-        0
-    )  # threads of StreamingDataset in this process wait for samples to be taken, and would keep it
+    # Threads of StreamingDataset in this process wait for samples to be taken, and would keep it.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,8 @@ from job.streaming.buffers import Buffers
 from job.streaming.fetch import Stopped
 from job.streaming.shards import Shards
 
-PARALLEL_BYTES = (
-    4 << 20
-)  # larger chunks are copied by several threads; for smaller ones they cost more
+# Larger chunks are copied by several threads; for smaller ones they cost more.
+PARALLEL_BYTES = 4 << 20
 
 
 class Reader:

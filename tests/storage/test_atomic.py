@@ -27,9 +27,8 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_object(tmp_path: Path) -> 
         [sys.executable, "-c", program, tmp_path / "k"], check=False, timeout=60
     )
     assert killed.returncode == -signal.SIGKILL
-    assert (
-        len(list(tmp_path.iterdir())) == 2
-    )  # the half-written file stays, under a name that is not an object
+    # The half-written file stays, under a name that is not an object.
+    assert len(list(tmp_path.iterdir())) == 2
     assert [info.key for info in store.list()] == ["k"]
     assert store.read("k") == b"old"
 

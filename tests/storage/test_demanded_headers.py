@@ -108,9 +108,8 @@ def test_a_stream_asks_once_also_with_headers(demanding: tuple[FaultProxy, str])
     store.write("k", b"data")
     store.stream("k", 0, 4, bytes)
     path = f"/{uri.removeprefix('s3://')}/k"
-    assert (
-        proxy.requests["GET", path] == 1
-    )  # a second one would be boto3's, because the direct one was refused
+    # A second one would be boto3's, because the direct one was refused.
+    assert proxy.requests["GET", path] == 1
 
 
 @pytest.mark.parametrize("left_out", ["server_side_encryption", "acl"])

@@ -44,9 +44,8 @@ def test_a_custom_endpoint_takes_the_bucket_in_the_path(
     by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with scripted_s3([Answer(200, b"data")]) as server:
-        url = server.endpoint_url.replace(
-            "127.0.0.1", "localhost"
-        )  # boto3 itself takes the path for a bare address
+        # boto3 itself takes the path for a bare address
+        url = server.endpoint_url.replace("127.0.0.1", "localhost")
         if by.startswith("AWS"):
             monkeypatch.setenv(by, url)
         S3Store(

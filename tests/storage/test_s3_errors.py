@@ -347,13 +347,14 @@ def test_an_error_with_code_and_message(
         store = S3Store(
             "s3://bucket/runs", StorageSpec(endpoint_url=server.endpoint_url, max_attempts=1)
         )
+        # An answer to HEAD has no body, and these are not repeated.
         if status in (
             405,
             418,
             500,
             501,
             503,
-        ):  # an answer to HEAD has no body, and these are not repeated
+        ):
             with pytest.raises(StorageError, match=text):
                 store.read("k")
         else:
@@ -462,8 +463,9 @@ def test_without_the_right_to_list_a_missing_object_is_named() -> None:
         )
         assert store.stat("k") is None
         assert store.stat("k") is None
+        # Explained once.
         assert [request.method for request in server.requests] == [
             "HEAD",
             "GET",
             "HEAD",
-        ]  # explained once
+        ]

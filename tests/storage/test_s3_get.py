@@ -50,9 +50,8 @@ def test_a_stream_sends_one_request_and_gives_the_reason_of_a_failure(
         )
         with pytest.raises(Interrupted, match="s3://bucket/k: cannot read") as caught:
             store.stream("k", 0, len(DATA), pieces.append)
-        assert len(server.requests) == (
-            2 if reason == "credentials" else 1
-        )  # boto3 is asked what a refusal means
+        # boto3 is asked what a refusal means
+        assert len(server.requests) == (2 if reason == "credentials" else 1)
     assert caught.value.reason == reason
     assert len(b"".join(pieces)) == received
 

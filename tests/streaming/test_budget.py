@@ -19,9 +19,8 @@ def test_a_budget_smaller_than_one_call_reads_is_refused(tmp_path: Path) -> None
     index = pack_numbered(tmp_path / "set", 6000, 50)
     order = order_of(index, BATCH)
     needed = bytes_in_use(order, index, worker_positions(order, 0, 1), 20)
-    assert (
-        12 * 300 <= needed <= 30 * 300
-    )  # a shard of 300 bytes for each of the 12 streams, and those it comes from and goes to
+    # A shard of 300 bytes for each of the 12 streams, and those it comes from and goes to.
+    assert 12 * 300 <= needed <= 30 * 300
     check_budget(needed, order, index, [worker_positions(order, 0, 1)], 20)
     with pytest.raises(
         ConfigError,

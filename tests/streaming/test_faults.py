@@ -182,9 +182,8 @@ def kill_while_a_shard_arrives(proxy: FaultProxy, programs: Sequence[Program], c
     programs[0].wait_until(
         lambda: proxy.injected[Fault.STALL] == 1 and list(cache.glob("shards/*.partial"))
     )
-    programs[0].wait_for_checkpoint(
-        cache.with_name("killed"), after=0
-    )  # its upload continues during training
+    # Its upload continues during training.
+    programs[0].wait_for_checkpoint(cache.with_name("killed"), after=0)
     programs[0].send(signal.SIGKILL)
     proxy.clear()
 

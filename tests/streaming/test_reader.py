@@ -116,6 +116,5 @@ def test_a_warm_reader_is_fast(tmp_path: Path) -> None:
         for step in range(900, 1800, 20):
             reader.chunk(step, 20)
     images_per_second = 900 * 64 / (time.perf_counter() - start)
-    assert images_per_second > 250_000, (
-        f"{images_per_second:,.0f} images/s"
-    )  # a million on a quiet core
+    # A million on a quiet core.
+    assert images_per_second > 250_000, f"{images_per_second:,.0f} images/s"
