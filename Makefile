@@ -21,11 +21,15 @@ UV_VERSION := 0.13.9
 # Folders of tests/tools: what `make test` needs, and what a Kubernetes of its own takes besides.
 TEST_TOOLS := s3 helm kubeconform kubescore kustomize rayjob
 CLUSTER_TOOLS := etcd coredns kubernetes kuberay netpol
+# What watches a run for minutes; `make test` skips it.
+LIVE_TESTS := tests/dashboards/test_live.py tests/chaos/test_images_seen.py
 
 # Finds the built tools first; BIN is in it for the programs that tests start by name (`ray`, `dcgan-train`).
 export PATH := $(TOOLS):$(CURDIR)/$(BIN):$(PATH)
 
-pytest = $(BIN)/python -m pytest -q --numprocesses $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+pytest = $(BIN)/python -m pytest -q --numprocesses $(TEST_PROCESSES) --dist loadgroup \
+  --no-loadscope-reorder
+FAST := not s3 and not prometheus and not cluster and not training and not helm and not slow
 say = @printf '\033[1m==>\033[0m %s\n'
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -66,6 +70,12 @@ tools: ## Build the servers and checkers of the tests into .tools/bin (needs Go)
 	@bash tests/tools/build.sh $(TEST_TOOLS)
 	@command -v prometheus >/dev/null || { echo "prometheus: not found; install Debian's: apt-get install --no-install-recommends prometheus" >&2; exit 1; }
 
+# Without them, tests are skipped, unless DCGAN_REQUIRE_TOOLS is 1.
+.PHONY: tools-or-skip
+tools-or-skip:
+	@$(MAKE) tools || { test "$${DCGAN_REQUIRE_TOOLS:-}" != 1 && \
+	  echo "The tests of missing tools are skipped, each by name." >&2; }
+
 # --- use ------------------------------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
@@ -75,21 +85,22 @@ demo: .venv/.runtime ## Train for a few minutes on two workers; DATA=<folder, ar
 # --- checks ---------------------------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: .venv/.dev lint ## Lint, types, then all tests; PYTEST_ARGS="-k word" for some of them
-	@$(MAKE) tools || { test "$${DCGAN_REQUIRE_TOOLS:-}" != 1 && echo "The tests of missing tools are skipped, each by name." >&2; }
+test: ## Lint, types, then all tests; PYTEST_ARGS="-k word" for some of them
+	@$(MAKE) --jobs 2 .venv/.dev tools-or-skip
+	@$(MAKE) lint
 	$(say) "All tests"
 	@$(pytest) --durations=10 $(PYTEST_ARGS)
 
 .PHONY: test-fast
-test-fast: .venv/.dev ## Only the tests that start no server, no Ray and no training: seconds
+test-fast: .venv/.dev ## Tests without server, Ray, training and slow programs: a minute
 	$(say) "Unit tests"
-	@$(pytest) -m "not s3 and not prometheus and not cluster and not training and not helm" $(PYTEST_ARGS)
+	@$(pytest) -m "$(FAST)" --ignore tests/gan $(PYTEST_ARGS)
 
 .PHONY: e2e
 e2e: .venv/.dev ## Install the chart on a real Kubernetes: that of KUBECONFIG, or one started here (root; builds the image, half an hour the first time)
 	@bash tests/tools/build.sh $(TEST_TOOLS) $(if $(KUBECONFIG),,$(CLUSTER_TOOLS))
-	$(say) "The image, and the chart on a cluster"
-	@DCGAN_E2E=1 $(BIN)/python -m pytest -q --durations=10 tests/image tests/e2e $(PYTEST_ARGS)
+	$(say) "The image, the chart on a cluster, the dashboards of a run with faults"
+	@DCGAN_E2E=1 $(BIN)/python -m pytest -q --durations=10 tests/image tests/e2e $(LIVE_TESTS) $(PYTEST_ARGS)
 
 .PHONY: chaos
 chaos: .venv/.dev ## What takes too long for every test: 20 random kills, 100,000 hostile files, all faults of several hosts (root)

@@ -1,4 +1,4 @@
-"""Small file systems of their own, for tests of full and read-only disks."""
+"""Small file systems, for tests of full and read-only disks."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +10,10 @@ import pytest
 
 @contextmanager
 def mounted(folder: Path, *kind: str) -> Iterator[Path]:
-    """A file system of ``kind`` (type and options of ``mount -t``) at ``folder``; skips the test where this user may not mount."""
+    """Mount a file system at ``folder``; skip the test if this user may not mount.
+
+    ``kind`` is the type and options of ``mount -t``.
+    """
     folder.mkdir()
     done = subprocess.run(["mount", "-t", *kind, "none", folder], capture_output=True, check=False)
     if done.returncode:

@@ -16,7 +16,12 @@ from tests.servers.s3 import S3Server
 from tests.streaming.sets import pack_numbered
 from tests.streaming.test_faults import SETTINGS, STEPS
 
-pytestmark = [pytest.mark.s3, pytest.mark.training, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.s3,
+    pytest.mark.training,
+    pytest.mark.timeout(600),
+]
 
 Seen = dict[int, list[list[int]]]  # by first step: the numbers of each step of a chunk
 
@@ -48,7 +53,9 @@ def start(
         log = folder / f"{run}-{number}-{rank}.log"
         seen = {"IMAGES_SEEN": str(folder / f"{run}-{rank}.seen")}
         programs.append(
-            stack.enter_context(started(command, log, env | seen, "tests.streaming.worker"))
+            stack.enter_context(
+                started(command, log, env | seen, "tests.streaming.worker", fork=True)
+            )
         )
     return programs
 

@@ -12,6 +12,7 @@ from tests.dashboards.panels import Query, queries, variables
 from tests.dashboards.scenario import Scenario, scripted_run
 
 pytestmark = [
+    pytest.mark.live,
     pytest.mark.cluster,
     pytest.mark.training,
     pytest.mark.s3,

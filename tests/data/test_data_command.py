@@ -188,6 +188,7 @@ def run_program(*arguments: object, **env: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 def test_a_keras_data_set(tmp_path: Path) -> None:
     """As Keras itself reads it, from files in its cache, which come before Debian's."""
     for split, num_images in (("train", 60), ("t10k", 10)):
@@ -245,6 +246,7 @@ def test_fashion_mnist_of_debian(
     assert again.stdout.startswith("Already packed: 300 images"), again.stderr
 
 
+@pytest.mark.slow
 def test_a_keras_data_set_that_cannot_be_fetched(tmp_path: Path) -> None:
     """Neither in Keras' folder nor in Debian's, of which one file is missing here."""
     nowhere = "http://127.0.0.1:9"  # nothing listens on the discard port

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from job.checkpoints.checkpoints import Checkpoints
 from job.sources.keras_datasets import DEBIAN_FASHION
 from job.storage.uri import open_store
+from tests.servers.forked import Forked, forked
 from tests.servers.process import server_process
 from tests.servers.prometheus import wait_for
 
@@ -88,7 +89,7 @@ def train_command(data: str | Path, run: str | Path, **settings: object) -> list
 class Program:
     """A started command line; its standard output and error, together, are ``output``."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path):
+    def __init__(self, process: subprocess.Popen[bytes] | Forked, log: Path):
         self._process, self._log = process, log
 
     @property
@@ -165,13 +166,31 @@ class Program:
 
 @contextmanager
 def started(
-    arguments: Sequence[str], log: Path, env: Mapping[str, str], module: str = "job"
+    arguments: Sequence[str],
+    log: Path,
+    env: Mapping[str, str],
+    module: str = "job",
+    *,
+    fork: bool = False,
 ) -> Iterator[Program]:
-    """The program running; at the end, also of a failing test, it is ended and so is every process of its session."""
+    """Run the program meanwhile; at the end, also of a failing test, end every process of its session.
+
+    With ``fork`` it begins with TensorFlow loaded.
+    """
+    if fork:
+        child = forked(module, arguments, env, log)
+        try:
+            yield Program(child, log)
+        finally:
+            end_session(child.pid)
+            child.kill()
+        return
     command = [sys.executable, "-m", module, *arguments]
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A shell starts its background jobs so, and whatever they start would be deaf to Ctrl-C too; a handler of ours is not inherited.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell's background jobs ignore SIGINT, nohup SIGHUP, and so would all their children; a
+    # handler is not inherited.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     with server_process(command, lambda: True, log, env=env) as process:
         try:
             yield Program(process, log)
@@ -185,9 +204,11 @@ def run(
     env: Mapping[str, str],
     seconds: float = START_SECONDS,
     module: str = "job",
+    *,
+    fork: bool = False,
 ) -> tuple[int, str]:
-    """Run to the end, and see that nothing is left running: exit code and output."""
-    with started(arguments, log, env, module) as program:
+    """Return exit code and output of the program; fail if it leaves a process running."""
+    with started(arguments, log, env, module, fork=fork) as program:
         code = program.exit_code(seconds)
         program.nothing_left()
         return code, program.output

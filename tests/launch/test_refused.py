@@ -17,6 +17,7 @@ from job.training.identity import model_identity, order_identity
 from tests.launch.program import environment, run, train_command
 from tests.servers.s3 import S3Server
 
+pytestmark = pytest.mark.slow
 QUICK_SECONDS = 30.0
 
 

@@ -279,6 +279,7 @@ def run_browser(command: list[str]) -> str:
     return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "dark"), [(1200, False), (1200, True), (500, False)], ids=["light", "dark", "phone"]
 )

@@ -1,7 +1,7 @@
-"""A proxy between an S3 client and a real S3 server that spoils chosen answers: what a network or a busy store does, done on purpose.
+"""A proxy between an S3 client and a real S3 server that injects faults into chosen requests.
 
-Knows HTTP/1.1, never what S3 means by a request. Heads and bodies pass byte for byte, the Host header too, which the signature covers.
-Each connection of a client has one to the server for its own, and both end when one does.
+Knows HTTP/1.1, never S3. Heads and bodies pass byte for byte, also the Host header, which the
+signature covers. Each client connection has its own to the server, and both end together.
 
 with fault_proxy(server.endpoint_url) as proxy:
     proxy.fault(Fault.ERROR_500, times=3, match=".u8")
@@ -21,7 +21,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from threading import Event, Lock, Thread
+from threading import Condition, Lock, Thread
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -29,11 +29,12 @@ from tests.servers.faults import ERRORS, WITH_BODY, Fault, Rule
 from tests.servers.http_wire import Head, Peer
 from tests.servers.scripted_s3 import s3_error
 
-_TURN_SECONDS = 0.01  # how long one connection has a limited link for itself, and how much lateness the link may make up for
+# Time slice of one connection on a limited link, and the most lateness that the link makes up for.
+_TURN_SECONDS = 0.01
 
 
 class FaultProxy(socketserver.ThreadingTCPServer):
-    """A running proxy. What it counts has at least begun, so a client that has read its answer finds it counted."""
+    """A running proxy. A request is counted before it is answered."""
 
     request_queue_size = 128
 
@@ -52,17 +53,24 @@ class FaultProxy(socketserver.ThreadingTCPServer):
         self._link_free_at = 0.0
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._lock = Lock()
-        self._closing = Event()
+        self._waiting, self._num_released, self._is_closing = Condition(), 0, False
 
     def fault(self, fault: Fault, **which: Any) -> None:
-        """Spoils the requests that ``which`` says, the fields of ``Rule``, until ``clear()``."""
+        """Inject a fault into the requests that ``which``, fields of ``Rule``, matches."""
         with self._lock:
             self._rules.append(Rule(fault=fault, **which))
 
     def clear(self) -> None:
-        """No faults for requests to come."""
+        """Inject no fault into later requests."""
         with self._lock:
             self._rules.clear()
+
+    def release(self) -> None:
+        """Clear, and pass on what is stalled or held now."""
+        self.clear()
+        with self._waiting:
+            self._num_released += 1
+            self._waiting.notify_all()
 
     @property
     def requests(self) -> Counter[tuple[str, str]]:
@@ -78,15 +86,17 @@ class FaultProxy(socketserver.ThreadingTCPServer):
 
     @property
     def body_bytes(self) -> Counter[str]:
-        """Bytes of the server's bodies sent to clients, by path; the proxy's own errors do not count."""
+        """Return the body bytes of the server's answers by path, without injected errors."""
         with self._lock:
             return self._body_bytes.copy()
 
     def close(self) -> None:
         """Ends all connections, also stalled ones, and all threads."""
         self.shutdown()
+        with self._waiting:
+            self._is_closing = True
+            self._waiting.notify_all()
         with self._lock:
-            self._closing.set()
             for each in self._sockets:
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
@@ -117,7 +127,13 @@ class FaultProxy(socketserver.ThreadingTCPServer):
                 self._body_bytes[request.path()] += body_bytes
 
     def wait(self, seconds: float) -> None:
-        if self._closing.wait(seconds):
+        with self._waiting:
+            before = self._num_released
+            self._waiting.wait_for(
+                lambda: self._is_closing or self._num_released != before, seconds
+            )
+            is_closing = self._is_closing
+        if is_closing:
             raise ConnectionError("the proxy is being closed")
 
     def turns(self, piece: bytes) -> Iterator[memoryview]:
@@ -167,7 +183,7 @@ class _Connection(socketserver.BaseRequestHandler):
         if rule := self.server.rule_for(request, {Fault.HOLD}):
             self.server.wait(rule.stall_seconds)
         self.upstream.socket.sendall(request.raw)
-        # A server that wants the body says so first, but a client that has waited too long sends it all the same.
+        # A server asks for the body first; a client that has waited too long sends it anyway.
         if (
             request.header("Expect")
             and self._server_speaks_first()
@@ -190,7 +206,10 @@ class _Connection(socketserver.BaseRequestHandler):
         body = s3_error(
             status, code, message, "<RequestId>0A1B2C</RequestId><HostId>host</HostId>"
         ).body
-        head = f"HTTP/1.1 {status} {code}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        head = (
+            f"HTTP/1.1 {status} {code}\r\nContent-Type: application/xml\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        ).encode()
         self.request.sendall(head if request.word(0) == "HEAD" else head + body)
 
     def _pass_answer(self, request: Head) -> int:

@@ -1,4 +1,4 @@
-"""What can happen to a request on its way through ``fault_proxy``, and to which requests it happens."""
+"""The faults that ``fault_proxy`` injects, and the rules that choose the requests."""
 
 import enum
 import random
@@ -12,7 +12,7 @@ from tests.servers.http_wire import Head
 
 
 class Fault(enum.Enum):
-    """What can happen to a request. Those inside a body wait for an answer of 2xx with a Content-Length."""
+    """A fault. Those inside a body need an answer of 2xx with a Content-Length."""
 
     ERROR_500 = "answered InternalError; the server is not asked"
     ERROR_502 = "answered BadGateway; the server is not asked"
@@ -39,19 +39,17 @@ WITH_BODY = {Fault.RESET, Fault.TRUNCATE, Fault.FLIP, Fault.STALL}
 
 @dataclass(kw_only=True)
 class Rule:
-    """Which requests a fault hits: by default each GET. Where several rules hit, the oldest is taken."""
+    """The requests that a fault hits, by default each GET. The oldest matching rule applies."""
 
     fault: Fault
-    times: float = inf  # at most so many
-    seconds: float = inf  # only from now until then, or, with ``from_first``, from the first request that it hits
+    times: float = inf  # at most
+    seconds: float = inf  # from now, or with ``from_first`` from the first request that it hits
     from_first: bool = False
-    share: float = 1.0  # 0 to 1: a random share of them, which ``seed`` decides
+    share: float = 1.0  # 0 to 1: a random share, decided by ``seed``
     seed: int = 0
     match: str = ""  # a part of the path, which is ``/bucket/key``
     methods: Collection[str] = ("GET",)
-    at_byte: int | None = (
-        None  # where a body is spoiled: by default its middle, at most its last byte
-    )
+    at_byte: int | None = None  # of the fault in a body: by default its middle, at most its last
     stall_seconds: float = 1.0  # also of HOLD
     started: float = field(init=False, default_factory=time.monotonic)
     seen: Counter[str] = field(init=False, default_factory=Counter)
@@ -64,7 +62,7 @@ class Rule:
             self.started = time.monotonic()
         if time.monotonic() - self.started > self.seconds:
             return False
-        # The nth request for the same bytes has the same fate in every run, whatever comes between. Buckets have random names.
+        # The nth request for the same bytes has the same fate in every run, in any bucket.
         what = f"{method} {path.lstrip('/').partition('/')[2]} {request.header('Range')}"
         self.seen[what] += 1
         hit = random.Random(f"{self.seed} {self.seen[what]} {what}").random() < self.share
@@ -72,5 +70,5 @@ class Rule:
         return hit
 
     def whole_bytes(self, num_bytes: int) -> int:
-        """How much of a body comes before the spoiled byte."""
+        """Return how many bytes of a body come before the fault."""
         return num_bytes // 2 if self.at_byte is None else min(self.at_byte, num_bytes - 1)

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as it is on the wire, for a proxy that passes it on byte for byte: heads, and bodies in pieces."""
+"""HTTP/1.1 on the wire, for a proxy that passes it on unchanged: heads, and bodies in pieces."""
 
 import re
 import socket
@@ -25,12 +25,12 @@ class Head(NamedTuple):
         return found[1].decode().strip() if found else ""
 
     def num_bytes(self) -> int | None:
-        """Of the body; None where it is chunked. No S3 server sends a body that only the end of the connection ends."""
+        """Return the size of the body, None if chunked. S3 sends no body without a length."""
         return None if self.header("Transfer-Encoding") else int(self.header("Content-Length") or 0)
 
 
 class Peer:
-    """One end of a connection, and what came from it and is not read yet."""
+    """One end of a connection, with a buffer of what it sent."""
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket, self.received = connected, b""
@@ -49,7 +49,7 @@ class Peer:
         return text + end
 
     def body(self, num_bytes: int | None) -> Iterator[bytes]:
-        """Pieces as on the wire; None is chunked."""
+        """Yield the body in pieces, as on the wire; None is chunked."""
         left = num_bytes or 0
         while left:
             if not self.received:

@@ -4,7 +4,7 @@ import socket
 
 
 def free_port() -> int:
-    """A port that nothing listens on now. Another program may take it before you do: servers here are started again on a new one then."""
+    """Return a port that nothing listens on. Another program may take it first: then retry."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""Server processes: started in a group of their own, waited for, and ended with all their children whatever happens to the test."""
+"""Server processes: each starts in its own process group and is ended with all its children."""
 
 import atexit
 import contextlib
@@ -24,7 +24,10 @@ def server_process(
     env: Mapping[str, str] | None = None,
     ready_seconds: float = 30.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """``command`` running and answering. ``RuntimeError`` with the end of its log where it ends early or does not answer in time."""
+    """Run ``command`` until the block ends; enter once it answers.
+
+    Raise ``RuntimeError`` with the end of its log if it exits early or does not answer in time.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -33,7 +36,7 @@ def server_process(
             stdin=subprocess.DEVNULL,
             env=None if env is None else dict(env),
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
     atexit.register(end_group, process)
     try:
@@ -56,7 +59,7 @@ def server_process(
 
 
 def end_group(process: subprocess.Popen[bytes], patience_seconds: float = 5.0) -> None:
-    """SIGTERM to the group, SIGKILL to what is left of it."""
+    """Send SIGTERM to the group, then SIGKILL to what is left of it."""
     for sent in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sent)
@@ -64,6 +67,6 @@ def end_group(process: subprocess.Popen[bytes], patience_seconds: float = 5.0) -
             process.wait(patience_seconds)
 
 
-def _die_with_parent() -> None:
-    """pytest-timeout ends a hanging run with ``os._exit``, after which neither fixtures nor atexit run."""
+def die_with_parent() -> None:
+    """Get SIGTERM when pytest ends: after pytest-timeout's ``os._exit`` no fixture cleans up."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

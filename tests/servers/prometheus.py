@@ -1,4 +1,4 @@
-"""A real Prometheus, started by a test on a free port, that scrapes given targets every second.
+"""A real Prometheus on a free port that scrapes the given targets every second.
 
 with prometheus(["127.0.0.1:9400"], tmp_path) as server:
     server.query("dcgan_step")
@@ -23,7 +23,7 @@ from tests.servers.tools import require_tool
 T = TypeVar("T")
 
 
-# The servers are on this machine: a proxy of the environment must not be asked.
+# The servers are local: ignore the proxy of the environment.
 http = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -41,7 +41,7 @@ class Prometheus:
         self.url = url
 
     def query(self, promql: str) -> list[Series]:
-        """The series that an instant query gives; raises ``ValueError`` with Prometheus' own words for a bad query."""
+        """Return the series of an instant query; raise ``ValueError`` for a bad query."""
         data = urllib.parse.urlencode({"query": promql}).encode()
         try:
             with http.open(f"{self.url}/api/v1/query", data, timeout=10) as response:
@@ -51,7 +51,7 @@ class Prometheus:
         return [Series(series["metric"], float(series["value"][1])) for series in result]
 
     def value(self, promql: str) -> float | None:
-        """The value of a query that gives one series; None where it gives none."""
+        """Return the value of a query that gives one series, or None if it gives none."""
         series = self.query(promql)
         if len(series) > 1:
             raise ValueError(f"{promql} gives {len(series)} series; expected one")
@@ -59,7 +59,7 @@ class Prometheus:
 
 
 def wait_for(what: str, ready: Callable[[], T | None], seconds: float = 30.0) -> T:
-    """The first answer of ``ready`` that is neither None nor False nor empty; fails naming ``what`` when it takes too long."""
+    """Return the first true answer of ``ready``; fail with ``what`` after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:
         answer = ready()
@@ -76,7 +76,7 @@ def wait_for(what: str, ready: Callable[[], T | None], seconds: float = 30.0) ->
 def prometheus(
     targets: Sequence[str], folder: Path, rules: Sequence[Path] = ()
 ) -> Iterator[Prometheus]:
-    """A server that scrapes ``targets`` (``host:port``) every second and keeps its data in ``folder``; ended whatever happens.
+    """Run a server that scrapes ``targets`` (``host:port``), with its data in ``folder``.
 
     ``rules`` are files of recording and alerting rules, evaluated every second.
     """

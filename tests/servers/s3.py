@@ -42,7 +42,7 @@ class S3Server:
     program: Path
 
     def env(self) -> dict[str, str]:
-        """The AWS variables that reach this server, and keep any other configuration of this machine out."""
+        """Return the AWS variables for this server; they exclude this machine's configuration."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -55,7 +55,7 @@ class S3Server:
         }
 
     def new_bucket(self, name: str = "test") -> str:
-        """A bucket of its own for one test: ``name`` with a random tail."""
+        """Create a bucket for one test: ``name`` with a random suffix."""
         import boto3
         from botocore.config import Config
 
@@ -71,7 +71,7 @@ class S3Server:
         return bucket
 
     def new_user(self, role: str = "user") -> S3User:
-        """A second user: one of role ``user`` owns nothing and may do nothing in the buckets of the first, an ``admin`` may do everything."""
+        """Create a user: a ``user`` has no access to existing buckets, an ``admin`` has all."""
         user = S3User(f"user{secrets.token_hex(6)}", secrets.token_urlsafe(24))
         self.admin(
             "create-user",
@@ -84,7 +84,7 @@ class S3Server:
         return user
 
     def admin(self, *command: str) -> None:
-        """A command of the server's own administration."""
+        """Run a command of the server's administration."""
         env = {
             "ADMIN_ACCESS_KEY_ID": self.access_key,
             "ADMIN_SECRET_ACCESS_KEY": self.secret_key,
@@ -96,7 +96,7 @@ class S3Server:
 
 @contextmanager
 def s3_server(address: str = "127.0.0.1") -> Iterator[S3Server]:
-    """The server, answering at an address of this machine; ended with the block. Skips or fails where the tool is missing (``require_tool``)."""
+    """Run the server at a local address; skip or fail if the tool is missing."""
     program = require_tool("versitygw")
     with tempfile.TemporaryDirectory(prefix="s3-server-") as folder:
         for start in range(1, _STARTS + 1):
@@ -127,14 +127,17 @@ def _started(program: Path, folder: Path, address: str) -> Iterator[S3Server]:
         folder / "buckets",
         program,
     )
-    options = f"--port {address}:{port} --region {REGION} --iam-cache-disable --health /health --quiet --keep-alive"
+    options = (
+        f"--port {address}:{port} --region {REGION} --iam-cache-disable --health /health"
+        " --quiet --keep-alive"
+    )
     command: list[str | Path] = [program, *options.split(), "--iam-dir", folder / "users", "posix"]
     command += (
         [folder / "buckets"]
         if _keeps_attributes(folder)
         else ["--sidecar", folder / "sidecar", folder / "buckets"]
     )
-    # By environment, so that the process list does not show them.
+    # In the environment, so that the process list does not show them.
     env = os.environ | {
         "ROOT_ACCESS_KEY_ID": server.access_key,
         "ROOT_SECRET_ACCESS_KEY": server.secret_key,
@@ -150,7 +153,7 @@ def _started(program: Path, folder: Path, address: str) -> Iterator[S3Server]:
 
 
 def _keeps_attributes(folder: Path) -> bool:
-    """Whether the server can keep an object's tag on its file; some file systems have no extended attributes."""
+    """Return whether files can carry an object's tag: not every file system has attributes."""
     try:
         os.setxattr(folder, "user.dcgan-test", b"1")
     except (AttributeError, OSError):  # AttributeError: macOS

@@ -1,6 +1,6 @@
-"""An HTTP server that answers S3 requests with the faults a test tells it: errors that a healthy server cannot be made to give.
+"""An HTTP server that answers S3 requests by script, with errors that a real server rarely gives.
 
-with scripted_s3([s3_error(503, "SlowDown", "Please reduce your request rate."), Answer(200, b"data")]) as server:
+with scripted_s3([s3_error(503, "SlowDown", "Slow down."), Answer(200, b"data")]) as server:
     ...server.endpoint_url...
 """
 
@@ -14,7 +14,10 @@ from typing import NamedTuple
 
 
 class Answer(NamedTuple):
-    """What to answer. ``sent_bytes`` below the body's length breaks the connection there; ``None`` as status, before any word."""
+    """An answer. ``sent_bytes`` below the body's length breaks the connection there.
+
+    A ``status`` of None breaks it before the answer.
+    """
 
     status: int | None = 200
     body: bytes = b""
@@ -40,21 +43,22 @@ class ScriptedS3:
 
 
 def s3_error(status: int, code: str, message: str, extra: str = "") -> Answer:
-    """An error as S3 words it; ``extra`` is more XML inside."""
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{extra}</Error>'
+    """Return an error in S3's XML; ``extra`` is more XML inside."""
+    inner = f"<Code>{code}</Code><Message>{message}</Message>{extra}"
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'
     return Answer(status, body.encode(), {"Content-Type": "application/xml"})
 
 
 @contextmanager
 def silent_server() -> Iterator[str]:
-    """The URL of a server that takes connections and never says a word."""
+    """Yield the URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 @contextmanager
 def scripted_s3(script: Script) -> Iterator[ScriptedS3]:
-    """The server; a list is answered in order and its last answer repeated, a function is asked each time."""
+    """Run the server: a list is answered in order, its last answer repeatedly."""
     state = ScriptedS3("")
     lock = Lock()
 
@@ -92,7 +96,7 @@ def scripted_s3(script: Script) -> Iterator[ScriptedS3]:
         do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_request
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing on stderr."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""The proxy passes everything on unchanged until it is told otherwise, and then does exactly what it was told."""
+"""The proxy passes requests unchanged, and injects exactly the faults that it was given."""
 
 import os
 import socket
@@ -25,6 +25,7 @@ from botocore.exceptions import (
 
 from tests.servers.fault_proxy import FaultProxy, fault_proxy
 from tests.servers.faults import Fault
+from tests.servers.prometheus import wait_for
 from tests.servers.s3 import S3Server
 from tests.servers.scripted_s3 import Answer, scripted_s3
 
@@ -46,7 +47,7 @@ def bucket(s3_env: S3Server) -> str:
 
 
 def client_of(proxy: FaultProxy, **more: Any) -> Any:
-    """One that tries once, so that it shows what happened to it; ``more`` are options of botocore."""
+    """Return a client that tries once; ``more`` are options of botocore."""
     config = Config(
         s3={"addressing_style": "path"},
         retries={"total_max_attempts": 1},
@@ -271,6 +272,19 @@ def test_a_stall_is_silence_and_then_the_rest(proxy: FaultProxy, bucket: str) ->
 
 
 @pytest.mark.s3
+@pytest.mark.parametrize("fault", [Fault.HOLD, Fault.STALL])
+def test_what_waits_can_be_released(proxy: FaultProxy, bucket: str, fault: Fault) -> None:
+    client = client_of(proxy)
+    client.put_object(Bucket=bucket, Key="k.u8", Body=DATA)
+    proxy.fault(fault, times=1, stall_seconds=60)
+    with ThreadPoolExecutor(1) as pool:
+        body = pool.submit(get, client, bucket)
+        wait_for("the fault", lambda: proxy.injected[fault])
+        proxy.release()
+        assert body.result(timeout=20) == DATA
+
+
+@pytest.mark.s3
 @pytest.mark.parametrize("num_connections", [1, 4])
 def test_the_limit_holds_over_all_connections(
     proxy: FaultProxy, bucket: str, num_connections: int
@@ -312,8 +326,14 @@ def test_closing_ends_every_connection_and_thread(s3_env: S3Server, bucket: str)
 
 
 def test_bytes_pass_as_they_are() -> None:
-    request = b"PUT /b/k?x=%20 HTTP/1.1\r\nhost:  any:1 \r\nTransfer-Encoding: chunked\r\n\r\n4;a=b\r\n\r\n\r\n\r\n0\r\nx-sum: 1\r\n\r\n"
-    answer = b"HTTP/1.1 200 Fine\r\nX-One: 1\r\ntransfer-encoding: chunked\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n"
+    request = (
+        b"PUT /b/k?x=%20 HTTP/1.1\r\nhost:  any:1 \r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"4;a=b\r\n\r\n\r\n\r\n0\r\nx-sum: 1\r\n\r\n"
+    )
+    answer = (
+        b"HTTP/1.1 200 Fine\r\nX-One: 1\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"A\r\n0123456789\r\n0\r\n\r\n"
+    )
     with raw_ends() as (_, client, server):
         for _ in range(2):
             client.send(request)

@@ -147,6 +147,7 @@ def run(
                                 log,
                                 env | {"TF_CONFIG": json.dumps(cluster)},
                                 "tests.streaming.worker",
+                                fork=True,
                             )
                         )
                     )

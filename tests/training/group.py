@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tests.servers.forked import Forked, forked
 from tests.servers.ports import free_port
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def train_group(
     *,
     num_devices: int = 0,
     timeout: float = 180,
+    fork: bool = True,
 ) -> dict[str, list[State]]:
     """Train every case in ``num_workers`` processes and return, by case, the state of each worker at its end.
 
@@ -68,20 +70,12 @@ def train_group(
                 "no_proxy": "example.com",
             }
             arguments = [
-                sys.executable,
-                "-m",
-                "tests.training.group",
                 str(folder),
                 str(num_workers),
                 str(num_devices),
                 json.dumps(cases),
             ]
-            with open(folder / f"rank-{rank}.log", "wb") as log:
-                processes.append(
-                    subprocess.Popen(
-                        arguments, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
-                    )
-                )
+            processes.append(_start(arguments, environment, folder / f"rank-{rank}.log", fork))
         for rank, process in enumerate(processes):
             assert process.wait(timeout) == 0, (folder / f"rank-{rank}.log").read_text()[-3000:]
     finally:
@@ -93,6 +87,18 @@ def train_group(
         name: [dict(np.load(folder / f"{name}-{rank}.npz")) for rank in range(num_workers)]
         for name in cases
     }
+
+
+def _start(
+    arguments: list[str], environment: Mapping[str, str], log: Path, fork: bool
+) -> "subprocess.Popen[bytes] | Forked":
+    if fork:
+        return forked("tests.training.group", arguments, environment, log)
+    command = [sys.executable, "-m", "tests.training.group", *arguments]
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
 
 
 def _worker(folder: Path, num_workers: int, num_devices: int, cases: Mapping[str, Case]) -> None:

@@ -87,8 +87,8 @@ def with_devices(tmp_path_factory: pytest.TempPathFactory) -> Groups:
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[State]]:
-    """Two workers once more, in other processes."""
-    return train_group(tmp_path_factory.mktemp("again"), 2, REPEATED)
+    """Two workers once more, in processes that share no hash seed and no addresses with the first."""
+    return train_group(tmp_path_factory.mktemp("again"), 2, REPEATED, fork=False)
 
 
 @pytest.mark.parametrize("count", [2, 3])

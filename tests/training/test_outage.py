@@ -48,7 +48,7 @@ def test_a_save_that_is_due_in_an_outage_does_not_hold_training(
         )
         command = ["0", "1", *(f"{key}={value}" for key, value in values.items())]
         code, output = run(
-            command, tmp_path / "train.log", env, seconds=200, module="tests.streaming.worker"
+            command, tmp_path / "train.log", env, 200, "tests.streaming.worker", fork=True
         )
         assert code == 0, output
         assert proxy.injected[Fault.ERROR_503] > 2

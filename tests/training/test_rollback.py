@@ -56,6 +56,7 @@ def run_module(arguments: list[str], folder: Path) -> tuple[int, str]:
         folder / "train.log",
         environment(folder, TF_CPP_MIN_LOG_LEVEL="2"),
         module="tests.training.rolling",
+        fork=True,
     )
 
 
