@@ -197,3 +197,12 @@ def test_refused_credentials_are_read_again(
         keys.write_text("[default]\naws_access_key_id = NEWKEY\naws_secret_access_key = new\n")
         store.stream("k", 0, 4, pieces.append)
     assert pieces == [b"data"]
+
+
+def test_a_stream_uses_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted_s3([Answer(206, b"data")]) as server:
+        monkeypatch.setenv("HTTP_PROXY", server.endpoint_url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        store = S3Store("s3://bucket", StorageSpec(endpoint_url="http://s3.invalid"))
+        store.stream("k", 0, 4, bytes)
+        assert server.requests[0].path == "http://s3.invalid/bucket/k"
