@@ -40,6 +40,7 @@ MAY_LOAD = {
     "keras": {"gan", "training", "synthesis"},
     "boto3": {"storage"},
     "botocore": {"storage"},
+    "tenacity": {"storage"},
     "click": {"cli"},
     "prometheus_client": {"telemetry"},
     "tensorboardX": {"run"},
