@@ -1,1 +1,1 @@
-"""What a run leaves for people beside its checkpoints: history, logs, its status, the report. Knows no tensor and no Ray."""
+"""Write the records of a run into its folder: lease, attempts, status, metrics, logs, events."""

@@ -1,9 +1,10 @@
-"""The history that the first worker keeps of a run: rows of ``metrics.jsonl``, the same for TensorBoard, and ``status.json``.
+"""The history of a run, written by the chief: metric rows, TensorBoard events and ``status.json``.
 
-Knows the names and values of Prometheus' series (``job.telemetry``) and no tensor. The training thread only reads the registry, now and then;
-everything else is the writer's thread's. Rows are told apart by ``start`` and ``row``, so that one written twice counts once (``rows``).
+The training thread only reads the registry at intervals; the writer's thread does the rest. Rows
+are identified by ``start`` and ``row``, so a row written twice counts once (``metric_rows``).
 
-    {"time": "2026-01-02T03:04:05.678Z", "start": "20260102T030405Z-000", "row": 3, "phase": "train", "step": 1200, "dcgan_step": 1200, ...}
+    {"time": "2026-01-02T03:04:05.678Z", "start": "20260102T030405Z-000", "row": 3,
+     "phase": "train", "step": 1200, "dcgan_step": 1200, ...}
 """
 
 import datetime
@@ -21,17 +22,21 @@ from job.run import tensorboard
 from job.run.layout import STATUS, events_key, grid_key, metrics_key
 from job.run.segments import Segments, Writer
 from job.run.status_file import StatusFile
+from job.storage.store import ObjectStore
 from job.telemetry.logs import plain
 from job.telemetry.step_report import StepReport
 
 DIGITS = 6  # a float32 has no more than seven
-# Of what grows for as long as a process lives, or is a time: with six digits its differences, which are what a curve shows, become steps.
+# Of growing counts and times: with six digits their differences, which curves show, become steps.
 EXACT_DIGITS = 12
 EXACT = ("_total", "_sum", "_count", "_created", "_timestamp_seconds")
 
 
 class History:
-    """Of one start of the workers. ``read_values`` gives the present values of the series; ``clock`` seconds since 1970."""
+    """The history of one attempt of the workers.
+
+    ``read_values`` returns the present values of the series, ``clock`` seconds since 1970.
+    """
 
     def __init__(
         self,
@@ -55,20 +60,21 @@ class History:
         )
         self._num_rows = 0
         self._row_at = -math.inf
-        self._last: tuple[StepReport, bool] | None = (
-            None  # the latest report, and whether it has its row
-        )
+        self._last: tuple[StepReport, bool] | None = None  # the latest report; True if it has a row
         self._has_trained = False
         self._status = StatusFile(start, every_seconds)
-        writer.later(
-            lambda store: (
-                self._status.go_on_from(store.read(STATUS)) if store.stat(STATUS) else None
-            )
-        )
+        writer.later(self._read_status)
         writer.replace(STATUS, self._status.content)
 
+    def _read_status(self, store: ObjectStore) -> None:
+        if store.stat(STATUS):
+            self._status.resume_from(store.read(STATUS))
+
     def observe(self, progress: StepReport, num_steps: int) -> None:
-        """A report over ``num_steps`` steps. It becomes a row where it is the first, or of a checkpoint, or the last row is old enough."""
+        """Record a report over ``num_steps`` steps.
+
+        It becomes a row if it is the first, or of a checkpoint, or if the last row is old enough.
+        """
         now = self._clock()
         is_first_call = num_steps > 0 and not self._has_trained
         is_beginning = progress.phase in ("start", "compile")
@@ -87,20 +93,20 @@ class History:
             self._row(progress, now)
 
     def grid(self, step: int, make_png: Callable[[], bytes]) -> None:
-        """The grid of ``step`` was made; the writer's thread asks for it."""
+        """Record the grid of ``step``; the writer's thread encodes it."""
         self._status.grid(grid_key(step))
         self._event(partial(_picture_event, self._clock(), step, make_png))
 
     def metrics_url(self, url: str) -> None:
-        """Keep in the status where this worker serves its metrics."""
+        """Record the address of this worker's metrics in the status."""
         self._status.metrics_url(url)
 
     def rolled_back(self) -> None:
-        """The run went back to a checkpoint."""
+        """Count a roll-back."""
         self._status.rolled_back()
 
     def close(self) -> None:
-        """The last report gets its row, if it has none. Written by the writer's last flush."""
+        """Add a row of the last report, if it has none; the writer's last flush writes it."""
         if self._last and not self._last[1]:
             self._row(self._last[0], self._clock())
 
@@ -123,7 +129,7 @@ class History:
         self._event(partial(tensorboard.scalars_event, now, progress.step, values))
 
     def _event(self, encode: Callable[[], bytes]) -> None:
-        """The checksum of a large picture takes Python a tenth of a second: encoded by the writer's thread, in this order."""
+        """Encode in the writer's thread: the checksum of a large picture takes 0.1 s."""
         self._writer.later(lambda store: self._events.append(encode()))
 
 
@@ -135,7 +141,7 @@ def _picture_event(now: float, step: int, make_png: Callable[[], bytes]) -> byte
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, Any]:
-    """As JSON has them: whole numbers whole, counters nearly exact, the others with a float32's digits, NaN and infinity as text."""
+    """Return JSON values: whole numbers and counters exact, others with a float32's digits."""
 
     def rounded(name: str, value: float) -> Any:
         if math.isfinite(value) and value == int(value):

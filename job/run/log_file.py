@@ -1,6 +1,7 @@
-"""Log lines on the store: every process keeps its own in ``logs/``, in segments, when its terminal and its pod are long gone.
+"""Store the log of a process in ``logs/`` of the run folder, so that it outlives its pod.
 
-What our loggers say from info up, and warnings of Ray, TensorFlow and Python. Secrets are masked as in every log line (``job.telemetry.logs``).
+It has the ``dcgan`` loggers' lines from info up, and warnings of Ray, TensorFlow and Python.
+Secrets are masked as in every log line (``job.telemetry.logs``).
 """
 
 import copy
@@ -17,7 +18,7 @@ from job.run.segments import Segments, Writer
 from job.telemetry.logs import JsonFormatter
 
 OURS = "dcgan"
-# Beside the root logger: those that may keep their records from it. Ray Train's and Data's keep them from ``ray`` too.
+# Loggers that may not propagate to the root logger; Ray Train's and Data's not even to ``ray``.
 OTHERS = ("ray", "ray.train", "ray.data", "tensorflow", "absl", "py.warnings")
 _KEPT = "_dcgan_is_kept"
 
@@ -33,11 +34,11 @@ class StoreHandler(logging.Handler):
         self._json = JsonFormatter(rank, run)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Always JSON: ``ray.init`` puts a formatter of its own into the handlers that it finds (2.60, seen)."""
+        """Return JSON: ``ray.init`` (2.60) replaces the formatter of existing handlers."""
         return self._json.format(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, _KEPT, False):  # it comes to a logger and to the root
+        if getattr(record, _KEPT, False):  # it reaches a logger and the root
             return
         setattr(record, _KEPT, True)
         try:
@@ -51,13 +52,13 @@ class StoreHandler(logging.Handler):
                 self.format(record).encode(errors="replace") + b"\n",
                 soon=record.levelno >= logging.WARNING,
             )
-        except Exception:  # the contract of logging: a broken log line must not break the program
+        except Exception:  # a broken log line must not break the program
             self.handleError(record)
 
     def say(
         self, level: int, text: str, fields: dict[str, object], error: BaseException | None = None
     ) -> None:
-        """A line for the store alone: a terminal shows starts and ends in other ways."""
+        """Write a line to the store only: a terminal shows start and end in other ways."""
         trace = (type(error), error, error.__traceback__) if error else None
         self.handle(
             log.makeRecord(
@@ -70,7 +71,7 @@ class StoreHandler(logging.Handler):
 def log_to_store(
     writer: Writer, start: str, who: str, run: str, rank: int | None = None
 ) -> Iterator[None]:
-    """Keep the log of this process in ``writer``'s store, and what ends the block if that is an exception: an error's words or a traceback."""
+    """Store the log of this process, with the error message or traceback that ends the block."""
     handler = StoreHandler(writer.open(partial(log_key, start, who)), run, rank)
     loggers = [logging.getLogger(name) for name in (None, OURS, *OTHERS)]
     level = logging.getLogger(OURS).level

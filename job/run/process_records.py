@@ -1,4 +1,4 @@
-"""The records of one process of a run: the writer that its log, and the first worker's history, are appended to."""
+"""The records of one process of a run: the writer of its log and, on the chief, its metrics."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from job.storage.uri import open_store
 
 
 class Records(NamedTuple):
-    """``start`` names the start of the workers, or of the program, that this process belongs to (``run_folder``)."""
+    """``start`` is the name of the workers' or the program's attempt (``layout.start_name``)."""
 
     writer: Writer
     start: str
@@ -24,7 +24,7 @@ class Records(NamedTuple):
 def process_records(
     spec: RunSpec, start: str, who: str, rank: int | None = None
 ) -> Iterator[Records]:
-    """Keep this process's log as ``logs/START-WHO-...`` from now on, and give the writer for more; what is left is flushed at the end."""
+    """Store this process's log as ``logs/START-WHO-...``; flush everything at the end."""
     with (
         Writer(open_records(spec), spec.history.every_seconds) as writer,
         log_to_store(writer, start, who, run_name(spec.uri), rank),
@@ -33,5 +33,5 @@ def process_records(
 
 
 def open_records(spec: RunSpec) -> ObjectStore:
-    """The run folder, with little patience: the writer's thread tries again by itself, and at the end of a run nobody waits long."""
+    """Open the run folder with few retries: the writer's thread retries by itself."""
     return open_store(spec.uri, spec.storage, max_attempts=LOOP_ATTEMPTS)

@@ -1,8 +1,9 @@
-"""Records that are appended to objects. An object can only be written whole, so they go to segments: rewritten while small, left alone when full.
+"""Append records to a store, whose objects can only be written whole.
 
-Knows neither what a record is nor where segments lie. Writing is done by one background thread of the process; what appends never waits for the
-store, and an outage costs at most the oldest of what was to be written meanwhile. A process that is killed loses what it appended since the last
-flush, and as a store's writes are whole, a segment never ends in the middle of a record.
+Records are collected in segments, which are rewritten while small and final when full. One
+background thread of the process writes them, so appending never waits for the store; a long outage
+costs the oldest waiting segments. A killed process loses what it appended since the last flush. A
+store's writes are whole, so a segment never ends inside a record.
 
     with Writer(store, every_seconds=10) as writer:
         rows = writer.open(lambda number: f"metrics/{number:06d}.jsonl")
@@ -15,28 +16,25 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from types import TracebackType
 
 from job.config.errors import StorageError
 from job.storage.store import ObjectStore
 
 SEGMENT_BYTES = 1 << 20
 MAX_WAITING = 16  # full segments that the store has not taken yet
-# After so many segments of one series (1 GB) one record in 2 is kept, and after each further quarter of them one in 4, 8, ...: a history never ends,
-# and a flood of log lines takes only a few GB however long it lasts.
+# After so many segments of a series (1 GB) one record in 2 is kept, and after each further quarter
+# of them one in 4, 8, ...: a history never ends, and a flood of log lines takes only a few GB.
 MAX_WHOLE_SEGMENTS = 1000
-_GOLDEN_RATIO = 0.6180339887498949  # its multiples are spread evenly, whatever the pattern in which kinds of records alternate
+_GOLDEN_RATIO = 0.6180339887498949  # its multiples are spread evenly among alternating records
 CLOSE_SECONDS = 10.0
-LONGEST_WAIT_SECONDS = 60.0
-URGENT_SECONDS = (
-    1.0  # between two writes: each writes whole segments, and a flood of warnings asks for one each
-)
+MAX_WAIT_SECONDS = 60.0
+URGENT_SECONDS = 1.0  # between two writes: in a flood of warnings each requests one
 
 log = logging.getLogger("dcgan.records")
 
 
 class Segments:
-    """One series of segments, each beginning with ``head``. ``append`` may be called by any thread."""
+    """One series of segments, each starting with ``head``. Any thread may call ``append``."""
 
     def __init__(self, key: Callable[[int], str], head: bytes, wake: Callable[[], None]):
         self._key, self._head, self._wake = key, head, wake
@@ -48,10 +46,10 @@ class Segments:
         self._num_records = 0
         self._has_warned = False
         self.num_lost = 0
-        """Full segments that the store never got."""
+        """Full segments that were dropped because the store failed."""
 
     def append(self, record: bytes, soon: bool = False) -> None:
-        """Add ``record``; ``soon``: the writer need not wait for its next turn."""
+        """Add ``record``; with ``soon`` the writer does not wait for its next interval."""
         with self._lock:
             self._num_records += 1
             if self._num_records * _GOLDEN_RATIO % 1 >= 1 / self._kept_one_in():
@@ -77,7 +75,7 @@ class Segments:
         return 1 if further <= 0 else 2 ** (1 + (further - 1) // max(1, MAX_WHOLE_SEGMENTS // 4))
 
     def flush(self, store: ObjectStore) -> None:
-        """Write what the store does not have yet; ``StorageError`` where it does not take it, and then it is kept."""
+        """Write what the store does not have yet; keep it if that raises ``StorageError``."""
         with self._lock:
             full = dict(self._waiting)
             number, current = self._number, bytes(self._current)
@@ -94,7 +92,8 @@ class Segments:
         if self._number > MAX_WHOLE_SEGMENTS and not self._has_warned:
             self._has_warned = True
             log.warning(
-                "%s/%s: this series of records has over %d segments; from here on only some records are kept, ever fewer the longer it grows",
+                "%s/%s: this series of records has over %d segments; from here on only some records"
+                " are kept, ever fewer the longer it grows",
                 store.uri,
                 self._key(MAX_WHOLE_SEGMENTS + 1),
                 MAX_WHOLE_SEGMENTS,
@@ -102,16 +101,16 @@ class Segments:
 
 
 class Writer:
-    """The thread that flushes every ``every_seconds``. A context manager: its end flushes once more, for at most ``close_seconds``."""
+    """A thread that flushes every ``every_seconds``, and at its end for at most ``close_seconds``.
+
+    A context manager.
+    """
 
     def __init__(
         self, store: ObjectStore, every_seconds: float, *, close_seconds: float = CLOSE_SECONDS
     ):
-        self._store, self._every_seconds, self._close_seconds = (
-            store,
-            max(every_seconds, 0.05),
-            close_seconds,
-        )
+        self._store, self._close_seconds = store, close_seconds
+        self._every_seconds = max(every_seconds, 0.05)
         self._segments: list[Segments] = []
         self._replaced: dict[str, Callable[[], bytes | None]] = {}
         self._written: dict[str, bytes] = {}
@@ -121,29 +120,24 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="records", daemon=True)
 
     def open(self, key: Callable[[int], str], head: bytes = b"") -> Segments:
-        """A new series; ``key`` gives the key of its segment 1, 2 and so on."""
+        """Return a new series; ``key`` gives the key of its segment 1, 2 and so on."""
         segments = Segments(key, head, self._wanted.set)
         self._segments.append(segments)
         return segments
 
     def replace(self, key: str, content: Callable[[], bytes | None]) -> None:
-        """Write ``content()`` at ``key`` with each flush at which it has changed; it is called by the thread, and None means nothing yet."""
+        """Write ``content()`` at ``key`` at each flush if it changed; None is not written."""
         self._replaced[key] = content
 
     def later(self, work: Callable[[ObjectStore], object]) -> None:
-        """Have the thread do ``work`` before its next flush, what was given first first."""
+        """Let the thread do ``work`` before its next flush, in the order of calls."""
         self._later.put(work)
 
     def __enter__(self) -> "Writer":
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._wanted.set()
         self._thread.join(self._close_seconds)
@@ -163,20 +157,13 @@ class Writer:
             self._closing.wait(
                 max(0.0, flushed_at + min(URGENT_SECONDS, self._every_seconds) - time.monotonic())
             )
-            if self._failing_since is not None:
-                self._closing.wait(
-                    wait_seconds
-                )  # a store that fails is left in peace, however much is logged about it
+            if self._failing_since is not None:  # errors about a failing store must not flood it
+                self._closing.wait(wait_seconds)
             self._wanted.clear()
-            is_last = (
-                self._closing.is_set()
-            )  # asked for before the flush: what was appended before the end is in the last one
+            is_last = self._closing.is_set()  # before the flush, which then has all records
             is_written, flushed_at = self._flush(), time.monotonic()
-            wait_seconds = (
-                self._every_seconds
-                if is_written
-                else min(2 * wait_seconds, max(LONGEST_WAIT_SECONDS, self._every_seconds))
-            )
+            max_wait = max(MAX_WAIT_SECONDS, self._every_seconds)
+            wait_seconds = self._every_seconds if is_written else min(2 * wait_seconds, max_wait)
 
     def _flush(self) -> bool:
         try:
@@ -192,7 +179,7 @@ class Writer:
         except StorageError as error:
             self._fails(str(error))
             return False
-        except Exception as error:  # the edge of the thread: records must not end a run
+        except Exception as error:  # records must not end a run
             self._fails(f"{type(error).__name__}: {error}")
             return False
         if self._failing_since is not None:

@@ -1,7 +1,7 @@
-"""``status.json``: what the first worker knows of the run now, in one small object, so that a look at a run is a few requests.
+"""``status.json``: the chief's present view of the run, so that reading a status is a few requests.
 
-Knows no store: the writer asks for its content at each flush. What a job that died left there is as old as its ``time``; whether a job lives
-says its lease.
+The writer fetches its content at each flush. A dead job leaves its last one, with its ``time``; the
+lease says if a job is alive.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ CURVES = ("generator_loss", "discriminator_loss")
 
 
 class StatusFile:
-    """``observe`` is called by the training thread, ``content`` by the writer's every ``every_seconds``."""
+    """The training thread calls ``observe``, the writer's thread ``content``."""
 
     def __init__(self, start: str, every_seconds: float):
         self._lock = threading.Lock()
-        self._told: dict[str, Any] = {
+        self._document: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "start": start,
             "every_seconds": every_seconds,
@@ -38,8 +38,8 @@ class StatusFile:
         self._first_step = math.inf
         self._trained_at = math.nan  # the latest report over steps
 
-    def go_on_from(self, data: bytes) -> None:
-        """Keep the curves of the starts before this one, as far as they lead to it; what cannot be read is left out."""
+    def resume_from(self, data: bytes) -> None:
+        """Keep the curves of earlier attempts up to this one; skip unreadable ones."""
         try:
             curves = json.loads(data[:MAX_BYTES])["curves"]
             points = [
@@ -56,12 +56,11 @@ class StatusFile:
             ] + self._points
 
     def observe(self, progress: StepReport, now: float, num_steps: int) -> None:
-        """The latest report."""
+        """Record the latest report."""
         report = {**dataclasses.asdict(progress), "seconds_left": seconds_left(progress)}
         with self._lock:
-            if not num_steps and (
-                before := self._told.get("progress")
-            ):  # it has no times of its own
+            # A report without steps has no times.
+            if not num_steps and (before := self._document.get("progress")):
                 report |= {
                     name: value
                     for name, value in before.items()
@@ -69,38 +68,37 @@ class StatusFile:
                 }
             self._first_step = min(self._first_step, progress.step + 1)
             if self._has_report and progress.checkpoint_step not in (None, self._checkpoint_step):
-                self._told["checkpoint_time"] = _text(now)
+                self._document["checkpoint_time"] = _text(now)
             self._checkpoint_step, self._has_report = progress.checkpoint_step, True
-            self._told |= {"time": _text(now), "progress": report}
+            self._document |= {"time": _text(now), "progress": report}
             if num_steps:
-                self._told["report_seconds"] = (
-                    now - self._trained_at
-                )  # NaN is said as text, and read as unknown
+                # NaN is written as text and read as unknown.
+                self._document["report_seconds"] = now - self._trained_at
                 self._trained_at = now
                 self._add_point(progress)
 
     def grid(self, key: str) -> None:
-        """The newest grid."""
+        """Record the newest grid."""
         with self._lock:
-            self._told["grid"] = key
+            self._document["grid"] = key
 
     def metrics_url(self, url: str) -> None:
-        """Keep where the first worker serves its metrics."""
+        """Record the address of the chief's metrics."""
         with self._lock:
-            self._told["metrics_url"] = url
+            self._document["metrics_url"] = url
 
     def values(self, values: dict[str, Any]) -> None:
-        """All series, as of the last row."""
+        """Record all series of the last row."""
         with self._lock:
-            self._told["values"] = values
+            self._document["values"] = values
 
     def rolled_back(self) -> None:
-        """The run went back to a checkpoint."""
+        """Count a roll-back."""
         with self._lock:
-            self._told["rollbacks"] += 1
+            self._document["rollbacks"] += 1
 
     def content(self) -> bytes | None:
-        """The file; None before the first report."""
+        """Return the file; None before the first report."""
         with self._lock:
             if not self._has_report:
                 return None
@@ -108,11 +106,11 @@ class StatusFile:
                 name: [point[number] for point in self._points]
                 for number, name in enumerate(("step", *CURVES))
             }
-            return json.dumps(plain(self._told | {"curves": curves}), indent=1).encode()
+            return json.dumps(plain(self._document | {"curves": curves}), indent=1).encode()
 
     def _add_point(self, progress: StepReport) -> None:
-        """One report of `stride` is a point, so that the whole start is covered evenly by a bounded number of them."""
-        while self._points and self._points[-1][0] >= progress.step:  # the run went back
+        """Add one report of ``stride``: a bounded number of points covers the attempt evenly."""
+        while self._points and self._points[-1][0] >= progress.step:  # the run rolled back
             self._points.pop()
         if self._num_seen % self._stride == 0:
             self._points.append(

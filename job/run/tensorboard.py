@@ -27,14 +27,14 @@ def version_event(time: float) -> bytes:
 
 
 def restart_event(time: float, step: int) -> bytes:
-    """Return the record of a resume at ``step``: TensorBoard then drops what it has read of later steps."""
+    """Return the record of a resume at ``step``: TensorBoard then drops later steps."""
     return _record(
         Event(wall_time=time, step=step + 1, session_log=SessionLog(status=SessionLog.START))
     )
 
 
 def scalars_event(time: float, step: int, values: Mapping[str, float]) -> bytes:
-    """Return one point of each series, by its Prometheus name in its group: ``health/dcgan_generator_loss``."""
+    """Return one point of each series, by group and name: ``health/dcgan_generator_loss``."""
     points = [Summary.Value(tag=tag(name), simple_value=value) for name, value in values.items()]
     return _record(Event(wall_time=time, step=step, summary=Summary(value=points)))
 
@@ -51,7 +51,8 @@ def picture_event(time: float, step: int, name: str, png: bytes, height: int, wi
 
 def tag(name: str) -> str:
     """Return the name with TensorBoard's group before it."""
-    return f"{next((group for group, words in GROUPS if any(word in name for word in words)), 'run')}/{name}"
+    groups = (group for group, parts in GROUPS if any(part in name for part in parts))
+    return f"{next(groups, 'run')}/{name}"
 
 
 def _record(event: Event) -> bytes:
