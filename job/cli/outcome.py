@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from job.config.errors import DcganError, StorageError
 from job.report.html_report import write_report
 from job.run import metric_rows
-from job.run.attempts import Outcome, Start
+from job.run.attempts import Attempt, Outcome
 from job.run.lease import LeaseLost
 from job.storage.store import ObjectStore
 
@@ -18,7 +18,7 @@ log = logging.getLogger("dcgan.records")
 
 
 @contextmanager
-def record_outcome(store: ObjectStore, start: Start) -> Iterator[None]:
+def record_outcome(store: ObjectStore, start: Attempt) -> Iterator[None]:
     """Write down how the block ends, and join its metrics. After an end that nobody asked for, and after the last step, also the report.
 
     Who stops a run wants it to stop soon, and goes on with it later: no report then.
@@ -41,7 +41,7 @@ def record_outcome(store: ObjectStore, start: Start) -> Iterator[None]:
         _leave(store, start, "done", "", 0)
 
 
-def _leave(store: ObjectStore, start: Start, outcome: Outcome, why: str, exit_code: int) -> None:
+def _leave(store: ObjectStore, start: Attempt, outcome: Outcome, why: str, exit_code: int) -> None:
     _quietly(lambda: start.end(outcome, why, exit_code), "how the run ended")
     _quietly(lambda: metric_rows.merge(store), "metrics.jsonl")
     _quietly(lambda: write_report(store), "report.html")

@@ -11,10 +11,10 @@ from typing import Any, Literal, get_args
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.errors import StorageError
-from job.run import attempts, lease
+from job.run import attempts
 from job.run.attempts import AttemptRecord
 from job.run.holder import MAX_BYTES, BadLease, Holder, is_gone, parse_holder
-from job.run.layout import CONFIGURATION, DIVERGENCES, GRIDS, HANGS, STATUS, grid_step
+from job.run.layout import CONFIGURATION, DIVERGENCES, GRIDS, HANGS, LEASE, STATUS, grid_step
 from job.run.status_file import CURVES
 from job.run.stored_json import as_number, as_object, as_step, as_text, read_object
 from job.run.summary import finished_step
@@ -211,11 +211,11 @@ def _quiet_after(phase: str, report_interval: float | None) -> float:
 
 def _read_lease(store: ObjectStore) -> tuple[Holder | None, str]:
     """Return the holder, and what is wrong with an unreadable lease."""
-    if store.stat(lease.KEY) is None:
+    if store.stat(LEASE) is None:
         return None, ""
     try:
-        data = store.read_range(lease.KEY, 0, MAX_BYTES + 1)
-        return parse_holder(data, f"{store.uri}/{lease.KEY}"), ""
+        data = store.read_range(LEASE, 0, MAX_BYTES + 1)
+        return parse_holder(data, f"{store.uri}/{LEASE}"), ""
     except ObjectMissing:
         return None, ""
     except BadLease as error:

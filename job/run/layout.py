@@ -1,68 +1,93 @@
-"""The keys of a run folder, except checkpoints (``job.checkpoints.manifest``) and ``summary.json``.
+"""Layout of a run folder: every key in it.
 
-A *start* names an attempt of the workers: the time at which the program was started and the number
-of its restart, from 0. Names sort in the order of attempts.
+::
+
+    RUN/
+      run.yaml                                 configuration of the latest attempt
+      lease.json                               holder of the folder (job.run.lease)
+      status.json                              the run now (job.run.status_file)
+      summary.json                             written last: the run is done (job.run.summary)
+      report.html                              HTML report (job.report)
+      checkpoints/                             keys in job.checkpoints
+        step-000001200/
+          generator.npz, discriminator.npz, generator_optimizer.npz, ...
+          generator.keras                      for other programs
+          manifest.json                        written last: the checkpoint is committed
+          quarantined.json, pinned.json        marks
+        writer.json                            attempt that may write checkpoints
+        starts.json                            crashes after a restore
+      samples/
+        step-000001200.png, progress.gif       grids, and all of them as an animation
+      starts/20260102T030405Z.json             one attempt: facts and outcome (job.run.attempts)
+      metrics/START-000001.jsonl               metric rows of one start of the workers
+      metrics.jsonl                            rows of ended starts, merged
+      events/events.out.tfevents.START-000001  the same for TensorBoard
+      logs/START-rank001-000001.jsonl          log of one process
+      divergences/                             losses that were not finite (job.training)
+      hangs/20260102T030405Z-worker-1.txt      stacks of a worker that hung
+
+START is ``20260102T030405Z-000``: the time of the attempt, and which of its starts of the workers
+this is. Names sort as text in the order of time.
 """
 
 import datetime
 
 CONFIGURATION = "run.yaml"
+LEASE = "lease.json"
+STATUS = "status.json"
+SUMMARY = "summary.json"
+REPORT = "report.html"
 GRIDS = "samples/step-"
 PROGRESS = "samples/progress.gif"
 STARTS = "starts/"
-HANGS = "hangs/"
-DIVERGENCES = "divergences/"
-STATUS = "status.json"
-REPORT = "report.html"
 METRICS = "metrics.jsonl"
 METRICS_SEGMENTS = "metrics/"
 EVENTS = "events/"
 LOGS = "logs/"
+DIVERGENCES = "divergences/"
+HANGS = "hangs/"
 
 MAX_DIGITS = 12  # of a step in a key
 STAMP = "%Y%m%dT%H%M%SZ"
 
 
 def run_name(uri: str) -> str:
-    """Return the name of a run folder: the label ``run`` of every metric and log line."""
+    """Return the run folder's name: the label ``run`` of every metric and log line."""
     return uri.rstrip("/").rpartition("/")[2] or "run"
 
 
 def start_key(time: datetime.datetime) -> str:
-    """Return the key of a program's attempt: ``starts/20260102T030405Z.json``."""
+    """Return the key of an attempt's record: ``starts/20260102T030405Z.json``."""
     return f"{STARTS}{time:{STAMP}}.json"
 
 
 def start_name(stamp: str, num_restarts: int) -> str:
-    """Return the name of the workers' attempt: ``20260102T030405Z-000`` before any restart."""
+    """Return the name of a start of the workers; an attempt's first is ``STAMP-000``."""
     return f"{stamp}-{num_restarts:03d}"
 
 
 def metrics_key(start: str, number: int) -> str:
-    """Return a segment of metric rows: ``metrics/20260102T030405Z-000-000001.jsonl``."""
+    """Return the key of a segment of metric rows: ``metrics/START-000001.jsonl``."""
     return f"{METRICS_SEGMENTS}{start}-{number:06d}.jsonl"
 
 
 def events_key(start: str, number: int) -> str:
-    """Return a segment for TensorBoard: ``events/events.out.tfevents.20260102T030405Z-000-000001``.
-
-    TensorBoard reads them in the order of their names.
-    """
+    """Return the key of a segment of events; TensorBoard reads them in the order of names."""
     return f"{EVENTS}events.out.tfevents.{start}-{number:06d}"
 
 
 def log_key(start: str, who: str, number: int) -> str:
-    """Return a segment of a process's log: ``logs/20260102T030405Z-000-rank001-000001.jsonl``."""
+    """Return the key of a segment of a process's log: ``logs/START-rank001-000001.jsonl``."""
     return f"{LOGS}{start}-{who}-{number:06d}.jsonl"
 
 
 def hang_key(time: datetime.datetime, rank: int) -> str:
-    """Return the key of a hung worker's stacks: ``hangs/20260102T030405Z-worker-1.txt``."""
+    """Return the key of the stacks of a worker that the watchdog ended."""
     return f"{HANGS}{time:{STAMP}}-worker-{rank}.txt"
 
 
 def grid_key(step: int) -> str:
-    """Return the key of a grid, which sorts by step: ``samples/step-000001200.png``."""
+    """Return the key of a grid, zero-padded to sort in step order."""
     return f"{GRIDS}{step:09d}.png"
 
 
@@ -73,5 +98,5 @@ def grid_step(key: str) -> int | None:
 
 
 def is_number(digits: str) -> bool:
-    """Return True for digits of a bounded number; ``isdigit`` is also true of ``²``."""
+    """Return whether ``int`` reads ``digits`` and a key may have them; ``²`` is a digit, too."""
     return digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS

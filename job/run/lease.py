@@ -1,12 +1,13 @@
 """The lease on a run folder: two jobs never train into it at the same time.
 
     with acquire(store, spec.checkpoints.lease_seconds, note=view.note) as lease:
-        start(lease.token)    # to the worker that commits: check_holder(store, token) before each manifest
+        start(lease.token)    # the chief calls check_holder(store, token) before each manifest
         lease.check()         # now and then: LeaseLost ends the job
 
-``lease.json`` says who holds the folder (``holder``); a conditional write decides who wins. The holder writes it anew every third of its seconds.
-Whoever else wants it watches for all of them, on a clock of their own, so that clocks need not agree: it changes, and the holder lives; or it
-does not, and it is taken over (Gray and Cheriton 1989, "Leases"). Knows nothing of checkpoints, workers or Ray.
+``lease.json`` names the holder (``job.run.holder``). A conditional write decides who wins. The
+holder rewrites it every third of its seconds. Another job watches it for all of these seconds on
+its own clock: if it changes, the holder lives; if not, the other job takes it over (Gray and
+Cheriton 1989, "Leases"). Clocks need not agree. Knows nothing of checkpoints, workers or Ray.
 """
 
 import logging
@@ -26,14 +27,12 @@ from job.run.holder import (
     new_holder,
     parse_holder,
 )
+from job.run.layout import LEASE
 from job.storage.store import Interrupted, ObjectMissing, ObjectStore
 
-KEY = "lease.json"
-CLOSE_SECONDS = (
-    5.0  # for the release; a store that is out of reach must not hold up the end of a job
-)
+CLOSE_SECONDS = 5.0  # for the release: a store out of reach must not delay the end of a job
 _PROBE = "lease-probe/plain"
-_LONGEST_POLL_SECONDS = 5.0
+_MAX_POLL_SECONDS = 5.0
 _NO_TAG = "0" * 32
 _RENEWAL_ATTEMPTS = 3
 
@@ -47,13 +46,12 @@ class LeaseHeld(ConfigError):
 class LeaseLost(ConfigError):
     """Another job took the run folder over.
 
-    No ``StorageError``: whoever saves waits for an outage to end and tries again, and must not do so here. Like ``LeaseHeld`` it is for the
-    user to decide which job goes on.
+    Not a ``StorageError``, which would be retried. The user decides which of the jobs continues.
     """
 
 
 class _Seen(NamedTuple):
-    """The lease at one moment. A write on condition of ``tag`` wins only where ``holder`` is what it replaces."""
+    """The lease at one moment. A write on condition of ``tag`` replaces this ``holder`` only."""
 
     tag: str
     holder: Holder
@@ -68,62 +66,68 @@ def acquire(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> "Lease":
-    """Take the run folder ``store`` for this process; it stays taken until ``close``, and ``seconds`` after this process died.
+    """Take the run folder ``store`` for this process, until ``close`` or ``seconds`` after a crash.
 
-    ``LeaseHeld`` where its holder lives and has not ended within ``wait_seconds``, ``BadLease`` where ``lease.json`` is none of ours,
-    ``ConfigError`` where the store has no conditional writes. A holder that may be dead is watched for the seconds of its lease; ``note`` gets
-    a line when that or waiting begins. A request of this store should end, retries and all, well within ``seconds``.
+    Raise ``LeaseHeld`` if its holder lives and does not end within ``wait_seconds``, ``BadLease``
+    if ``lease.json`` is not a lease, ``ConfigError`` if the store has no conditional writes. A
+    holder that may be dead is watched for the seconds of its lease. ``note`` gets a line when this
+    or the wait begins. A request with its retries should end well within ``seconds``.
     """
     if not 0 < seconds <= MAX_SECONDS:
         raise ConfigError(
-            f"checkpoints.lease_seconds is {seconds:g}; expected more than 0 and at most {MAX_SECONDS:.0f}, or 0 for no lease"
+            f"checkpoints.lease_seconds is {seconds:g}; expected more than 0 and at most"
+            f" {MAX_SECONDS:.0f}, or 0 for no lease"
         )
-    mine = new_holder(seconds)
+    holder = new_holder(seconds)
     watched: Holder | None = None
     watched_since = 0.0
     deadline: float | None = None
     while True:
-        seen, taken = _look(store), None
+        seen, tag = _read(store), None
         if seen is None:
-            taken = _take(store, mine, None)
+            tag = _take(store, holder, None)
         elif is_gone(seen.holder) or (
             seen.holder == watched and clock() - watched_since >= watched.seconds
         ):
-            taken = _take(store, mine, seen.tag)
+            tag = _take(store, holder, seen.tag)
         elif watched is None:
             watched, watched_since = seen.holder, clock()
             note(
-                f"{_uri(store)}: held by {watched}; waiting up to {watched.seconds:g} s whether its holder still lives"
+                f"{_uri(store)}: held by {watched}; waiting up to {watched.seconds:g} s to see if"
+                " its holder still lives"
             )
         elif seen.holder != watched:
             if deadline is None:
                 deadline = clock() + wait_seconds
                 if wait_seconds:
                     note(
-                        f"{_uri(store)}: {seen.holder} trains into this run folder; waiting up to {wait_seconds:g} s for it to end"
+                        f"{_uri(store)}: {seen.holder} trains into this run folder; waiting up to"
+                        f" {wait_seconds:g} s for it to end"
                     )
             if clock() >= deadline:
                 raise LeaseHeld(
-                    f"{store.uri}: another job trains into this run folder: {seen.holder}; expected none. Stop that job, or choose another run"
-                    f" folder (uri); it frees itself {seen.holder.seconds:g} s after its holder died"
+                    f"{store.uri}: another job trains into this run folder: {seen.holder}; expected"
+                    " none. Stop that job, or choose another run folder (uri). The lease expires"
+                    f" {seen.holder.seconds:g} s after its holder died"
                 )
             watched, watched_since = seen.holder, clock()
-        if taken is not None:
+        if tag is not None:
             if seen is not None:
                 log.info(
-                    "run folder taken over from a job that ended without a word: %s", seen.holder
+                    "run folder taken over from a job that died without releasing its lease: %s",
+                    seen.holder,
                 )
-            return Lease(store, mine, taken)
-        sleep(min((watched or mine).seconds / 12, _LONGEST_POLL_SECONDS))
+            return Lease(store, holder, tag)
+        sleep(min((watched or holder).seconds / 12, _MAX_POLL_SECONDS))
 
 
 def check_holder(store: ObjectStore, token: str) -> None:
-    """``LeaseLost`` unless the lease of the run folder is the one of ``token``: the fence before a commit, for any process of the job."""
+    """Raise ``LeaseLost`` unless ``token`` holds the run folder: the check before a commit."""
     _tag_of(store, token)
 
 
 class Lease:
-    """A run folder that is ours, kept by a thread of its own until ``close`` or the end of the block. Made by ``acquire``."""
+    """A held run folder, made by ``acquire``. A thread renews it until ``close``."""
 
     def __init__(self, store: ObjectStore, holder: Holder, tag: str) -> None:
         self._store, self._holder, self._tag = store, holder, tag
@@ -134,30 +138,26 @@ class Lease:
 
     @property
     def token(self) -> str:
-        """What ``check_holder`` compares."""
+        """The token for ``check_holder``."""
         return self._holder.token
 
     @property
     def lost(self) -> str | None:
-        """Who has the run folder now and what to do, or None while it is ours."""
+        """The message of ``LeaseLost``; None while this process holds the run folder."""
         return self._lost
 
     def check(self) -> None:
-        """``LeaseLost`` when it is."""
+        """Raise ``LeaseLost`` if the run folder is lost."""
         if self._lost is not None:
             raise LeaseLost(self._lost)
 
     def close(self) -> None:
-        """Give the run folder back, as far as the store can be reached; raises nothing."""
+        """Release the run folder if the store can be reached. Raises nothing."""
         self._closing.set()
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
-            log.warning(
-                "%s: not released within %g s; it frees itself in %g s",
-                _uri(self._store),
-                CLOSE_SECONDS,
-                self._holder.seconds,
-            )
+            uri, seconds = _uri(self._store), self._holder.seconds
+            log.warning("%s: not released in %g s; expires in %g s", uri, CLOSE_SECONDS, seconds)
 
     def __enter__(self) -> "Lease":
         return self
@@ -171,14 +171,14 @@ class Lease:
         self.close()
 
     def _keep(self) -> None:
-        """The thread: all writing is done here, one after the other."""
+        """Run the thread: only it writes."""
         outage, pause_seconds = False, self._holder.seconds / 3
         while not self._closing.wait(pause_seconds):
             try:
                 self._renew()
             except StorageError as error:
                 if not outage:
-                    log.warning("lease not renewed, still trying: %s", error)
+                    log.warning("lease not renewed, retrying: %s", error)
                 outage, pause_seconds = True, self._holder.seconds / 12
             except LeaseLost as error:
                 self._lost = str(error)
@@ -191,54 +191,52 @@ class Lease:
         self._release()
 
     def _release(self) -> None:
-        """Delete it, renewed just before: there is no conditional deletion, and so it is nobody else's for all its seconds to come."""
+        """Renew it, then delete it: there is no conditional delete, and a renewed lease is safe."""
         try:
             self._renew()
-            self._store.delete(KEY)
+            self._store.delete(LEASE)
         except StorageError as error:
-            log.warning(
-                "lease not released, it frees itself in %g s: %s", self._holder.seconds, error
-            )
+            log.warning("lease not released, expires in %g s: %s", self._holder.seconds, error)
         except LeaseLost as error:
             self._lost = str(error)
             log.error("%s", error)
 
     def _renew(self) -> None:
-        """Write it anew; ``LeaseLost`` where it is another's, however long this process slept or was cut off. ``StorageError``: not known."""
+        """Rewrite it; ``LeaseLost`` if another job has it. ``StorageError`` leaves this open."""
         for _ in range(_RENEWAL_ATTEMPTS):
             self._holder = self._holder.again()
-            tag = self._store.write_if(KEY, self._holder.to_json(), self._tag)
+            tag = self._store.write_if(LEASE, self._holder.to_json(), self._tag)
             if tag is not None:
                 self._tag = tag
                 return
-            self._tag = _tag_of(
-                self._store, self.token
-            )  # ours after all: a write of ours whose answer was lost
+            # This process wrote it, but the answer was lost.
+            self._tag = _tag_of(self._store, self.token)
         raise StorageError(
-            f"{_uri(self._store)}: the store refuses to replace what this job wrote itself; expected to win with its own tag"
+            f"{_uri(self._store)}: the store refuses to replace an object that this job wrote;"
+            " expected success with its own tag"
         )
 
 
 def _uri(store: ObjectStore) -> str:
-    return f"{store.uri.rstrip('/')}/{KEY}"
+    return f"{store.uri.rstrip('/')}/{LEASE}"
 
 
-def _look(store: ObjectStore) -> _Seen | None:
-    """The lease, or None where there is none. The tag is asked for first: if it still stands at a later write, what was read was its content."""
-    info = store.stat(KEY)
+def _read(store: ObjectStore) -> _Seen | None:
+    """Return the lease, or None. The tag is read first: a write on it replaces this content."""
+    info = store.stat(LEASE)
     if info is None:
         return None
     try:
-        data = store.read_range(KEY, 0, MAX_BYTES + 1)
+        data = store.read_range(LEASE, 0, MAX_BYTES + 1)
     except ObjectMissing:  # released in between
         return None
     return _Seen(info.etag, parse_holder(data, _uri(store)))
 
 
 def _tag_of(store: ObjectStore, token: str) -> str:
-    """The tag of the lease of ``token``; ``LeaseLost`` where there is none of that token."""
+    """Return the tag of the lease; ``LeaseLost`` if it does not have this token."""
     try:
-        seen = _look(store)
+        seen = _read(store)
     except BadLease as error:
         raise LeaseLost(f"this job's lease was overwritten: {error}") from None
     if seen is not None and seen.holder.token == token:
@@ -249,34 +247,40 @@ def _tag_of(store: ObjectStore, token: str) -> str:
         else f"taken over by {seen.holder}"
     )
     raise LeaseLost(
-        f"{store.uri}: this job has lost the run folder: {found}; expected to be the only one there. Its checkpoints stay."
-        " See that one job alone uses the folder and start it again, or choose another run folder (uri)"
+        f"{store.uri}: this job has lost the run folder: {found}; expected to be the only one."
+        " Its checkpoints stay. Make sure that one job alone uses the folder and start it again,"
+        " or choose another run folder (uri)"
     )
 
 
-def _take(store: ObjectStore, mine: Holder, tag: str | None) -> str | None:
-    """The new tag, or None when another was faster. ``ConfigError``, and nothing left behind, where the store cannot decide who is."""
+def _take(store: ObjectStore, holder: Holder, tag: str | None) -> str | None:
+    """Return the new tag, or None if another job was faster.
+
+    Raise ``ConfigError``, with nothing left behind, if the store has no conditional writes.
+    """
     taken, found = None, None
+    data = holder.to_json()
     try:
-        taken = store.write_if(KEY, mine.to_json(), tag)
-        # Some stores take the conditions for headers they need not know. Neither of these may win: there is an object, and of another tag.
+        taken = store.write_if(LEASE, data, tag)
+        # Some stores ignore the condition. Neither may succeed: the object has another tag.
         if taken is not None and any(
-            store.write_if(KEY, mine.to_json(), wrong) is not None for wrong in (None, _NO_TAG)
+            store.write_if(LEASE, data, wrong) is not None for wrong in (None, _NO_TAG)
         ):
             found = "ignores the condition of a conditional write (If-None-Match, If-Match)"
     except Interrupted:
         raise
     except StorageError as error:
-        if not _takes_plain_writes(store):  # then it is not the condition that it refuses
+        if not _takes_plain_writes(store):  # the condition is not the cause
             raise
         found = f"refuses conditional writes and takes others ({error})"
     if found is None:
         return taken
     if taken is not None:
-        store.delete(KEY)
+        store.delete(LEASE)
     raise ConfigError(
-        f"{store.uri}: the store {found}; expected one that lets a single writer win. Choose such a store for uri, or set"
-        " checkpoints.lease_seconds to 0 (no lease) and see yourself that no two jobs use this run folder"
+        f"{store.uri}: the store {found}; expected one that lets a single writer win. Choose such a"
+        " store for uri, or set checkpoints.lease_seconds to 0 (no lease) and make sure yourself"
+        " that no two jobs use this run folder"
     )
 
 

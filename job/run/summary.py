@@ -1,17 +1,22 @@
-"""``summary.json``: how a run ended. Written last of all, so its presence says that nothing is left to do up to its step."""
+"""``summary.json``: the result of a run. Written last, so its presence means the run is done."""
 
 import json
 from dataclasses import asdict, dataclass
 
-from job.storage.store import ObjectMissing, ObjectStore
+from job.run.layout import SUMMARY
+from job.run.stored_json import read_object
+from job.storage.store import ObjectStore
 
-KEY = "summary.json"
 MAX_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Summary:
-    """``steps`` done in all; ``seconds`` and ``images_per_second`` are those of the last start, ``restarts`` of the group in it."""
+    """``steps`` are all steps of the run.
+
+    ``seconds`` and ``images_per_second`` are those of the last attempt, ``restarts`` its restarts
+    of the workers.
+    """
 
     outcome: str
     steps: int
@@ -24,14 +29,11 @@ class Summary:
 
 
 def write_summary(store: ObjectStore, summary: Summary) -> None:
-    """Put it into the run folder."""
-    store.write(KEY, json.dumps(asdict(summary), indent=2).encode())
+    """Write it into the run folder."""
+    store.write(SUMMARY, json.dumps(asdict(summary), indent=2).encode())
 
 
 def finished_step(store: ObjectStore) -> int | None:
-    """The step up to which the run folder is done, grids and GIF included; None where it is not, or says nothing readable."""
-    try:
-        step = json.loads(store.read_range(KEY, 0, MAX_BYTES)).get("steps")
-    except (ObjectMissing, ValueError, AttributeError, RecursionError):
-        return None
+    """Return the step up to which the run is done, grids and GIF included; None if unknown."""
+    step = read_object(store, SUMMARY, MAX_BYTES).get("steps")
     return step if isinstance(step, int) and not isinstance(step, bool) else None

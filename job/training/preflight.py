@@ -172,7 +172,7 @@ def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease 
         yield lease
 
 
-def record(preflight: Preflight) -> attempts.Start:
+def record(preflight: Preflight) -> attempts.Attempt:
     """Write ``run.yaml`` into the run folder: the resolved configuration, which ``--config`` reads back, under a head of what it ran on.
 
     And ``starts/TIME.json``: that the run was started, from which step, on what, and which settings are others than those of the checkpoint.

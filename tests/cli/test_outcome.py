@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> ObjectStore:
     return open_store(str(tmp_path / "run"))
 
 
-def begun(store: ObjectStore) -> attempts.Start:
+def begun(store: ObjectStore) -> attempts.Attempt:
     start = attempts.begin(store, facts())
     store.write(CONFIGURATION, configuration())
     with started(store, start.stamp, 0, Clock()) as course:
@@ -81,7 +81,7 @@ def test_a_store_that_is_gone_hides_no_error(
 ) -> None:
     gone = Breaking(store, for_good_from(1))
     start = begun(store)
-    broken = attempts.Start(gone, attempts.datetime.datetime.now(attempts.datetime.UTC), {})
+    broken = attempts.Attempt(gone, attempts.datetime.datetime.now(attempts.datetime.UTC), {})
     if is_done:
         with record_outcome(gone, broken):
             pass

@@ -39,7 +39,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def half(store: ObjectStore) -> attempts.Start:
+def half(store: ObjectStore) -> attempts.Attempt:
     start = attempts.begin(store, facts())
     store.write(CONFIGURATION, configuration())
     with started(store, start.stamp, 0, Clock(datetime.now(UTC).timestamp() - 120)) as course:

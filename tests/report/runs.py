@@ -234,7 +234,7 @@ def done_run(store: ObjectStore) -> None:
 
 def troubled_run(
     store: ObjectStore,
-    end: Callable[[attempts.Start], None] | None = None,
+    end: Callable[[attempts.Attempt], None] | None = None,
     every_seconds: float = 10.0,
 ) -> None:
     """Write a run that was killed, restarted, rolled back, hung, damaged and throttled."""
@@ -272,7 +272,7 @@ def troubled_run(
         end(start)
 
 
-def finish(store: ObjectStore, start: attempts.Start) -> None:
+def finish(store: ObjectStore, start: attempts.Attempt) -> None:
     steps = range(0, TOTAL + 1, 1000)
     store.write(
         PROGRESS,

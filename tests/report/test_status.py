@@ -15,7 +15,7 @@ from job.config.errors import StorageError
 from job.report.status import RunStatus, read_status
 from job.run import attempts, lease
 from job.run.holder import new_holder
-from job.run.layout import CONFIGURATION, STATUS, grid_key
+from job.run.layout import CONFIGURATION, LEASE, STATUS, grid_key
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.checkpoints.saves import Breaking, save
@@ -46,7 +46,7 @@ def copy_of_done(done: Path, tmp_path: Path) -> ObjectStore:
     return open_store(str(tmp_path / "copy"))
 
 
-def halfway(store: ObjectStore, *, until: int = 2400) -> attempts.Start:
+def halfway(store: ObjectStore, *, until: int = 2400) -> attempts.Attempt:
     start = attempts.begin(store, facts())
     store.write(CONFIGURATION, configuration())
     with started(
@@ -122,11 +122,11 @@ def test_a_lease_that_is_not_renewed_is_stale_until_it_moves(folder: ObjectStore
     holder = new_holder(30.0)
     old = (datetime.now(UTC) - timedelta(minutes=10)).isoformat(timespec="seconds")
     stored = json.loads(holder.to_json()) | {"host": "elsewhere", "renewed": old, "since": old}
-    folder.write(lease.KEY, json.dumps(stored).encode())
+    folder.write(LEASE, json.dumps(stored).encode())
     found = read_status(folder)
     assert found.state == "stale"
     assert re.search(r"not renewed for 6\d\d s", found.why)
-    folder.write(lease.KEY, json.dumps(stored | {"number": 2}).encode())
+    folder.write(LEASE, json.dumps(stored | {"number": 2}).encode())
     assert read_status(folder, found).state == "running", "only its clock is wrong"
     assert read_status(folder).state == "stale"
 
@@ -138,7 +138,7 @@ def test_a_dead_program_of_this_machine_is_stale_at_once(folder: ObjectStore) ->
         "sys.stdout.buffer.write(new_holder(30.0).to_json())"
     )
     folder.write(
-        lease.KEY,
+        LEASE,
         subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
         ).stdout,
@@ -244,7 +244,7 @@ def test_no_content_breaks_it(
     assert found.grid is None or found.grid.startswith(folder.uri)
 
 
-@pytest.mark.parametrize("key", [STATUS, "starts", "summary.json", lease.KEY, CONFIGURATION])
+@pytest.mark.parametrize("key", [STATUS, "starts", "summary.json", LEASE, CONFIGURATION])
 @pytest.mark.parametrize(
     "data",
     [b"", b"\xff\xfe", b"[" * 100_000, b"null", b"[1]", b'{"end": 1}'],

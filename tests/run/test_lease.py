@@ -22,7 +22,8 @@ from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
 from job.run import lease as lease_module
 from job.run.holder import BadLease, new_holder
-from job.run.lease import KEY, Lease, LeaseHeld, LeaseLost, acquire, check_holder
+from job.run.layout import LEASE
+from job.run.lease import Lease, LeaseHeld, LeaseLost, acquire, check_holder
 from job.storage.local import LocalStore
 from job.storage.s3 import S3Store
 from job.storage.store import ObjectStore
@@ -119,14 +120,14 @@ def at_once(store: ObjectStore, seconds: float = LONG) -> Lease:
 
 
 def content(store: ObjectStore) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(store.read(KEY))
+    fields: dict[str, Any] = json.loads(store.read(LEASE))
     return fields
 
 
 def leave(store: ObjectStore, seconds: float = 30.0, **changes: Any) -> dict[str, Any]:
     """A lease that nobody renews: of this process, but for the ``changes``."""
     fields = {**json.loads(new_holder(seconds).to_json()), **changes}
-    store.write(KEY, json.dumps(fields).encode())
+    store.write(LEASE, json.dumps(fields).encode())
     return fields
 
 
@@ -257,7 +258,7 @@ def test_a_job_may_wait_for_the_other_to_end(store: ObjectStore) -> None:
             assert not waits.done()
         with waits.result(PATIENCE) as lease:
             assert content(store)["token"] == lease.token
-    assert "waiting up to 0.6 s whether its holder still lives" in waiting.notes[0]
+    assert "waiting up to 0.6 s to see if its holder still lives" in waiting.notes[0]
     assert f"process {os.getpid()} on" in waiting.notes[1]
     assert waiting.notes[1].endswith("trains into this run folder; waiting up to 1 s for it to end")
 
@@ -284,7 +285,7 @@ def test_the_second_is_told_who_since_when_and_what_to_do(store: ObjectStore) ->
         in str(caught.value)
     )
     assert (
-        "Stop that job, or choose another run folder (uri); it frees itself 0.6 s after its holder died"
+        "Stop that job, or choose another run folder (uri). The lease expires 0.6 s after its holder died"
         in str(caught.value)
     )
     assert len(waiting.notes) == 1
@@ -292,7 +293,7 @@ def test_the_second_is_told_who_since_when_and_what_to_do(store: ObjectStore) ->
         f"{store.uri}/lease.json: held by process {os.getpid()} on {fields['host']}"
         in waiting.notes[0]
     )
-    assert "waiting up to 0.6 s whether its holder still lives" in waiting.notes[0]
+    assert "waiting up to 0.6 s to see if its holder still lives" in waiting.notes[0]
     assert caught.value.exit_code == 2
 
 
@@ -305,7 +306,7 @@ def test_a_sign_of_life_on_the_last_look_is_enough(folder: LocalStore) -> None:
     def sleep(seconds: float) -> None:
         waiting.sleep(seconds)
         if waiting.seconds >= 30:
-            folder.write(KEY, json.dumps({**fields, "number": 2}).encode())
+            folder.write(LEASE, json.dumps({**fields, "number": 2}).encode())
 
     with pytest.raises(LeaseHeld, match="on gpu-7 since 2001"):
         acquire(folder, 5, note=waiting.notes.append, clock=lambda: waiting.seconds, sleep=sleep)
@@ -316,13 +317,13 @@ def test_a_dead_job_of_this_machine_is_followed_at_once(store: ObjectStore) -> N
     with job(store.uri, LONG) as dead:
         dead.go()
         word, token = dead.says()
-        left = store.read(KEY)
+        left = store.read(LEASE)
         assert (word, content(store)["token"]) == ("held", token)
         dead.process.kill()
         until(lambda: dead.state() == "Z")  # in a container without an init it may stay so
         with at_once(store) as lease:
             assert content(store)["token"] == lease.token != token
-    store.write(KEY, left)
+    store.write(LEASE, left)
     with at_once(store) as lease:
         assert content(store)["token"] == lease.token
 
@@ -367,7 +368,7 @@ def test_what_cannot_be_seen_from_here_is_waited_for(
 def test_the_next_is_let_in_at_once(store: ObjectStore) -> None:
     for _ in range(2):
         with at_once(store) as lease:
-            assert [info.key for info in store.list()] == [KEY]
+            assert [info.key for info in store.list()] == [LEASE]
             assert content(store)["token"] == lease.token
         lease.close()  # once more does nothing
         assert list(store.list()) == []
@@ -407,11 +408,11 @@ def test_it_is_renewed_and_says_so(store: ObjectStore) -> None:
             r"has lost the run folder: taken over by process \d+ on gpu-7 since 20.*choose another",
         ),
         (
-            lambda store: store.delete(KEY),
+            lambda store: store.delete(LEASE),
             "has lost the run folder: its lease was deleted.*choose another",
         ),
         (
-            lambda store: store.write(KEY, b"rubbish"),
+            lambda store: store.write(LEASE, b"rubbish"),
             "lease was overwritten: .*lease.json: is not JSON",
         ),
     ],
@@ -447,7 +448,7 @@ def test_a_release_leaves_the_lease_of_another_that_was_not_noticed_yet(store: O
 
 def stop(store: ObjectStore, stopped: Job) -> None:
     """Between two writes: a process that is stopped in the middle of one keeps the lock of a folder."""
-    path = store.local_path(KEY)
+    path = store.local_path(LEASE)
     while True:
         stopped.process.send_signal(signal.SIGSTOP)
         until(lambda: stopped.state() == "T")
@@ -516,7 +517,7 @@ def test_an_outage_is_outlived(
         for outage in (1, 2):
             proxy.fault(
                 Fault.ERROR_500,
-                match=KEY,
+                match=LEASE,
                 methods=("GET", "HEAD", "PUT", "DELETE"),
                 seconds=1.5 * BRISK,
             )
@@ -524,7 +525,7 @@ def test_an_outage_is_outlived(
             assert proxy.injected[Fault.ERROR_500] >= 3 * outage
             until_renewed(store, 2)
             assert (
-                logged.text.count("lease not renewed, still trying: s3://")
+                logged.text.count("lease not renewed, retrying: s3://")
                 == logged.text.count("lease renewed again")
                 == outage
             )
@@ -536,7 +537,7 @@ def test_a_renewal_whose_answer_was_lost_is_still_ours(s3_env: S3Server, proxy: 
     """The store has it, this job knows only the tag before."""
     store = behind(proxy, s3_env)
     with at_once(store, BRISK) as lease:
-        proxy.fault(Fault.LOST_ANSWER, times=1, match=KEY, methods=("PUT",))
+        proxy.fault(Fault.LOST_ANSWER, times=1, match=LEASE, methods=("PUT",))
         until(lambda: proxy.injected[Fault.LOST_ANSWER])
         until_renewed(store, 3)
         assert lease.lost is None
@@ -549,9 +550,9 @@ def test_a_release_that_fails_is_told_and_no_error(
 ) -> None:
     store = behind(proxy, s3_env)
     with at_once(store):
-        proxy.fault(Fault.ERROR_500, match=KEY, methods=("DELETE",))
-    assert "lease not released, it frees itself in 3600 s: s3://" in logged.text
-    assert store.stat(KEY) is not None
+        proxy.fault(Fault.ERROR_500, match=LEASE, methods=("DELETE",))
+    assert "lease not released, expires in 3600 s: s3://" in logged.text
+    assert store.stat(LEASE) is not None
 
 
 def test_a_release_does_not_hold_up_the_end(
@@ -563,9 +564,9 @@ def test_a_release_does_not_hold_up_the_end(
     with (folder.root / ".~lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lease.close()
-        assert "not released within 0.1 s; it frees itself in 3600 s" in logged.text
-        assert folder.stat(KEY) is not None
-    until(lambda: folder.stat(KEY) is None)
+        assert "not released in 0.1 s; expires in 3600 s" in logged.text
+        assert folder.stat(LEASE) is not None
+    until(lambda: folder.stat(LEASE) is None)
 
 
 def test_a_store_out_of_reach_is_an_error_of_the_store(
@@ -586,7 +587,7 @@ def test_a_store_out_of_reach_is_an_error_of_the_store(
     "data", [b"", b"rubbish", b"[" * 200_000], ids=["empty", "rubbish", "large"]
 )
 def test_what_is_no_lease_is_told_and_stays(store: ObjectStore, data: bytes) -> None:
-    store.write(KEY, data)
+    store.write(LEASE, data)
     with pytest.raises(
         BadLease,
         match=f"{store.uri}/lease.json: .*make sure that none does, then delete that object",
@@ -594,7 +595,7 @@ def test_what_is_no_lease_is_told_and_stays(store: ObjectStore, data: bytes) -> 
         at_once(store)
     with pytest.raises(LeaseLost, match="this job's lease was overwritten: "):
         check_holder(store, "0" * 32)
-    assert store.read(KEY) == data
+    assert store.read(LEASE) == data
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 86401.0, float("inf"), float("nan")])
