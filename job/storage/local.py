@@ -55,12 +55,7 @@ class LocalStore:
         return _info(key, found) if stat.S_ISREG(found.st_mode) else None
 
     def write(self, key: str, data: bytes) -> None:
-        path = self._path(key)
-        with (
-            self._storage_errors("write", key),
-            _folder_lock(path.parent, create=False),
-            whole_file(path) as temporary,
-        ):
+        with self._replacing("write", key) as temporary:
             temporary.write_bytes(data)
 
     def write_if(self, key: str, data: bytes, etag: str | None) -> str | None:
@@ -73,12 +68,7 @@ class LocalStore:
             return _tag(path)
 
     def upload(self, path: Path, key: str) -> None:
-        target = self._path(key)
-        with (
-            self._storage_errors(f"upload {path}", key),
-            _folder_lock(target.parent, create=False),
-            whole_file(target) as temporary,
-        ):
+        with self._replacing(f"upload {path}", key) as temporary:
             shutil.copyfile(path, temporary)
 
     def stream(
@@ -109,6 +99,17 @@ class LocalStore:
     def local_path(self, key: str) -> Path | None:
         return self._path(key)
 
+    @contextmanager
+    def _replacing(self, action: str, key: str) -> Iterator[Path]:
+        """Yield a temporary file that becomes the object."""
+        path = self._path(key)
+        with (
+            self._storage_errors(action, key),
+            _folder_lock(path.parent, create=False),
+            whole_file(path) as temporary,
+        ):
+            yield temporary
+
     def _path(self, key: str) -> Path:
         return self.root / checked_key(self.uri, key)
 
@@ -117,10 +118,7 @@ class LocalStore:
             return self._path(key).open("rb")
         except _ABSENT:
             self._check_root()
-            raise ObjectMissing(
-                f"{self.uri}/{key}: there is no such object; check the URI, or what should have"
-                " written it"
-            ) from None
+            raise ObjectMissing.at(self.uri, key) from None
 
     def _check_root(self) -> None:
         """Raise ``StorageError`` if the root is a file: a wrong URI, not a missing object."""

@@ -59,7 +59,7 @@ class S3Store:
     def read_range(self, key: str, start: int, num_bytes: int) -> bytes:
         if num_bytes <= 0:  # S3 has no empty range
             if self.stat(key) is None:
-                raise self._missing(key)
+                raise ObjectMissing.at(self.uri, key)
             return b""
         return self._get(key, {"Range": f"bytes={start}-{start + num_bytes - 1}"})
 
@@ -209,12 +209,6 @@ class S3Store:
         with self._storage_errors("read", key):
             return retrying(on=cut_short, max_attempts=self._spec.max_attempts)(get)
 
-    def _missing(self, key: str) -> ObjectMissing:
-        return ObjectMissing(
-            f"{self.uri}/{key}: there is no such object; check the URI, or what should have written"
-            " it"
-        )
-
     def _says_missing(self, error: Any) -> bool:
         """Return whether a failed HEAD means a missing object; raise the error behind it if not.
 
@@ -261,7 +255,7 @@ class S3Store:
             raise StorageError(f"{uri}: {error}") from None
         except (self._client_error, BotoCoreError, HTTPError, RecursionError) as error:
             if _code(error) == "NoSuchKey":
-                raise self._missing(key) from None
+                raise ObjectMissing.at(self.uri, key) from None
             failure = s3_errors.storage_error(uri, action, self._endpoint, error)
             if isinstance(failure, Interrupted) and failure.reason == "credentials":
                 forget_client(self._spec)  # new credentials may have replaced the refused ones

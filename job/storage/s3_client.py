@@ -21,12 +21,14 @@ _lock = threading.Lock()
 
 def client_for(spec: StorageSpec) -> Any:
     """Return the S3 client for ``spec`` and the current ``AWS_*`` variables."""
+    import boto3
+
     environment = hash(
         tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     )
     with _lock:
         if (spec, environment) not in _clients:
-            _clients[spec, environment] = _new_client(_new_session(), spec)
+            _clients[spec, environment] = _new_client(boto3.session.Session(), spec)
         return _clients[spec, environment]
 
 
@@ -105,12 +107,6 @@ def _new_http_session(client: Any, ca_bundle: str | None) -> Any:
             (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
         ],
     )
-
-
-def _new_session() -> Any:
-    import boto3
-
-    return boto3.session.Session()
 
 
 def _new_client(session: Any, spec: StorageSpec, *, once: bool = False) -> Any:

@@ -19,6 +19,14 @@ from job.config.errors import StorageError
 class ObjectMissing(StorageError):
     """There is no object at that key."""
 
+    @classmethod
+    def at(cls, store_uri: str, key: str) -> "ObjectMissing":
+        """Return the error for ``key`` of the store at ``store_uri``."""
+        return cls(
+            f"{store_uri}/{key}: there is no such object; check the URI, or what should have"
+            " written it"
+        )
+
 
 # Why a request failed that may succeed later: the server asked to slow down, failed, closed the
 # connection, timed out, sent less than it announced, or refused credentials that may be renewed.
