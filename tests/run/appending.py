@@ -1,4 +1,4 @@
-"""A process that appends rows for ever and flushes all the time: ``python -m tests.run.appending RUN``."""
+"""A process that appends and flushes rows forever: ``python -m tests.run.appending RUN``."""
 
 import itertools
 import sys

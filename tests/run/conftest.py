@@ -20,5 +20,5 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> ObjectStore:
-    """An empty one on disk, for what does not hang on the store."""
+    """An empty one on disk, for tests that do not depend on the store."""
     return open_store(str(tmp_path / "run"))

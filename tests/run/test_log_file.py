@@ -1,4 +1,4 @@
-"""Logs on the store: what of ours and of others is kept, what ended a process, and no secret."""
+"""Stored logs: lines of the program and of libraries, the end of a process, no secrets."""
 
 import json
 import logging
@@ -134,7 +134,7 @@ def test_the_traceback_that_ended_the_process_is_kept(store: ObjectStore) -> Non
     assert last["exception"].endswith("ZeroDivisionError: of all things")
 
 
-def test_an_error_of_ours_is_its_words(
+def test_an_expected_error_is_its_message(
     store: ObjectStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (
@@ -150,9 +150,7 @@ def test_an_error_of_ours_is_its_words(
         {"exit_code": 2},
     )
     assert "exception" not in last
-    assert "uri is not set" not in capsys.readouterr().err, (
-        "whoever runs the program is told by the program"
-    )
+    assert "uri is not set" not in capsys.readouterr().err, "the program itself prints it"
 
 
 def test_a_warning_is_on_the_store_at_once(store: ObjectStore) -> None:
@@ -191,9 +189,9 @@ def test_a_formatter_that_others_put_into_it_changes_nothing(store: ObjectStore)
         for handler in logging.getLogger().handlers:
             before = handler.formatter
             handler.setFormatter(logging.Formatter("%(message)s"))  # as ray.init does
-            logging.getLogger("dcgan.x").warning("told")
+            logging.getLogger("dcgan.x").warning("slow store")
             handler.setFormatter(before)
-    assert kept(store) == {"told": "warning"}
+    assert kept(store) == {"slow store": "warning"}
 
 
 def test_nothing_stays_attached(store: ObjectStore) -> None:
@@ -212,7 +210,7 @@ def test_a_line_that_cannot_be_written_breaks_nothing(
 ) -> None:
     class Broken:
         def __str__(self) -> str:
-            raise ValueError("no words")
+            raise ValueError("no text")
 
     monkeypatch.setattr(logging, "raiseExceptions", False)
     with Writer(store, 3600.0) as writer, log_to_store(writer, START, "driver", "garments"):

@@ -1,4 +1,4 @@
-"""Records appended to objects: what was flushed stays, nothing is half-written, and no store can hold up who appends."""
+"""Appended records: flushed ones stay, none is half-written, and no store blocks appending."""
 
 import itertools
 import logging
@@ -74,7 +74,7 @@ def test_nothing_is_written_where_nothing_is_new(store: ObjectStore) -> None:
     assert counted.requests == 1
 
 
-def test_an_outage_costs_nothing_and_is_told_once(
+def test_an_outage_costs_nothing_and_is_logged_once(
     store: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     def before(request: int, name: str) -> None:
@@ -89,12 +89,12 @@ def test_an_outage_costs_nothing_and_is_told_once(
         wait_for("the store back", lambda: list(store.list("rows/")), 60)
         segments.append(b"2\n")
     assert lines(store) == [b"1", b"2"]
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 2, told
-    assert told[0].startswith(
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2, messages
+    assert messages[0].startswith(
         "metrics and logs are not written to the run folder, still trying: request 1"
     )
-    assert told[1].startswith("records are written again, after")
+    assert messages[1].startswith("records are written again, after")
 
 
 def test_a_store_that_is_gone_takes_neither_memory_nor_time(
@@ -125,7 +125,8 @@ def test_a_long_series_is_thinned_out_and_never_ends(
             if number % 10 == 0:
                 segments.flush(store)
         assert [record.getMessage() for record in caplog.records] == [
-            f"{store.uri}/{key(9)}: this series of records has over 8 segments; from here on only some records are kept,"
+            f"{store.uri}/{key(9)}: this series of records has over 8 segments;"
+            " from here on only some records are kept,"
             " ever fewer the longer it grows"
         ]
     kept = [line.rstrip(b".").split() for line in lines(store)]

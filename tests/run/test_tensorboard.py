@@ -1,4 +1,4 @@
-"""The event files are what TensorBoard reads: scalars, pictures, and restarts that supersede what came before."""
+"""TensorBoard reads the event files: scalars, pictures, and restarts that supersede steps."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from tests.report.runs import TOTAL, grid, troubled_run
 
 
 def accumulated(folder: Path) -> Any:
-    """TensorBoard's own reader; without it the test skips, or fails where DCGAN_REQUIRE_TOOLS=1 (CI)."""
+    """Return TensorBoard's reader; skip without it, or fail if DCGAN_REQUIRE_TOOLS=1 (CI)."""
     try:
         from tensorboard.backend.event_processing import event_accumulator
     except ImportError as error:
