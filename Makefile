@@ -24,7 +24,7 @@ CLUSTER_TOOLS := etcd coredns kubernetes kuberay netpol
 # What watches a run for minutes; `make test` skips it.
 LIVE_TESTS := tests/dashboards/test_live.py tests/chaos/test_images_seen.py
 
-# Finds the built tools first; BIN is in it for the programs that tests start by name (`ray`, `dcgan-train`).
+# Built tools come first; BIN is for the programs that tests start by name (`ray`, `dcgan-train`).
 export PATH := $(TOOLS):$(CURDIR)/$(BIN):$(PATH)
 
 pytest = $(BIN)/python -m pytest -q --numprocesses $(TEST_PROCESSES) --dist loadgroup \
@@ -35,20 +35,25 @@ install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' Makefile
 
-# --- set-up ---------------------------------------------------------------------------------------------------------------------------
+# --- set-up ---------------------------------------------------------------------------------------
 
 $(BIN)/pip:
 	$(say) "Making .venv with $(PYTHON)"
-	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON): not found; install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "$(PYTHON): not found; install Python 3.11, 3.12 or 3.13, or name one:" \
+	    "make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
-	  echo "$$("$(PYTHON)" --version 2>&1) is $(PYTHON); expected Python 3.11, 3.12 or 3.13. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	  echo "$$("$(PYTHON)" --version 2>&1) is $(PYTHON); expected Python 3.11, 3.12 or 3.13." \
+	    "Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo "$(PYTHON) cannot make a virtual environment; install Debian's python3-venv: apt-get install python3-venv" >&2; exit 1; }
+	  echo "$(PYTHON) cannot make a virtual environment; install Debian's python3-venv:" \
+	    "apt-get install python3-venv" >&2; exit 1; }
 	@"$(PYTHON)" -m venv .venv
 
-# A stamp is newer than what it was installed from; a second `make` then does nothing. The development lock holds the runtime one whole.
+# A stamp is newer than the lock it was installed from, so a second `make` does nothing. The
+# development lock contains the runtime lock.
 .venv/.runtime: requirements.lock pyproject.toml | $(BIN)/pip
 	$(say) "Installing requirements.lock into .venv (about 3 GB on disk, minutes the first time)"
 	@$(install) --require-hashes -r requirements.lock
@@ -68,7 +73,9 @@ venv: .venv/.dev ## Make .venv with everything, from the hashed lock
 tools: ## Build the servers and checkers of the tests into .tools/bin (needs Go)
 	$(say) "Building the tests' tools into .tools/bin"
 	@bash tests/tools/build.sh $(TEST_TOOLS)
-	@command -v prometheus >/dev/null || { echo "prometheus: not found; install Debian's: apt-get install --no-install-recommends prometheus" >&2; exit 1; }
+	@command -v prometheus >/dev/null || { \
+	  echo "prometheus: not found; install Debian's:" \
+	    "apt-get install --no-install-recommends prometheus" >&2; exit 1; }
 
 # Without them, tests are skipped, unless DCGAN_REQUIRE_TOOLS is 1.
 .PHONY: tools-or-skip
@@ -76,13 +83,13 @@ tools-or-skip:
 	@$(MAKE) tools || { test "$${DCGAN_REQUIRE_TOOLS:-}" != 1 && \
 	  echo "The tests of missing tools are skipped, each by name." >&2; }
 
-# --- use ------------------------------------------------------------------------------------------------------------------------------
+# --- use ------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: .venv/.runtime ## Train for a few minutes on two workers; DATA=<folder, archive or IDX> for your own images
+demo: .venv/.runtime ## Train for minutes on two workers; DATA=<folder, archive or IDX> for yours
 	@.venv/bin/python -m job demo $(if $(DATA),--data "$(DATA)")
 
-# --- checks ---------------------------------------------------------------------------------------------------------------------------
+# --- checks ---------------------------------------------------------------------------------------
 
 .PHONY: test
 test: ## Lint, types, then all tests; PYTEST_ARGS="-k word" for some of them
@@ -97,13 +104,14 @@ test-fast: .venv/.dev ## Tests without server, Ray, training and slow programs: 
 	@$(pytest) -m "$(FAST)" --ignore tests/gan $(PYTEST_ARGS)
 
 .PHONY: e2e
-e2e: .venv/.dev ## Install the chart on a real Kubernetes: that of KUBECONFIG, or one started here (root; builds the image, half an hour the first time)
+e2e: .venv/.dev ## Install on Kubernetes, of KUBECONFIG or started here (root; first 30 minutes)
 	@bash tests/tools/build.sh $(TEST_TOOLS) $(if $(KUBECONFIG),,$(CLUSTER_TOOLS))
 	$(say) "The image, the chart on a cluster, the dashboards of a run with faults"
-	@DCGAN_E2E=1 $(BIN)/python -m pytest -q --durations=10 tests/image tests/e2e $(LIVE_TESTS) $(PYTEST_ARGS)
+	@DCGAN_E2E=1 $(BIN)/python -m pytest -q --durations=10 tests/image tests/e2e $(LIVE_TESTS) \
+	  $(PYTEST_ARGS)
 
 .PHONY: chaos
-chaos: .venv/.dev ## What takes too long for every test: 20 random kills, 100,000 hostile files, all faults of several hosts (root)
+chaos: .venv/.dev ## 20 random kills, 100,000 hostile files, all faults of several hosts (root)
 	@$(MAKE) tools
 	$(say) "100,000 hostile files of each kind"
 	@$(BIN)/python -m tests.fuzz --inputs 100000
@@ -125,26 +133,28 @@ format: .venv/.dev ## Put the code in the one format, and fix what ruff can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-# --- upkeep ---------------------------------------------------------------------------------------------------------------------------
+# --- upkeep ---------------------------------------------------------------------------------------
 
 .tools/uv-$(UV_VERSION)/bin/uv: | $(BIN)/pip
 	$(say) "Installing uv $(UV_VERSION) into .tools"
 	@$(BIN)/python -m venv .tools/uv-$(UV_VERSION)
 	@.tools/uv-$(UV_VERSION)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# One universal resolution: the same files install on Python 3.11 to 3.13, Linux and macOS. The others are held to the versions of the first.
-compile = .tools/uv-$(UV_VERSION)/bin/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
-  --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
+# One universal resolution: the same files install on Python 3.11 to 3.13, Linux and macOS. The
+# others keep to the versions of the first.
+compile = .tools/uv-$(UV_VERSION)/bin/uv pip compile pyproject.toml --group build --universal \
+  --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+  --custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
 
 .PHONY: lock
-lock: .tools/uv-$(UV_VERSION)/bin/uv ## Write the lock files from pyproject.toml; UPGRADE=1 for newer versions
+lock: .tools/uv-$(UV_VERSION)/bin/uv ## Write the lock files; UPGRADE=1 for newer versions
 	$(say) "Resolving requirements.lock, requirements-dev.lock, requirements-gpu.lock"
 	@$(compile) --output-file requirements.lock
 	@$(compile) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
 	@$(compile) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock
 
 .PHONY: generate
-generate: .venv/.dev ## Write the generated files: docs/configuration.md, the chart's README and schema, k8s/
+generate: .venv/.dev ## Write the generated files in docs, charts and k8s
 	@bash tests/tools/build.sh helm
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python charts/generate.py

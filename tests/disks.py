@@ -17,9 +17,7 @@ def mounted(folder: Path, *kind: str) -> Iterator[Path]:
     folder.mkdir()
     done = subprocess.run(["mount", "-t", *kind, "none", folder], capture_output=True, check=False)
     if done.returncode:
-        pytest.skip(
-            f"a file system of its own needs root's right to mount: {done.stderr.decode().strip()}"
-        )
+        pytest.skip(f"a mounted file system needs root: {done.stderr.decode().strip()}")
     try:
         yield folder
     finally:

@@ -1,9 +1,10 @@
-"""A run on several hosts, one of which dies, is cut off, is drained or comes back; what happened, and what it cost.
+"""A run on several hosts, one of which dies, is cut off, is drained or returns, and its cost.
 
-    python -m tests.chaos.hosts                    prints the table of docs/reliability.md, a line as soon as it is known
+    python -m tests.chaos.hosts                    prints the table of docs/reliability.md
     python -m tests.chaos.hosts kill drain         the faults whose names begin so
 
-Hosts are network namespaces (``network``), so this needs root. The run folder and the images are on a real S3 server that all hosts reach.
+Hosts are network namespaces (``network``), so this needs root. The run folder and the images are on
+a real S3 server that all hosts reach.
 """
 
 import argparse
@@ -37,7 +38,8 @@ SETTINGS = {
     "data__cache_dir": "/tmp/cache",  # each host has its own
 }
 ELASTIC = {"workers__min": 1, "workers__max": 2, "workers__resize_seconds": 5}
-DRAIN_SECONDS = 10.0  # with five until Ray Train looks at drains, twice as long as a just-in-time checkpoint needs
+# Five until Ray Train checks for drains, and twice what a just-in-time checkpoint needs.
+DRAIN_SECONDS = 10.0
 
 
 class Scene:
@@ -53,7 +55,7 @@ class Scene:
 
     @property
     def output(self) -> str:
-        """Of all submissions together."""
+        """Return the output of all submissions."""
         return "".join(
             path.read_text(errors="replace") for path in sorted(self._folder.glob("train-*.log"))
         )
@@ -98,7 +100,7 @@ class Scene:
         return self.program.exit_code()
 
     def manifests(self) -> list[Manifest]:
-        """Of all committed checkpoints, the first step first."""
+        """Return all committed checkpoints in step order."""
         return Checkpoints(open_store(str(self.run_folder))).committed()[::-1]
 
 
@@ -111,7 +113,7 @@ class Incident(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a fault came to: the stall, and how many workers each start after it had."""
+    """The effect of a fault: the stall, and the number of workers of each later attempt."""
 
     fault: Incident
     stall: Stall
@@ -124,7 +126,7 @@ class Found(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a run came to. ``manifests`` are those of all its checkpoints, the first step first."""
+    """The end of a run. ``manifests`` are of all its checkpoints, in step order."""
 
     code: int
     found: list[Found]
@@ -157,7 +159,7 @@ def lose_elastic(scene: Scene, watch: Watch) -> None:
 
 
 def _shrink_and_grow(scene: Scene, watch: Watch, end: Callable[[Host], None]) -> None:
-    """The run goes on with the other host; the first comes back, and the run takes it in."""
+    """The run continues on the other host; the first returns, and the run uses it again."""
     host = scene.host_of(watch, 1)
     scene.now()
     end(host)
@@ -224,7 +226,7 @@ def play(
     steps: int,
     show: Callable[[Found], object] = lambda found: None,
 ) -> Outcome:
-    """One run of ``steps`` on hosts that run, with these faults on the way; each time it has to come to a new checkpoint."""
+    """Train ``steps`` on running hosts with these faults, each followed by a new checkpoint."""
     bucket = hosts.server.new_bucket("hosts")
     shutil.copytree(data, hosts.server.folder / bucket / "data")
     run_folder = hosts.server.folder / bucket / "run"
@@ -335,14 +337,16 @@ def _table(faults: list[Incident], folder: Path, steps_each: int) -> bool:
         else "the same bits"
     )
     say(
-        f"\nThe {kind} run of {steps} steps ended: {'done' if kind == 'elastic' and not outcome.code else end}.\n"
+        f"\nThe {kind} run of {steps} steps ended: "
+        f"{'done' if kind == 'elastic' and not outcome.code else end}.\n"
     )
     return bool(outcome.code or different)
 
 
 def row(found: Found) -> str:
-    """Of the table."""
-    return f"| {found.fault.name} | {found.happened} | {found.stall.seconds:.0f} | {found.stall.steps_lost} |"
+    """Return a row of the table."""
+    stall = f"{found.stall.seconds:.0f} | {found.stall.steps_lost}"
+    return f"| {found.fault.name} | {found.happened} | {stall} |"
 
 
 def say(line: str) -> None:

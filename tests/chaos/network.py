@@ -1,6 +1,7 @@
-"""Hosts that are network namespaces of this machine: each with an address, a name, a /tmp and a link of its own, on one bridge.
+"""Hosts as network namespaces of this machine: each has an address, a name, /tmp and a link.
 
-Knows iproute2 and mounts, never Ray. This process is on the bridge too, and sees and ends all of their processes: the ids are of one machine.
+Knows iproute2 and mounts, never Ray. This process is on the bridge too, and can signal all their
+processes: the ids are of one machine.
 
 with network() as net:
     host = net.new_host("worker-1", folder / "worker-1")
@@ -23,8 +24,11 @@ import pytest
 
 _FIRST_HOST = 2  # the bridge is 1
 _GONE_SECONDS = 20.0
-# What a host sees of this machine's files, but for its own /tmp and /etc/hosts; mounts of `ip netns exec` are seen by nobody else.
-_ENTER = 'hostname "$0" && mount --bind "$1" /etc/hosts && mount --bind "$2" /tmp && shift 2 && exec "$@"'
+# A host's view of this machine's files: its own /tmp and /etc/hosts; nobody else sees its mounts.
+_ENTER = (
+    'hostname "$0" && mount --bind "$1" /etc/hosts && mount --bind "$2" /tmp'
+    ' && shift 2 && exec "$@"'
+)
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Host:
 
     @property
     def enter(self) -> list[str]:
-        """What to put before a command, so that it runs there; the process id stays that of the command."""
+        """Return the prefix of a command that runs there, under the same process id."""
         hosts = self.folder.with_suffix(".hosts")
         inside = ["unshare", "--uts", "sh", "-c", _ENTER, self.name, str(hosts), str(self.folder)]
         return ["ip", "netns", "exec", self.namespace, *inside]
@@ -48,7 +52,7 @@ class Host:
         return [int(pid) for pid in _ip("netns", "pids", self.namespace).split()]
 
     def kill(self) -> None:
-        """SIGKILL to all of its processes, until none is left: the machine has lost its power. Its files stay."""
+        """Send SIGKILL until no process is left, as a power loss does. Files stay."""
         deadline = time.monotonic() + _GONE_SECONDS
         while pids := self.pids():
             assert time.monotonic() < deadline, f"{self.name} still has the processes {pids}"
@@ -58,7 +62,7 @@ class Host:
             time.sleep(0.05)
 
     def cut(self) -> None:
-        """Its switch's port goes dead: packets are lost both ways, and no connection is told."""
+        """Its switch's port goes dead: packets are lost both ways, and no connection is closed."""
         _ip("link", "set", self.namespace, "down")
 
     def restore(self) -> None:
@@ -111,7 +115,7 @@ class Network:
 
 @contextmanager
 def network() -> Iterator[Network]:
-    """An empty network. At the end all processes on its hosts are ended, and nothing of it stays, also after a failure."""
+    """An empty network; at the end all processes of its hosts are ended and it is removed."""
     _require_namespaces()
     net = Network(_free_number())
     try:
@@ -129,13 +133,14 @@ def network() -> Iterator[Network]:
 
 
 def _free_number() -> int:
-    """A number whose bridge did not exist yet; it does now. From the process id on, so that two runs seldom try the same."""
+    """Take a free bridge number, from the process id on: two runs seldom try the same."""
     for number in range(os.getpid(), os.getpid() + 250):
         with contextlib.suppress(subprocess.CalledProcessError):
             _ip("link", "add", f"dcgan{number % 250 + 1}", "type", "bridge")
             return number % 250 + 1
     raise RuntimeError(
-        "250 bridges named dcgan1 to dcgan250 exist; expected a free one: `ip link del` those of runs that are over"
+        "250 bridges named dcgan1 to dcgan250 exist; expected a free one: "
+        "`ip link del` those of finished runs"
     )
 
 

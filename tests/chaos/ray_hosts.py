@@ -1,4 +1,4 @@
-"""A Ray cluster of several hosts (``network``): ``ray start`` on each, one with the head, the others with room for exactly one worker.
+"""A Ray cluster of several hosts (``network``): one with the head, the others for one worker each.
 
 A host's Ray that ends is started again, as Kubernetes and systemd do it, unless the host is down.
 """
@@ -77,17 +77,17 @@ class RayHosts:
         self._start_ray(host)
 
     def kill(self, host: Host) -> None:
-        """All of its processes end, as a pod's do, and their connections with them; it is down until ``start_host``."""
+        """End all its processes, as a pod ends; it is down until ``start_host``."""
         self._up.pop(host.name, None)
         host.kill()
 
     def lose(self, host: Host) -> None:
-        """The host loses its power, and no connection is told; it is down until ``start_host``."""
+        """The host loses power, no connection is closed; it is down until ``start_host``."""
         host.cut()
         self.kill(host)
 
     def drain(self, host: Host) -> None:
-        """SIGTERM to its ``ray start --block``, as a pod gets it. It comes back when that has ended."""
+        """Send SIGTERM to its ``ray start --block``, as a pod gets it; restart it afterwards."""
         self._up[host.name][0].send_signal(signal.SIGTERM)
 
     def tend(self) -> None:
@@ -149,7 +149,7 @@ class RayHosts:
 def ray_hosts(
     folder: Path, num_workers: int = 2, drain_seconds: float = 30.0
 ) -> Iterator[RayHosts]:
-    """The hosts and a store on their network, nothing started yet. Everything is ended at the end."""
+    """The hosts and a store on their network, not started; all ended at the end."""
     with network() as net, s3_server(net.address) as server, ExitStack() as stack:
         hosts = RayHosts(net, server, num_workers, folder, stack, drain_seconds)
         try:

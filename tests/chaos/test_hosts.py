@@ -1,4 +1,7 @@
-"""A run on several hosts goes on when one is lost, cut off or drained. CHAOS_HOSTS=all has every fault of ``hosts``, for a quarter of an hour."""
+"""A run on several hosts continues when one is lost, cut off or drained.
+
+CHAOS_HOSTS=all has every fault of ``hosts``: a quarter of an hour.
+"""
 
 import itertools
 import os
@@ -53,7 +56,7 @@ def test_faults_change_no_bit(hosts: RayHosts, undisturbed: Finished, tmp_path: 
     )
     assert differences(plain, outcome.run_folder, steps) == []
     for fault, stall, restarts in outcome.found:
-        # The metrics may lag one call behind, and a just-in-time checkpoint is of the call before the one in which it is written.
+        # Metrics may lag one call behind; a just-in-time checkpoint is of the call before it.
         most = (
             3 * STEPS_PER_CALL
             if fault.name.startswith("drain")
@@ -74,7 +77,7 @@ def test_an_elastic_run_shrinks_and_grows(hosts: RayHosts, garments: Path, tmp_p
 
 
 def ended_and_skipped_nothing(outcome: Outcome, steps: int) -> None:
-    """Every checkpoint of the schedule is there, in the one order of images, and each has seen all images before its step."""
+    """Check that every scheduled checkpoint exists, in one order, with all images before it."""
     assert outcome.code == 0, outcome.output[-4000:]
     manifests = outcome.manifests
     of_schedule = [manifest.step for manifest in manifests if manifest.step % CHECKPOINT_EVERY == 0]
@@ -87,7 +90,7 @@ def ended_and_skipped_nothing(outcome: Outcome, steps: int) -> None:
 
 
 def sizes(outcome: Outcome) -> list[int]:
-    """How many workers wrote the checkpoints, one number for each change."""
+    """Return the number of workers that wrote the checkpoints, once for each change."""
     return [
         size for size, _ in itertools.groupby(manifest.world_size for manifest in outcome.manifests)
     ]

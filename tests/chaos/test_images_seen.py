@@ -1,4 +1,4 @@
-"""Which images two workers see, by number, when one of them is killed again and again: those of the undisturbed run, step by step."""
+"""The images that two workers see, by number and step, when one is killed again and again."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def start(
 
 
 def seen_by(folder: Path, run: str, rank: int) -> Seen:
-    """What a worker read over all its starts; what it read twice was the same both times."""
+    """Return what a worker read in all attempts; what it read twice has to be the same."""
     found: Seen = {}
     for line in (folder / f"{run}-{rank}.seen").read_text().splitlines():
         first_step, numbers = json.loads(line)
@@ -69,7 +69,7 @@ def seen_by(folder: Path, run: str, rank: int) -> Seen:
     return found
 
 
-def test_every_step_sees_the_same_images_whoever_is_killed(
+def test_every_step_sees_the_same_images_if_one_is_killed(
     s3_server: S3Server, tmp_path: Path
 ) -> None:
     pack_numbered(tmp_path / "set", 1600, 40, height=8, width=8)
@@ -88,7 +88,7 @@ def test_every_step_sees_the_same_images_whoever_is_killed(
                 continue  # as Ray does, the group ends with it
             for program in programs:
                 assert program.exit_code(200) == 0, program.output
-            assert "step 0\n" not in programs[0].output  # it went on
+            assert "step 0\n" not in programs[0].output  # it resumed
     whole = []
     for rank in range(2):
         wanted, found = seen_by(tmp_path, "plain", rank), seen_by(tmp_path, "killed", rank)

@@ -1,4 +1,4 @@
-"""What a run did, seen from outside: its workers' metrics, read a few times a second, and from them how long it stood and what was trained twice.
+"""A run seen from outside: its workers' metrics several times a second, its stalls and lost steps.
 
 Knows the metrics and the lines that name their addresses, never Ray.
 """
@@ -16,7 +16,7 @@ _ADDRESS = re.compile(r"metrics of worker (\d+): (http://\S+/metrics)")
 
 
 class Sample(NamedTuple):
-    """A worker, at ``address``, had done ``done`` steps since it started, and was at ``step`` of the run."""
+    """A worker at ``address`` had done ``done`` steps since its start, and was at ``step``."""
 
     seconds: float
     address: str
@@ -26,20 +26,20 @@ class Sample(NamedTuple):
 
 
 class Stall(NamedTuple):
-    """The longest time without a step after a fault, and how many steps before it were trained again after it."""
+    """The longest time without a step after a fault, and the steps trained twice."""
 
     seconds: float
     steps_lost: int
 
 
 class Watch:
-    """Reads in a thread of its own. ``output`` gives what the run has printed so far; a context manager."""
+    """A context manager that reads in a thread. ``output`` returns the run's output so far."""
 
     def __init__(self, output: Callable[[], str]):
         self._output = output
         self._samples: list[Sample] = []
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "Watch":
         self._thread.start()
@@ -55,7 +55,7 @@ class Watch:
         return self._samples[-1].step if self._samples else 0
 
     def world_sizes(self, since: float = 0.0) -> list[int]:
-        """How many workers trained together, one entry for each start of them that trained after ``since`` (of ``time.monotonic``)."""
+        """Return the number of workers of each attempt that trained after ``since`` (monotonic)."""
         return list(
             {
                 sample.address: sample.world_size
@@ -86,7 +86,7 @@ class Watch:
     def _addresses(self) -> dict[int, str]:
         return {int(rank): address for rank, address in _ADDRESS.findall(self._output())}
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         seen: dict[str, int] = {}
         while not self._closed.wait(_EVERY_SECONDS):
             address = self._addresses().get(0)

@@ -29,9 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """One cluster for the whole run; each test takes a namespace of its own (``namespace``).
+    """One cluster for the whole run; each test has its ``namespace``.
 
-    Its gigabytes lie beside the checkout's other products: /tmp may be in memory, or of a kind on which containerd cannot put layers.
+    Its gigabytes are in the checkout's build folder: /tmp may be in memory, or of a kind on which
+    containerd cannot put layers.
     """
     if os.environ.get("DCGAN_E2E") != "1":
         pytest.skip("takes minutes: set DCGAN_E2E=1, or run `make e2e`")
@@ -42,7 +43,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
-    """A namespace that takes only *restricted* pods, deleted with all in it; that takes seconds, for which nobody waits."""
+    """A namespace that takes only *restricted* pods; its deletion is not waited for."""
     name = f"test-{secrets.token_hex(4)}"
     cluster.kubectl("create", "namespace", name)
     cluster.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
@@ -52,7 +53,10 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def image(cluster: Cluster) -> dict[str, str]:
-    """The program's image as a value of the chart, on the node. A cluster of KUBECONFIG has it, under the name in DCGAN_IMAGE."""
+    """The program's image as a value of the chart, on the node.
+
+    A cluster of KUBECONFIG has it, under the name in DCGAN_IMAGE.
+    """
     if cluster.is_own:
         name, archive = build.build()
         cluster.load_image(archive)
@@ -83,7 +87,7 @@ def store_env(store: Store) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def images(store: Store, store_env: dict[str, str]) -> str:
-    """6,000 packed images on the store: Fashion-MNIST from Debian's package if it is installed, else garments that the program draws."""
+    """6,000 packed images on the store: Fashion-MNIST if Debian's package is there, else drawn."""
     uri = f"s3://{store.server.new_bucket('images')}/packed"
     subprocess.run(
         ["dcgan-train", *pack_command(6000, uri)], check=True, capture_output=True, timeout=300
@@ -93,12 +97,12 @@ def images(store: Store, store_env: dict[str, str]) -> str:
 
 @pytest.fixture
 def run(store: Store, store_env: dict[str, str], namespace: str) -> Run:
-    """A run folder of its own for one test, and the keys to it in the test's namespace."""
+    """A run folder for one test, and its keys in the test's namespace."""
     store.keys(namespace, "s3-keys")
     return Run(f"s3://{store.server.new_bucket('runs')}/one", store)
 
 
 @pytest.fixture
 def release(cluster: Cluster, namespace: str) -> Callable[[str], Release]:
-    """A release by its name; whatever is still there goes with the namespace."""
+    """A release by its name, deleted with the namespace."""
     return lambda name: Release(cluster, namespace, name)

@@ -31,7 +31,7 @@ log = logging.getLogger("e2e")
 
 @dataclass(frozen=True)
 class Release:
-    """What helm knows by ``name``; all that it made carries the name as a label."""
+    """A release of helm; all its objects carry ``name`` as a label."""
 
     cluster: Cluster
     namespace: str
@@ -63,7 +63,7 @@ class Release:
         )
 
     def test(self) -> str:
-        """What `helm test` prints, the log of its pod included; ``RuntimeError`` where it fails."""
+        """Return the output of `helm test` with its pod's log, or raise ``RuntimeError``."""
         return self._helm("test", self.name, "--logs", "--timeout", "5m", timeout=400)
 
     def rayjob(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Release:
         return self.kubectl("get", "pod", pod, "-o", "jsonpath={.status.podIP}")
 
     def logs(self, component: str, *options: str) -> str:
-        """Of all containers of its pods, the latest lines where they are many; nothing yet where one has not started."""
+        """Return the latest log lines of its containers; none of one that has not started."""
         selector = f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component={component}"
         try:
             return self.kubectl("logs", "-l", selector, "--tail=2000", "--all-containers", *options)
@@ -102,7 +102,7 @@ class Release:
         return self.cluster.kubectl("-n", self.namespace, *arguments, stdin=stdin)
 
     def wait_for(self, status: str, seconds: float) -> dict[str, Any]:
-        """The RayJob with this ``jobStatus``, told by `kubectl get rayjob`; fails early where it has another end."""
+        """Wait for the RayJob to have this ``jobStatus``; fail early if it ends otherwise."""
 
         def found() -> dict[str, Any] | None:
             job = self.rayjob()
@@ -110,7 +110,8 @@ class Release:
             has = state.get("jobStatus", "")
             if has in ENDED or state.get("jobDeploymentStatus") == "Failed":
                 assert has == status, (
-                    f"{job['metadata']['name']} is {has or 'not started'} ({state.get('message')}); expected {status}"
+                    f"{job['metadata']['name']} is {has or 'not started'} "
+                    f"({state.get('message')}); expected {status}"
                 )
             return job if has == status else None
 
@@ -130,7 +131,7 @@ class Release:
         return self.until(what, still, seconds)
 
     def until(self, what: str, ready: Callable[[], T | None], seconds: float) -> T:
-        """The first answer of ``ready`` that is neither None nor False nor empty. A failure shows what the cluster knows of this release."""
+        """Return the first true answer of ``ready``; on failure show this release's objects."""
         started = time.monotonic()
         try:
             while not (answer := ready()):
@@ -145,13 +146,13 @@ class Release:
         return answer
 
     def evidence(self) -> str:
-        """What one would look at by hand."""
-        looks = [
+        """Return what one would check by hand."""
+        commands = [
             ("get", "pods", "-o", "wide"),
             ("get", "events", "--sort-by=.lastTimestamp"),
             ("get", "rayjob", "-o", "yaml"),
         ]
-        looks += [
+        commands += [
             (
                 "logs",
                 "-l",
@@ -162,13 +163,13 @@ class Release:
             )
             for component in ("submitter", "head", "worker")
         ]
-        told = []
-        for look in looks:
+        shown = []
+        for command in commands:
             try:
-                told.append(f"$ kubectl {' '.join(look)}\n{self.kubectl(*look)[-6000:]}")
+                shown.append(f"$ kubectl {' '.join(command)}\n{self.kubectl(*command)[-6000:]}")
             except RuntimeError as error:
-                told.append(str(error))
-        return "\n".join(told)
+                shown.append(str(error))
+        return "\n".join(shown)
 
     def _items(self, kind: str, selector: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = json.loads(
@@ -189,6 +190,7 @@ class Release:
         )
         if done.returncode:
             raise RuntimeError(
-                f"{' '.join(line)} ended with {done.returncode}: {done.stderr.strip()}\n{done.stdout}"
+                f"{' '.join(line)} ended with {done.returncode}: "
+                f"{done.stderr.strip()}\n{done.stdout}"
             )
         return done.stdout

@@ -1,4 +1,4 @@
-"""A run as a test of the cluster asks for it, and what it leaves on the store, as our own program reads it."""
+"""A run of the chart's tests, and what it leaves on the store, as the program reads it."""
 
 import subprocess
 from dataclasses import dataclass
@@ -22,7 +22,10 @@ class Run:
     def values(
         self, images: str, image: dict[str, str], *, steps: int, every_steps: int, **run: Any
     ) -> dict[str, Any]:
-        """Values of the chart: two workers of half a core, because the node may have two cores in all. ``run`` is added to the run's."""
+        """Return values of the chart for two workers of half a core: the node may have two cores.
+
+        ``run`` is added to the run's.
+        """
         return {
             "image": image,
             "run": {
@@ -51,17 +54,17 @@ class Run:
         return Checkpoints(self.objects).committed()
 
     def step(self) -> int:
-        """Of the newest checkpoint; 0 where there is none."""
+        """Return the step of the newest checkpoint, 0 if there is none."""
         committed = self.committed()
         return committed[0].step if committed else 0
 
     def starts(self) -> list[str]:
-        """Names of the starts of the workers, the first one first, as far as their logs have come."""
+        """Return the names of the attempts, oldest first, as far as their logs have arrived."""
         logs = [entry.key for entry in self.objects.list("logs/") if "-rank" in entry.key]
         return sorted({key.partition("-rank")[0] for key in logs})
 
     def verify(self) -> str:
-        """What `dcgan-train checkpoints verify` prints, which reads every byte."""
+        """Return the output of `dcgan-train checkpoints verify`, which reads every byte."""
         command = ["dcgan-train", "checkpoints", "verify", self.uri]
         return subprocess.run(
             command, check=True, capture_output=True, text=True, timeout=300

@@ -1,7 +1,8 @@
-"""A Prometheus that scrapes the pods which a PodMonitor selects, without the operator that would read the PodMonitor.
+"""A Prometheus that scrapes the pods of a PodMonitor, without the Prometheus operator.
 
-Runs on this machine and asks pods at their own addresses, which therefore have to be reachable from here. Pods are looked up here, with the
-selector as it stands, and given to it in a file: Debian's Prometheus is built without Kubernetes discovery.
+Runs on this machine and asks pods at their addresses, which have to be reachable from here. Pods
+are found with the monitor's selector and written into a file:
+Debian's Prometheus is built without Kubernetes discovery.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from tests.servers.tools import require_tool
 
 @contextmanager
 def monitored(cluster: Cluster, monitor: Mapping[str, Any], folder: Path) -> Iterator[Prometheus]:
-    """``monitor`` is the PodMonitor as helm renders it; scraped are the pods that it selects now."""
+    """Scrape the pods that ``monitor``, a rendered PodMonitor, selects now."""
     program = require_tool("prometheus")
     config = folder / "prometheus.yml"
     config.write_text(yaml.safe_dump({"scrape_configs": scrape_configs(cluster, monitor)}))
@@ -47,7 +48,7 @@ def monitored(cluster: Cluster, monitor: Mapping[str, Any], folder: Path) -> Ite
 
 
 def scrape_configs(cluster: Cluster, monitor: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the Prometheus operator makes of it, as far as ours goes: labels to match, a port's name, labels to take along."""
+    """Return labels to match, the port's name and labels to keep, as the operator reads them."""
     spec, namespace = monitor["spec"], monitor["metadata"]["namespace"]
     assert set(spec) == {"selector", "podTargetLabels", "podMetricsEndpoints"}
     assert set(spec["selector"]) == {"matchLabels"}
@@ -72,7 +73,10 @@ def scrape_configs(cluster: Cluster, monitor: Mapping[str, Any]) -> list[dict[st
 
 
 def own_address(cluster: Cluster) -> str | None:
-    """This machine's address as pods see it; None where it has no way to them. Asks a pod of the system, which no policy of ours closes."""
+    """Return this machine's address as pods see it, None if they cannot reach it.
+
+    Asks a system pod, to which no policy of the chart applies.
+    """
     pods = json.loads(cluster.kubectl("-n", "kube-system", "get", "pods", "-o", "json"))["items"]
     own_network = [
         pod["status"]
@@ -95,7 +99,7 @@ def own_address(cluster: Cluster) -> str | None:
 
 
 def connects(address: str, port: int) -> bool:
-    """Whether a pod takes a connection there; ``ConnectionRefusedError`` where it says no, or a policy says it for the pod."""
+    """Return whether a pod accepts a connection; raise ``ConnectionRefusedError`` if refused."""
     try:
         with socket.create_connection((address, port), timeout=5):
             return True

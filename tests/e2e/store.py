@@ -1,4 +1,4 @@
-"""An S3 store in the cluster: the server of k8s/components/local-s3 in a namespace of its own, also reached from this machine.
+"""An S3 store in the cluster: k8s/components/local-s3 in a namespace, also reached from here.
 
 with in_cluster_store(cluster, folder) as store:
     bucket = store.server.new_bucket()             # from here
@@ -79,7 +79,7 @@ def in_cluster_store(cluster: Cluster, folder: Path) -> Iterator[Store]:
 
 
 def _objects() -> list[dict[str, Any]]:
-    """Those of the component, with a region that only the Secret tells, and a place for further users, whom it does not have."""
+    """Return the component's objects, with a region from the Secret and a folder for users."""
     objects = list(yaml.safe_load_all(_SERVER.read_text()))
     args = _container(objects)["args"]
     args[args.index("--region") + 1] = REGION

@@ -1,4 +1,4 @@
-"""A real install: the chart, the image, KubeRay's operator, two workers, a store in the cluster. From what is cheapest to what takes longest.
+"""A real install: chart, image, KubeRay's operator, two workers, a store. Cheapest tests first.
 
 Every pod below was admitted by a namespace that enforces the *restricted* standard.
 """
@@ -36,7 +36,7 @@ def test_an_install_trains_to_its_end(
 ) -> None:
     """And is tested, scraped, closed to everybody else, and leaves nothing when it is uninstalled.
 
-    Scraped only from a machine that has a way to pods, which one far from the cluster of KUBECONFIG has not.
+    Scraped only from a machine that can reach pods; one far from a cluster of KUBECONFIG cannot.
     """
     steps = 200
     address = own_address(cluster)
@@ -89,16 +89,17 @@ def test_an_install_trains_to_its_end(
 def test_workers_that_die_or_are_evicted_are_replaced(
     release: Releases, run: Run, image: dict, images: str
 ) -> None:
-    """A death loses the steps since the last checkpoint, an eviction none, because Ray gets its SIGTERM and tells the run."""
+    """A death loses the steps since the last checkpoint, an eviction none: Ray gets SIGTERM."""
     first = release("dcgan-train")
     first.install(run.values(images, image, steps=500, every_steps=50))
     first.while_it_runs("a checkpoint", lambda: run.step() >= 50, START_SECONDS)
     assert len(run.starts()) == 1
-    # All processes but the first, which a container cannot kill itself; it ends because they are gone, and kubelet starts the container again.
+    # All processes but the first, which a container cannot kill; it ends without them, and
+    # kubelet restarts the container.
     first.kubectl(
         "exec", first.pods("worker")[0], "-c", "ray-worker", "--", "bash", "-c", "kill -KILL -1"
     )
-    first.while_it_runs("a start after the death", lambda: len(run.starts()) == 2, START_SECONDS)
+    first.while_it_runs("an attempt after the death", lambda: len(run.starts()) == 2, START_SECONDS)
     died_at = run.step()
     first.while_it_runs("a checkpoint after that", lambda: run.step() > died_at, START_SECONDS)
     assert set(_reasons(run)) == {"schedule"}
@@ -107,7 +108,9 @@ def test_workers_that_die_or_are_evicted_are_replaced(
     first.while_it_runs(
         "a checkpoint because of the eviction", lambda: "preemption" in _reasons(run), 120
     )
-    first.while_it_runs("a start after the eviction", lambda: len(run.starts()) == 3, START_SECONDS)
+    first.while_it_runs(
+        "an attempt after the eviction", lambda: len(run.starts()) == 3, START_SECONDS
+    )
     workers = first.pods("worker")
     assert stayed in workers
     assert evicted not in workers
@@ -119,7 +122,7 @@ def test_workers_that_die_or_are_evicted_are_replaced(
 def test_what_cannot_run_says_why_and_ends(
     release: Releases, run: Run, image: dict, images: str, namespace: str
 ) -> None:
-    """No bucket, and a key that may not read: both at once, one worker each, small, because they get no further than the check."""
+    """No bucket, and a key that may not read: both at once, with one small worker each."""
     run.store.keys(namespace, "stranger", run.store.server.new_user())
     values = run.values(images, image, steps=100, every_steps=50) | _SMALL
     nowhere, denied = release("nowhere"), release("denied")
@@ -129,7 +132,7 @@ def test_what_cannot_run_says_why_and_ends(
     _ends_with(denied, "access denied")
 
 
-def test_an_upgrade_goes_on_from_where_the_old_run_stopped(
+def test_an_upgrade_resumes_from_the_last_checkpoint(
     release: Releases, run: Run, image: dict, images: str
 ) -> None:
     """And uninstalling a run that trains leaves nothing in the cluster."""
@@ -147,7 +150,7 @@ def test_an_upgrade_goes_on_from_where_the_old_run_stopped(
     stopped = run.step()
     assert first.rayjob()["metadata"]["name"] != old
     first.while_it_runs(
-        "the new run to go on",
+        "the new run to resume",
         lambda: f"going on from step {stopped:,}" in first.logs("submitter"),
         START_SECONDS,
     )
@@ -159,7 +162,7 @@ def test_an_upgrade_goes_on_from_where_the_old_run_stopped(
 def test_a_second_install_on_the_run_folder_is_refused(
     release: Releases, run: Run, image: dict, images: str
 ) -> None:
-    """Small, so that both find room; the first one goes on."""
+    """Small, so that both find room; the first one continues."""
     first, second = release("first"), release("second")
     values = run.values(images, image, steps=5000, every_steps=1000) | _SMALL
     first.install(values)
@@ -180,7 +183,7 @@ _SMALL: dict[str, Any] = {
 
 
 def _ends_with(release: Release, message: str) -> None:
-    """The RayJob fails, in minutes, and both its description and the log of its submitter say ``message``."""
+    """Check that the RayJob fails in minutes, with ``message`` in its description and log."""
     job = release.wait_for("FAILED", START_SECONDS)
     assert message in release.kubectl("describe", "rayjob", job["metadata"]["name"])
     release.until(
@@ -195,7 +198,7 @@ def _reasons(run: Run) -> list[str]:
 
 
 def _evict(release: Release, pod: str) -> None:
-    """What a node drain asks for: SIGTERM, and the seconds of the pod's own grace."""
+    """Evict a pod as a node drain does: SIGTERM, and the pod's own grace period."""
     eviction = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
@@ -225,7 +228,7 @@ def _is_scraped(prometheus: Prometheus, pods: list[str]) -> bool:
 
 
 def _everything(release: Release) -> set[str]:
-    """Every object in the namespace, of whatever kind, but for events, which stay for an hour."""
+    """Return every object in the namespace but events, which stay for an hour."""
     kinds = release.kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
     wanted = ",".join(kind for kind in kinds if not kind.startswith("events"))
     return set(release.kubectl("get", wanted, "-o", "name").split())

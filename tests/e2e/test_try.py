@@ -1,4 +1,4 @@
-"""Without Helm and without any account: `kubectl apply -k k8s/overlays/try`, as docs/kubernetes.md has it, with workers that fit two cores."""
+"""`kubectl apply -k k8s/overlays/try` as in docs/kubernetes.md: no Helm, no account, two cores."""
 
 import json
 import os
@@ -33,7 +33,7 @@ KEYS = {
 def smaller(
     cluster: Cluster, image: dict[str, str], store: Store, tmp_path: Path
 ) -> Iterator[Path]:
-    """The overlay for two cores and ``STEPS``; ``store`` has put the server's image on the node. Deleted after the test."""
+    """The overlay for two cores and ``STEPS``, deleted after the test."""
     if cluster.kubectl("get", "namespace", "--ignore-not-found", NAMESPACE):
         pytest.fail(
             f"the cluster has a namespace {NAMESPACE}; expected none, because this test deletes it"
@@ -113,7 +113,7 @@ def test_the_overlay_for_trying_out_trains(
 
 
 def wait_for_end(status: Callable[[], dict[str, str]]) -> str:
-    """Of the RayJob: how it ended, or where it stood after ``SECONDS``."""
+    """Return the RayJob's status at its end, or after ``SECONDS``."""
     deadline = time.monotonic() + SECONDS
     while (state := status().get("jobStatus", "")) not in (
         "SUCCEEDED",

@@ -41,7 +41,7 @@ class FaultProxy(socketserver.ThreadingTCPServer):
     def __init__(self, server_url: str) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
         self.endpoint_url = f"http://127.0.0.1:{self.server_address[1]}"
-        # Of bodies, up and down, over all connections together. None is no limit.
+        # Of bodies, both ways, over all connections. None means unlimited.
         self.limit_bytes_per_second: float | None = None
         # Why the server's policy denies a request, or None; the server is not asked then.
         self.denies: Callable[[Head], str | None] = lambda request: None
@@ -153,7 +153,7 @@ class FaultProxy(socketserver.ThreadingTCPServer):
 
 
 class _Connection(socketserver.BaseRequestHandler):
-    """One client's connection, on a thread of its own. A ``ConnectionError`` ends it."""
+    """One client's connection, in a thread. A ``ConnectionError`` ends it."""
 
     server: FaultProxy
 
@@ -243,7 +243,7 @@ class _Connection(socketserver.BaseRequestHandler):
             self.request.sendall(turn)
 
     def _spoiled(self, rule: Rule, rest: bytes) -> bytes:
-        """What to send from the spoiled byte on."""
+        """Return the rest of the body, from the faulty byte on."""
         if rule.fault is Fault.RESET:
             self._reset()
         if rule.fault is Fault.TRUNCATE:

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Builds the servers and checkers that the tests run, as pinned by the `tool` directives of tests/tools/*/go.mod, into .tools/bin.
+# Build the servers and checkers of the tests, pinned by the `tool` directives of
+# tests/tools/*/go.mod, into .tools/bin.
 #
 #     tests/tools/build.sh            every folder here
 #     tests/tools/build.sh s3 helm    only these
 #
-# A folder is built again only when a file of it changed or a binary of it is missing. The versions are those of go.mod and go.sum:
-# nothing is looked up or moved forward here. A folder's ldflags.sh, where there is one, prints more flags for the linker.
+# A folder is built only if a file of it changed or a binary is missing. Versions are those of go.mod
+# and go.sum. A folder's ldflags.sh prints more flags for the linker.
 # The first build downloads modules and takes minutes on two cores: s3 one to two, kubernetes ten.
 set -eu
 
@@ -13,7 +14,10 @@ tools=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "$tools/../.." && pwd)/.tools/bin
 export GOFLAGS="-mod=readonly ${GOFLAGS:-}" GOWORK=off CGO_ENABLED=0
 
-command -v go >/dev/null || { echo "tests/tools/build.sh: found no 'go'; expected Go 1.26 or newer on PATH (https://go.dev/dl)" >&2; exit 1; }
+command -v go >/dev/null || {
+    echo "tests/tools/build.sh: found no 'go'; expected Go 1.26 or newer on PATH (https://go.dev/dl)" >&2
+    exit 1
+}
 mkdir -p "$bin"
 [ $# -gt 0 ] || set -- $(cd "$tools" && for mod in */go.mod; do dirname "$mod"; done)
 

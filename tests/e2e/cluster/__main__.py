@@ -1,4 +1,4 @@
-"""``python -m tests.e2e.cluster up|down|env [--folder FOLDER]``: a cluster to try things on, by hand."""
+"""``python -m tests.e2e.cluster up|down|env [--folder FOLDER]``: a cluster to use by hand."""
 
 import argparse
 import os
@@ -72,11 +72,11 @@ def _up(folder: Path) -> None:
 
 def _hold(folder: Path) -> None:
     """Until SIGTERM, or until the node ends by itself."""
-    told = Event()
-    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    ended = Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with kubernetes(folder) as cluster:
         (folder / "up").write_text(str(os.getpid()))
-        while not told.wait(1.0):
+        while not ended.wait(1.0):
             if not Path(f"/proc/{cluster.first_process}").exists():
                 raise SystemExit(f"the node has ended; {folder / 'node.log'} ends with the reason")
 
@@ -93,7 +93,8 @@ def _down(folder: Path) -> None:
     while _is_holder(holder, folder):
         if time.monotonic() > deadline:
             raise SystemExit(
-                f"process {holder} has not ended in {_DOWN_SECONDS} s; {folder / 'holder.log'} may say why"
+                f"process {holder} has not ended in {_DOWN_SECONDS} s; "
+                f"{folder / 'holder.log'} may say why"
             )
         time.sleep(0.1)
 

@@ -1,4 +1,4 @@
-"""What a cluster runs in pods before anybody's work: its DNS server, and KubeRay's operator as KubeRay's own manifests have it.
+"""Pods of the cluster itself: its DNS server, and KubeRay's operator from its manifests.
 
 The images are one static program each, made here from what `make tools` built.
 """
@@ -31,7 +31,7 @@ def install(cluster: Cluster, plan: Plan, folder: Path) -> None:
     cluster.kubectl(
         "wait", f"node/{NODE_NAME}", "--for=condition=Ready", f"--timeout={_SECONDS}", timeout=300
     )
-    # The group of the certificate with which the API server asks kubelet for logs; `kubeadm init` binds it last of all.
+    # The group in the certificate with which the API server asks kubelet for logs.
     cluster.kubectl(
         "create", "clusterrolebinding", _ADMINS, "--clusterrole=cluster-admin", f"--group={_ADMINS}"
     )

@@ -11,14 +11,14 @@ from tests.servers.tools import BIN
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that answers. ``first_process`` is that of the node that was made here, None where it is somebody else's."""
+    """A cluster that answers. ``first_process`` is that of a node made here, else None."""
 
     kubeconfig: Path
     first_process: int | None = None
 
     @property
     def is_own(self) -> bool:
-        """Whether it was made here, is empty, and ends with the block."""
+        """Return whether it was made here: it is empty, and ends with the block."""
         return self.first_process is not None
 
     def env(self) -> dict[str, str]:
@@ -29,7 +29,7 @@ class Cluster:
         }
 
     def kubectl(self, *arguments: str | Path, stdin: str = "", timeout: float = 120.0) -> str:
-        """What it prints. ``RuntimeError`` with its message where it fails."""
+        """Return its output; raise ``RuntimeError`` with its message if it fails."""
         command = ["kubectl", *map(str, arguments)]
         done = subprocess.run(
             command,
@@ -48,7 +48,7 @@ class Cluster:
 
     @property
     def enter(self) -> list[str]:
-        """What to put before a command, so that it runs on the node; files are those of this machine but for /run and /var/log."""
+        """Return the prefix of a command that runs on the node, with this machine's files."""
         assert self.first_process is not None, "only on a node that was made here"
         return [
             "nsenter",
@@ -62,7 +62,7 @@ class Cluster:
         ]
 
     def load_image(self, archive: Path) -> None:
-        """All images of an archive of OCI or `docker save` format, under their names in it; pods want `imagePullPolicy` other than Always."""
+        """Load an archive of OCI or `docker save`; pods need a policy other than Always."""
         ctr = [
             "ctr",
             "--address",

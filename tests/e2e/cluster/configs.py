@@ -1,4 +1,4 @@
-"""What each program of the node reads: kubeadm, containerd, its network plugins, kubelet and kube-proxy.
+"""Configuration of the node's programs: kubeadm, containerd, network plugins, kubelet, kube-proxy.
 
 Pure: dictionaries and text from the plan. Paths are those inside the node.
 """
@@ -15,7 +15,7 @@ PKI = NODE_FOLDER / "pki"
 
 
 def kubeadm(plan: Plan, version: str) -> list[dict[str, Any]]:
-    """For the certificates and kubeconfigs only; nothing else of kubeadm is used, because it starts its programs from images."""
+    """For certificates and kubeconfigs only: kubeadm starts its programs from images."""
     api = "kubeadm.k8s.io/v1beta4"
     return [
         {
@@ -50,7 +50,7 @@ address = "{CONTAINERD_SOCKET}"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{PAUSE_IMAGE}"
 netns_mounts_under_state_dir = true
-# Without CAP_SYS_RESOURCE, as in most containers and sandboxes, a process may not have a lower score than its parent.
+# Without CAP_SYS_RESOURCE, as in most containers, a score cannot be below the parent's.
 restrict_oom_score_adj = true
 
 [plugins."io.containerd.grpc.v1.cri".cni]
@@ -89,7 +89,7 @@ def network(plan: Plan) -> str:
 
 
 def kubelet(plan: Plan, max_open_files: int) -> dict[str, Any]:
-    """Images are imported and never pulled: no pressure on the disk may make the node collect them."""
+    """Images are imported, never pulled: disk pressure must not make the node collect them."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -124,7 +124,7 @@ def kubelet(plan: Plan, max_open_files: int) -> dict[str, Any]:
 
 
 def kube_proxy(plan: Plan) -> dict[str, Any]:
-    """The limits of connection tracking belong to this machine, not to the node: they stay as they are."""
+    """Leave the limits of connection tracking alone: they belong to this machine."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",

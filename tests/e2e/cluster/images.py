@@ -1,6 +1,7 @@
-"""Container images of a few files, made without a builder, a registry or a base: what a static program needs.
+"""Container images of a few files, made without a builder, a registry or a base image.
 
-Layout: that of ``docker save``, which ``ctr image import`` reads: manifest.json, a configuration and one layer, all in one tar.
+Layout: that of ``docker save``, which ``ctr image import`` reads: manifest.json, a configuration
+and one layer, in one tar.
 
 write_image(archive, "localhost/pause:1", {"/pause": File(path)}, ["/pause"])
 """
@@ -35,7 +36,7 @@ def write_image(
     *,
     user: str = "65532:65532",
 ) -> None:
-    """An image ``name`` in ``archive``: ``files`` by their absolute path in it. The same files give the same bytes."""
+    """Write image ``name`` with ``files`` by absolute path. The same files give the same bytes."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         _add(tar, "tmp", tarfile.DIRTYPE, 0o1777)

@@ -1,7 +1,7 @@
-"""A Kubernetes cluster with the KubeRay operator: the one that KUBECONFIG names, or one of a single node that is made for the block.
+"""A Kubernetes cluster with the KubeRay operator: that of KUBECONFIG, or one of a single node.
 
 with kubernetes(folder) as cluster:
-    cluster.load_image(archive)                                       # only where ``cluster.is_own``
+    cluster.load_image(archive)      # only if ``cluster.is_own``
     cluster.kubectl("apply", "-f", "-", stdin=manifest)
     subprocess.run(["helm", "install", ...], env=os.environ | cluster.env())
 """
@@ -20,7 +20,8 @@ from tests.e2e.cluster.plan import Plan
 from tests.servers.tools import require_tool
 
 KUBECONFIG_NAME = "super-admin.conf"
-# What `make tools` builds, and what Debian packages: containerd (with ctr), runc, iptables, ipset, util-linux, iproute2, hostname.
+# From `make tools`, and from Debian: containerd (with ctr), runc, iptables, ipset, util-linux,
+# iproute2, hostname.
 _BUILT = (
     "etcd",
     "kube-apiserver",
@@ -46,13 +47,13 @@ _DEBIAN = (
     "mount",
     "hostname",
 )
-# Of the module br_netfilter: bridged packets, which are those between pods, are shown to the rules of policies and services.
+# Of the module br_netfilter: rules of policies and services apply to bridged packets, between pods.
 _BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 @contextmanager
 def kubernetes(folder: Path) -> Iterator[Cluster]:
-    """A cluster with KubeRay. One that is made here keeps all of its files in ``folder``, and is gone after the block, but for its logs."""
+    """A cluster with KubeRay. One made here keeps its files in ``folder``; only logs stay."""
     if named := os.environ.get("KUBECONFIG"):
         yield _named_cluster(Path(named))
         return
@@ -61,7 +62,8 @@ def kubernetes(folder: Path) -> Iterator[Cluster]:
     folder.mkdir(parents=True, exist_ok=True)
     if left := sorted(path.name for path in folder.iterdir() if not _is_log(path)):
         raise RuntimeError(
-            f"{folder} holds {', '.join(left[:3])}; expected no cluster there: `python -m tests.e2e.cluster down` ends what is left"
+            f"{folder} holds {', '.join(left[:3])}; expected no cluster there: "
+            "`python -m tests.e2e.cluster down` ends what is left"
         )
     shutil.rmtree(folder / "logs", ignore_errors=True)
     (folder / "node.log").unlink(missing_ok=True)
@@ -77,7 +79,7 @@ def kubernetes(folder: Path) -> Iterator[Cluster]:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what a cluster without processes has left: its link, its cgroups, and its files but for the logs."""
+    """Remove the link, cgroups and files, but not the logs, of a cluster without processes."""
     number = folder / "number"
     if number.exists():
         namespaces.remove_traces(Plan(int(number.read_text())))
@@ -97,7 +99,8 @@ def _named_cluster(kubeconfig: Path) -> Cluster:
         cluster.kubectl("get", "crd", "rayjobs.ray.io")
     except RuntimeError as error:
         raise RuntimeError(
-            f"KUBECONFIG is {kubeconfig}; expected a cluster with KubeRay's operator (`helm install kuberay-operator kuberay/kuberay-operator`)"
+            f"KUBECONFIG is {kubeconfig}; expected a cluster with KubeRay's operator "
+            "(`helm install kuberay-operator kuberay/kuberay-operator`)"
             f" and found: {error}"
         ) from None
     return cluster
@@ -115,5 +118,5 @@ def _require_programs() -> None:
         else f"{_BRIDGE_FILTER} (on the host: `modprobe br_netfilter`)"
     )
     if lacking:
-        text = f"found no {lacking}, without which there is no node here; name a cluster of your own by KUBECONFIG"
+        text = f"found no {lacking}, which a node here needs; name another cluster by KUBECONFIG"
         pytest.fail(text) if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1" else pytest.skip(text)

@@ -1,6 +1,7 @@
-"""The node, from outside: its namespaces, its link to this machine and its cgroups, and that none of them is left.
+"""The node from outside: its namespaces, its link to this machine, its cgroups, and their removal.
 
-Knows nothing of Kubernetes. The kernel ends all processes of the node with the first one, and takes back its mounts, bridges and rules.
+Knows nothing of Kubernetes. The kernel ends all processes of the node with the first one, and
+removes its mounts, bridges and rules.
 """
 
 import contextlib
@@ -27,15 +28,19 @@ _NEEDED = {
 _ROOT = Path(__file__).parents[3]
 _START_SECONDS = 600.0
 _GONE_SECONDS = 30.0
-# Killed with this process, where that is killed: `unshare` does not listen to SIGTERM while its child runs.
-_UNSHARE = "setpriv --pdeathsig KILL unshare --mount --uts --ipc --net --pid --fork --kill-child --mount-proc".split()  # noqa: SIM905
+# Killed with this process: `unshare` ignores SIGTERM while its child runs.
+_UNSHARE = [
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--uts", "--ipc", "--net", "--pid"),
+    *("--fork", "--kill-child", "--mount-proc"),
+]
 # The shell takes in the orphans of the node, which is what the first process of a machine is for.
 _FIRST = '"$@" & wait $!'
 
 
 @contextmanager
 def link() -> Iterator[Plan]:
-    """A number of its own for a cluster, taken by the name of a link whose other end waits for its node."""
+    """Take a free cluster number, by the name of a link whose other end waits for its node."""
     plan = _free_plan()
     try:
         _ip("address", "add", f"{plan.host_address}/24", "dev", plan.name)
@@ -46,13 +51,13 @@ def link() -> Iterator[Plan]:
 
 
 def _remove_link(plan: Plan) -> None:
-    """With its routes. Connections that were open may keep the other end for minutes after the last process of the node."""
+    """Remove it with its routes. Open connections may keep the other end for minutes."""
     with contextlib.suppress(subprocess.CalledProcessError):  # gone
         _ip("link", "del", plan.name)
 
 
 def remove_traces(plan: Plan) -> None:
-    """What stays of a cluster whose process could not clean up."""
+    """Return what is left of a cluster whose process could not clean up."""
     _remove_link(plan)
     _remove_groups(plan)
 
@@ -64,13 +69,14 @@ def _free_plan() -> Plan:
             _ip("link", "add", plan.name, "type", "veth", "peer", "name", f"{plan.name}n")
             return plan
     raise RuntimeError(
-        "250 links named dcgank1 to dcgank250 exist; expected a free one: `ip link del` those of runs that are over"
+        "250 links named dcgank1 to dcgank250 exist; expected a free one: "
+        "`ip link del` those of finished runs"
     )
 
 
 @contextmanager
 def cgroups(plan: Plan) -> Iterator[None]:
-    """A group of the cluster's name in every hierarchy, removed with all below it: by then nothing runs in them."""
+    """Create a cgroup in every hierarchy; remove it with all below it at the end."""
     _delegate()
     try:
         for group in _groups(plan):
@@ -81,7 +87,7 @@ def cgroups(plan: Plan) -> Iterator[None]:
 
 
 def _delegate() -> None:
-    """Version 2 gives a new group only what its parent hands down. Where it may not be asked for, kubelet says what it misses."""
+    """Hand down the parent's controllers, as version 2 needs; kubelet names a missing one."""
     root = _CGROUPS / "cgroup.subtree_control"
     if root.exists():
         for controller in _NEEDED & set((_CGROUPS / "cgroup.controllers").read_text().split()):
@@ -95,7 +101,7 @@ def _remove_groups(plan: Plan) -> None:
 
 
 def _groups(plan: Plan) -> list[Path]:
-    """One where there is only version 2; where there is version 1, one in each hierarchy, links to which are passed over."""
+    """Return the hierarchies: one of version 2, or each of version 1, without links."""
     if (_CGROUPS / "cgroup.controllers").exists():
         return [_CGROUPS / plan.name]
     return [hierarchy / plan.name for hierarchy in _CGROUPS.iterdir() if not hierarchy.is_symlink()]
@@ -116,7 +122,7 @@ def _remove_group(group: Path) -> None:
 
 @contextmanager
 def node(plan: Plan, folder: Path) -> Iterator[int]:
-    """The node with all of its programs up; the id of its first process, whose namespaces one can enter."""
+    """Yield the first process id of a node whose programs are all up."""
     command = [
         *_UNSHARE,
         "sh",
@@ -139,7 +145,8 @@ def node(plan: Plan, folder: Path) -> Iterator[int]:
             while not ready.exists():
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(
-                        f"the node did not come up; {log} ends with:\n{log.read_text(errors='replace')[-3000:]}"
+                        f"the node did not come up; {log} ends with:\n"
+                        f"{log.read_text(errors='replace')[-3000:]}"
                     )
                 if first is None and (first := _first_process(process.pid)):
                     _connect(plan, first, process)
@@ -166,7 +173,7 @@ def _first_process(parent: int) -> int | None:
 
 
 def _connect(plan: Plan, first: int, process: subprocess.Popen[bytes]) -> None:
-    """Where that fails because the node has just ended, its log says why, and who waits for it finds out."""
+    """If that fails because the node has just ended, its log says why."""
     try:
         _ip("link", "set", f"{plan.name}n", "netns", str(first), "name", "eth0")
         for network in (plan.pods, plan.services):

@@ -1,7 +1,8 @@
-"""The node, from inside: ``python -m tests.e2e.cluster.node FOLDER NUMBER`` in fresh mount, network, process and host name namespaces.
+"""The node from inside: ``python -m tests.e2e.cluster.node FOLDER NUMBER`` in fresh namespaces.
 
-It makes the files and the network look like those of a machine of its own, starts the programs one after the other, writes FOLDER/ready,
-and stays. When one of them ends it says so and ends too; with it, the kernel ends whatever runs here, pods included.
+It makes files and network look like a separate machine, starts the programs in order, writes
+FOLDER/ready, and stays.
+When a program ends it reports that and ends too; the kernel then ends all pods.
 """
 
 import os
@@ -27,7 +28,7 @@ from tests.servers.tools import BIN
 
 _START_SECONDS = 240.0  # on two cores that are busy with other tests
 _LOGS = NODE_FOLDER / "logs"
-# kubelet would set these, and they are the whole machine's. It finds files that say it has been done.
+# kubelet would set these for the whole machine; these files say that it is done.
 _KERNEL = {
     "vm/overcommit_memory": 1,
     "vm/panic_on_oom": 0,
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def _own_files(folder: Path) -> None:
-    """What the programs leave under /run, /var/log and /var/lib, which some of them insist on, is not seen outside and does not stay."""
+    """Hide /run, /var/log and /var/lib, into which programs write; nothing of it stays."""
     for name in ("logs", "cni", "kernel", "var-log", "run"):
         (folder / name).mkdir()
     for name, value in _KERNEL.items():
@@ -89,7 +90,7 @@ def _own_files(folder: Path) -> None:
 
 
 def _own_network(plan: Plan) -> None:
-    """One end of the link is put here from outside. There is no way to anywhere but this machine: what a pod asks for beyond it fails at once."""
+    """Set up this end of the link. It leads only to this machine: the rest fails at once."""
     deadline = time.monotonic() + _START_SECONDS
     while not Path("/proc/sys/net/ipv4/conf/eth0").exists():
         assert time.monotonic() < deadline, (

@@ -1,4 +1,4 @@
-"""Names and addresses of one cluster: all of them follow from its number, so that two clusters share none.
+"""Names and addresses of one cluster, all from its number, so that two clusters share none.
 
 Pure. Knows nothing of how they are brought about.
 """
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NODE_NAME = "node"
-# Where the cluster's own folder lies inside the node: sockets may have paths of 107 bytes, a test's temporary folder is longer.
+# The cluster's folder inside the node: a socket's path has at most 107 bytes.
 NODE_FOLDER = Path("/run/node")
 API_PORT = 6443
 
@@ -20,7 +20,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Of the link on this machine's side, and of the node's cgroups."""
+        """Return the name of the link on this side, and of the node's cgroups."""
         return f"dcgank{self.number}"
 
     @property

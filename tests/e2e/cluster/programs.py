@@ -1,4 +1,4 @@
-"""The programs of the node, in the order in which they start: command, and the question that it answers when it is up.
+"""The programs of the node in the order of their start: command, and health check.
 
 Pure. Paths are those inside the node.
 """
@@ -13,7 +13,7 @@ _ETCD = "http://127.0.0.1:2379"
 
 
 class Program(NamedTuple):
-    """``health`` is a URL, or the path of a socket that is listened on. ``log`` is the name of its log, too."""
+    """``health`` is a URL or the path of a listening socket; ``log`` names its log."""
 
     name: str
     command: list[str]
@@ -29,7 +29,7 @@ def containerd() -> Program:
 
 
 def etcd() -> Program:
-    """Kept on disk only so that it can be looked into: it is thrown away with the cluster, so nothing waits for the disk."""
+    """On disk only for inspection, and deleted with the cluster: nothing waits for the disk."""
     peer = "http://127.0.0.1:2380"
     options = {
         "name": NODE_NAME,
@@ -45,7 +45,7 @@ def etcd() -> Program:
 
 
 def api_server(plan: Plan) -> Program:
-    """Admission as Kubernetes has it by default, PodSecurity among it; NodeRestriction as every real cluster has it."""
+    """Default admission, with PodSecurity; NodeRestriction as in every real cluster."""
     options = {
         "advertise-address": plan.node_address,
         "secure-port": API_PORT,

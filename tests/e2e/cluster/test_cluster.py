@@ -1,4 +1,4 @@
-"""The cluster does what the tests of the chart take for granted: pods, names, services, jobs, admission, the operator."""
+"""The cluster has what the chart's tests need: pods, names, services, jobs, admission, KubeRay."""
 
 import json
 import os
@@ -120,7 +120,8 @@ def test_a_pod_runs_and_is_looked_into(cluster: Cluster, namespace: str, busybox
 def test_a_service_is_found_by_name_from_a_pod(
     cluster: Cluster, namespace: str, busybox: str, service: str
 ) -> None:
-    script = f"nslookup web.{namespace}.svc.cluster.local && wget -qO- http://web/ && wget -qO- http://web.{namespace}.svc.cluster.local/"
+    name = f"web.{namespace}.svc.cluster.local"
+    script = f"nslookup {name} && wget -qO- http://web/ && wget -qO- http://{name}/"
     _apply(cluster, namespace, _pod("client", busybox, script))
     cluster.kubectl(
         "-n",
@@ -172,7 +173,8 @@ def test_a_network_policy_is_kept(
         "metadata": {"name": "web"},
         "spec": spec,
     }
-    script = f"until timeout 3 wget -qO- http://{service}/ || [ $((tries += 1)) = 5 ]; do sleep 1; done; echo tried"
+    once = f"timeout 3 wget -qO- http://{service}/"
+    script = f"until {once} || [ $((tries += 1)) = 5 ]; do sleep 1; done; echo tried"
     _apply(cluster, namespace, policy)
     _apply(
         cluster,
@@ -190,12 +192,12 @@ def test_a_network_policy_is_kept(
             "--timeout=120s",
             timeout=150,
         )
-        told = [
+        lines = [
             line
             for line in cluster.kubectl("-n", namespace, "logs", name).splitlines(keepends=True)
             if not line.startswith("wget:")
         ]
-        assert "".join(told) == printed
+        assert "".join(lines) == printed
 
 
 def test_a_job_completes(cluster: Cluster, namespace: str, busybox: str) -> None:
@@ -290,7 +292,7 @@ def test_a_service_account_may_do_what_its_role_says_and_no_more(
 def test_the_operator_makes_pods_of_a_ray_job(
     cluster: Cluster, namespace: str, busybox: str
 ) -> None:
-    """It need not run: Ray is not in this image. The head's container is started and ends, by Kubernetes and not by us."""
+    """Ray is not in this image: the head's container is started and ends by itself."""
     container = {
         "name": "ray",
         "image": busybox,
@@ -323,7 +325,7 @@ def test_the_operator_makes_pods_of_a_ray_job(
     )
 
     def pods() -> list[str]:
-        # KubeRay's own init container in the workers asks for no security context unless the main one has it, so all must be admitted.
+        # KubeRay's init container copies the main one's security context, so all are admitted.
         found = json.loads(
             cluster.kubectl("-n", namespace, "get", "pods", "-l", "ray.io/node-type", "-o", "json")
         )["items"]

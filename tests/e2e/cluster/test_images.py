@@ -24,7 +24,10 @@ def test_an_image_is_the_same_bytes_each_time_and_names_its_layer_by_digest(tmp_
         )
     assert archives[0].read_bytes() == archives[1].read_bytes()
     with tarfile.open(archives[0]) as tar:
-        files = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+        files = {
+            member.name: tar.extractfile(member).read()  # type: ignore[union-attr]
+            for member in tar
+        }
     (image,) = json.loads(files["manifest.json"])
     layer = files[image["Layers"][0]]
     assert image["RepoTags"] == ["localhost/program:1"]

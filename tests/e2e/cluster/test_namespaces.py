@@ -1,4 +1,4 @@
-"""What a cluster takes from this machine, and that it gives it back."""
+"""A cluster gives back what it takes from this machine."""
 
 import os
 import re
