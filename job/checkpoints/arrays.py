@@ -1,10 +1,11 @@
-"""A ``.npz`` part of a checkpoint: plain arrays by name, as bytes and back. The same arrays give the same bytes.
+"""A ``.npz`` part of a checkpoint: plain arrays by name. The same arrays give the same bytes.
 
     data = pack({"project/kernel": kernel})
-    kernel = unpack(data, {"project/kernel": ((100, 6272), np.float32)}, "generator.npz")["project/kernel"]
+    arrays = unpack(data, {"project/kernel": ((100, 6272), np.float32)}, "generator.npz")
 
-``numpy.load`` reads it too. ``unpack`` trusts nothing that it reads: names, shapes, dtypes and sizes are compared with the expected ones before
-any memory is taken, and nothing is decompressed, unpickled or written to disk. The layout is that of ``numpy.savez``: a zip of NEP 1 files.
+``numpy.load`` reads it, too. ``unpack`` trusts nothing: it compares names, shapes, dtypes and sizes
+with the expected ones before it allocates memory, and decompresses, unpickles and writes nothing.
+The layout is that of ``numpy.savez``: a zip of NEP 1 files.
 """
 
 import io
@@ -45,7 +46,10 @@ def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def unpack(data: bytes, expected: Expected, name: str) -> dict[str, NDArray[Any]]:
-    """Return the arrays, read-only; they must be ``expected`` by name, shape and dtype. ``StorageError`` names part and array."""
+    """Return the arrays, read-only.
+
+    Raise ``StorageError``, with part and array, unless names, shapes and dtypes are ``expected``.
+    """
     if (count := data.count(_DIRECTORY_ENTRY)) > MAX_ARRAYS:  # zipfile makes an object of each
         raise StorageError(f"{name}: has about {count:,} arrays; expected at most {MAX_ARRAYS:,}")
     try:
@@ -64,13 +68,15 @@ def unpack(data: bytes, expected: Expected, name: str) -> dict[str, NDArray[Any]
             if missing or surplus:
                 shown = [key[:80] for key in surplus[:3]]
                 raise StorageError(
-                    f"{name}: missing {missing[:3]}, not known here {shown}; expected the variables of this model and optimizer"
+                    f"{name}: missing {missing[:3]}, not known here {shown};"
+                    " expected the variables of this model and optimizer"
                 )
             return {
                 key: _read(archive, entries[key], shape, np.dtype(dtype), f"{name}: {key}")
                 for key, (shape, dtype) in expected.items()
             }
-    # zipfile raises more than its own: RuntimeError for an encrypted entry or an unknown version, ValueError for offsets out of the file.
+    # zipfile also raises RuntimeError (an encrypted entry, an unknown version) and ValueError
+    # (an offset outside of the file).
     except (zipfile.BadZipFile, struct.error, RuntimeError, ValueError, EOFError, OSError) as error:
         raise StorageError(
             f"{name}: {error!s:.200}; expected uncompressed arrays as numpy.savez writes them"
@@ -99,13 +105,15 @@ def _read(
         )
     except (ValueError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
         raise StorageError(
-            f"{where} has no readable header ({error!s:.80}); expected that of a plain array (.npy, version 1.0)"
+            f"{where} has no readable header ({error!s:.80});"
+            " expected that of a plain array (.npy, version 1.0)"
         ) from None
     if found_shape != shape:
         raise StorageError(f"{where} has shape {found_shape!s:.80}; expected {shape}")
     if found_dtype != dtype:
         raise StorageError(
-            f"{where} has dtype {npy.dtype_to_descr(found_dtype)!r:.80}; expected {npy.dtype_to_descr(dtype)!r}"
+            f"{where} has dtype {npy.dtype_to_descr(found_dtype)!r:.80};"
+            f" expected {npy.dtype_to_descr(dtype)!r}"
         )
     if is_fortran:
         raise StorageError(f"{where} is in Fortran order; expected C order")

@@ -1,7 +1,8 @@
-"""The checkpoint protocol on an object store: parts first, manifest last; what is read is verified.
+"""The checkpoint protocol on an object store: parts first, manifest last; reads are verified.
 
-Knows bytes and names, no tensor. A folder without a manifest is a save that was cut short: it is never read. Beside its parts a folder may hold two
-marks: ``quarantined.json``, for one that was found damaged, which is no longer taken, and ``pinned.json``, for one that is kept for good.
+Knows bytes and names, no tensor. A folder without a manifest is an interrupted save and is never
+read. Two marks may lie beside the parts: ``quarantined.json`` on a damaged checkpoint, which is
+no longer used, and ``pinned.json`` on one that is kept for good.
 
     checkpoints = Checkpoints(open_store("file:///runs/one"))
     manifest = checkpoints.save(facts, {"generator.npz": data})
@@ -34,23 +35,23 @@ _MARK_BYTES = 4096
 _PIECE_BYTES = 1 << 26
 
 Persist = Callable[[Callable[[], object]], object]
-Fence = Callable[[], None]
+CheckOwner = Callable[[], None]
 Choose = Callable[[Manifest], Collection[str] | None]
 
 
 class DamagedPart(StorageError):
-    """A part of a committed checkpoint that is not what its manifest says."""
+    """A part of a committed checkpoint differs from its manifest."""
 
 
 class Folder(NamedTuple):
-    """What a listing shows of one checkpoint: ``objects`` by their names in the folder."""
+    """One checkpoint in a listing: ``objects`` by their names in the folder."""
 
     step: int
     objects: dict[str, ObjectInfo]
 
     @property
     def is_committed(self) -> bool:
-        """A manifest stands, readable or not."""
+        """A manifest exists, readable or not."""
         return manifests.NAME in self.objects
 
     @property
@@ -62,7 +63,7 @@ class Folder(NamedTuple):
         return PINNED in self.objects
 
     def damage(self, manifest: Manifest) -> str | None:
-        """What the listing alone shows to be wrong with the parts."""
+        """Return the damage that the listing alone shows; None if there is none."""
         for part in manifest.parts:
             found = self.objects.get(part.name)
             if found is None:
@@ -79,7 +80,7 @@ class Checkpoints:
         self._store = store
 
     def uri(self, step: int) -> str:
-        """The checkpoint's folder as a URI, ready for ``dcgan-train generate``."""
+        """Return the URI of a checkpoint's folder, for ``dcgan-train generate``."""
         return f"{self._store.uri.rstrip('/')}/{folder_of(step).rstrip('/')}"
 
     def save(
@@ -87,41 +88,41 @@ class Checkpoints:
         facts: Manifest,
         parts: Mapping[str, bytes],
         persist: Persist = lambda request: request(),
-        fence: Fence = lambda: None,
+        check_owner: CheckOwner = lambda: None,
     ) -> Manifest:
-        """Commit ``parts`` as the checkpoint of ``facts.step`` (whose own ``parts`` are not looked at); gives the manifest as written.
+        """Commit ``parts`` as the checkpoint of ``facts.step``; return the manifest as written.
 
-        ``persist`` makes each request, and may repeat it: any of them can be made twice. ``fence`` raises where another job has taken the run
-        folder meanwhile; it is asked before each change, also before one that is made again after an outage.
+        The ``parts`` of ``facts`` are ignored. ``persist`` makes each request and may retry it: all
+        are idempotent. ``check_owner`` raises if another job has the run folder; it is called
+        before each change, and again before a retry.
         """
         folder = facts.folder
         self._remove_leftovers(folder)
 
-        def fenced(request: Callable[[], object]) -> None:
-            def once() -> None:
-                fence()
-                request()
+        def change(operation: Callable[..., object], *arguments: object) -> None:
+            def checked() -> None:
+                check_owner()
+                operation(*arguments)
 
-            persist(once)
+            persist(checked)
 
-        fenced(
-            lambda: self._store.delete(folder + manifests.NAME)
-        )  # a re-made step is uncommitted until its new manifest stands
+        # A step that is saved again is not committed until its new manifest is written.
+        change(self._store.delete, folder + manifests.NAME)
         listed = []
         for name, data in parts.items():
-            fenced(lambda name=name, data=data: self._store.write(folder + name, data))  # type: ignore[misc]
+            change(self._store.write, folder + name, data)
             listed.append(Part(name, len(data), hashlib.sha256(data).hexdigest()))
         committed = dataclasses.replace(facts, parts=tuple(listed))
-        fenced(lambda: self._store.delete(folder + QUARANTINED))
-        fenced(lambda: self._store.write(folder + manifests.NAME, committed.to_json()))
+        change(self._store.delete, folder + QUARANTINED)
+        change(self._store.write, folder + manifests.NAME, committed.to_json())
         return committed
 
     def folders(self, step: int | None = None) -> list[Folder]:
-        """Every checkpoint's folder, newest first, committed or not, or only that of ``step``; other objects are not shown."""
+        """Return the folders of all checkpoints, or of ``step``, newest first, committed or not."""
         found = (
             (match[1], match[2], entry)
             for entry in self._store.list(ROOT if step is None else folder_of(step))
-            # A step has one folder: with other leading zeros it is somebody else's.
+            # A step has one folder: one with other leading zeros is not a checkpoint.
             if (match := _OBJECT.fullmatch(entry.key))
             and entry.key == folder_of(int(match[1])) + match[2]
         )
@@ -132,13 +133,14 @@ class Checkpoints:
         return sorted(folders, key=lambda folder: folder.step, reverse=True)
 
     def committed(self) -> list[Manifest]:
-        """All manifests, newest first, at the price of a request for each: where the newest is enough, take the first of ``readable``."""
+        """Return all manifests, newest first: one request each. ``readable`` is lazy."""
         return [manifest for _, manifest in self.readable()]
 
     def readable(self, step: int | None = None) -> Iterator[tuple[Folder, Manifest]]:
-        """Yield folders with a good manifest, newest first, or only that of ``step``; each manifest is read when its turn comes.
+        """Yield folders with a good manifest, newest first, or only that of ``step``.
 
-        A quarantined one is passed over, and with a warning one that cannot be read.
+        Each manifest is read when it is its turn. A quarantined one is skipped, and, with a
+        warning, an unreadable one.
         """
         for folder in self.folders(step):
             if not folder.is_committed or folder.is_quarantined:
@@ -148,10 +150,13 @@ class Checkpoints:
             except ObjectMissing:
                 continue  # deleted since it was listed
             except BadManifest as error:
-                log.warning("checkpoint passed over: %s", error)
+                log.warning("checkpoint skipped: %s", error)
 
     def manifest(self, step: int) -> Manifest:
-        """Return the manifest of ``step``, in one request; ``BadManifest`` if it is not one, ``ObjectMissing`` if there is none."""
+        """Return the manifest of ``step``, in one request.
+
+        Raise ``BadManifest`` if it is not valid, ``ObjectMissing`` if it does not exist.
+        """
         key = folder_of(step) + manifests.NAME
         uri = f"{self._store.uri.rstrip('/')}/{key}"
         manifest = manifests.parse_manifest(
@@ -168,9 +173,9 @@ class Checkpoints:
     ) -> tuple[Manifest, dict[str, bytes]] | None:
         """Return the newest checkpoint whose parts verify, with them; None if none is committed.
 
-        ``step`` restricts it to that step, and ``choose`` to the parts it names (None: to all); what it raises ends the search.
-
-        ``StorageError`` if some are committed and none verifies: to start over would bury what can perhaps be saved.
+        ``step`` restricts the search to that step. ``choose(manifest)`` names the parts to read
+        (None: all); an exception in it ends the search. Raise ``StorageError`` if some are
+        committed and none verifies: a fresh start would overwrite files that may be rescued.
         """
         number, damage = 0, ""
         for _, manifest in self.readable(step):
@@ -178,14 +183,14 @@ class Checkpoints:
             try:
                 return manifest, self.read(manifest, choose(manifest))
             except DamagedPart as error:
-                log.warning("checkpoint passed over: %s", error)
+                log.warning("checkpoint skipped: %s", error)
                 damage = str(error)
         if number:
             raise self.none_whole(number, damage)
         return None
 
     def read(self, manifest: Manifest, names: Collection[str] | None = None) -> dict[str, bytes]:
-        """Return every part, or those of ``names``, verified; ``DamagedPart`` names the first that is not what the manifest says."""
+        """Return all parts, or those of ``names``, verified; ``DamagedPart`` names a bad one."""
         return {
             part.name: self._read_part(manifest, part)
             for part in manifest.parts
@@ -193,7 +198,10 @@ class Checkpoints:
         }
 
     def damage(self, folder: Folder) -> str | None:
-        """What is wrong with a committed checkpoint, every byte of it read; None for a whole one, and for a folder without a manifest."""
+        """Read every byte of a committed checkpoint and return its damage; None if it is whole.
+
+        Also None for a folder without a manifest.
+        """
         if not folder.is_committed:
             return None
         try:
@@ -205,51 +213,50 @@ class Checkpoints:
         return None
 
     def none_whole(self, number: int, damage: str) -> StorageError:
-        """The error where checkpoints are there and none can be taken."""
+        """Return the error for a run folder in which no checkpoint can be used."""
         return StorageError(
-            f"{self._store.uri}: {counted(number, 'checkpoint')}, none of them whole ({damage}); expected at least one."
-            " Restore its files, or train into another run folder (uri)"
+            f"{self._store.uri}: {counted(number, 'checkpoint')}, none of them whole ({damage});"
+            " expected at least one. Restore its files, or train into another run folder (uri)"
         )
 
     def quarantine(self, manifest: Manifest, reason: str) -> None:
-        """Mark it as damaged, so that it is not taken again; its files stay."""
+        """Mark it as damaged, so that it is not used again. Its files stay."""
         self._mark(manifest.step, QUARANTINED, reason)
         log.warning("checkpoint quarantined: %s", reason)
 
     def release(self, step: int) -> None:
-        """Take the mark away again."""
+        """Remove the mark of ``quarantine``."""
         self._store.delete(folder_of(step) + QUARANTINED)
 
     def pin(self, step: int) -> None:
-        """Keep it for good, whatever the configuration says; ``StorageError`` where it is not committed."""
+        """Exempt it from retention; ``StorageError`` if it is not committed."""
         if step not in (folder.step for folder in self.folders(step) if folder.is_committed):
             raise StorageError(
-                f"{self._store.uri}: no committed checkpoint of step {step}; expected one that `checkpoints list` shows"
+                f"{self._store.uri}: no committed checkpoint of step {step};"
+                " expected one that `checkpoints list` shows"
             )
         self._mark(step, PINNED, "by hand")
 
     def unpin(self, step: int) -> None:
-        """Leave it to the configuration again; ``StorageError`` where no such checkpoint is pinned."""
+        """Return it to retention; ``StorageError`` if it is not pinned."""
         if step not in (folder.step for folder in self.folders(step) if folder.is_pinned):
             raise StorageError(
-                f"{self._store.uri}: step {step} is not pinned; expected one that `checkpoints list` shows as pinned"
+                f"{self._store.uri}: step {step} is not pinned;"
+                " expected one that `checkpoints list` shows as pinned"
             )
         self._store.delete(folder_of(step) + PINNED)
 
     def why_quarantined(self, folder: Folder) -> str:
-        """What was found damaged, as it was written down then."""
+        """Return the reason stored with the mark of ``quarantine``."""
+        key = folder_of(folder.step) + QUARANTINED
         try:
-            told = json.loads(
-                self._store.read_range(folder_of(folder.step) + QUARANTINED, 0, _MARK_BYTES)
-            )
-            return "".join(
-                letter if letter.isprintable() else "?" for letter in str(told["reason"])
-            )
+            mark = json.loads(self._store.read_range(key, 0, _MARK_BYTES))
+            return "".join(char if char.isprintable() else "?" for char in str(mark["reason"]))
         except (ValueError, KeyError, TypeError, RecursionError, ObjectMissing):
             return "no reason was written down"
 
     def delete(self, folder: Folder) -> None:
-        """Remove it, its manifest first, so that none is ever committed and incomplete; files that are not ours stay."""
+        """Delete it, manifest first: it is never committed and incomplete. Unknown files stay."""
         base = folder_of(folder.step)
         self._remove_leftovers(base)
         if folder.is_committed:
@@ -259,19 +266,17 @@ class Checkpoints:
                 self._store.delete(base + name)
 
     def _remove_leftovers(self, folder: str) -> None:
-        """What a killed process was writing; on an object store there is no such thing."""
+        """Remove the temporary files of a killed process; an object store has none."""
         if path := self._store.local_path(folder + manifests.NAME):
             remove_leftovers(path.parent)
 
     def _mark(self, step: int, name: str, reason: str) -> None:
         since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        self._store.write(
-            folder_of(step) + name,
-            json.dumps({"since": since, "reason": reason[:1000]}, indent=2).encode(),
-        )
+        mark = {"since": since, "reason": reason[:1000]}
+        self._store.write(folder_of(step) + name, json.dumps(mark, indent=2).encode())
 
     def _sha256_in_pieces(self, key: str, num_bytes: int) -> str:
-        """However large the object is, it is never in memory whole."""
+        """Return the hash of an object of any size, in bounded memory."""
         sha256 = hashlib.sha256()
         for start in range(0, num_bytes, _PIECE_BYTES):
             sha256.update(self._store.read_range(key, start, min(_PIECE_BYTES, num_bytes - start)))
@@ -290,7 +295,7 @@ class Checkpoints:
     def _check_part(
         self, manifest: Manifest, part: Part, sha256_of: Callable[[str, int], str]
     ) -> None:
-        """``DamagedPart`` where it is not what the manifest says; nothing is read of a part that has another size."""
+        """Raise ``DamagedPart`` if it differs from the manifest; the size is checked first."""
         uri = f"{self.uri(manifest.step)}/{part.name}"
         found = self._store.stat(manifest.folder + part.name)
         if found is None:

@@ -54,22 +54,22 @@ class CrashCounts:
             self._count(str(begun.get("checkpoint")))
 
     def are_too_many(self, manifest: Manifest) -> bool:
-        """Whether the checkpoint has had its chances."""
+        """Return whether the checkpoint crashed ``TOO_OFTEN``."""
         return self._times.get(_name(manifest), 0) >= TOO_OFTEN
 
     def begin(self, manifest: Manifest) -> None:
-        """Training starts from the checkpoint. Can be repeated, also where the answer of its write was lost."""
+        """Mark that training starts from the checkpoint. Idempotent."""
         self._begun = _name(manifest)
         self._write()
 
     def mark_succeeded(self) -> None:
-        """Steps were trained: clear the count of this checkpoint."""
+        """Clear the count of this checkpoint: steps were trained."""
         self._times.pop(self._begun or "", None)
         self._begun = None
         self._write()
 
     def forget(self) -> None:
-        """No checkpoint was the cause: clear all counts."""
+        """Clear all counts: no checkpoint was the cause."""
         self._times, self._begun = {}, None
         self._write()
 
@@ -105,12 +105,12 @@ class CrashCounts:
 
 
 def _name(manifest: Manifest) -> str:
-    """A step can be saved again, and is then another checkpoint."""
+    """Return a checkpoint's name; a step that is saved again is another checkpoint."""
     return f"step {manifest.step} of {manifest.created}"
 
 
 def _read(store: ObjectStore) -> dict[str, Any]:
-    """The file's content, also that of an earlier version, which has counts alone; nothing if it is unreadable."""
+    """Return the file's content; an earlier version has counts alone. Empty if unreadable."""
     try:
         found = json.loads(store.read_range(KEY, 0, _MAX_BYTES))
     except (ObjectMissing, ValueError, RecursionError):

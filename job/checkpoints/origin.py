@@ -1,4 +1,4 @@
-"""A checkpoint by its URI: a run folder, which stands for its newest good one, or ``RUN/checkpoints/step-...``."""
+"""A checkpoint by its URI: a run folder (its newest good one) or ``RUN/checkpoints/step-...``."""
 
 import re
 from typing import NamedTuple
@@ -11,14 +11,14 @@ _CHECKPOINT_URI = re.compile(r"(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?", re
 
 
 class Origin(NamedTuple):
-    """Checkpoints of a run folder; ``step`` is None where no one of them was named."""
+    """Checkpoints of a run folder; ``step`` is None if the URI names none."""
 
     checkpoints: Checkpoints
     step: int | None
 
 
 def open_origin(uri: str, storage: StorageSpec) -> Origin:
-    """What ``uri`` names; contacts nothing."""
+    """Return the origin that ``uri`` names, without any request."""
     match = _CHECKPOINT_URI.fullmatch(uri)
     store = open_store(match["run"] if match else uri, storage)
     return Origin(Checkpoints(store), int(match["step"]) if match else None)

@@ -1,7 +1,8 @@
-"""Which checkpoints stay: the newest, those at round steps, pinned ones and the best. Removes the rest, and what killed saves left.
+"""Retention: keep the newest checkpoints, those at round steps, pinned ones and the best.
 
-Only a checkpoint that is whole by the listing counts among those kept, so the last good one is never removed. What cannot be parsed, what is
-quarantined and what is pinned is not touched.
+Removes the rest, and the leftovers of killed saves. Only a checkpoint that is whole by the listing
+counts as kept, so the last good one is never removed. Unreadable, quarantined and pinned ones are
+not touched.
 """
 
 import dataclasses
@@ -18,23 +19,24 @@ from job.storage.store import ObjectMissing
 log = logging.getLogger("dcgan.checkpoint")
 
 Known = dict[tuple[int, str], Manifest | None]
-"""Manifests read so far, by step and tag; None for one that cannot be read."""
+"""Manifests read so far, by step and tag; None for an unreadable one."""
 
 
 def prune(
     checkpoints: Checkpoints,
     spec: CheckpointSpec,
     committed: int | None = None,
-    fence: Callable[[], None] = lambda: None,
+    check_owner: Callable[[], None] = lambda: None,
     known: Known | None = None,
 ) -> None:
-    """Remove what is not kept, and folders without a manifest.
+    """Remove checkpoints that are not kept, and folders without a manifest.
 
-    The step that was just ``committed`` stays, also where it is older than those kept: a run that went back is there now. Only the lease's holder may
-    call it; ``fence`` raises where that is another job by now, and is asked before each removal.
+    The step just ``committed`` stays, even if it is older than the kept ones: after a rollback.
+    Only the holder of the lease may call this; ``check_owner``, called before each removal, raises
+    if that is another job.
 
-    Reads only the manifests that decide something: of the newest, of what may be removed, and with ``keep_best`` of all. What is in ``known``, which
-    the caller keeps from one save to the next, is not read again.
+    Reads only the manifests that it needs: of the newest, of candidates for removal, and with
+    ``keep_best`` all. The caller keeps ``known`` between saves, so that none is read twice.
     """
     folders = checkpoints.folders()
     usable = [folder for folder in folders if folder.is_committed and not folder.is_quarantined]
@@ -43,7 +45,7 @@ def prune(
         del known[key]
     whole = partial(_whole, checkpoints, known)
     kept: set[int | None] = {folder.step for folder in islice(filter(whole, usable), spec.keep)}
-    if not kept:  # nothing good is there yet: leave everything to a person
+    if not kept:  # no good checkpoint yet: a person decides
         return
     if spec.keep_best:
         scored = [
@@ -61,16 +63,16 @@ def prune(
             and not folder.is_pinned
             and whole(folder)
         ):
-            fence()
+            check_owner()
             checkpoints.delete(folder)
     for folder in folders:
         if not folder.is_committed and not folder.is_pinned:
-            fence()
+            check_owner()
             checkpoints.delete(folder)
 
 
 def _whole(checkpoints: Checkpoints, known: Known, folder: Folder) -> Manifest | None:
-    """The manifest of a checkpoint that is whole by the listing; None for any other."""
+    """Return the manifest of a checkpoint that is whole by the listing; else None."""
     key = _key(folder)
     if key not in known:
         try:
@@ -78,12 +80,12 @@ def _whole(checkpoints: Checkpoints, known: Known, folder: Folder) -> Manifest |
                 checkpoints.manifest(folder.step), model={}, settings={}, versions={}
             )
         except (BadManifest, ObjectMissing) as error:
-            log.warning("checkpoint passed over: %s", error)
+            log.warning("checkpoint skipped: %s", error)
             known[key] = None
     manifest = known[key]
     return manifest if manifest and folder.damage(manifest) is None else None
 
 
 def _key(folder: Folder) -> tuple[int, str]:
-    """Step and tag of the manifest; not every store has tags."""
+    """Return step and tag of the manifest; some stores have no tags."""
     return folder.step, folder.objects[NAME].etag

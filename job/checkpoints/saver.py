@@ -1,10 +1,12 @@
-"""Saving while training goes on: one background thread that turns a snapshot into a committed checkpoint, however long the store takes.
+"""The upload thread: it commits checkpoints in the background while training continues.
 
-Knows what a checkpoint is (``Checkpoints``), not what is in it. One save is in flight at a time. Every request is repeated until it works; only
-when nothing could be committed for ``checkpoints.fail_after_seconds`` does the run end.
+Three layers save: ``job.training.saving`` takes the snapshot in the training loop, ``Saver`` runs
+the upload in a thread, ``Checkpoints.save`` is the protocol on the store. One save is in flight at
+a time. Requests are retried; the run fails only if nothing could be committed for
+``checkpoints.fail_after_seconds``.
 
     saver.save(facts, lambda: parts)    # returns at once
-    for event in saver.events():        # at every call of K steps, in the training thread
+    for event in saver.events():        # after every train call, in the training thread
         ...
     saver.finish()
 """
@@ -31,14 +33,17 @@ log = logging.getLogger("dcgan.checkpoint")
 
 Outcome = Literal["committed", "skipped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-# Of a save that was committed: bytes from arrays; the parts to the store; the manifest.
+# Stages of a committed save: arrays to bytes, parts to the store, the manifest.
 Stage = Literal["pack", "upload", "commit"]
-REFUSED = "refused"  # the reason of a failed try whose request was answered, with no
-_OFTEN_SECONDS = 30.0  # a store that stays away is reported this often
+REFUSED = "refused"  # reason of a failed request that the store answered
+_LOG_SECONDS = 30.0  # between two reports of a store that is out of reach
 
 
 class Event(NamedTuple):
-    """What became of the save of ``step``, or of one try: ``failed`` tries are repeated. ``stages`` are the seconds of a committed one."""
+    """The outcome of a save, or of one request of it: a ``failed`` one is retried.
+
+    ``stages`` are the seconds of a committed save.
+    """
 
     step: int
     outcome: Outcome
@@ -60,21 +65,27 @@ class SaveFailed(StorageError):
 
 
 class Saver:
-    """A context manager; its methods are for the training thread.
+    """Owns the upload thread. A context manager; its methods are for the training thread.
 
-    ``fence`` raises where the run folder is no longer ours, just before a manifest is written. A save that is due waits for the one before at most
-    ``max_wait_seconds``, because the other workers wait meanwhile.
+    ``check_owner`` raises if another job has the run folder; it is called before each change of the
+    store. A due save waits at most ``max_wait_seconds`` for the one before, because the other
+    workers wait, too.
     """
 
     def __init__(
         self,
         checkpoints: Checkpoints,
         spec: CheckpointSpec,
-        fence: Callable[[], None] = lambda: None,
+        check_owner: Callable[[], None] = lambda: None,
         max_wait_seconds: float = MAX_SAVE_WAIT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._checkpoints, self._spec, self._fence, self._clock = checkpoints, spec, fence, clock
+        self._checkpoints, self._spec, self._check_owner, self._clock = (
+            checkpoints,
+            spec,
+            check_owner,
+            clock,
+        )
         self._max_wait_seconds = max_wait_seconds
         self._changed = threading.Condition()
         self._work: _Work | None = None  # in flight, or about to be
@@ -91,23 +102,22 @@ class Saver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """What is still in flight is given up: nothing half-written is ever committed."""
+        """Give up a save in flight. Nothing half-written is ever committed."""
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
-        self._thread.join(
-            timeout=5.0
-        )  # a request in flight ends with its own timeout; the thread is a daemon
+        self._thread.join(timeout=5.0)  # a daemon; a request in flight has its own timeout
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is in flight."""
+        """No save is in flight."""
         return self._work is None
 
     def save(self, facts: Manifest, parts: Callable[[], Mapping[str, bytes]]) -> None:
-        """Commit ``parts()`` as the checkpoint of ``facts.step`` in the background, where it is computed too.
+        """Compute ``parts()`` and commit them in the background, as step ``facts.step``.
 
-        With another still in flight this waits, or skips this one, as configured; one that fails at the moment is not waited for, and none for long.
+        With another save in flight, wait for it or skip this one (``checkpoints.when_busy``). A
+        failing save is not waited for.
         """
         since = self._clock()
         with self._changed:
@@ -129,7 +139,7 @@ class Saver:
             self._changed.notify_all()
 
     def events(self) -> list[Event]:
-        """What happened since the last look. Raises what the saving thread ended with."""
+        """Return the events since the last call. Raise the error that ended the upload thread."""
         found = []
         while not self._events.empty():
             found.append(self._events.get_nowait())
@@ -138,7 +148,7 @@ class Saver:
         return found
 
     def finish(self, seconds: float | None = None) -> bool:
-        """Wait until nothing is in flight, at most ``seconds``; whether that is so."""
+        """Wait at most ``seconds`` until no save is in flight; return whether that is so."""
         with self._changed:
             return self._changed.wait_for(lambda: self._work is None, seconds)
 
@@ -153,7 +163,7 @@ class Saver:
                 self._commit(work)
             except _Closed:
                 return
-            except Exception as error:  # the edge of the thread; raised again by ``events``
+            except Exception as error:  # edge of the thread; ``events`` raises it again
                 self._error = error
             with self._changed:
                 self._work, self._failing = None, False
@@ -162,21 +172,21 @@ class Saver:
     def _commit(self, work: _Work) -> None:
         begun_at = self._clock()
         parts = work.parts()
-        packed_at = fenced_at = self._clock()
+        packed_at = checked_at = self._clock()
 
-        def fence() -> None:
-            nonlocal fenced_at
-            fenced_at = self._clock()  # the last time is just before the manifest
-            self._fence()
+        def check_owner() -> None:
+            nonlocal checked_at
+            checked_at = self._clock()  # the last time is just before the manifest
+            self._check_owner()
 
         committed = self._checkpoints.save(
-            work.facts, parts, lambda request: self._persist(work, request), fence
+            work.facts, parts, lambda request: self._persist(work, request), check_owner
         )
         self._saved_at = self._clock()
         stages: dict[Stage, float] = {
             "pack": packed_at - begun_at,
-            "upload": fenced_at - packed_at,
-            "commit": self._saved_at - fenced_at,
+            "upload": checked_at - packed_at,
+            "commit": self._saved_at - checked_at,
         }
         self._events.put(
             Event(
@@ -188,17 +198,17 @@ class Saver:
             )
         )
         try:
-            prune(self._checkpoints, self._spec, committed.step, self._still_ours, self._known)
-        except StorageError as error:  # the next save removes it
+            prune(self._checkpoints, self._spec, committed.step, self._check_open, self._known)
+        except StorageError as error:  # the next save removes them
             log.warning("old checkpoints were not removed: %s", error)
 
-    def _still_ours(self) -> None:
+    def _check_open(self) -> None:
         if self._closing.is_set():
             raise _Closed
-        self._fence()
+        self._check_owner()
 
     def _persist(self, work: _Work, request: Callable[[], object]) -> object:
-        """Retry ``request`` until it succeeds, refusals too: people fix keys and permissions meanwhile."""
+        """Retry ``request`` until it succeeds, refusals too: keys and permissions get fixed."""
         logged_at = float("-inf")
 
         def failing_seconds() -> float:
@@ -220,7 +230,7 @@ class Saver:
 
         def before_wait(error: BaseException) -> None:
             nonlocal logged_at
-            if self._clock() - logged_at > _OFTEN_SECONDS:
+            if self._clock() - logged_at > _LOG_SECONDS:
                 logged_at = self._clock()
                 step = work.facts.step
                 log.warning("checkpoint of step %d is not saved yet, retrying: %s", step, error)
@@ -240,10 +250,10 @@ class Saver:
         except StorageError as error:
             raise SaveFailed(
                 f"nothing was saved for {failing_seconds():.0f} s, after"
-                f" {attempts.statistics['attempt_number']} tries of this request; expected a save within"
-                f" {limit:g} s (checkpoints.fail_after_seconds): {error}"
+                f" {attempts.statistics['attempt_number']} tries of this request; expected a save"
+                f" within {limit:g} s (checkpoints.fail_after_seconds): {error}"
             ) from error
 
 
 class _Closed(Exception):
-    """The saver is closed while it works."""
+    """The saver was closed during a save."""

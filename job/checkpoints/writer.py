@@ -1,7 +1,8 @@
-"""Which start of the workers may write checkpoints: the latest one that claimed the run folder, in ``checkpoints/writer.json``.
+"""The writer of checkpoints: the latest start of the workers, in ``checkpoints/writer.json``.
 
-The lease keeps another job out. This keeps out an earlier start of the same job: a chief whose host was cut off, and which comes back to a
-claim or a save when its group has been restarted elsewhere. Starts are ordered, and a later one is never replaced.
+The lease keeps other jobs out. This keeps out an earlier start of the same job: a chief whose host
+was cut off and comes back after its group has been restarted elsewhere. Starts are ordered, and a
+later one is never replaced.
 
     {"start": "20260102T030405Z-001", "number": 1}
 """
@@ -22,11 +23,11 @@ _START = re.compile(r"([0-9]{8}T[0-9]{6}Z)-([0-9]{3,9})")
 
 
 class Superseded(RuntimeError):
-    """A later start of the workers writes the checkpoints now. Not an error of the run, which continues there."""
+    """A later start of the workers writes the checkpoints; the run continues there."""
 
 
 class Claim(NamedTuple):
-    """In the order of time: when the program was started, which of its starts of the workers this is, and which claim of that one."""
+    """Ordered by time: stamp of the attempt, restart of its workers, claim of that start."""
 
     stamp: str
     restarts: int
@@ -34,11 +35,11 @@ class Claim(NamedTuple):
 
     @property
     def start(self) -> str:
-        """The start's name."""
+        """The name of the start of the workers."""
         return f"{self.stamp}-{self.restarts:03d}"
 
     def to_json(self) -> bytes:
-        """The file's content."""
+        """Return the file's content."""
         return json.dumps({"start": self.start, "number": self.number}).encode()
 
 
@@ -49,24 +50,25 @@ def claim(
     *,
     conditional: bool = True,
 ) -> Callable[[], None]:
-    """Become the writer; return a check that raises ``Superseded`` once a later start has claimed the run folder.
+    """Become the writer; return a check that raises ``Superseded`` after a later start's claim.
 
-    Raises ``Superseded`` at once if one has already. ``start`` is the start's name (``job.run.layout``): of two starts the later one has
-    the later name, whatever their clocks say. ``check_owner`` raises if the run folder belongs to another job. A claim can be repeated. Without
-    ``conditional`` (for a store without conditional writes) two starts that claim at the same moment are not kept apart.
+    Raise ``Superseded`` at once if that has happened. ``start`` is a name of ``job.run.layout``:
+    the later start has the later name, regardless of clocks. ``check_owner`` raises if another job
+    has the run folder. A claim can be repeated. Without ``conditional`` (for a store without
+    conditional writes) two simultaneous claims may both succeed.
     """
     match = _START.fullmatch(start)
     if not match:
         raise ValueError(f"start is {start!r}; expected a name such as 20260102T030405Z-000")
-    mine = _take(store, Claim(match[1], int(match[2]), 1), check_owner, conditional)
+    own = _take(store, Claim(match[1], int(match[2]), 1), check_owner, conditional)
 
     def check() -> None:
         try:
             latest = _read(store)
-        except ObjectMissing:  # removed by hand; nobody else claims to be the writer
+        except ObjectMissing:  # deleted by hand: there is no other writer
             return
-        if latest != mine:
-            raise _superseded(store, mine)
+        if latest != own:
+            raise _superseded(store, own)
 
     return check
 
@@ -83,9 +85,7 @@ def _take(
             continue
         if found and found[:2] > wanted[:2]:
             raise _superseded(store, wanted)
-        if (
-            found and found[:2] == wanted[:2]
-        ):  # this process's own, after a roll-back or a lost answer
+        if found and found[:2] == wanted[:2]:  # its own, after a rollback or a lost answer
             wanted = wanted._replace(number=found.number + 1)
         if not conditional:
             store.write(KEY, wanted.to_json())
@@ -93,14 +93,14 @@ def _take(
         if store.write_if(KEY, wanted.to_json(), seen.etag if seen else None) is not None:
             return wanted
     raise StorageError(
-        f"{_uri(store)}: {_ATTEMPTS} conditional writes failed in a row; expected one of them to succeed"
+        f"{_uri(store)}: {_ATTEMPTS} conditional writes failed in a row; expected one to succeed"
     )
 
 
 def _superseded(store: ObjectStore, claim: Claim) -> Superseded:
     return Superseded(
-        f"{_uri(store)}: a later start of the workers writes the checkpoints; expected {claim.start} to be the latest."
-        " If no other job trains here, delete that object"
+        f"{_uri(store)}: a later start of the workers writes the checkpoints;"
+        f" expected {claim.start} to be the latest. If no other job trains here, delete that object"
     )
 
 
@@ -109,7 +109,10 @@ def _uri(store: ObjectStore) -> str:
 
 
 def _read(store: ObjectStore) -> Claim | None:
-    """The claim in the run folder; None for one that cannot be ordered (an earlier version's has a random name). Raises ``ObjectMissing``."""
+    """Return the stored claim; None for a random name of an earlier version.
+
+    Raise ``ObjectMissing`` if there is none.
+    """
     data = store.read_range(KEY, 0, _MAX_BYTES + 1)
     try:
         fields = JsonFields.parse(data, _MAX_BYTES)

@@ -113,7 +113,7 @@ def test_who_lost_the_run_folder_removes_nothing(store: ObjectStore, folder: Pat
     before = tree(folder)
     for keep in (1, 3):
         with pytest.raises(LeaseLost):
-            prune(checkpoints, CheckpointSpec(keep=keep), fence=lost)
+            prune(checkpoints, CheckpointSpec(keep=keep), check_owner=lost)
     assert tree(folder) == before
 
 

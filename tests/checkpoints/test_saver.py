@@ -37,8 +37,10 @@ def store(tmp_path: Path) -> ObjectStore:
     return open_store(str(tmp_path / "run"))
 
 
-def saver(store: object, fence: Callable[[], None] = lambda: None, **settings: object) -> Saver:
-    return Saver(Checkpoints(store), CheckpointSpec(**settings), fence)
+def saver(
+    store: object, check_owner: Callable[[], None] = lambda: None, **settings: object
+) -> Saver:
+    return Saver(Checkpoints(store), CheckpointSpec(**settings), check_owner)
 
 
 def outcomes(events: list[Event]) -> list[tuple[int, str]]:
@@ -225,7 +227,7 @@ def test_a_write_that_was_held_up_finds_the_run_folder_taken(store: ObjectStore)
     """The store is away, another job takes over and commits the same step; then the first one's request comes through."""
     taken: list[bool] = []
 
-    def fence() -> None:
+    def check_owner() -> None:
         if taken:
             raise LeaseLost("another job trains here")
 
@@ -235,7 +237,7 @@ def test_a_write_that_was_held_up_finds_the_run_folder_taken(store: ObjectStore)
             taken.append(True)
             raise Interrupted("unreachable", "connection")
 
-    with saver(Breaking(store, away), fence) as saving:
+    with saver(Breaking(store, away), check_owner) as saving:
         saving.save(
             facts(20),
             lambda: {"generator.npz": b"other bytes", "discriminator.npz": b"other bytes"},
