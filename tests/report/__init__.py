@@ -1,1 +1,1 @@
-"""Tests of what a run leaves for people."""
+"""Tests of the readers of a run folder."""

@@ -51,7 +51,7 @@ class Clock:
 METRICS_URL = "http://10.0.0.1:9400/metrics"
 
 
-class Course:
+class SimulatedAttempt:
     """An attempt of the workers: reports as from a loop, every ``CALL`` steps."""
 
     def __init__(
@@ -165,10 +165,10 @@ def started(
     clock: Clock,
     restarts: int = 0,
     every_seconds: float = 10.0,
-) -> Iterator[Course]:
+) -> Iterator[SimulatedAttempt]:
     """An attempt of the workers, whose records are all written at the end of the block."""
     with Writer(store, 3600.0) as writer:
-        course = Course(
+        course = SimulatedAttempt(
             store, writer, start_name(stamp, restarts), first_step, clock, restarts, every_seconds
         )
         yield course

@@ -1,7 +1,7 @@
 """A process that serves metrics as a worker does: ``python -m tests.telemetry.worker PORT``.
 
-Prints its port. Each line of its input is a report of 20 more steps, and the outcome of a checkpoint
-if it has one.
+Prints its port. Each line of its input is a report of 20 more steps, and the outcome of a
+checkpoint if it has one.
 """
 
 import sys
