@@ -352,7 +352,6 @@ NOT_YET = (
     "bench/scrape.py",
     "bench/shuffle.py",
     "bench/step.py",
-    "docs/checkpoints.md",
     "docs/configuration.md",
     "docs/data.md",
     "docs/generate.py",

@@ -116,7 +116,7 @@ def _read(store: ObjectStore) -> Claim | None:
     data = store.read_range(KEY, 0, _MAX_BYTES + 1)
     try:
         fields = JsonFields.parse(data, _MAX_BYTES)
-        stamp, _, restarts = fields.matching("start", _START, "the name of a start").rpartition("-")
+        stamp, _, restarts = fields.matching("start", _START, "a name").rpartition("-")
         return Claim(stamp, int(restarts), fields.integer("number", 1))
     except WrongField:
         return None

@@ -47,7 +47,7 @@ def steps_of(store: ObjectStore) -> list[int]:
 
 
 class Breaking:
-    """A store in front of another: ``before`` is called with the number of each request, from 1, and its name, and may raise or wait."""
+    """A store that calls ``before(number, name)`` before each request; it may raise or wait."""
 
     def __init__(self, store: ObjectStore, before: Callable[[int, str], None]):
         self._store, self._before, self.requests = store, before, 0
@@ -76,7 +76,7 @@ class Breaking:
 
 
 class LosingAnswers(Breaking):
-    """A store whose first request of the name ``lost`` is carried out, and its answer does not arrive."""
+    """A store that carries out its first request named ``lost``, but loses the answer."""
 
     def __init__(self, store: ObjectStore, lost: str):
         super().__init__(store, lambda request, name: None)

@@ -1,4 +1,4 @@
-"""The ``.npz`` parts: they come back exactly, others can read them, and what is not as expected is refused before memory is taken."""
+"""The ``.npz`` parts: exact round trips, and refusals before memory is allocated."""
 
 import io
 import pickle
@@ -132,7 +132,8 @@ def test_arrays_take_their_size_once_and_cannot_be_written() -> None:
         ({"a": ((3,), np.int32)}, r"part: a has dtype '<f4'; expected '<i4'"),
         (
             {**ONE, "b": ((), np.int64)},
-            r"part: missing \['b'\], not known here \[\]; expected the variables of this model and optimizer",
+            r"part: missing \['b'\], not known here \[\]; expected the variables of this model and"
+            " optimizer",
         ),
         ({}, r"part: missing \[\], not known here \['a'\]"),
         ({"b": ((3,), np.float32)}, r"part: missing \['b'\], not known here \['a'\]"),
@@ -223,7 +224,7 @@ HOSTILE: dict[str, tuple[Bytes, str]] = {
     "none": (lambda: zipped(), "does not begin with an array; " + NO_ZIP),
     "bytes before": (lambda: b"#!" + pack({"a": A}), "does not begin with an array; " + NO_ZIP),
     "no array": (lambda: zipped(("a.npy", npy()), ("a.pickle", b"")), "not known here"),
-    "name that is no text": (lambda: replaced(b"a.npy", b"\xff.npy"), "missing"),
+    "name that is not text": (lambda: replaced(b"a.npy", b"\xff.npy"), "missing"),
     "name as long as can be": (lambda: zipped(("a" * 60000 + ".npy", npy())), "not known here"),
     "many entries": (
         lambda: zipped(*((f"{number}.npy", b"") for number in range(20_000))),

@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> ObjectStore:
 
 @pytest.fixture
 def saved(store: ObjectStore) -> Checkpoints:
-    """Steps 10, 20 and 30, each with parts of its own."""
+    """Steps 10, 20 and 30, each with its own parts."""
     checkpoints = Checkpoints(store)
     for step in (10, 20, 30):
         checkpoints.save(
@@ -73,7 +73,7 @@ def test_a_damaged_part_falls_back_to_the_checkpoint_before(
     assert f"step-000000030/{part}" in caplog.text
 
 
-def test_damage_everywhere_stops_instead_of_starting_anew(
+def test_damage_everywhere_stops_instead_of_starting_over(
     saved: Checkpoints, store: ObjectStore
 ) -> None:
     for step in (10, 20, 30):
@@ -84,7 +84,9 @@ def test_damage_everywhere_stops_instead_of_starting_anew(
         saved.restore()
 
 
-def test_parts_without_a_manifest_are_no_checkpoint(saved: Checkpoints, store: ObjectStore) -> None:
+def test_parts_without_a_manifest_are_not_a_checkpoint(
+    saved: Checkpoints, store: ObjectStore
+) -> None:
     store.write("checkpoints/step-000000040/generator.npz", b"cut short")
     assert steps(saved) == [30, 20, 10]
 

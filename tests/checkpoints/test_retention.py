@@ -1,4 +1,4 @@
-"""Which checkpoints stay, and what is never touched."""
+"""Retention: the checkpoints that are kept, and the files that are never touched."""
 
 import json
 import signal
@@ -67,8 +67,8 @@ def test_only_a_committed_step_can_be_pinned(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
-def test_the_last_good_one_stays_whatever_is_newer(store: ObjectStore, damage: str) -> None:
-    """``keep`` is 1, and the newest is not whole: the one before it is what a restart would need."""
+def test_the_last_good_one_stays_under_newer_damaged_ones(store: ObjectStore, damage: str) -> None:
+    """``keep`` is 1, and the newest is not whole: a restart needs the one before."""
     checkpoints = save(store, 10, 20, 30)
     key = "checkpoints/step-000000030/generator.npz"
     store.delete(key) if damage == "missing" else store.write(key, b"short")
@@ -141,11 +141,11 @@ def test_the_file_that_a_killed_process_was_writing_goes_too(
 
 def test_a_folder_with_other_zeros_is_somebody_elses(store: ObjectStore) -> None:
     checkpoints = save(store, 10)
-    store.write("checkpoints/step-0000000010/generator.npz", b"mine")
+    store.write("checkpoints/step-0000000010/generator.npz", b"unknown")
     prune(checkpoints, CheckpointSpec(keep=1))
     assert steps_of(store) == [10]
     assert checkpoints.restore()[1] == parts_of(10)
-    assert store.read("checkpoints/step-0000000010/generator.npz") == b"mine"
+    assert store.read("checkpoints/step-0000000010/generator.npz") == b"unknown"
 
 
 def test_what_killed_saves_left_is_collected_but_nothing_else(
@@ -182,16 +182,14 @@ def test_what_killed_saves_left_is_collected_but_nothing_else(
     }
 
 
-def test_nothing_is_collected_before_something_good_stands(
-    store: ObjectStore, folder: Path
-) -> None:
+def test_nothing_is_collected_before_a_good_one_exists(store: ObjectStore, folder: Path) -> None:
     store.write("checkpoints/step-000000005/generator.npz", b"x")
     prune(Checkpoints(store), CheckpointSpec(keep=1))
     assert tree(folder) == {"checkpoints/step-000000005/generator.npz"}
 
 
 def read_manifests(counted: Breaking) -> list[int]:
-    """Steps whose manifests were read since the last look."""
+    """Return the steps whose manifests were read since the last call."""
     steps = [
         int(key.split("-")[1][:9])
         for name, key in counted.asked

@@ -1,4 +1,4 @@
-"""Saving in the background: what the training thread sees, and what stands on the store at every moment."""
+"""The upload thread: the events that training sees, and the store at every moment."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -63,7 +63,7 @@ class Gate:
         self._open.set()
 
 
-def test_training_goes_on_while_a_slow_store_is_written_to(store: ObjectStore) -> None:
+def test_training_continues_while_a_slow_store_is_written_to(store: ObjectStore) -> None:
     gate = Gate()
     with saver(Breaking(store, gate)) as saving:
         saving.save(facts(10), lambda: parts_of(10))
@@ -80,7 +80,7 @@ def test_training_goes_on_while_a_slow_store_is_written_to(store: ObjectStore) -
 
 
 def test_a_commit_says_where_its_time_went(store: ObjectStore) -> None:
-    """Of a clock that goes on by one with each thing that is done: 2 for the arrays, 5 requests, of which the last is the manifest."""
+    """The clock counts actions: 2 for the arrays, then 5 requests, the manifest last."""
     now = [0.0]
 
     def tick(*_: object) -> None:
@@ -198,14 +198,15 @@ def test_only_a_configured_age_of_failure_ends_the_run(store: ObjectStore) -> No
         assert saving.finish(WAIT_SECONDS)
         with pytest.raises(
             SaveFailed,
-            match=r"nothing was saved for .* expected a save within 0.3 s \(checkpoints.fail_after_seconds\): .*gone",
+            match=r"nothing was saved for .* expected a save within 0.3 s"
+            r" \(checkpoints.fail_after_seconds\): .*gone",
         ):
             saving.events()
     assert steps_of(store) == [10]
 
 
 def test_the_age_of_a_failure_begins_with_the_save(store: ObjectStore) -> None:
-    """However long ago the last one was: one hiccup is no outage."""
+    """However long ago the last one was: one hiccup is not an outage."""
     now, hiccups = [0.0], iter([Interrupted("slow down", "throttled")])
 
     def once(request: int, name: str) -> None:
@@ -224,7 +225,7 @@ def test_the_age_of_a_failure_begins_with_the_save(store: ObjectStore) -> None:
 
 
 def test_a_write_that_was_held_up_finds_the_run_folder_taken(store: ObjectStore) -> None:
-    """The store is away, another job takes over and commits the same step; then the first one's request comes through."""
+    """During an outage another job commits the same step; then the first job's request arrives."""
     taken: list[bool] = []
 
     def check_owner() -> None:
@@ -270,10 +271,10 @@ def test_an_earlier_start_of_the_workers_writes_no_more(store: ObjectStore) -> N
     ("live", "late"),
     [(SECOND, FIRST), (NEXT_PROGRAM, SECOND), (f"{FIRST[:-3]}1000", f"{FIRST[:-3]}999")],
 )
-def test_a_late_claim_of_an_earlier_start_does_not_win(
+def test_a_late_claim_of_earlier_workers_does_not_win(
     store: ObjectStore, live: str, late: str, conditional: bool
 ) -> None:
-    """The live start claims; then the claim of a chief that was cut off arrives. The live one saves as before."""
+    """After the live claim that of a chief that was cut off arrives. The live one still saves."""
     check_live = claim(store, live, conditional=conditional)
     with pytest.raises(Superseded, match=f"expected {late} to be the latest"):
         claim(store, late, conditional=conditional)
@@ -298,7 +299,7 @@ def test_a_claim_that_is_overtaken_between_reading_and_writing_does_not_win(
 
 
 def test_only_the_owner_of_the_run_folder_claims(store: ObjectStore) -> None:
-    """Also where the lease is lost while the claim is under way: the next job's claim is not replaced."""
+    """Also if the lease is lost during the claim: the next job's claim is not replaced."""
     lost: list[bool] = []
 
     def check_owner() -> None:
@@ -367,7 +368,7 @@ def test_who_lost_the_run_folder_commits_nothing(store: ObjectStore) -> None:
     assert Checkpoints(store).restore()[1] == parts_of(20)
 
 
-def test_weights_that_are_not_finite_are_told_and_not_saved(store: ObjectStore) -> None:
+def test_weights_that_are_not_finite_are_reported_and_not_saved(store: ObjectStore) -> None:
     def parts() -> dict[str, bytes]:
         raise DivergedError("a weight is not finite")
 
@@ -396,7 +397,7 @@ def any_store(
 def test_a_save_cut_off_after_any_request_leaves_the_checkpoint_before(
     any_store: ObjectStore,
 ) -> None:
-    """Two old checkpoints, one to be pruned: the requests of a save and of the pruning after it, each the last that works."""
+    """A save and its pruning of one of two old checkpoints; each request is the last that works."""
     settings = {"fail_after_seconds": 1e-9, "keep": 1}
     counted = Breaking(any_store, lambda request, name: None)
     save(any_store, 10, 20)

@@ -1,7 +1,8 @@
 """A job that only holds a run folder: ``python -m tests.run.lease_job URI SECONDS``.
 
-Says ``ready``, and after a line on standard input what came of it: ``held TOKEN`` or ``refused TEXT``. Then it stays until its input ends, and says
-``lost TEXT`` as soon as it knows. Its clock stands still: on a busy machine a holder may be late, and would be taken for dead.
+Prints ``ready``, and after a line on standard input ``held TOKEN`` or ``refused TEXT``. Then it
+runs until its input ends, and prints ``lost TEXT`` if it loses the folder. Its clock does not move:
+on a busy machine a holder may be late, and would be taken for dead.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""One job at a time on a run folder, checked alike on a folder and on a real S3 server: who wins, who waits, who notices."""
+"""The lease: one job at a time on a run folder, in a folder and on a real S3 server."""
 
 import contextlib
 import fcntl
@@ -51,7 +51,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> LocalStore:
-    """An empty run folder on disk, for what does not hang on the store."""
+    """An empty run folder on disk, for tests that do not depend on the store."""
     return LocalStore(tmp_path / "runs/one")
 
 
@@ -63,7 +63,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What the lease logs, also where another test has turned off that our loggers pass it on."""
+    """The log of the lease, even after a test that turned off propagation."""
     logger = logging.getLogger("dcgan.lease")
     before = logger.level, logger.propagate
     logger.addHandler(caplog.handler)
@@ -99,7 +99,7 @@ class Waiting:
 
 
 class Frozen(Waiting):
-    """A clock that stands still: no patience ever ends by it. Its owner's patience does, in the end."""
+    """A clock that does not move: no wait ends by it. Its owner gives up in the end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ def job(uri: str, seconds: float) -> Iterator[Job]:
 
 
 def outcome_of_race(store: ObjectStore, jobs: list[Waiting]) -> tuple[list[Lease], list[str]]:
-    """All at once: the leases won, and what the others were told."""
+    """Run them at once: return the leases won, and the messages of the others."""
     together = threading.Barrier(len(jobs))
 
     def race(waiting: Waiting) -> Lease | str:
@@ -263,7 +263,7 @@ def test_a_job_may_wait_for_the_other_to_end(store: ObjectStore) -> None:
     assert waiting.notes[1].endswith("trains into this run folder; waiting up to 1 s for it to end")
 
 
-def test_a_job_waits_no_longer_than_it_was_told(store: ObjectStore) -> None:
+def test_a_job_waits_as_long_as_configured(store: ObjectStore) -> None:
     began = time.monotonic()
     with (
         at_once(store, BRISK),
@@ -273,7 +273,7 @@ def test_a_job_waits_no_longer_than_it_was_told(store: ObjectStore) -> None:
     assert time.monotonic() - began >= 1.5
 
 
-def test_the_second_is_told_who_since_when_and_what_to_do(store: ObjectStore) -> None:
+def test_the_refusal_names_the_holder_and_the_remedy(store: ObjectStore) -> None:
     waiting = Frozen()
     with at_once(store, BRISK):
         fields = content(store)
@@ -285,8 +285,8 @@ def test_the_second_is_told_who_since_when_and_what_to_do(store: ObjectStore) ->
         in str(caught.value)
     )
     assert (
-        "Stop that job, or choose another run folder (uri). The lease expires 0.6 s after its holder died"
-        in str(caught.value)
+        "Stop that job, or choose another run folder (uri). The lease expires 0.6 s after its"
+        " holder died" in str(caught.value)
     )
     assert len(waiting.notes) == 1
     assert (
@@ -297,7 +297,7 @@ def test_the_second_is_told_who_since_when_and_what_to_do(store: ObjectStore) ->
     assert caught.value.exit_code == 2
 
 
-def test_a_sign_of_life_on_the_last_look_is_enough(folder: LocalStore) -> None:
+def test_a_sign_of_life_on_the_last_check_is_enough(folder: LocalStore) -> None:
     """Whatever its clock says: the dates are years away."""
     old = "2001-01-01T00:00:00+00:00"
     waiting = Waiting()
@@ -349,7 +349,7 @@ def test_a_later_process_of_the_same_number_is_not_the_holder(folder: LocalStore
 def test_what_cannot_be_seen_from_here_is_waited_for(
     store: ObjectStore, changes: dict[str, Any]
 ) -> None:
-    """For the seconds of the lease that is there, not of the one that is wanted; by this machine's clock."""
+    """For the seconds of the stored lease, not of the wanted one; by this machine's clock."""
     if changes:
         changes = {
             "pid": 2**31 - 1,
@@ -434,7 +434,7 @@ def test_a_lost_lease_is_noticed_and_what_follows_it_stays(
         with pytest.raises(LeaseLost, match=text) as caught:
             lease.check()
     assert caught.value.exit_code == 2
-    assert not isinstance(caught.value, StorageError)  # whoever saves tries again after those
+    assert not isinstance(caught.value, StorageError)  # a save is retried after those
     assert [(info.key, store.read(info.key)) for info in store.list()] == left
     assert "run folder" in logged.text
 
@@ -447,7 +447,7 @@ def test_a_release_leaves_the_lease_of_another_that_was_not_noticed_yet(store: O
 
 
 def stop(store: ObjectStore, stopped: Job) -> None:
-    """Between two writes: a process that is stopped in the middle of one keeps the lock of a folder."""
+    """Stop it between two writes: during one it keeps the lock of a folder."""
     path = store.local_path(LEASE)
     while True:
         stopped.process.send_signal(signal.SIGSTOP)
@@ -460,7 +460,7 @@ def stop(store: ObjectStore, stopped: Job) -> None:
         stopped.process.send_signal(signal.SIGCONT)
 
 
-def test_a_job_that_was_stopped_goes_on_where_nobody_took_the_folder_and_else_notices(
+def test_a_stopped_job_continues_unless_another_took_the_folder(
     store: ObjectStore,
 ) -> None:
     with job(store.uri, BRISK) as stopped:
@@ -489,7 +489,8 @@ def test_the_fence_knows_the_token(store: ObjectStore) -> None:
         check_holder(store, lease.token)
         with pytest.raises(
             LeaseLost,
-            match=f"{store.uri}: this job has lost the run folder: taken over by process {os.getpid()}",
+            match=f"{store.uri}: this job has lost the run folder: taken over by process"
+            f" {os.getpid()}",
         ):
             check_holder(store, "0" * 32)
 
@@ -545,7 +546,7 @@ def test_a_renewal_whose_answer_was_lost_is_still_ours(s3_env: S3Server, proxy: 
 
 
 @pytest.mark.s3
-def test_a_release_that_fails_is_told_and_no_error(
+def test_a_failed_release_is_logged_and_raises_nothing(
     s3_env: S3Server, proxy: FaultProxy, logged: pytest.LogCaptureFixture
 ) -> None:
     store = behind(proxy, s3_env)
@@ -586,7 +587,7 @@ def test_a_store_out_of_reach_is_an_error_of_the_store(
 @pytest.mark.parametrize(
     "data", [b"", b"rubbish", b"[" * 200_000], ids=["empty", "rubbish", "large"]
 )
-def test_what_is_no_lease_is_told_and_stays(store: ObjectStore, data: bytes) -> None:
+def test_an_invalid_lease_is_reported_and_stays(store: ObjectStore, data: bytes) -> None:
     store.write(LEASE, data)
     with pytest.raises(
         BadLease,
@@ -602,13 +603,14 @@ def test_what_is_no_lease_is_told_and_stays(store: ObjectStore, data: bytes) -> 
 def test_seconds_have_limits(folder: LocalStore, seconds: float) -> None:
     with pytest.raises(
         ConfigError,
-        match=r"checkpoints.lease_seconds is .*; expected more than 0 and at most 86400, or 0 for no lease",
+        match=r"checkpoints.lease_seconds is .*; expected more than 0 and at most 86400, or 0 for"
+        " no lease",
     ):
         at_once(folder, seconds)
 
 
 class Bucket:
-    """A bucket of a simple store, by what it does with a condition: "refuses" both, "refuses If-Match" only, "ignores" both, "denies" all."""
+    """A bucket that "refuses" conditions, "refuses If-Match", "ignores" them or "denies" all."""
 
     def __init__(self, does: str) -> None:
         self.does = does
@@ -639,7 +641,8 @@ class Bucket:
         elif "list-type" in request.path:
             return Answer(
                 200,
-                b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></ListBucketResult>',
+                b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+                b"</ListBucketResult>",
             )
         elif key not in self.objects:
             return (
@@ -660,7 +663,8 @@ class Bucket:
         (
             "refuses",
             ConfigError,
-            r"s3://bucket: the store refuses conditional writes and takes others \(.*NotImplemented.*",
+            r"s3://bucket: the store refuses conditional writes and takes others"
+            r" \(.*NotImplemented.*",
         ),
         (
             "refuses If-Match",
