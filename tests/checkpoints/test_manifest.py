@@ -1,4 +1,4 @@
-"""The manifest: ours comes back whole, one of an earlier version too, and a stranger's is refused by field, in few words and little memory."""
+"""The manifest: exact round trips, earlier versions, and refusals by field in little memory."""
 
 import json
 import tracemalloc
@@ -35,7 +35,7 @@ def nested(depth: int) -> bytes:
 
 
 def refusal(data: bytes) -> str:
-    """What is said of it, in few words; parsing it takes little more memory than it has."""
+    """Return the error for it, which is short; parsing takes little more memory than its size."""
     tracemalloc.start()
     try:
         with pytest.raises(BadManifest, match=r"^uri: .*take another checkpoint$") as caught:
@@ -122,7 +122,8 @@ def test_what_no_reader_would_take_back_is_not_written() -> None:
         (
             "order",
             {"seed": 2**63},
-            "order.seed is 9223372036854775808; expected a whole number, at most 9223372036854775807",
+            "order.seed is 9223372036854775808; expected a whole number, at most"
+            " 9223372036854775807",
         ),
         ("world_size", 0, "world_size is 0; expected a whole number of at least 1"),
         ("world_size", 10**7, "world_size is 10000000; expected"),
@@ -171,7 +172,8 @@ def test_what_no_reader_would_take_back_is_not_written() -> None:
         (
             "parts.0.num_bytes",
             2**34 + 1,
-            "parts[0].num_bytes is 17179869185; expected a whole number of at least 0, at most 17179869184",
+            "parts[0].num_bytes is 17179869185; expected a whole number of at least 0, at most"
+            " 17179869184",
         ),
         ("parts.0.sha256", "0", "parts[0].sha256 is '0'; expected 64 hexadecimal digits"),
         ("settings", ["seed"], "settings is ['seed']; expected an object"),

@@ -125,7 +125,8 @@ def test_the_file_that_a_killed_process_was_writing_goes_too(
         [
             sys.executable,
             "-c",
-            "import os, signal, sys; from pathlib import Path; from job.storage.atomic import whole_file\n"
+            "import os, signal, sys; from pathlib import Path\n"
+            "from job.storage.atomic import whole_file\n"
             "with whole_file(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)",
             str(folder / "checkpoints" / "step-000000010" / "generator.npz"),
         ],

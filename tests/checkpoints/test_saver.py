@@ -1,40 +1,28 @@
 """The upload thread: the events that training sees, and the store at every moment."""
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from job.checkpoints import writer
 from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.saver import Event, SaveFailed, Saver
-from job.checkpoints.writer import Superseded, claim
 from job.config.errors import DivergedError, StorageError
 from job.config.spec import CheckpointSpec
 from job.run.lease import LeaseLost
-from job.storage.retry import retry
 from job.storage.store import Interrupted, ObjectStore
-from job.storage.uri import open_store
 from tests.checkpoints.saves import (
     PARTS,
     Breaking,
-    LosingAnswers,
     facts,
     for_good_from,
     parts_of,
     save,
     steps_of,
 )
-from tests.servers.s3 import S3Server
 
 pytestmark = pytest.mark.timeout(60)
 WAIT_SECONDS = 20.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return open_store(str(tmp_path / "run"))
 
 
 def saver(
@@ -249,96 +237,6 @@ def test_a_write_that_was_held_up_finds_the_run_folder_taken(store: ObjectStore)
     assert Checkpoints(store).restore()[1] == parts_of(20)
 
 
-FIRST, SECOND, NEXT_PROGRAM = "20260102T030405Z-000", "20260102T030405Z-001", "20260102T030406Z-000"
-
-
-def test_an_earlier_start_of_the_workers_writes_no_more(store: ObjectStore) -> None:
-    first = claim(store, FIRST)
-    first()
-    second = claim(store, SECOND)
-    with pytest.raises(Superseded, match="a later start of the workers writes the checkpoints"):
-        first()
-    second()
-    store.write(writer.KEY, b"\xff{")
-    with pytest.raises(Superseded):
-        second()
-    store.delete(writer.KEY)
-    second()
-
-
-@pytest.mark.parametrize("conditional", [True, False])
-@pytest.mark.parametrize(
-    ("live", "late"),
-    [(SECOND, FIRST), (NEXT_PROGRAM, SECOND), (f"{FIRST[:-3]}1000", f"{FIRST[:-3]}999")],
-)
-def test_a_late_claim_of_earlier_workers_does_not_win(
-    store: ObjectStore, live: str, late: str, conditional: bool
-) -> None:
-    """After the live claim that of a chief that was cut off arrives. The live one still saves."""
-    check_live = claim(store, live, conditional=conditional)
-    with pytest.raises(Superseded, match=f"expected {late} to be the latest"):
-        claim(store, late, conditional=conditional)
-    with saver(store, check_live) as saving:
-        saving.save(facts(10), lambda: parts_of(10))
-        assert saving.finish(WAIT_SECONDS)
-        assert outcomes(saving.events()) == [(10, "committed")]
-
-
-def test_a_claim_that_is_overtaken_between_reading_and_writing_does_not_win(
-    any_store: ObjectStore,
-) -> None:
-    checks = []
-
-    def overtaken(request: int, name: str) -> None:
-        if name == "write_if" and not checks:
-            checks.append(claim(any_store, SECOND))
-
-    with pytest.raises(Superseded):
-        claim(Breaking(any_store, overtaken), FIRST)
-    checks[0]()
-
-
-def test_only_the_owner_of_the_run_folder_claims(store: ObjectStore) -> None:
-    """Also if the lease is lost during the claim: the next job's claim is not replaced."""
-    lost: list[bool] = []
-
-    def check_owner() -> None:
-        if lost:
-            raise LeaseLost("another job trains here")
-
-    def away(request: int, name: str) -> None:
-        if name == "write_if" and not lost:
-            lost.append(True)
-            claim(store, FIRST)
-
-    with pytest.raises(LeaseLost):
-        claim(Breaking(store, away), NEXT_PROGRAM, check_owner)
-    assert b"20260102T030405Z-000" in store.read(writer.KEY)
-
-
-def test_a_claim_whose_answer_is_lost_is_repeated(store: ObjectStore) -> None:
-    losing = LosingAnswers(store, "write_if")
-    check = retry(lambda: claim(losing, FIRST), 60.0, sleep=lambda seconds: None)
-    assert losing.num_lost == 1
-    check()
-    again = claim(store, FIRST)  # after a roll-back
-    again()
-    with pytest.raises(Superseded):
-        check()
-
-
-def test_the_claim_of_an_earlier_version_is_replaced(store: ObjectStore) -> None:
-    """That version named itself at random; its run folders are resumed."""
-    store.write(writer.KEY, b'{"start": "5a1f0c3e9b7d42868f5d0a4be1c7c9d2"}')
-    check = claim(store, FIRST)
-    check()
-    store.write(
-        writer.KEY, b'{"start": "5a1f0c3e9b7d42868f5d0a4be1c7c9d2"}'
-    )  # a chief of that version, cut off till now
-    with pytest.raises(Superseded):
-        check()
-
-
 def test_what_was_just_saved_stays_behind_a_newer_one(store: ObjectStore) -> None:
     save(store, 10, 20)
     with saver(store, keep=1) as saving:
@@ -378,20 +276,6 @@ def test_weights_that_are_not_finite_are_reported_and_not_saved(store: ObjectSto
         with pytest.raises(DivergedError):
             saving.events()
     assert steps_of(store) == []
-
-
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.s3)])
-def any_store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ObjectStore]:
-    """A folder, and a real S3 server."""
-    if request.param == "folder":
-        yield open_store(str(tmp_path / "run"))
-        return
-    server: S3Server = request.getfixturevalue("s3_server")
-    for name, value in server.env().items():
-        monkeypatch.setenv(name, value)
-    yield open_store(f"s3://{server.new_bucket('saver')}/run")
 
 
 def test_a_save_cut_off_after_any_request_leaves_the_checkpoint_before(

@@ -1,4 +1,4 @@
-"""What ``lease.json`` may hold, and when its holder counts as gone."""
+"""The content of ``lease.json``, and when its holder counts as gone."""
 
 import dataclasses
 import json
@@ -12,8 +12,10 @@ import pytest
 from job.run.holder import BadLease, is_gone, new_holder, parse_holder
 
 GOOD: dict[str, Any] = {
-    "format_version": 1, "token": "0" * 32, "host": "gpu-7", "pid": 12, "process_started": 1, "boot_id": "00000000-0000-4000-8000-000000000000",
-    "pid_namespace": "pid:[1]", "since": "2025-01-01T12:00:00+00:00", "renewed": "2025-01-01T12:00:00+00:00", "seconds": 30, "number": 1,
+    "format_version": 1, "token": "0" * 32, "host": "gpu-7", "pid": 12, "process_started": 1,
+    "boot_id": "00000000-0000-4000-8000-000000000000", "pid_namespace": "pid:[1]",
+    "since": "2025-01-01T12:00:00+00:00", "renewed": "2025-01-01T12:00:00+00:00",
+    "seconds": 30, "number": 1,
 }  # fmt: skip
 UNKNOWN_ON_MACOS = {"process_started", "boot_id", "pid_namespace"}
 HOSTILE: list[tuple[Any, str]] = [
@@ -54,7 +56,7 @@ HOSTILE: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("found", "text"), HOSTILE, ids=[text[:30] for _, text in HOSTILE])
-def test_what_is_no_lease_is_named(found: Any, text: str) -> None:
+def test_an_invalid_lease_is_named(found: Any, text: str) -> None:
     data = found if isinstance(found, bytes) else json.dumps({**GOOD, **found}).encode()
     with pytest.raises(BadLease) as caught:
         parse_holder(data, "s3://bucket/lease.json")
@@ -86,18 +88,17 @@ def test_tokens_are_of_one_job_each() -> None:
     assert len({new_holder(30).token for _ in range(100)}) == 100
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells, in /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 def test_a_process_is_gone_when_it_has_ended_or_its_number_is_anothers() -> None:
-    mine = new_holder(30)
-    assert mine.pid == os.getpid()
-    assert not is_gone(mine)
-    assert is_gone(dataclasses.replace(mine, process_started=(mine.process_started or 0) + 1))
+    own = new_holder(30)
+    assert own.pid == os.getpid()
+    assert not is_gone(own)
+    assert is_gone(dataclasses.replace(own, process_started=(own.process_started or 0) + 1))
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-        os.waitid(
-            os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT
-        )  # ended, and its parent does not know
-        assert is_gone(dataclasses.replace(mine, pid=ended.pid))
-    assert is_gone(dataclasses.replace(mine, pid=ended.pid))
+        # It has ended, and its parent does not know.
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        assert is_gone(dataclasses.replace(own, pid=ended.pid))
+    assert is_gone(dataclasses.replace(own, pid=ended.pid))
 
 
 @pytest.mark.parametrize(
