@@ -27,8 +27,7 @@ LIVE_TESTS := tests/dashboards/test_live.py tests/chaos/test_images_seen.py
 # Built tools come first; BIN is for the programs that tests start by name (`ray`, `dcgan-train`).
 export PATH := $(TOOLS):$(CURDIR)/$(BIN):$(PATH)
 
-pytest = $(BIN)/python -m pytest -q --numprocesses $(TEST_PROCESSES) --dist loadgroup \
-  --no-loadscope-reorder
+pytest = $(BIN)/python -m pytest -q --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder
 FAST := not s3 and not prometheus and not cluster and not training and not helm and not slow
 say = @printf '\033[1m==>\033[0m %s\n'
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check

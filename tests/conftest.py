@@ -4,9 +4,11 @@ import functools
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import botocore.loaders
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.servers import s3
 from tests.servers.ports import free_port as find_free_port
@@ -15,31 +17,37 @@ pytest_plugins = ("tests.launch.fixtures",)
 
 _ROOT = Path(__file__).parents[1]
 _SLOWEST = ("cluster", "training", "prometheus")
-_OF_FINISHED_RUN = (
-    "tests/launch/test_failing.py",
-    "tests/launch/test_killed.py",
-    "tests/launch/test_on_s3.py",
-    "tests/report/test_real_run.py",
-)
+# Files that one process runs. Two of them start Ray: more at a time would be too slow on two cores.
+_GROUPS = {
+    "tests/launch/test_failing.py": "finished run",
+    "tests/launch/test_life.py": "finished run",
+    "tests/report/test_real_run.py": "finished run",
+    "tests/launch/test_demo.py": "other Ray",
+    "tests/launch/test_ray_job.py": "other Ray",
+}
 _SHARED = ("tests/charts", "tests/manifests")  # their folder's fixtures cost more than their tests
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Distribute files, not tests, over the processes of ``pytest -n``; begin with the slow ones.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Distribute files, not tests, over the processes of ``pytest -n``."""
+    return _ByFile(config, log)
 
-    What starts Ray is two groups: one shares a finished run, and more Rays at a time than that
-    would start too slowly on two cores.
-    """
+
+class _ByFile(LoadScopeScheduling):
+    """Not ``xdist_group``: pytest 9.2 ignores what pytest-xdist 3.8 appends to a test's name."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        return _GROUPS.get(file, folder if folder in _SHARED else file)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what takes minutes, unless it was asked for, and begin with the slowest tests."""
     for item in items:
         if _is(item, "live") and os.environ.get("DCGAN_E2E") != "1":
             item.add_marker(pytest.mark.skip("takes minutes: set DCGAN_E2E=1, or run `make e2e`"))
-        file = item.nodeid.partition("::")[0]
-        folder = file.rpartition("/")[0]
-        group = folder if folder in _SHARED else file
-        if _is(item, "cluster"):
-            group = "finished run" if file in _OF_FINISHED_RUN else "other Ray"
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_speed)
 
 

@@ -373,7 +373,6 @@ NOT_YET = (
     "job/telemetry/",
     "job/training/",
     "pyproject.toml",
-    "tests/chaos/kills.py",
     "tests/charts/",
     "tests/checkpoints/",
     "tests/cli/",

@@ -1,8 +1,11 @@
-"""SIGKILL at random, seeded moments, to one process of a run under Ray or to all, and started again where nothing of it is left.
+"""SIGKILL at random, seeded moments, to one process of a run under Ray or to all, and a restart.
 
-    python -m tests.chaos.kills --kills 20 --seed 1 --steps 6000     prints a line for each kill, and whether the end is the same
+    python -m tests.chaos.kills --kills 20 --seed 1 --steps 6000
 
-The store is a real S3 server behind a proxy that can hold a request, so that a kill falls into a save, a commit, a restore or a download.
+prints a line for each kill, and whether the weights at the end are the same.
+
+The store is a real S3 server behind a proxy that can hold a request, so that a kill falls into a
+save, a commit, a restore or a download.
 """
 
 import argparse
@@ -54,7 +57,7 @@ HELD_SECONDS = 120.0
 
 
 class Victim(enum.Enum):
-    """Who gets the signal."""
+    """The receiver of the signal."""
 
     CHIEF = "the chief"
     WORKER = "the other worker"
@@ -64,7 +67,7 @@ class Victim(enum.Enum):
 
 
 class Moment(enum.Enum):
-    """What it is doing then; the value is the request that is held meanwhile: method, a part of the path."""
+    """Its activity then; the value is the request that is held: method, a part of the path."""
 
     TRAINING = None
     SAVING = ("PUT", ".npz")
@@ -75,7 +78,7 @@ class Moment(enum.Enum):
 
 @dataclass(frozen=True)
 class Kill:
-    """What was done: after which committed step, and how long until the next one was committed."""
+    """One kill: the newest committed step before it, and the seconds until the next commit."""
 
     victim: Victim
     moment: Moment
@@ -85,11 +88,16 @@ class Kill:
 
 @dataclass
 class Chaos:
-    """A run under way: ``command`` started in ``folder`` against ``proxy``, its run folder as files in ``run_folder``."""
+    """A run under way: ``command`` started in ``folder`` against ``proxy``.
+
+    Its run folder, ``run_uri``, is ``run_folder`` on this disk.
+    """
 
     command: list[str]
     env: dict[str, str]
     folder: Path
+    data_uri: str
+    run_uri: str
     run_folder: Path
     cache: Path
     proxy: FaultProxy
@@ -102,7 +110,7 @@ class Chaos:
         plan: Sequence[tuple[Victim, Moment]],
         say: Callable[[str], object] = lambda line: None,
     ) -> str:
-        """To the end, with these kills on the way; what the last start printed."""
+        """Run to the end with these kills on the way; return the last attempt's output."""
         plan = list(plan)
         while True:
             with self.start() as program:
@@ -127,17 +135,31 @@ class Chaos:
                     assert not plan, f"the run ended before these kills: {plan}"
                     return program.output
                 assert program.exit_code(60) == -signal.SIGKILL
-                # What Ray started for that driver must not write any more when the next one starts; it ends with its driver.
+                # Ray's processes end with their driver: none may still write when the next starts.
                 program.nothing_left(but=RAY_AGENTS)
 
     @contextmanager
     def start(self) -> Iterator[Program]:
-        """One start, ended with all it started."""
+        """Start an attempt; end it with all its processes."""
         self.num_starts += 1
         with started(
             self.command, self.folder / f"start-{self.num_starts}.log", self.env
         ) as program:
             yield program
+
+    @contextmanager
+    def paused(self, program: Program, grid_step: int) -> Iterator[None]:
+        """Hold the write of a later grid: training waits, and both workers serve metrics."""
+        before = self.proxy.injected[Fault.HOLD]
+        match = f"/samples/step-{grid_step:09d}"
+        self.proxy.fault(
+            Fault.HOLD, times=2, match=match, methods=("PUT",), stall_seconds=HELD_SECONDS
+        )
+        program.wait_until(lambda: self.proxy.injected[Fault.HOLD] > before)
+        try:
+            yield
+        finally:
+            self.proxy.release()
 
     def _is_over(self) -> bool:
         return (self.run_folder / "summary.json").exists()
@@ -147,13 +169,11 @@ class Chaos:
         committed = newest_step(self.run_folder)
         if moment is Moment.TRAINING or moment is Moment.RESTORING:
             committed = program.wait_for_checkpoint(self.run_folder, after=committed)
-            time.sleep(self.random.random())
+            time.sleep(0.3 * self.random.random())  # a fast machine trains 100 steps in a second
         if moment.value:
             method, match = moment.value
             before = self.proxy.injected[Fault.HOLD]
-            if (
-                moment is Moment.DOWNLOADING
-            ):  # and in the middle of it: what is fetched already would do for a while
+            if moment is Moment.DOWNLOADING:  # what is fetched already would do for a while
                 shutil.rmtree(self.cache / "shards", ignore_errors=True)
             self.proxy.fault(
                 Fault.HOLD, times=1, match=match, methods=(method,), stall_seconds=HELD_SECONDS
@@ -216,22 +236,25 @@ def random_plan(num_kills: int, seed: int) -> list[tuple[Victim, Moment]]:
 
 @contextmanager
 def chaos(
-    server: S3Server, folder: Path, ray_folder: Path, data: Path, seed: int, **settings: object
+    server: S3Server, folder: Path, ray_folder: Path, seed: int, **settings: object
 ) -> Iterator[Chaos]:
-    """A run on images copied to ``server``, not started yet."""
+    """A run on ``server``, not started yet; its data set has to be packed to ``data_uri``."""
     bucket = server.new_bucket("chaos")
-    shutil.copytree(data, server.folder / bucket / "data")
-    cache = folder / "cache"
+    data_uri, run_uri, cache = f"s3://{bucket}/data", f"s3://{bucket}/run", folder / "cache"
     with fault_proxy(server.endpoint_url) as proxy:
-        command = train_command(
-            f"s3://{bucket}/data",
-            f"s3://{bucket}/run",
-            data__cache_dir=cache,
-            **(SETTINGS | settings),
-        )
-        env = environment(ray_folder, **(server.env() | {"AWS_ENDPOINT_URL": proxy.endpoint_url}))
+        fixed = {"data__cache_dir": cache, "storage__endpoint_url": proxy.endpoint_url}
+        command = train_command(data_uri, run_uri, **(SETTINGS | fixed | settings))
+        keys = {name: value for name, value in server.env().items() if name != "AWS_ENDPOINT_URL"}
         yield Chaos(
-            command, env, folder, server.folder / bucket / "run", cache, proxy, random.Random(seed)
+            command,
+            environment(ray_folder, **keys),
+            folder,
+            data_uri,
+            run_uri,
+            server.folder / bucket / "run",
+            cache,
+            proxy,
+            random.Random(seed),
         )
 
 
@@ -270,9 +293,9 @@ def main() -> None:
         )
         code, output = run(plain, folder / "plain.log", environment(folder), seconds=1200)
         assert code == 0, output
-        with chaos(
-            server, folder, folder, folder / "data", arguments.seed, training__steps=arguments.steps
-        ) as running:
+        steps = arguments.steps
+        with chaos(server, folder, folder, arguments.seed, training__steps=steps) as running:
+            shutil.copytree(folder / "data", running.run_folder.with_name("data"))
             try:
                 running.run(random_plan(arguments.kills, arguments.seed), say)
             except BaseException:
@@ -289,7 +312,8 @@ def main() -> None:
                 raise
             different = differences(folder / "plain", running.run_folder, arguments.steps)
         say(
-            f"{len(running.kills)} kills, {running.num_starts} starts: {different or 'the same bits'}"
+            f"{len(running.kills)} kills, {running.num_starts} starts: "
+            f"{different or 'the same bits'}"
         )
     sys.exit(bool(different))
 

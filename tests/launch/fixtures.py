@@ -10,7 +10,7 @@ import pytest
 from tests.launch.program import environment, pack_command, run, train_command
 
 STEPS = 900
-GRIDS_EVERY = 300
+GRIDS_EVERY = 150
 CHECKPOINT_EVERY = 50
 
 

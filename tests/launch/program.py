@@ -173,7 +173,7 @@ def started(
     *,
     fork: bool = False,
 ) -> Iterator[Program]:
-    """Run the program meanwhile; at the end, also of a failing test, end every process of its session.
+    """Run the program meanwhile; at the end, also of a failing test, end all its processes.
 
     With ``fork`` it begins with TensorFlow loaded.
     """
