@@ -38,7 +38,7 @@ SMALL = {
     "metrics.linger_seconds": "0",
 }
 START_SECONDS = (
-    120.0  # of Ray and of TensorFlow in two workers, on a machine that is busy with other tests
+    240.0  # of Ray and of TensorFlow in two workers, on a machine that is busy with other tests
 )
 LEAVE_SECONDS = 30.0
 # They compute nothing. Where a driver gets SIGKILL they look for its dead cluster for 60 s (measured: 62 s) and then leave by themselves.

@@ -16,7 +16,7 @@ from job.sources.keras_datasets import DEBIAN_FASHION
 from tests.launch.program import Program, environment, run, session_processes, started
 from tests.servers.ports import free_port
 
-pytestmark = [pytest.mark.cluster, pytest.mark.training]
+pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900)]
 
 
 def test_the_demo_trains_on_a_folder_of_pictures(tmp_path: Path, ray_folder: Path) -> None:

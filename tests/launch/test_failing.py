@@ -10,7 +10,7 @@ from tests.launch.fixtures import STEPS, Finished, run_command
 from tests.launch.program import environment, run, state, train_command, whole_checkpoints
 from tests.servers.ports import free_port
 
-pytestmark = [pytest.mark.cluster, pytest.mark.training]
+pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900)]
 
 
 def last_line(output: str) -> str:

@@ -21,7 +21,7 @@ from tests.launch.program import (
 from tests.launch.ray_head import BIN, RayHead, ray_head
 from tests.servers.prometheus import wait_for
 
-pytestmark = [pytest.mark.cluster, pytest.mark.training]
+pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
