@@ -1,6 +1,6 @@
 """The upload thread: it commits checkpoints in the background while training continues.
 
-Three layers save: ``job.training.saving`` takes the snapshot in the training loop, ``Saver`` runs
+Three layers save: ``job.training.checkpointer`` takes the snapshot in the training loop, ``Saver`` runs
 the upload in a thread, ``Checkpoints.save`` is the protocol on the store. One save is in flight at
 a time. Requests are retried; the run fails only if nothing could be committed for
 ``checkpoints.fail_after_seconds``.

@@ -1,1 +1,1 @@
-"""The GAN itself: networks, losses, latents and one training step. Pure TensorFlow and Keras 3, no input and no output."""
+"""The GAN itself: networks, losses, latents, one training step. TensorFlow and Keras 3, no I/O."""

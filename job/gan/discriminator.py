@@ -1,7 +1,7 @@
-"""The discriminator: an image ``[B, H, W, C]`` in [-1, 1] to one logit ``[B]``, float32; positive means real.
+"""The discriminator: an image ``[B, H, W, C]`` in [-1, 1] to a logit ``[B]``, float32, real > 0.
 
-Dropout is an input: the network takes one mask per convolution (see ``dropout_masks``), because randomness here is a function of step and
-sample, and Keras' own dropout layer draws the same noise on every worker.
+Dropout is an input, one mask per convolution (``dropout_masks``): randomness here is a function of
+step and sample, and Keras' own dropout layer draws the same noise on every worker.
 """
 
 import math
@@ -17,7 +17,7 @@ from job.gan.streams import uniform_rows
 def build_discriminator(
     model: ModelSpec, seed: int, *, policy: str = "float32", synchronized: bool = False
 ) -> keras.Model:
-    """``model`` as a Keras functional model of ``[images, mask 1, mask 2, ...]``; without dropout, of ``[images]``."""
+    """Return a Keras functional model of ``[images, mask 1, ...]``; masks only with dropout."""
     spec = model.discriminator
     initializers = Initializers(seed, "discriminator", model.init_stddev)
     images = keras.Input((*model.image_size, model.channels), name="images")
@@ -59,16 +59,16 @@ def dropout_masks(
     first_index: tf.Tensor,
     num_images: int | tf.Tensor,
 ) -> list[tf.Tensor]:
-    """One mask ``[B, H, W, C]`` per dropout layer: 0 for a share ``rate`` of the entries, 1 / (1 - rate) for the others.
+    """Return a mask ``[B, H, W, C]`` per dropout layer: 0 with probability ``rate``.
 
-    ``first_index`` is the first image's place in the global batch; ``purpose`` names the stream of the first layer, each layer has the next.
+    The other entries are 1 / (1 - rate). ``first_index`` is the first image's index in the global
+    batch; ``purpose`` is the noise stream of the first layer, and each layer has the next.
     """
     masks = []
     for layer, tensor in enumerate(discriminator.inputs[1:]):
         shape = tensor.shape[1:]
-        numbers = uniform_rows(
-            seed, purpose + layer, step, first_index, num_images, math.prod(shape)
-        )
+        size = math.prod(shape)
+        numbers = uniform_rows(seed, purpose + layer, step, first_index, num_images, size)
         kept = tf.cast(numbers >= rate, tf.float32) * (1.0 / (1.0 - rate))
         masks.append(tf.reshape(kept, [-1, *shape]))
     return masks

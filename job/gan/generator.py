@@ -1,7 +1,8 @@
 """The generator: a latent vector ``[B, Z]`` to an image ``[B, H, W, C]`` in [-1, 1], float32.
 
-Built from layers that ship with Keras only, so that ``generator.keras`` loads anywhere. Radford et al. 2015 (arXiv:1511.06434); sub-pixel
-upsampling: Shi et al. 2016 (arXiv:1609.05158). Weights of the tutorial notebook's network: 7x7x128 > 14x14x64 > 28x28x1.
+Built only from layers that ship with Keras, so that ``generator.keras`` loads anywhere. Radford et
+al. 2015 (arXiv:1511.06434); sub-pixel upsampling: Shi et al. 2016 (arXiv:1609.05158). The tutorial
+notebook's network: 7x7x128 > 14x14x64 > 28x28x1.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,10 @@ from job.gan.layers import Initializers, activation
 def build_generator(
     model: ModelSpec, seed: int, *, policy: str = "float32", synchronized: bool = False
 ) -> keras.Model:
-    """``model`` as a Keras functional model; ``policy`` is a Keras dtype policy, ``synchronized`` batch statistics are those of all replicas."""
+    """Return a Keras functional model; ``policy`` is a Keras dtype policy.
+
+    With ``synchronized``, batch statistics are those of all replicas.
+    """
     spec = model.generator
     initializers = Initializers(seed, "generator", model.init_stddev)
     height, width = (side // 2 ** len(spec.filters) for side in model.image_size)
@@ -44,7 +48,7 @@ def build_generator(
 
 
 class Sizes(NamedTuple):
-    """Numbers in the generator's trainable weights, in its moving statistics, and in the largest output of a layer for one image."""
+    """Numbers in the trainable weights, the moving statistics, and a layer's largest output."""
 
     num_trainable: int
     num_statistics: int
@@ -52,7 +56,7 @@ class Sizes(NamedTuple):
 
 
 def generator_sizes(model: ModelSpec) -> Sizes:
-    """Return the sizes of ``build_generator(model, ...)`` by arithmetic: nothing is allocated, whatever ``model`` says."""
+    """Return the sizes of ``build_generator(model, ...)`` by arithmetic, allocating nothing."""
     spec = model.generator
     height, width = (side // 2 ** len(spec.filters) for side in model.image_size)
     channels = spec.filters[0]
@@ -70,7 +74,7 @@ def generator_sizes(model: ModelSpec) -> Sizes:
 def _upsample(
     x, filters: int, spec: GeneratorSpec, name: str, initializers: Initializers, policy: str
 ):
-    """Twice the size: a stride-2 transposed convolution, or a convolution whose channels become 2x2 pixels."""
+    """Double the size by a stride-2 transposed convolution, or by sub-pixel convolution."""
     if spec.upsampling == "transposed":
         return keras.layers.Conv2DTranspose(
             filters,
@@ -90,7 +94,8 @@ def _upsample(
         name=name,
         dtype=policy,
     )(x)
-    # Depth to space, spelled in layers that load with plain Keras: [H, W, 2, 2, C] > [H, 2, W, 2, C] > [2H, 2W, C].
+    # Depth to space, in layers that load with plain Keras:
+    # [H, W, 2, 2, C] > [H, 2, W, 2, C] > [2H, 2W, C].
     x = keras.layers.Reshape((height, width, 2, 2, filters), name=f"{name}_split", dtype=policy)(x)
     x = keras.layers.Permute((1, 3, 2, 4, 5), name=f"{name}_interleave", dtype=policy)(x)
     return keras.layers.Reshape(

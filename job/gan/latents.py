@@ -1,4 +1,4 @@
-"""Latent vectors: where each generated image starts. Suffixes: B latents, Z latent size."""
+"""Latent vectors, the generator's input. Suffixes: B latents, Z latent size."""
 
 import tensorflow as tf
 
@@ -13,11 +13,14 @@ def sample_latents(
     num_latents: int | tf.Tensor,
     latent_size: int,
 ) -> tf.Tensor:
-    """Standard normal latents ``[B, Z]``, float32, for samples ``first_index ...`` of a global batch (int64 scalar, like ``step``)."""
+    """Return standard normal latents ``[B, Z]``, float32, for samples ``first_index ...``.
+
+    ``first_index`` counts in the global batch; like ``step`` it is an int64 scalar.
+    """
     return normal_rows(seed, purpose, step, first_index, num_latents, latent_size)
 
 
 def fixed_latents(seed: int, num_latents: int, latent_size: int) -> tf.Tensor:
-    """The latents ``[B, Z]`` of every sample grid of a run: the same at each step, so that the grids show one progress."""
+    """Return the latents ``[B, Z]`` of a run's sample grids, the same at every step."""
     zero = tf.constant(0, tf.int64)
     return sample_latents(seed, Purpose.LATENTS_SAMPLES, zero, zero, num_latents, latent_size)

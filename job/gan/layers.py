@@ -6,7 +6,7 @@ import keras
 
 
 class Initializers:
-    """Seeded initial weights: layer by layer their own seed, and no global one, so that every worker builds the same network."""
+    """Initial weights with a seed per layer and no global one: all workers build the same."""
 
     def __init__(self, seed: int, network: str, stddev: float | None):
         self._seed = zlib.crc32(f"{network}/{seed}".encode())
@@ -14,7 +14,7 @@ class Initializers:
         self._count = 0
 
     def kernel(self) -> keras.initializers.Initializer:
-        """For the next kernel: normal with the paper's deviation, or Glorot uniform."""
+        """Return the next kernel's: normal with the paper's deviation, or Glorot uniform."""
         self._count += 1
         seed = (self._seed + self._count) % 2**31
         if self._stddev is None:
@@ -23,7 +23,7 @@ class Initializers:
 
 
 def activation(name: str, policy: str) -> keras.layers.Layer:
-    """``selu``, ``relu`` or ``leaky_relu`` (slope 0.2) as a layer."""
+    """Return ``selu``, ``relu`` or ``leaky_relu`` (slope 0.2) as a layer."""
     if name == "leaky_relu":
         return keras.layers.LeakyReLU(negative_slope=0.2, dtype=policy)
     return keras.layers.Activation(name, dtype=policy)

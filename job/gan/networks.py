@@ -1,6 +1,7 @@
-"""Everything that training changes: both networks, their optimizers and the averaged generator, built in one fixed order.
+"""Everything that training changes: both networks, their optimizers and the averaged generator.
 
-The order matters under several workers: creating a variable is a collective operation there (the first worker's value goes to all).
+They are built in one fixed order: with several workers, creating a variable is a collective
+operation (the chief's value goes to all).
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from job.gan.generator import build_generator
 
 
 class Networks(NamedTuple):
-    """The state of a run. ``ema`` holds one averaged tensor per trainable weight of G, or nothing where averaging is off."""
+    """The state of a run; ``ema`` averages G's trainable weights, empty if averaging is off."""
 
     generator: keras.Model
     discriminator: keras.Model
@@ -24,36 +25,34 @@ class Networks(NamedTuple):
 
 
 def build_networks(spec: RunSpec) -> Networks:
-    """Build under the current strategy's scope; equal specs give equal initial weights in every process."""
-    policy, synchronized = (
-        dtype_policy(spec.training.precision),
-        spec.training.batch_norm == "synchronized",
+    """Build in the strategy's scope; equal specs give equal initial weights in every process."""
+    training = spec.training
+    policy, synchronized = dtype_policy(training.precision), training.batch_norm == "synchronized"
+    generator, discriminator = (
+        build(spec.model, spec.seed, policy=policy, synchronized=synchronized)
+        for build in (build_generator, build_discriminator)
     )
-    generator = build_generator(spec.model, spec.seed, policy=policy, synchronized=synchronized)
-    discriminator = build_discriminator(
-        spec.model, spec.seed, policy=policy, synchronized=synchronized
+    return Networks(
+        generator,
+        discriminator,
+        _build_optimizer(training.generator_optimizer, generator, "generator_optimizer"),
+        _build_optimizer(
+            training.discriminator_optimizer, discriminator, "discriminator_optimizer"
+        ),
+        [_local_copy(w) for w in generator.trainable_variables if training.ema_decay > 0],
     )
-    generator_optimizer = _build_optimizer(
-        spec.training.generator_optimizer, generator, "generator_optimizer"
-    )
-    discriminator_optimizer = _build_optimizer(
-        spec.training.discriminator_optimizer, discriminator, "discriminator_optimizer"
-    )
-    ema = (
-        [_local_copy(weight) for weight in generator.trainable_variables]
-        if spec.training.ema_decay > 0
-        else []
-    )
-    return Networks(generator, discriminator, generator_optimizer, discriminator_optimizer, ema)
 
 
 def dtype_policy(precision: str) -> str:
-    """The Keras dtype policy of ``training.precision``; bfloat16 needs no loss scaling, whose finite check could differ between workers."""
+    """Return the Keras dtype policy of ``training.precision``.
+
+    bfloat16 needs no loss scaling, whose finite check could differ between workers.
+    """
     return {"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision]
 
 
 def moving_statistics(networks: Networks) -> list[keras.Variable]:
-    """Batch normalization's moving means and variances: what each replica keeps for itself until they are averaged."""
+    """Return the moving means and variances, which each replica keeps until they are averaged."""
     return [
         *networks.generator.non_trainable_variables,
         *networks.discriminator.non_trainable_variables,
@@ -63,7 +62,7 @@ def moving_statistics(networks: Networks) -> list[keras.Variable]:
 def _build_optimizer(
     spec: OptimizerSpec, network: keras.Model, name: str
 ) -> keras.optimizers.Optimizer:
-    """With a ``name`` of ours: Keras would number its own by what the process built before, and saved variables carry it."""
+    """Build an optimizer with a fixed name, which saved variables carry; Keras would number it."""
     if spec.name == "rmsprop":
         optimizer = keras.optimizers.RMSprop(spec.learning_rate, rho=spec.rho, name=name)
     else:
@@ -75,7 +74,7 @@ def _build_optimizer(
 
 
 def _local_copy(weight: keras.Variable) -> tf.Variable:
-    """A variable that each replica updates for itself, without communication: all compute the same value from the same weight."""
+    """Return a variable that each replica updates without communication, all to the same value."""
     return tf.Variable(
         weight.value,
         trainable=False,

@@ -1,7 +1,8 @@
-"""One training step of one replica, as a function of (real images, step, place in the global batch).
+"""One training step of one replica, as a function of real images and their place in the batch.
 
-Knows nothing of K steps per call, of input pipelines or of checkpoints. Losses are sums over the replica's samples divided by the *global*
-batch, so that sums over replicas (which is what Keras optimizers compute) are means over the global batch. Suffixes: B replica batch.
+Knows nothing of K steps per call, input pipelines or checkpoints. Losses are sums over the
+replica's samples divided by the *global* batch, so that sums over replicas (which Keras optimizers
+compute) are means over the global batch. Suffixes: B replica batch.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from job.gan.latents import sample_latents
 from job.gan.networks import Networks
 from job.gan.streams import SEED_BITS, Purpose, uniform_rows
 
-# A gradient's norm is the sum over replicas of the norms of their parts: the norm itself with one replica, never less than it with more.
+# A gradient's norm is the sum over replicas of the norms of their parts: the norm itself with one
+# replica, never less than it with more.
 METRICS = (
     "discriminator_loss",
     "generator_loss",
@@ -25,12 +27,12 @@ METRICS = (
     "discriminator_gradient_norm",
     "generator_gradient_norm",
 )
-# What a replica measures: its shares of those, and the time it computed gradients, without the waiting for other replicas in between.
+# One replica's shares of the metrics, and its time for gradients without the wait for others.
 MEASURES = (*METRICS, "compute_seconds")
 
 
 class BatchSlice(NamedTuple):
-    """Where a replica's part of a step stands: the step and the index of its first image in the global batch, both int64 scalars."""
+    """A replica's part of a step: the step, and its first index in the global batch (int64)."""
 
     step: tf.Tensor
     first_index: tf.Tensor
@@ -40,27 +42,27 @@ Step = Callable[[tf.Tensor, BatchSlice], tf.Tensor]
 
 
 def build_step(spec: RunSpec, networks: Networks, noise_stream: int = 0) -> Step:
-    """The step as ``step(real uint8 [B, H, W, C], place) -> float32 [7]``: this replica's ``MEASURES``; those of ``METRICS`` are to be summed over
-    replicas.
+    """Return ``step(real uint8 [B, H, W, C], batch_slice) -> float32 [7]``: the ``MEASURES``.
 
-    ``noise_stream`` numbers sets of noise that have nothing in common, for a run that goes back and tries again.
+    Their sums over replicas are the ``METRICS``. Noise streams have no numbers in common; a run
+    that rolls back uses another one.
     """
-    gradients = _alternating if spec.training.updates == "alternating" else _simultaneous
-    return gradients(spec, networks, _Noise(spec, networks, noise_stream))
+    build = _alternating if spec.training.updates == "alternating" else _simultaneous
+    return build(spec, networks, _Noise(spec, networks, noise_stream))
 
 
 def decode(images: tf.Tensor) -> tf.Tensor:
-    """Pixels 0..255, uint8, to [-1, 1], float32: the range of the generator's tanh."""
+    """Map pixels 0..255, uint8, to [-1, 1], float32: the range of the generator's tanh."""
     return tf.cast(images, tf.float32) * (1.0 / 127.5) - 1.0
 
 
 def encode(images: tf.Tensor) -> tf.Tensor:
-    """[-1, 1] to pixels 0..255, uint8, rounded to the nearest."""
+    """Map [-1, 1] to pixels 0..255, uint8, rounded to the nearest."""
     return tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
 
 
 def _alternating(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
-    """D on fake and real images; then G, on fresh latents, against the D just updated (the notebook and the paper)."""
+    """Update D on fake and real images; then G, on fresh latents (the notebook and the paper)."""
     generator, discriminator = networks.generator, networks.discriminator
     batch = spec.training.global_batch_size
 
@@ -68,13 +70,9 @@ def _alternating(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
     def discriminator_gradients(real, latents, masks):
         fake = generator(latents, training=True)
         with tf.GradientTape() as tape:
-            fake_logits, real_logits = _judge(spec, discriminator, fake, real, masks)
+            fake_logits, real_logits = _discriminate(spec, discriminator, fake, real, masks)
             loss = _discriminator_loss(spec, fake_logits, real_logits)
-        metrics = [
-            loss,
-            tf.reduce_sum(tf.sigmoid(real_logits)) / batch,
-            tf.reduce_sum(tf.sigmoid(fake_logits)) / batch,
-        ]
+        metrics = [loss, *_probabilities(real_logits, fake_logits, batch)]
         return tape.gradient(loss, _weights(discriminator)), metrics
 
     @_compiled(spec)
@@ -84,44 +82,36 @@ def _alternating(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
             loss = tf.reduce_sum(losses.generator_loss(logits)) / batch
         return tape.gradient(loss, _weights(generator)), loss
 
-    def step(images: tf.Tensor, place: BatchSlice) -> tf.Tensor:
-        begun, num_images = (
-            _time_after(images, _weights(generator)[-1].read_value()),
-            images.shape[0],
-        )
-        latents = noise.latents(Purpose.LATENTS_DISCRIMINATOR, place, num_images)
-        real = noise.flip(decode(images), place)
+    def step(images: tf.Tensor, at: BatchSlice) -> tf.Tensor:
+        begun = _time_after(images, _weights(generator)[-1].read_value())
+        num_images = images.shape[0]
+        latents = noise.latents(Purpose.LATENTS_DISCRIMINATOR, at, num_images)
+        real = noise.flip(decode(images), at)
         gradients, (d_loss, real_probability, fake_probability) = discriminator_gradients(
-            real, latents, noise.pair(place, num_images)
+            real, latents, noise.both_masks(at, num_images)
         )
         d_norm, computing = tf.linalg.global_norm(gradients), _time_after(*gradients) - begun
         networks.discriminator_optimizer.apply(gradients, discriminator.trainable_variables)
         begun = _time_after(_weights(discriminator)[-1].read_value())
-        latents = noise.latents(Purpose.LATENTS_GENERATOR, place, num_images)
-        gradients, g_loss = generator_gradients(
-            latents, noise.masks(Purpose.DROPOUT_GENERATOR, place, num_images)
-        )
+        latents = noise.latents(Purpose.LATENTS_GENERATOR, at, num_images)
+        masks = noise.masks(Purpose.DROPOUT_GENERATOR, at, num_images)
+        gradients, g_loss = generator_gradients(latents, masks)
         computing += _time_after(*gradients) - begun
         networks.generator_optimizer.apply(gradients, generator.trainable_variables)
         _average_generator(spec, networks)
-        g_norm = tf.linalg.global_norm(gradients)
+        g_norm, computing = tf.linalg.global_norm(gradients), tf.cast(computing, tf.float32)
         return tf.stack(
-            [
-                d_loss,
-                g_loss,
-                real_probability,
-                fake_probability,
-                d_norm,
-                g_norm,
-                tf.cast(computing, tf.float32),
-            ]
+            [d_loss, g_loss, real_probability, fake_probability, d_norm, g_norm, computing]
         )
 
     return step
 
 
 def _simultaneous(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
-    """Both from one forward pass and one backward pass through D (see ``losses.generator_over_discriminator_gradient``)."""
+    """Update both from one forward and one backward pass through D.
+
+    See ``losses.generator_over_discriminator_gradient``.
+    """
     generator, discriminator = networks.generator, networks.discriminator
     batch = spec.training.global_batch_size
 
@@ -131,7 +121,7 @@ def _simultaneous(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
             fake = generator(latents, training=True)
         with tf.GradientTape() as tape:
             tape.watch(fake)
-            fake_logits, real_logits = _judge(spec, discriminator, fake, real, masks)
+            fake_logits, real_logits = _discriminate(spec, discriminator, fake, real, masks)
             d_loss = _discriminator_loss(spec, fake_logits, real_logits)
         *d_gradients, at_fake = tape.gradient(d_loss, [*_weights(discriminator), fake])
         # D's loss is a mean over 2 batches (fake and real), G's over one: hence the factor 2.
@@ -140,45 +130,33 @@ def _simultaneous(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
             fake, _weights(generator), output_gradients=at_fake * factor[:, None, None, None]
         )
         g_loss = tf.reduce_sum(losses.generator_loss(fake_logits)) / batch
-        metrics = [
-            d_loss,
-            g_loss,
-            tf.reduce_sum(tf.sigmoid(real_logits)) / batch,
-            tf.reduce_sum(tf.sigmoid(fake_logits)) / batch,
-        ]
+        metrics = [d_loss, g_loss, *_probabilities(real_logits, fake_logits, batch)]
         return d_gradients, g_gradients, metrics
 
-    def step(images: tf.Tensor, place: BatchSlice) -> tf.Tensor:
-        begun, num_images = (
-            _time_after(images, _weights(networks.generator)[-1].read_value()),
-            images.shape[0],
-        )
-        latents = noise.latents(Purpose.LATENTS_GENERATOR, place, num_images)
-        real = noise.flip(decode(images), place)
+    def step(images: tf.Tensor, at: BatchSlice) -> tf.Tensor:
+        begun = _time_after(images, _weights(generator)[-1].read_value())
+        num_images = images.shape[0]
+        latents = noise.latents(Purpose.LATENTS_GENERATOR, at, num_images)
+        real = noise.flip(decode(images), at)
         d_gradients, g_gradients, metrics = both_gradients(
-            real, latents, noise.pair(place, num_images)
+            real, latents, noise.both_masks(at, num_images)
         )
         computing = tf.cast(_time_after(*d_gradients, *g_gradients) - begun, tf.float32)
         networks.discriminator_optimizer.apply(d_gradients, discriminator.trainable_variables)
         networks.generator_optimizer.apply(g_gradients, generator.trainable_variables)
         _average_generator(spec, networks)
-        return tf.stack(
-            [
-                *metrics,
-                tf.linalg.global_norm(d_gradients),
-                tf.linalg.global_norm(g_gradients),
-                computing,
-            ]
-        )
+        norms = tf.linalg.global_norm(d_gradients), tf.linalg.global_norm(g_gradients)
+        return tf.stack([*metrics, *norms, computing])
 
     return step
 
 
 class _Noise:
-    """All that is drawn in a step, keyed by the place of each sample.
+    """All random numbers of a step, keyed by each sample's place in the global batch.
 
-    Drawn outside of what XLA compiles: XLA's Philox gives other numbers than TensorFlow's (seen with 2.21), and its normal numbers can depend on
-    how many are asked for, so that a replica would no longer draw its slice of the global batch.
+    Drawn outside of XLA, whose Philox gives other numbers than TensorFlow's (seen with 2.21), and
+    whose normal numbers can depend on how many are drawn, so that a replica would no longer draw
+    its slice of the global batch.
     """
 
     def __init__(self, spec: RunSpec, networks: Networks, stream: int):
@@ -186,52 +164,37 @@ class _Noise:
         self._seed = spec.seed + (stream << SEED_BITS)
         self._discriminator = networks.discriminator
 
-    def latents(self, purpose: Purpose, place: BatchSlice, num_images: int) -> tf.Tensor:
-        return sample_latents(
-            self._seed,
-            purpose,
-            place.step,
-            place.first_index,
-            num_images,
-            self._spec.model.generator.latent_size,
-        )
+    def latents(self, purpose: Purpose, at: BatchSlice, num_images: int) -> tf.Tensor:
+        size = self._spec.model.generator.latent_size
+        return sample_latents(self._seed, purpose, *at, num_images, size)
 
-    def masks(self, purpose: Purpose, place: BatchSlice, num_images: int) -> list[tf.Tensor]:
+    def masks(self, purpose: Purpose, at: BatchSlice, num_images: int) -> list[tf.Tensor]:
         rate = self._spec.model.discriminator.dropout
-        return dropout_masks(
-            self._discriminator,
-            rate,
-            self._seed,
-            purpose,
-            place.step,
-            place.first_index,
-            num_images,
-        )
+        return dropout_masks(self._discriminator, rate, self._seed, purpose, *at, num_images)
 
-    def pair(self, place: BatchSlice, num_images: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        """Masks for D's look at the fake and at the real images of a step."""
-        return self.masks(Purpose.DROPOUT_FAKE, place, num_images), self.masks(
-            Purpose.DROPOUT_REAL, place, num_images
-        )
+    def both_masks(self, at: BatchSlice, num_images: int) -> tuple[list[tf.Tensor], ...]:
+        """Return the dropout masks of D for the fake and for the real images of a step."""
+        purposes = Purpose.DROPOUT_FAKE, Purpose.DROPOUT_REAL
+        return tuple(self.masks(purpose, at, num_images) for purpose in purposes)
 
-    def flip(self, images: tf.Tensor, place: BatchSlice) -> tf.Tensor:
+    def flip(self, images: tf.Tensor, at: BatchSlice) -> tf.Tensor:
         if not self._spec.data.horizontal_flip:
             return images
-        numbers = uniform_rows(
-            self._seed, Purpose.FLIP, place.step, place.first_index, len(images), 1
-        )
+        numbers = uniform_rows(self._seed, Purpose.FLIP, *at, len(images), 1)
         return tf.where(numbers[:, :, None, None] < 0.5, images[:, :, ::-1], images)
 
 
-def _judge(
+def _discriminate(
     spec: RunSpec, discriminator, fake: tf.Tensor, real: tf.Tensor, masks
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Logits of D for fake and for real images: as one batch (faster), or as two where D's batch statistics must not mix them."""
+    """Return the logits of fake and of real images: as one batch, which is faster.
+
+    As two batches if D normalizes, because its batch statistics must not mix them.
+    """
     fake_masks, real_masks = masks
     if spec.model.discriminator.normalize:
-        return discriminator([fake, *fake_masks], training=True), discriminator(
-            [real, *real_masks], training=True
-        )
+        fake_logits = discriminator([fake, *fake_masks], training=True)
+        return fake_logits, discriminator([real, *real_masks], training=True)
     both_masks = [tf.concat(pair, axis=0) for pair in zip(fake_masks, real_masks, strict=True)]
     logits = discriminator([tf.concat([fake, real], axis=0), *both_masks], training=True)
     return logits[: fake.shape[0]], logits[fake.shape[0] :]
@@ -243,10 +206,16 @@ def _discriminator_loss(spec: RunSpec, fake_logits: tf.Tensor, real_logits: tf.T
     return (fake + real) / (2 * spec.training.global_batch_size)
 
 
-def _time_after(*values: tf.Tensor) -> tf.Tensor:
-    """Seconds, float64, at the moment when all of these are computed; a weight that is read is one that the optimizer is done with.
+def _probabilities(real_logits: tf.Tensor, fake_logits: tf.Tensor, batch: int) -> list[tf.Tensor]:
+    """Return this replica's shares of the mean D(x) and the mean D(G(z))."""
+    return [tf.reduce_sum(tf.sigmoid(logits)) / batch for logits in (real_logits, fake_logits)]
 
-    Always 0 with a GPU: there an operation is over for TensorFlow when its kernel is launched, so the times would be those of launches.
+
+def _time_after(*values: tf.Tensor) -> tf.Tensor:
+    """Return the time, float64 seconds, when all of these are computed.
+
+    A weight can be read once the optimizer is done with it. Always 0 with a GPU: there an
+    operation ends for TensorFlow when its kernel is launched.
     """
     if tf.config.list_logical_devices("GPU"):
         return tf.constant(0.0, tf.float64)
@@ -255,20 +224,17 @@ def _time_after(*values: tf.Tensor) -> tf.Tensor:
 
 
 def _weights(network) -> list:
-    """Trainable weights as TensorFlow's own variables: a gradient tape knows those, and Keras' wrappers only by accident."""
+    """Return the trainable weights as TensorFlow's variables, which a gradient tape knows."""
     return [variable.value for variable in network.trainable_variables]
 
 
 def _average_generator(spec: RunSpec, networks: Networks) -> None:
-    """ema := decay * ema + (1 - decay) * weight, per replica; every replica computes the same value."""
-    for average, weight in zip(
-        networks.ema, networks.generator.trainable_variables, strict=bool(networks.ema)
-    ):
-        average.assign(
-            spec.training.ema_decay * average + (1.0 - spec.training.ema_decay) * weight.value
-        )
+    """ema := decay * ema + (1 - decay) * weight, equal on every replica."""
+    decay, weights = spec.training.ema_decay, networks.generator.trainable_variables
+    for average, weight in zip(networks.ema, weights, strict=bool(networks.ema)):
+        average.assign(decay * average + (1.0 - decay) * weight.value)
 
 
 def _compiled(spec: RunSpec):
-    """Gradients may be one XLA program; applying them may not, because collective operations do not go into one."""
+    """Compile gradients with XLA if configured; collective operations do not go into XLA."""
     return tf.function(jit_compile=True) if spec.training.jit_compile else lambda function: function

@@ -1,23 +1,25 @@
-"""Random numbers that are a function of (seed, purpose, step, sample): the same sample gets the same numbers whichever replica asks.
+"""Random numbers as a function of (seed, purpose, step, sample), whichever replica draws them.
 
-Knows no worker count and keeps no state. A Philox counter (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") is 128 bits wide:
-the high half holds purpose and step, the low half the position inside the stream, and a row of a batch starts at a position of its own. So a
-replica computes only its rows, and N replicas together compute the rows that one replica would. Suffixes: B rows, N numbers per row.
+Knows no worker count and keeps no state. A Philox counter (Salmon et al. 2011, "Parallel random
+numbers: as easy as 1, 2, 3") has 128 bits: the high half holds purpose and step, the low half the
+position in the stream, and each row of a batch starts at its own position. So a replica computes
+only its rows, and N replicas together the rows of one. Suffixes: B rows, N numbers per row.
 """
 
 import enum
 
 import tensorflow as tf
 
-NUMBERS_PER_COUNT = (
-    4  # one Philox4x32 block makes four 32-bit numbers, for uniform and for normal floats alike
-)
+NUMBERS_PER_COUNT = 4  # 32-bit numbers of a Philox4x32 block, for uniform and normal floats alike
 STEP_BITS = 48
-SEED_BITS = 31  # of a run's own seed (``seed`` in the configuration); what is above tells other sets of noise apart
+SEED_BITS = 31  # of a run's seed (``seed`` in run.yaml); the bits above number its noise streams
 
 
 class Purpose(enum.IntEnum):
-    """Streams that must never share numbers, even at the same step. The values are part of what a resumed run repeats: only ever add."""
+    """Streams that never share numbers, even at the same step.
+
+    A resumed run depends on the values: only ever add.
+    """
 
     LATENTS_DISCRIMINATOR = 0
     LATENTS_GENERATOR = 1
@@ -37,10 +39,12 @@ def normal_rows(
     num_rows: int | tf.Tensor,
     row_size: int,
 ) -> tf.Tensor:
-    """Standard normal numbers ``[B, N]``, float32, for rows ``first_row ...`` of the stream; ``step`` and ``first_row`` are int64 scalars."""
-    return _rows(
-        tf.raw_ops.StatelessRandomNormalV2, seed, stream, step, first_row, num_rows, row_size
-    )
+    """Return standard normal numbers ``[B, N]``, float32, for rows ``first_row ...``.
+
+    ``step`` and ``first_row`` are int64 scalars.
+    """
+    operation = tf.raw_ops.StatelessRandomNormalV2
+    return _rows(operation, seed, stream, step, first_row, num_rows, row_size)
 
 
 def uniform_rows(
@@ -51,16 +55,17 @@ def uniform_rows(
     num_rows: int | tf.Tensor,
     row_size: int,
 ) -> tf.Tensor:
-    """Uniform numbers ``[B, N]`` in [0, 1), float32, for rows ``first_row ...`` of the stream; ``step`` and ``first_row`` are int64 scalars."""
-    return _rows(
-        tf.raw_ops.StatelessRandomUniformV2, seed, stream, step, first_row, num_rows, row_size
-    )
+    """Return uniform numbers ``[B, N]`` in [0, 1), float32, for rows ``first_row ...``.
+
+    ``step`` and ``first_row`` are int64 scalars.
+    """
+    operation = tf.raw_ops.StatelessRandomUniformV2
+    return _rows(operation, seed, stream, step, first_row, num_rows, row_size)
 
 
 def _rows(operation, seed, stream, step, first_row, num_rows, row_size):
-    counts_per_row = -(
-        -row_size // NUMBERS_PER_COUNT
-    )  # rows start at a whole block, so that any row can start a batch
+    # Rows start at a whole block, so that any row can start a batch.
+    counts_per_row = -(-row_size // NUMBERS_PER_COUNT)
     low = tf.cast(first_row, tf.uint64) * tf.constant(counts_per_row, tf.uint64)
     high = tf.cast(step, tf.uint64) + tf.constant(int(stream) << STEP_BITS, tf.uint64)
     numbers = operation(
@@ -74,7 +79,7 @@ def _rows(operation, seed, stream, step, first_row, num_rows, row_size):
 
 
 def _mix(seed: int) -> int:
-    """The splitmix64 finalizer: neighbouring seeds become unrelated keys."""
+    """Apply splitmix64's finalizer: neighbouring seeds become unrelated keys."""
     mask = 2**64 - 1
     value = (seed + 0x9E3779B97F4A7C15) & mask
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & mask

@@ -1,1 +1,1 @@
-"""Ray: the only folder that imports it. Clusters, the TensorflowTrainer, and what travels between driver and workers."""
+"""Ray, imported only here: clusters, the TensorflowTrainer, the mailbox of driver and workers."""

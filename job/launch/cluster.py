@@ -1,6 +1,7 @@
-"""The Ray cluster of a run: a private one on this machine, or the one that ``RAY_ADDRESS`` names; and whether the workers fit in it.
+"""The Ray cluster of a run: a private one on this machine, or the one that ``RAY_ADDRESS`` names.
 
-A private cluster listens on loopback and asks for a token that only this run knows (docs/security.md), unless the user chose ``RAY_AUTH_MODE``.
+A private cluster listens on loopback and requires a token that only this run knows
+(docs/security.md), unless the user sets ``RAY_AUTH_MODE``.
 """
 
 import contextlib
@@ -17,12 +18,15 @@ from ray._private import ray_constants
 from job.config.errors import ConfigError, DcganError
 from job.config.host import is_local, usable_cores
 from job.config.spec import WorkerSpec
+from job.config.text import counted
 from job.launch.machine import bundle, local_cores, no_room, num_bundles
 
 OBJECT_STORE_BYTES = 128 * 2**20  # only messages travel through Ray; images and weights never do
 POLL_SECONDS = 1.0
-KNOCK_SECONDS = 10.0
-START_ATTEMPTS = 3  # Ray gives its processes 15 to 30 s to start, too little on a busy machine; a second attempt finds warm file caches
+CONNECT_SECONDS = 10.0
+# Ray gives its processes 15 to 30 s to start, too little on a busy machine; a second attempt finds
+# warm file caches.
+START_ATTEMPTS = 3
 
 
 class ClusterFailed(DcganError):
@@ -33,9 +37,9 @@ class ClusterFailed(DcganError):
 def cluster(
     workers: WorkerSpec, waiting: Callable[[str], None], *, verbose: bool = False
 ) -> Iterator[bool]:
-    """Connect, wait for room, and leave again; a cluster started here ends here, on every way out. Yield whether this run is alone in it.
+    """Connect and wait for room; on every exit, disconnect and end a private cluster.
 
-    ``waiting`` gets a text whenever the wait for something begins.
+    Yields True for a private cluster. ``waiting`` gets a text whenever a wait begins.
     """
     own = is_local()
     options = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
@@ -56,14 +60,17 @@ def cluster(
 
 
 def _start(options: Mapping[str, object], waiting: Callable[[str], None]) -> None:
-    """Start a private cluster, with several attempts; ``ClusterFailed`` after the last, ``ConfigError`` if another attempt cannot help."""
-    _close_to_others()
+    """Start a private cluster, in several attempts.
+
+    Raises ``ClusterFailed`` after the last, ``ConfigError`` if another attempt cannot help.
+    """
+    _restrict_access()
     begun = time.monotonic()
     what = "Ray to start on this machine"
     for attempt in range(1, START_ATTEMPTS + 1):
         waiting(what)
         try:
-            with _ended_on_failure(), _deaf_to_hangup():
+            with _killing_leftovers(), _blocking_hangup():
                 ray.init(
                     address="local",
                     num_cpus=local_cores(),
@@ -82,31 +89,33 @@ def _start(options: Mapping[str, object], waiting: Callable[[str], None]) -> Non
                 ) from error
             if attempt == START_ATTEMPTS:
                 raise ClusterFailed(
-                    f"Ray did not start on this machine in {attempt} attempts ({seconds:.0f} s): {reason.rstrip('.')}. The load is"
-                    f" {os.getloadavg()[0]:.1f} on {usable_cores()} cores. Stop other programs or try again later; with -v Ray says more"
+                    f"Ray did not start on this machine in {attempt} attempts ({seconds:.0f} s):"
+                    f" {reason.rstrip('.')}. The load is {os.getloadavg()[0]:.1f} on"
+                    f" {usable_cores()} cores. Stop other programs or try again later; with -v Ray"
+                    " says more"
                 ) from error
-            what = f"Ray to start on this machine: attempt {attempt + 1} of {START_ATTEMPTS}, the last one failed ({reason.rstrip('.')})"
+            what = (
+                f"Ray to start on this machine: attempt {attempt + 1} of {START_ATTEMPTS},"
+                f" the last one failed ({reason.rstrip('.')})"
+            )
 
 
-def _close_to_others() -> None:
-    """Let the cluster that this process starts listen on loopback only, and refuse whoever lacks a fresh token."""
-    # The switch for loopback, made for macOS and Windows (Ray 2.60). Ray reads the variable when it is imported, so it is set in both
-    # places: here, and for the processes that are started from here.
+def _restrict_access() -> None:
+    """Make Ray listen on loopback only, and require a fresh token."""
+    # The switch for loopback, made for macOS and Windows (Ray 2.60). Ray reads the variable when it
+    # is imported, so it is set both here and for the processes that are started from here.
     os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
     ray_constants.ENABLE_RAY_CLUSTER = False
-    if not os.environ.get(
-        "RAY_AUTH_MODE"
-    ):  # then ray.init chooses tokens; chosen here, it would come too late for this process
-        os.environ.pop(
-            "RAY_AUTH_MODE", None
-        )  # Ray takes an empty one for the choice of no authentication
+    # Without RAY_AUTH_MODE ray.init chooses tokens; set here, it is too late for this process.
+    if not os.environ.get("RAY_AUTH_MODE"):
+        os.environ.pop("RAY_AUTH_MODE", None)  # to Ray, an empty one means no authentication
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 @contextlib.contextmanager
-def _ended_on_failure() -> Iterator[None]:
-    """End every process that was started inside if an exception leaves: Ray forgets those of a cluster that it could not finish."""
-    import psutil  # Ray brings it
+def _killing_leftovers() -> Iterator[None]:
+    """At an exception, kill the processes started inside: Ray forgets those of a failed start."""
+    import psutil
 
     before = set(psutil.Process().children(recursive=True))
     try:
@@ -117,15 +126,15 @@ def _ended_on_failure() -> Iterator[None]:
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(left, timeout=KNOCK_SECONDS)
+        psutil.wait_procs(left, timeout=CONNECT_SECONDS)
         raise
 
 
 @contextlib.contextmanager
-def _deaf_to_hangup() -> Iterator[None]:
-    """Hold SIGHUP back for a while, and for good in the processes that are started inside, which inherit that.
+def _blocking_hangup() -> Iterator[None]:
+    """Block SIGHUP in the processes that are started inside, which inherit the mask.
 
-    A closed terminal sends it to all of them, but the workers still have to save a last checkpoint.
+    A closed terminal sends it to all of them, but the workers have to save a last checkpoint.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
@@ -136,7 +145,10 @@ def _deaf_to_hangup() -> Iterator[None]:
 
 def _remedy(error: Exception) -> str:
     if "AF_UNIX" in str(error):
-        return "Its temporary folder has too long a path for Unix sockets: set RAY_TMPDIR to a short one, for example RAY_TMPDIR=/tmp"
+        return (
+            "Its temporary folder has too long a path for Unix sockets: set RAY_TMPDIR to a short"
+            " one, for example RAY_TMPDIR=/tmp"
+        )
     return "Check TMPDIR and the RAY_ variables; with -v Ray says more"
 
 
@@ -150,37 +162,32 @@ def _join(options: Mapping[str, object], waiting: Callable[[str], None]) -> None
     address = os.environ["RAY_ADDRESS"].strip()
     waiting(f"the Ray cluster at {address}")
     try:
-        _knock(address)  # Ray itself would try for minutes
+        _check_reachable(address)  # Ray itself would try for minutes
         ray.init(address=address, **options)
     except (RuntimeError, OSError, ValueError) as error:  # ValueError: no address at all
         raise ConfigError(
-            f"RAY_ADDRESS is {address}: no Ray cluster answers ({_reason(error)}); expected a running one, or unset RAY_ADDRESS"
+            f"RAY_ADDRESS is {address}: no Ray cluster responds ({_reason(error)}); expected a"
+            " running one, or unset RAY_ADDRESS"
         ) from error
 
 
-def _knock(address: str) -> None:
-    """Open and close a connection to ``host:port``; ``OSError`` where nothing listens. Other forms (``auto``) are left to Ray."""
+def _check_reachable(address: str) -> None:
+    """Raise ``OSError`` if nothing listens at ``host:port``. Ray checks other forms (``auto``)."""
     host, separator, port = address.rpartition("://")[2].partition("/")[0].rpartition(":")
     if separator and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def wait_for_room(workers: WorkerSpec, timeout_seconds: float) -> None:
-    """Return when the cluster's nodes can hold every worker; ``ConfigError`` after ``timeout_seconds`` (a cluster may still be growing)."""
+    """Return when all workers fit, as a cluster may grow; ``ConfigError`` after the timeout."""
     deadline = time.monotonic() + timeout_seconds
     while True:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if num_bundles(nodes, bundle(workers)) >= workers.min_workers:
             return
         if time.monotonic() >= deadline:
-            waited = (
-                f"after {timeout_seconds:.0f} s (workers.start_timeout_seconds) "
-                if timeout_seconds
-                else ""
-            )
-            raise no_room(
-                workers,
-                nodes,
-                f"{waited}in a cluster of {len(nodes)} node{'' if len(nodes) == 1 else 's'}",
-            )
+            where = f"in a cluster of {counted(len(nodes), 'node')}"
+            if timeout_seconds:
+                where = f"after {timeout_seconds:.0f} s (workers.start_timeout_seconds) {where}"
+            raise no_room(workers, nodes, where)
         time.sleep(POLL_SECONDS)

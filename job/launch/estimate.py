@@ -1,6 +1,8 @@
-"""How long a run will train, before it starts: from what the run measured before, or from the networks' arithmetic and a probe of this machine.
+"""Estimate the training time before a run starts.
 
-Loads no TensorFlow. Multiply-adds are those of the convolutions and dense layers; everything else is part of the measured share.
+From the run's own earlier speed, or from the networks' arithmetic and a probe of this machine.
+Loads no TensorFlow. Counts the multiply-adds of convolutions and dense layers; everything else is
+part of the measured share.
 """
 
 import math
@@ -19,39 +21,47 @@ from job.training.preflight import Preflight
 
 PROBE_SECONDS = 1.0
 _PROBE_SIDE = 1024
-# Share of the matrix-product rate that a training step reaches: 0.37 (`notebook`) and 0.48 (`fashion`) on an EPYC, 1.0 on a Xeon, where
-# TensorFlow multiplies faster than NumPy (docs/training.md).
+# Share of the matrix-product rate that a training step reaches: 0.37 (`notebook`) and 0.48
+# (`fashion`) on an EPYC, 1.0 on a Xeon, where TensorFlow multiplies faster than NumPy
+# (docs/training.md).
 _SHARE = 0.6
 _FACTOR = 2.0  # the estimate may be wrong by this much either way
 
 
 def time_text(checked: Preflight, rate: float | None = None) -> str:
-    """Return one line: how long the rest of the run will take, with its uncertainty and where it is from.
+    """Return one line with the estimated time, its uncertainty and its source.
 
-    ``rate`` is this machine's multiply-adds per second; unset: it is measured, which takes a second.
+    ``rate`` is this machine's multiply-adds per second; None measures it for a second.
     """
     spec = checked.spec
     steps = checked.schedule.total_steps - (checked.resumed.step if checked.resumed else 0)
     num_images = steps * spec.training.global_batch_size
     if measured := _measured_images_per_second(checked):
-        return f"time: about {_about(num_images / measured)} at the {measured:,.0f} images/s that this run measured before"
+        return (
+            f"time: about {_about(num_images / measured)} at the {measured:,.0f} images/s that this"
+            " run measured before"
+        )
     if not is_local() or spec.workers.gpus:
-        return "time: known after the first steps; it is estimated for CPU workers on this machine, or from an earlier start of the run"
+        return (
+            "time: known after the first steps; it is estimated for CPU workers on this machine, or"
+            " from an earlier attempt of the run"
+        )
     cores = usable_cores()
     busy = min(cores, spec.workers.count * max(1, round(spec.workers.cpus))) / cores
     images_per_second = _SHARE * busy * (rate or probe()) / multiply_adds(spec)
     seconds = num_images / images_per_second
     return (
-        f"time: {_about(seconds / _FACTOR)} to {_about(seconds * _FACTOR)}, if nothing else runs here; estimated from the"
-        " networks' arithmetic and a probe of this machine"
+        f"time: {_about(seconds / _FACTOR)} to {_about(seconds * _FACTOR)}, if nothing else runs"
+        " here; estimated from the networks' arithmetic and a probe of this machine"
     )
 
 
 def multiply_adds(spec: RunSpec) -> float:
-    """Return the multiply-adds of training on one image: forward passes, and two of the same size for each backward pass.
+    """Return the multiply-adds of training on one image; a backward pass counts as two forward.
 
-    ``alternating``: two passes forward and one backward through G; through D three forward, two whole ones backward, and one for its input
-    only. ``simultaneous``: one pass through G; through D two forward, two backward, and one for its input.
+    ``alternating``: through G two passes forward and one backward; through D three forward, two
+    backward, and one for its input only. ``simultaneous``: through G one forward and one backward;
+    through D two forward, two backward, and one for its input only.
     """
     generator, discriminator = _generator(spec.model), _discriminator(spec.model)
     if spec.training.updates == "alternating":
@@ -60,7 +70,7 @@ def multiply_adds(spec: RunSpec) -> float:
 
 
 def probe(seconds: float = PROBE_SECONDS) -> float:
-    """Return the multiply-adds per second of float32 matrix products on all cores, if nothing else ran: by processor time, not by the clock."""
+    """Return the float32 multiply-adds per second of all idle cores, by processor time."""
     matrix = np.ones((_PROBE_SIDE, _PROBE_SIDE), np.float32)
     product = matrix @ matrix  # the first one starts the threads
     started, used, count = time.perf_counter(), time.process_time(), 0
@@ -94,7 +104,7 @@ def _discriminator(model: ModelSpec) -> float:
 
 
 def _measured_images_per_second(checked: Preflight) -> float | None:
-    """Return the speed of the run's last start; None if it is not known, or was that of another number of workers or other settings."""
+    """Return the speed of the last attempt with as many workers and the same settings, if known."""
     spec, resumed = checked.spec, checked.resumed
     if (
         not resumed

@@ -1,6 +1,7 @@
-"""What a cluster on this machine needs before it is started: cores, GPUs and free ports. Loads Ray only to count GPUs.
+"""Check this machine before a cluster starts on it: cores, GPUs, free ports.
 
-With ``RAY_ADDRESS`` the workers run elsewhere: their room is checked when the cluster is joined, their ports when they start.
+Loads Ray only to count GPUs. With ``RAY_ADDRESS`` the workers run elsewhere: their resources are
+checked when the cluster is joined, their ports when they start.
 """
 
 import dataclasses
@@ -12,13 +13,11 @@ from job.config.spec import RunSpec, WorkerSpec
 from job.telemetry.server import check_port
 
 LOOPBACK = "127.0.0.1"
-MIN_LOCAL_CORES = (
-    4  # a small machine may run a few workers on fewer cores: slowly, but for trying out it does
-)
+MIN_LOCAL_CORES = 4  # offered on a smaller machine, too: slow, but enough for a trial
 
 
 def check_machine(spec: RunSpec) -> None:
-    """Raise ``ConfigError`` if this machine has too few cores or GPUs for the workers, or a port they need is taken."""
+    """Raise ``ConfigError`` if cores, GPUs or a metrics port for local workers are missing."""
     if not is_local():
         return
     node = {"CPU": float(local_cores()), "GPU": float(_num_gpus() if spec.workers.gpus else 0)}
@@ -31,14 +30,14 @@ def check_machine(spec: RunSpec) -> None:
 
 
 def with_metrics_host(spec: RunSpec) -> RunSpec:
-    """Return ``spec`` with ``metrics.host`` on loopback if it is unset and the run starts its own cluster: who scrapes it is here, too."""
+    """Return ``spec`` with ``metrics.host`` on loopback if it is unset and the cluster private."""
     if spec.metrics.host is not None or not is_local():
         return spec
     return dataclasses.replace(spec, metrics=dataclasses.replace(spec.metrics, host=LOOPBACK))
 
 
 def unchecked(spec: RunSpec) -> str:
-    """Return what ``--dry-run`` cannot know of a run that it finds good."""
+    """Return a list of what ``--dry-run`` does not check."""
     parts = ["whether the run folder can be written"]
     if spec.workers.gpus:
         parts.append("whether TensorFlow finds the GPUs")
@@ -53,12 +52,12 @@ def local_cores() -> int:
 
 
 def bundle(workers: WorkerSpec) -> dict[str, float]:
-    """Return what one worker needs, by Ray's names."""
+    """Return the resources of one worker by Ray's names."""
     return {"CPU": workers.cpus, "GPU": float(workers.gpus)}
 
 
 def num_bundles(nodes: Sequence[Mapping[str, float]], bundle: Mapping[str, float]) -> int:
-    """Return how many workers of ``bundle`` fit on ``nodes``: a worker never spans two."""
+    """Return how many workers of ``bundle`` fit on ``nodes``; a worker never spans two."""
     needed = {name: amount for name, amount in bundle.items() if amount > 0}
     return sum(
         int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in needed.items()))
@@ -67,10 +66,11 @@ def num_bundles(nodes: Sequence[Mapping[str, float]], bundle: Mapping[str, float
 
 
 def no_room(workers: WorkerSpec, nodes: Sequence[Mapping[str, float]], where: str) -> ConfigError:
-    """Return the error for ``nodes``, ``where`` they are, that cannot hold all workers."""
+    """Return the error for ``nodes``, located ``where``, that cannot hold all workers."""
     total = {name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
     return ConfigError(
-        f"{'workers.count' if workers.min is None else 'workers.min'} is {workers.min_workers}, each with {_amounts(bundle(workers))};"
+        f"{'workers.count' if workers.min is None else 'workers.min'} is {workers.min_workers},"
+        f" each with {_amounts(bundle(workers))};"
         f" found room for {num_bundles(nodes, bundle(workers))} {where} with {_amounts(total)}."
         " Lower workers.count, workers.cpus or workers.gpus, or add nodes"
     )
@@ -83,14 +83,12 @@ def _amounts(resources: Mapping[str, float]) -> str:
 
 
 def _num_gpus() -> int:
-    """Return the GPUs that Ray will find here, as it counts them itself (2.60: no public name); TensorFlow is not asked."""
+    """Return the number of GPUs that Ray finds here, counted by Ray (2.60: no public name)."""
     from ray._private.accelerators import get_accelerator_manager_for_resource
 
     manager = get_accelerator_manager_for_resource("GPU")
     if manager is None:
         return 0
-    found, visible = (
-        manager.get_current_node_num_accelerators(),
-        manager.get_current_process_visible_accelerator_ids(),
-    )
+    found = manager.get_current_node_num_accelerators()
+    visible = manager.get_current_process_visible_accelerator_ids()
     return found if visible is None else min(found, len(visible))

@@ -1,6 +1,6 @@
-"""The board: one small actor where workers post and the driver reads. Messages only; no worker ever waits for it.
+"""The mailbox: an actor through which driver and workers exchange messages; nobody waits for it.
 
-Without it a driver would see nothing until the end: Ray Train's own reports stay with its controller.
+Ray Train's own reports stay with its controller, so the driver would see nothing until the end.
 """
 
 import logging
@@ -14,92 +14,92 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from job.config.errors import DcganError
 from job.telemetry.step_report import StepReport
-from job.training.topology import Requests
+from job.training.listeners import Driver, Requests
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
-class Posted(NamedTuple):
-    """What stands on the board: the chief's latest progress, lines not read before, and the error that ends the run."""
+class Messages(NamedTuple):
+    """The chief's latest report, the notes since the last read, and the error that ends the run."""
 
-    progress: StepReport | None
+    report: StepReport | None
     notes: list[str]
     error: DcganError | None
 
 
 class Mailbox:
-    """An actor's class: see ``start_board``."""
+    """The actor's class; ``start_mailbox`` starts it."""
 
     def __init__(self) -> None:
-        self._progress: StepReport | None = None
+        self._report: StepReport | None = None
         self._notes: list[str] = []
         self._error: DcganError | None = None
         self._starts: dict[int, int] = {}
-        self._rooms: set[PlacementGroup] = set()
+        self._placement_groups: set[PlacementGroup] = set()
         self._stop = False
 
-    def begin(self, rank: int, room: PlacementGroup | None = None) -> int:
-        """A worker starts in its ``room``: how often its rank has started before."""
+    def register_worker(self, rank: int, placement_group: PlacementGroup | None = None) -> int:
+        """Return how often the worker of this rank was started before."""
         self._starts[rank] = self._starts.get(rank, 0) + 1
-        if room is not None:
-            self._rooms.add(room)
+        if placement_group is not None:
+            self._placement_groups.add(placement_group)
         return self._starts[rank] - 1
 
-    def leave_rooms(self) -> list[PlacementGroup]:
-        """What workers have started in so far; from now on it is not theirs any more."""
-        left, self._rooms = list(self._rooms), set()
-        return left
+    def take_placement_groups(self) -> list[PlacementGroup]:
+        """Return the placement groups of all workers so far, and forget them."""
+        taken, self._placement_groups = list(self._placement_groups), set()
+        return taken
 
     def num_restarts(self) -> int:
-        """How often the workers have started again, whoever started them."""
+        """Return how often the workers were restarted, by whichever controller."""
         return max(self._starts.values(), default=1) - 1
 
-    def post_progress(self, progress: StepReport) -> None:
-        self._progress = progress
+    def post_report(self, report: StepReport) -> None:
+        self._report = report
 
     def post_note(self, text: str) -> None:
         self._notes.append(text)
 
     def post_error(self, error: DcganError) -> None:
-        """An error that starting again does not cure; the first one stands."""
+        """Post an error that a restart does not cure; the first one counts."""
         self._error = self._error or error
 
-    def ask_to_stop(self) -> None:
-        """The driver wants the run to end after a last checkpoint."""
+    def request_stop(self) -> None:
+        """Ask the workers to stop after a last checkpoint."""
         self._stop = True
 
-    def is_stop_wanted(self) -> bool:
+    def is_stop_requested(self) -> bool:
         return self._stop
 
-    def read(self) -> Posted:
+    def read(self) -> Messages:
         notes, self._notes = self._notes, []
-        return Posted(self._progress, notes, self._error)
+        return Messages(self._report, notes, self._error)
 
 
-def start_board() -> Any:
-    """A board on the driver's node, that lives as long as the driver."""
-    return ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=on_this_node())(
-        Mailbox
-    ).remote()
+def start_mailbox() -> Any:
+    """Start a mailbox on the driver's node; it lives as long as the driver."""
+    actor = ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=on_this_node())(Mailbox)
+    return actor.remote()
 
 
 def on_this_node() -> NodeAffinitySchedulingStrategy:
-    """Where the driver is: what must not move to a node that may go away."""
+    """Return the strategy that schedules on the driver's node, which stays while others go."""
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
-class BoardListener:
-    """A worker's ``Listener`` that posts on the board, and looks there whether to stop. Only the chief does: every worker has the same progress.
+class MailboxDriver(Driver):
+    """The driver as a worker reaches it, through the mailbox. A context manager.
 
-    A context manager: the chief looks in a thread of its own, so that training never waits for it.
+    Only the chief posts reports, because all workers have the same, and polls for a stop request,
+    in a thread so that training does not wait for it.
     """
 
-    def __init__(self, board: Any, rank: int):
-        self._board, self._rank = board, rank
+    def __init__(self, mailbox: Any, rank: int):
+        self._mailbox, self._rank = mailbox, rank
         self._stop, self._closed = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._look, name="board-listener", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="mailbox", daemon=True)
 
-    def __enter__(self) -> "BoardListener":
+    def __enter__(self) -> "MailboxDriver":
         if self._rank == 0:
             self._thread.start()
         return self
@@ -107,38 +107,35 @@ class BoardListener:
     def __exit__(self, *_: object) -> None:
         self._closed.set()
 
-    def progress(self, progress: StepReport, num_steps: int) -> None:
-        """Post and go on."""
+    def on_report(self, report: StepReport, num_steps: int) -> None:
         if self._rank == 0:
-            self._board.post_progress.remote(progress)
+            self._mailbox.post_report.remote(report)
 
-    def note(self, text: str) -> None:
-        """Post and go on."""
-        self._board.post_note.remote(text)
+    def on_note(self, text: str) -> None:
+        self._mailbox.post_note.remote(text)
 
-    def wanted(self) -> Requests:
-        """Whether the driver asked to stop, and whether Ray says that a node of the run is about to go. A barrier of Ray's over all workers."""
-        is_going = ray.train.get_preemption_info() is not None
-        return Requests(stop=self._stop.is_set(), save=is_going)
+    def requests(self) -> Requests:
+        """Ask Ray for preemptions, too: a barrier of Ray's over all workers."""
+        is_node_going = ray.train.get_preemption_info() is not None
+        return Requests(stop=self._stop.is_set(), save=is_node_going)
 
-    def _look(self) -> None:
-        while not self._closed.wait(LOOK_SECONDS):
+    def _poll(self) -> None:
+        while not self._closed.wait(POLL_SECONDS):
             try:
-                if ray.get(self._board.is_stop_wanted.remote()):
+                if ray.get(self._mailbox.is_stop_requested.remote()):
                     self._stop.set()
                     return
             except ray.exceptions.RayError:  # the driver is gone, and Ray ends this process soon
                 return
 
 
-class BoardHandler(logging.Handler):
-    """Warnings of a worker become lines on the driver's terminal."""
+class MailboxHandler(logging.Handler):
+    """Posts a worker's warnings as notes, which the driver prints."""
 
-    def __init__(self, board: Any, rank: int):
+    def __init__(self, mailbox: Any, rank: int):
         super().__init__(logging.WARNING)
-        self._board, self._rank = board, rank
+        self._mailbox, self._rank = mailbox, rank
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._board.post_note.remote(
-            f"worker {self._rank}: {record.levelname.lower()}: {record.getMessage()}"
-        )
+        level = record.levelname.lower()
+        self._mailbox.post_note.remote(f"worker {self._rank}: {level}: {record.getMessage()}")

@@ -1,8 +1,8 @@
-"""Train under Ray Train: one ``TensorflowTrainer``, its workers' entry, and the driver's loop that watches them.
+"""Train under Ray Train: one ``TensorflowTrainer``, its workers' entry, and the driver's watch.
 
-``fit`` blocks, takes over Ctrl-C and ends the process with status 0, so it runs as a Ray task of its own; this process only watches, in its main
-thread. At Ctrl-C and SIGTERM the workers save once more, and the same command started again goes on from there. (In a second
-thread of this process ``fit`` would still wait in Ray's C++ code when Ray is shut down, which ends the process before it can say why.)
+``fit`` blocks, takes over Ctrl-C and ends the process with status 0, so it runs as a Ray task and
+this process only watches. (In a second thread of this process, ``fit`` would still wait in Ray's
+C++ code when Ray is shut down, which ends the process before it can report the reason.)
 """
 
 import datetime
@@ -23,7 +23,7 @@ from job.config.errors import DcganError
 from job.config.spec import RunSpec, WorkerSpec
 from job.launch.cluster import cluster
 from job.launch.machine import with_metrics_host
-from job.launch.mailbox import BoardHandler, BoardListener, on_this_node, start_board
+from job.launch.mailbox import MailboxDriver, MailboxHandler, on_this_node, start_mailbox
 from job.run.lease import Lease, check_holder
 from job.storage.uri import open_store
 from job.telemetry.step_report import StepReport
@@ -31,22 +31,23 @@ from job.telemetry.step_report import StepReport
 log = logging.getLogger("dcgan.launch")
 
 POLL_SECONDS = 0.25
-REMEDY = "Start the same command again to go on from the last checkpoint, or with -v to see the workers' output"
+REMEDY = (
+    "Run the same command to resume from the last checkpoint, or with -v to see the workers' output"
+)
 WORKER_ENV = {**KERAS_ENV, "TF_CPP_MIN_LOG_LEVEL": "2"}
-FIT_ENV = {
-    **WORKER_ENV,
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-}  # workers stay where they are, instead of in a folder of Ray Train's
+# Workers stay in their working directory instead of one of Ray Train's.
+FIT_ENV = {**WORKER_ENV, "RAY_CHDIR_TO_TRIAL_DIR": "0"}
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
-# Ray Train learns up to 20 s late that a host is gone, and an elastic group that it starts too large has to give up soon and be smaller.
+# Ray Train learns up to 20 s late that a host is gone. An elastic group that it starts too large
+# has to give up soon and be smaller, which may happen once or twice for each lost host.
 ELASTIC_START_SECONDS = 20.0
-ELASTIC_STARTS = 100  # how often that may happen: once or twice for each lost host
+ELASTIC_STARTS = 100
 
 
 class View(Protocol):
-    """What shows a run to a person; ``job.telemetry.progress.ProgressBar`` is one."""
+    """Shows a run to a person; ``job.telemetry.progress.ProgressBar`` is one."""
 
-    def update(self, progress: StepReport) -> None: ...
+    def update(self, report: StepReport) -> None: ...
 
     def note(self, text: str) -> None: ...
 
@@ -58,140 +59,140 @@ class TrainingCrashed(DcganError):
 def train(
     spec: RunSpec, view: View, lease: Lease | None = None, *, stamp: str = "", verbose: bool = False
 ) -> None:
-    """Train ``spec`` on its workers to the last step; raises the ``DcganError`` that ended the run before. ``stamp`` names this start of the program.
+    """Train ``spec`` on its workers to the last step; raise the ``DcganError`` that ended the run.
 
-    ``KeyboardInterrupt`` (Ctrl-C, SIGTERM) lets the workers save a last checkpoint first, for ``checkpoints.grace_seconds``; a second one does not.
+    ``stamp`` names this attempt of the program. After ``KeyboardInterrupt`` (Ctrl-C, SIGTERM) the
+    workers save a last checkpoint, within ``checkpoints.grace_seconds``; a second one ends it.
     """
-    with (
-        tempfile.TemporaryDirectory(
-            prefix="dcgan-train-ray-", ignore_cleanup_errors=True
-        ) as ray_storage,
-        cluster(
-            spec.workers, lambda what: view.note(f"waiting for {what}"), verbose=verbose
-        ) as is_alone,
-    ):
-        board = start_board()
+    ray_folder = tempfile.TemporaryDirectory(prefix="dcgan-train-ray-", ignore_cleanup_errors=True)
+    ray_cluster = cluster(
+        spec.workers, lambda what: view.note(f"waiting for {what}"), verbose=verbose
+    )
+    with ray_folder as ray_storage, ray_cluster as is_private:
+        mailbox = start_mailbox()
+        start_seconds = spec.workers.start_timeout_seconds
+        if spec.workers.min_workers < spec.workers.max_workers:
+            start_seconds = ELASTIC_START_SECONDS
         fit = ray.remote(
             num_cpus=0,
             max_retries=spec.workers.max_restarts,
-            runtime_env={
-                "env_vars": FIT_ENV | {START_TIMEOUT: f"{_start_seconds(spec.workers):g}"}
-            },
+            runtime_env={"env_vars": FIT_ENV | {START_TIMEOUT: f"{start_seconds:g}"}},
             scheduling_strategy=on_this_node(),
         )(_fit)
-        fitting = fit.remote(
-            with_metrics_host(spec),
-            board,
-            ray_storage,
-            {"token": lease.token if lease else None, "stamp": stamp},
-            is_alone,
-        )
+        worker_config = {
+            "spec": with_metrics_host(spec),
+            "mailbox": mailbox,
+            "token": lease.token if lease else None,
+            "stamp": stamp,
+        }
+        fitting = fit.remote(spec.workers, worker_config, ray_storage, is_private)
         view.note("waiting for the workers to start")
-        watch = _Watch(board, view, lease, fitting)
+        watch = _Watch(mailbox, view, lease, fitting)
         try:
             watch.until_done()
         except KeyboardInterrupt:
             if watch.has_trained:
                 view.note(
-                    f"stopping after a last checkpoint, for at most {spec.checkpoints.grace_seconds:g} s; once more to stop at once"
+                    "stopping after a last checkpoint, for at most"
+                    f" {spec.checkpoints.grace_seconds:g} s; once more to stop at once"
                 )
-                ray.get(board.ask_to_stop.remote())
+                ray.get(mailbox.request_stop.remote())
                 watch.until_done(spec.checkpoints.grace_seconds)
             raise
-        _check(fitting, spec)
+        _raise_failure(fitting, spec)
 
 
 class _Watch:
-    """The driver's look at a run: what stands on the board, the lease, the end."""
+    """Watch a run from the driver: relay progress, check the lease, wait for the end."""
 
-    def __init__(self, board: Any, view: View, lease: Lease | None, fitting: Any):
-        self._board, self._view, self._lease, self._fitting = board, view, lease, fitting
+    def __init__(self, mailbox: Any, view: View, lease: Lease | None, fitting: Any):
+        self._mailbox, self._view, self._lease, self._fitting = mailbox, view, lease, fitting
         self.has_trained = False
 
     def until_done(self, seconds: float = math.inf) -> None:
-        """Show what is posted until the run has ended or ``seconds`` have passed; raises what a worker posted, or ``LeaseLost``."""
+        """Return when the run has ended, or after ``seconds``.
+
+        Raises the error that a worker posted, or ``LeaseLost``.
+        """
         deadline = time.monotonic() + seconds
         while (
             not ray.wait([self._fitting], timeout=POLL_SECONDS)[0] and time.monotonic() < deadline
         ):
-            self._show()
+            self._relay()
             if self._lease:
                 self._lease.check()
-        self._show()
+        self._relay()
 
-    def _show(self) -> None:
-        posted = ray.get(self._board.read.remote())
-        for note in posted.notes:
+    def _relay(self) -> None:
+        messages = ray.get(self._mailbox.read.remote())
+        for note in messages.notes:
             self._view.note(note)
-        if posted.progress is not None:
-            self.has_trained = self.has_trained or posted.progress.phase not in ("start", "compile")
-            self._view.update(posted.progress)
-        if posted.error is not None:
-            raise posted.error
+        if messages.report is not None:
+            self.has_trained |= messages.report.phase not in ("start", "compile")
+            self._view.update(messages.report)
+        if messages.error is not None:
+            raise messages.error
 
 
-def _fit(spec: RunSpec, board: Any, ray_storage: str, job: dict[str, Any], is_alone: bool) -> None:
-    """The task: make the trainer and wait for it; again where its controller dies, which Ray itself does not start again (2.60).
+def _fit(
+    workers: WorkerSpec, worker_config: dict[str, Any], ray_storage: str, is_private: bool
+) -> None:
+    """Run the trainer; run another when its controller dies, which Ray (2.60) does not restart.
 
-    ``job`` is what each worker is given beside ``spec`` and ``board``: the token of the lease, the name of this start.
+    ``worker_config`` is passed to each worker.
     """
-    num_controllers = 0
+    mailbox, num_controllers = worker_config["mailbox"], 0
     while True:
-        # Of one count, whoever starts the workers: Ray Train's controllers each count anew.
-        left = spec.workers.max_restarts - max(
-            ray.get(board.num_restarts.remote()), num_controllers
-        )
+        # One restart budget for the whole run; each Ray Train controller counts from zero.
+        num_restarts = max(ray.get(mailbox.num_restarts.remote()), num_controllers)
+        restarts_left = workers.max_restarts - num_restarts
         try:
-            _trainer(spec, board, ray_storage, job, max(left, 0)).fit()
+            _trainer(workers, worker_config, ray_storage, max(restarts_left, 0)).fit()
             return
         except ray.exceptions.ActorDiedError:
-            if left <= 0:
+            if restarts_left <= 0:
                 raise
             num_controllers += 1
-            _free_rooms(board, is_alone)
-            ray.get(
-                board.post_note.remote(
-                    "Ray Train's controller ended: starting it and the workers again"
-                )
-            )
+            _free_placement_groups(mailbox, is_private)
+            text = "Ray Train's controller died: restarting it and the workers"
+            ray.get(mailbox.post_note.remote(text))
 
 
-def _free_rooms(board: Any, is_alone: bool) -> None:
-    """Give back the CPUs and GPUs that a dead controller reserved, or the next one waits for them for ever.
+def _free_placement_groups(mailbox: Any, is_private: bool) -> None:
+    """Free the CPUs and GPUs that a dead controller reserved, or the next one waits for ever.
 
-    Ray's own cleaner (2.60) asks the dashboard, which a cluster of our own lacks, and knows no workers that were about to start. In such a
-    cluster every reservation is this run's; elsewhere it is those that workers told of.
+    Ray's own cleaner (2.60) asks the dashboard, which a private cluster lacks, and does not know
+    workers that were about to start. In a private cluster every placement group is this run's; in
+    another one, those that workers have registered.
     """
-    rooms = ray.get(board.leave_rooms.remote())
-    if is_alone:
-        table = ray.util.placement_group_table()
-        rooms = [
+    groups = ray.get(mailbox.take_placement_groups.remote())
+    if is_private:
+        groups = [
             PlacementGroup(ray.PlacementGroupID.from_hex(key))
-            for key, row in table.items()
+            for key, row in ray.util.placement_group_table().items()
             if row["state"] != "REMOVED"
         ]
-    for room in rooms:
-        ray.util.remove_placement_group(room)
+    for group in groups:
+        ray.util.remove_placement_group(group)
 
 
 def _trainer(
-    spec: RunSpec, board: Any, ray_storage: str, job: dict[str, Any], max_restarts: int
+    workers: WorkerSpec, worker_config: dict[str, Any], ray_storage: str, max_restarts: int
 ) -> Any:
-    """A ``TensorflowTrainer``; ``ray_storage`` is a folder for what Ray Train keeps for itself."""
+    """Return a ``TensorflowTrainer``; Ray Train keeps its own state in ``ray_storage``."""
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer  # loads TensorFlow
 
-    workers = spec.workers
-    resources = {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})}
+    sizes = workers.min_workers, workers.max_workers
+    is_elastic = sizes[0] < sizes[1]
+    gpus = {"GPU": workers.gpus} if workers.gpus else {}
     return TensorflowTrainer(
         _worker,
-        train_loop_config={"spec": spec, "board": board, **job},
+        train_loop_config=worker_config,
         scaling_config=ray.train.ScalingConfig(
-            num_workers=(workers.min_workers, workers.max_workers)
-            if _is_elastic(workers)
-            else workers.count,
+            num_workers=sizes if is_elastic else workers.count,
             use_gpu=workers.gpus > 0,
-            resources_per_worker=resources,
+            resources_per_worker={"CPU": workers.cpus} | gpus,
             elastic_resize_monitor_interval_s=workers.resize_seconds,
         ),
         run_config=ray.train.RunConfig(
@@ -200,24 +201,15 @@ def _trainer(
             storage_path=ray_storage,
             failure_config=ray.train.FailureConfig(
                 max_failures=max_restarts,
-                controller_failure_limit=ELASTIC_STARTS if _is_elastic(workers) else 3,
+                controller_failure_limit=ELASTIC_STARTS if is_elastic else 3,
             ),
             worker_runtime_env={"env_vars": WORKER_ENV},
         ),
     )
 
 
-def _is_elastic(workers: WorkerSpec) -> bool:
-    return workers.min_workers < workers.max_workers
-
-
-def _start_seconds(workers: WorkerSpec) -> float:
-    """How long one start of the workers waits for room: with a fixed number of them until a lost host is back."""
-    return ELASTIC_START_SECONDS if _is_elastic(workers) else workers.start_timeout_seconds
-
-
 def _worker(config: dict[str, Any]) -> None:
-    """One worker process, in a thread of it. TensorFlow is loaded here and nowhere else under Ray."""
+    """Run one worker, in a thread of its process. Only here does Ray's side load TensorFlow."""
     import ray.train
 
     begun = time.time()
@@ -227,13 +219,14 @@ def _worker(config: dict[str, Any]) -> None:
     from job.training import worker
     from job.training.topology import Topology
 
-    spec, board, token = config["spec"], config["board"], config["token"]
+    spec, mailbox, token = config["spec"], config["mailbox"], config["token"]
     context = ray.train.get_context()
     rank = context.get_world_rank()
     logs.configure(rank=rank, run=run_name(spec.uri), as_json=True)
-    handler = BoardHandler(board, rank)
+    handler = MailboxHandler(mailbox, rank)
     logging.getLogger("dcgan").addHandler(handler)
-    restarts = ray.get(board.begin.remote(rank, ray.util.get_current_placement_group()))
+    placement_group = ray.util.get_current_placement_group()
+    restarts = ray.get(mailbox.register_worker.remote(rank, placement_group))
     topology = Topology(
         rank,
         context.get_world_size(),
@@ -242,51 +235,52 @@ def _worker(config: dict[str, Any]) -> None:
         context.get_local_world_size(),
     )
     store = open_store(spec.uri, spec.storage)
-    fence = partial(check_holder, store, token) if token else lambda: None
-    start = start_name(
-        config["stamp"] or f"{datetime.datetime.now(datetime.UTC):{STAMP}}", restarts
-    )
+    check_ownership = partial(check_holder, store, token) if token else lambda: None
+    stamp = config["stamp"] or f"{datetime.datetime.now(datetime.UTC):{STAMP}}"
+    attempt = start_name(stamp, restarts)
     try:
         with (
-            process_records(spec, start, f"rank{rank:03d}", rank) as records,
-            BoardListener(board, rank) as listener,
+            process_records(spec, attempt, f"rank{rank:03d}", rank) as records,
+            MailboxDriver(mailbox, rank) as driver,
         ):
             log.info("worker started", extra={"fields": {"pid": os.getpid(), "begun": begun}})
             if topology.is_chief and restarts:
-                listener.note(
-                    f"start {restarts + 1} of the workers, {topology.world_size} of them, from the last checkpoint"
+                driver.on_note(
+                    f"attempt {restarts + 1} of the workers, {topology.world_size} of them,"
+                    " from the last checkpoint"
                 )
-            worker.run(spec, topology, listener, fence, records)
+            worker.run(spec, topology, driver, check_ownership, records)
     except DcganError as error:
-        ray.get(board.post_error.remote(error))
+        ray.get(mailbox.post_error.remote(error))
         raise
     finally:
         logging.getLogger("dcgan").removeHandler(handler)
 
 
-def _check(fitting: Any, spec: RunSpec) -> None:
-    """Raise what ``fit`` ended with, if anything, in words that name the worker and the cause."""
+def _raise_failure(fitting: Any, spec: RunSpec) -> None:
+    """Raise ``TrainingCrashed`` if ``fit`` failed, naming the worker and the cause."""
     try:
         ray.get(fitting)
     except ray.exceptions.RayError as error:
-        ended = getattr(error, "cause", None) or error
-        failures = getattr(ended, "worker_failures", None)
+        cause = getattr(error, "cause", None) or error
+        failures = getattr(cause, "worker_failures", None)
         if not failures:
             raise TrainingCrashed(
-                f"Ray ended the run: {type(ended).__name__}: {_short(ended)}. {REMEDY}"
+                f"Ray ended the run: {type(cause).__name__}: {_short(cause)}. {REMEDY}"
             ) from error
         rank, failure = next(iter(failures.items()))
         raise TrainingCrashed(
-            f"training crashed more than workers.max_restarts ({spec.workers.max_restarts}) times; at last worker {rank}:"
-            f" {type(failure).__name__}: {_short(failure)}. {REMEDY}"
+            f"training crashed more than workers.max_restarts ({spec.workers.max_restarts}) times;"
+            f" at last worker {rank}: {type(failure).__name__}: {_short(failure)}. {REMEDY}"
         ) from error
 
 
 def _short(error: BaseException) -> str:
-    """The first and the last line of an error's text: Ray's begin with what happened and end, after tracebacks, with why."""
+    """Return the first and the last line of an error's text.
+
+    Ray's begin with the event and end, after tracebacks, with the reason.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (
-        " ... ".join(dict.fromkeys((lines[0], lines[-1]))).rstrip(".")
-        if lines
-        else "no reason given"
-    )
+    if not lines:
+        return "no reason given"
+    return " ... ".join(dict.fromkeys((lines[0], lines[-1]))).rstrip(".")

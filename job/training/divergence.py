@@ -1,6 +1,6 @@
-"""What is known when a loss stops being finite, written into the run folder: ``divergences/step-000000740.json``.
+"""Diagnosis of a loss that is not finite, in the run folder: ``divergences/step-000000740.json``.
 
-Their number is also the number of times the run went back, and names the set of noise it trains with since.
+The number of these files is the number of rollbacks, and of the noise stream used since.
 """
 
 import datetime
@@ -17,12 +17,12 @@ from job.storage.retry import retry
 from job.storage.store import ObjectStore
 
 ROOT = "divergences/"
-MAX_RANKS = 62  # of which it is told whether their share was bad: bits of an int64
+MAX_RANKS = 62  # whose bad shares are reported: bits of an int64
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """``metrics`` are those of the global batch (float32 ``[K, 6]``) of a call that began at ``first_step``, ``row`` the first bad one."""
+    """``metrics`` (float32 ``[K, 6]``) of a train call from ``first_step``; ``row`` is bad."""
 
     first_step: int
     row: int
@@ -32,65 +32,65 @@ class Divergence:
 
     @property
     def step(self) -> int:
-        """The step that went wrong, counted from 1."""
+        """The step that diverged, counted from 1."""
         return self.first_step + self.row + 1
 
     def __str__(self) -> str:
         column = int(np.nonzero(~np.isfinite(self.metrics[self.row]))[0][0])
-        return f"step {self.step}: {METRICS[column]} is {self.metrics[self.row, column]}; expected a finite number"
+        value = self.metrics[self.row, column]
+        return f"step {self.step}: {METRICS[column]} is {value}; expected a finite number"
 
 
 class Diverged(DivergedError):
-    """Raised in the loop of every worker at the same step; ``checkpoint_step`` is the last that is committed."""
+    """Raised by all workers at the same step; ``checkpoint_step`` is the last committed one."""
 
     def __init__(self, divergence: Divergence, checkpoint_step: int | None, more: str = "") -> None:
         super().__init__(str(divergence) + more)
         self.divergence, self.checkpoint_step = divergence, checkpoint_step
 
     def __reduce__(self) -> tuple[type[DivergedError], tuple[str]]:
-        """To another process only its words go."""
+        """Pickle the message alone."""
         return DivergedError, (str(self),)
 
 
 def first_bad(metrics: np.ndarray) -> int | None:
-    """The first row with a number that is not finite."""
+    """Return the first row with a number that is not finite."""
     rows = np.nonzero(~np.isfinite(metrics).all(axis=1))[0]
     return int(rows[0]) if len(rows) else None
 
 
 def record(store: ObjectStore, diverged: Diverged, patience_seconds: float) -> tuple[str, int]:
-    """Write the diagnosis and return its key and number, repeating requests for ``patience_seconds``.
+    """Write the diagnosis and return its key and number; retry for ``patience_seconds``.
 
-    The key is chosen once: a write whose answer was lost is repeated at the same key. JSON has no NaN, so such numbers are written as text.
+    A write whose response was lost is repeated at the same key. JSON has no NaN, so such numbers
+    are written as text.
     """
     divergence = diverged.divergence
     shown = divergence.metrics[max(0, divergence.row - 10) : divergence.row + 1]
     number = retry(lambda: count(store), patience_seconds) + 1
     first_shown = divergence.step - len(shown) + 1
-    told = {
+    document = {
         "step": divergence.step,
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "workers": list(divergence.ranks),
         "last_good_checkpoint": diverged.checkpoint_step,
         "number": number,
         "steps_before": [
-            {"step": first_shown + i, **_told(row)} for i, row in enumerate(shown.tolist())
+            {"step": first_shown + i, **_plain(row)} for i, row in enumerate(shown.tolist())
         ],
     }
-    key, data = (
-        f"{ROOT}step-{divergence.step:09d}-{number}.json",
-        json.dumps(told, indent=2).encode(),
-    )
+    key = f"{ROOT}step-{divergence.step:09d}-{number}.json"
+    data = json.dumps(document, indent=2).encode()
     retry(lambda: store.write(key, data), patience_seconds)
     return key, number
 
 
 def count(store: ObjectStore) -> int:
-    """How many were recorded in this run folder."""
+    """Return the number of divergences recorded in this run folder."""
     return sum(1 for entry in store.list(ROOT) if entry.key.endswith(".json"))
 
 
-def _told(row: Sequence[float]) -> dict[str, float | str]:
+def _plain(row: Sequence[float]) -> dict[str, float | str]:
     return {
         name: value if math.isfinite(value) else str(value)
         for name, value in zip(METRICS, row, strict=True)

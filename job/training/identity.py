@@ -1,4 +1,4 @@
-"""What a run folder belongs to: a model and a data set. A run that is neither is refused before it trains on the wrong weights."""
+"""The identity of a run: model, data set and sample order. Its run folder accepts no other."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from job.data.order import ORDER_VERSION
 
 
 def model_identity(spec: RunSpec) -> dict[str, Any]:
-    """What decides the names and shapes of the saved state, as plain values."""
+    """Return the settings that decide the names and shapes of the saved state."""
     return {
         **to_dict(spec.model),
         "generator_optimizer": spec.training.generator_optimizer.name,
@@ -23,35 +23,30 @@ def model_identity(spec: RunSpec) -> dict[str, Any]:
 
 
 def model_of(manifest: Manifest, uri: str) -> tuple[ModelSpec, str, bool]:
-    """Return the model that ``model_identity`` wrote into a manifest, its precision, and whether weights were averaged.
+    """Return a manifest's model, its precision, and whether its weights were averaged.
 
-    ``StorageError`` names ``uri`` and the key that is not one of a model that this program trains.
+    Raises ``StorageError`` with ``uri`` and the key if it is not a model of this program.
     """
-    values = {
-        key: value
-        for key, value in manifest.model.items()
-        if key not in ("generator_optimizer", "discriminator_optimizer")
-    }
-    is_averaged, precision = (
-        values.pop("averaged", False),
-        manifest.settings.get("training.precision", "float32"),
-    )
+    optimizers = ("generator_optimizer", "discriminator_optimizer")
+    values = {key: value for key, value in manifest.model.items() if key not in optimizers}
+    is_averaged = values.pop("averaged", False)
+    precision = manifest.settings.get("training.precision", "float32")
+    where = f"{uri}: step {manifest.step}: the manifest's"
     try:
         model = build_model(values)
     except ConfigError as error:
-        raise StorageError(
-            f"{uri}: step {manifest.step}: the manifest's {error!s:.300}; use another checkpoint"
-        ) from None
+        raise StorageError(f"{where} {error!s:.300}; use another checkpoint") from None
     if precision not in ("float32", "bfloat16") or not isinstance(is_averaged, bool):
         raise StorageError(
-            f"{uri}: step {manifest.step}: the manifest's training.precision is {shown(precision)} and model.averaged {shown(is_averaged)};"
-            " expected float32 or bfloat16, and true or false; use another checkpoint"
+            f"{where} training.precision is {shown(precision)} and model.averaged"
+            f" {shown(is_averaged)}; expected float32 or bfloat16, and true or false; use another"
+            " checkpoint"
         )
     return model, precision, is_averaged
 
 
 def order_identity(spec: RunSpec) -> dict[str, int]:
-    """What decides, with the data set, which image stands at which position: configuration keys, and the version of the arithmetic."""
+    """Return the settings that decide, with the data set, the order of samples."""
     return {
         "seed": spec.seed,
         "training.global_batch_size": spec.training.global_batch_size,
@@ -60,12 +55,12 @@ def order_identity(spec: RunSpec) -> dict[str, int]:
 
 
 def settings_of(spec: RunSpec) -> dict[str, Any]:
-    """The whole configuration, flat: ``training.generator_optimizer.learning_rate`` and so on. Recorded with every checkpoint."""
+    """Return the whole configuration by dotted keys, as it is saved with every checkpoint."""
     return _flat(to_dict(spec))
 
 
 def changes(spec: RunSpec, newest: Manifest) -> dict[str, tuple[Any, Any]]:
-    """Keys whose value is another now than when ``newest`` was saved: (then, now). None of them is refused; those that are, are not asked."""
+    """Return (then, now) of each setting that has changed since ``newest`` was saved."""
     then, now = newest.settings, settings_of(spec)
     return {
         key: (then[key], value)
@@ -75,42 +70,45 @@ def changes(spec: RunSpec, newest: Manifest) -> dict[str, tuple[Any, Any]]:
 
 
 def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> None:
-    """``ConfigError`` when the run folder at ``uri`` holds another model's or another data set's checkpoints, both values printed."""
+    """Raise ``ConfigError`` if the checkpoints at ``uri`` are of another model, data or order."""
     wanted, found = _flat(model_identity(spec)), _flat(newest.model)
     for key in sorted(wanted.keys() | found.keys()):
         if wanted.get(key) != found.get(key):
             raise ConfigError(
-                f"{uri}: holds checkpoints of another model: {key} is {found.get(key)!r} there and {wanted.get(key)!r} in this configuration;"
-                " expected the same model, or another run folder (uri)"
+                f"{uri}: holds checkpoints of another model: {key} is {found.get(key)!r} there and"
+                f" {wanted.get(key)!r} in this configuration; expected the same model, or another"
+                " run folder (uri)"
             )
     if newest.data_fingerprint != index.fingerprint:
         raise ConfigError(
-            f"{uri}: was trained on data {newest.data_fingerprint[:16]}, {spec.data.uri} is {index.fingerprint[:16]};"
-            " expected the same images, or another run folder (uri)"
+            f"{uri}: was trained on data {newest.data_fingerprint[:16]}, {spec.data.uri} is"
+            f" {index.fingerprint[:16]}; expected the same images, or another run folder (uri)"
         )
-    wanted_order = order_identity(spec)
-    for key, value in wanted_order.items():
+    for key, value in order_identity(spec).items():
         if newest.order.get(key) != value:
             raise ConfigError(
-                f"{uri}: was trained with {key} {newest.order.get(key)}, this configuration has {value}; expected the same,"
-                " because the order of images hangs on it, or another run folder (uri)"
+                f"{uri}: was trained with {key} {newest.order.get(key)}, this configuration has"
+                f" {value}; they must match: the order of samples depends on it."
+                " Change it back, or choose another run folder (uri)"
             )
 
 
 def check_images(spec: RunSpec, index: Index) -> None:
-    """The images must have the model's shape, and be enough for one global batch."""
+    """Raise an error unless the images have the model's shape and fill one global batch."""
     wanted = (*spec.model.image_size, spec.model.channels)
     if tuple(index.image_shape) != wanted:
         found = "x".join(map(str, index.image_shape))
         raise ConfigError(
-            f"{spec.data.uri}: images are {found}, the model takes {'x'.join(map(str, wanted))} (height x width x channels);"
-            " expected equal shapes: set model.image_size and model.channels,"
-            f" or pack again with --size {wanted[0]}x{wanted[1]} --channels {wanted[2]}"
+            f"{spec.data.uri}: images are {found}, the model takes {'x'.join(map(str, wanted))}"
+            " (height x width x channels); expected equal shapes: set model.image_size and"
+            f" model.channels, or pack again with --size {wanted[0]}x{wanted[1]}"
+            f" --channels {wanted[2]}"
         )
     if index.num_rows < spec.training.global_batch_size:
         raise DataError(
-            f"{spec.data.uri}: {counted(index.num_rows, 'image')}; expected at least one global batch of {spec.training.global_batch_size}"
-            f" (training.global_batch_size). Lower it to at most {index.num_rows}, or pack more images"
+            f"{spec.data.uri}: {counted(index.num_rows, 'image')}; expected at least one global"
+            f" batch of {spec.training.global_batch_size} (training.global_batch_size). Lower it to"
+            f" at most {index.num_rows}, or pack more images"
         )
 
 

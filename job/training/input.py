@@ -1,4 +1,4 @@
-"""From packed shards to the chunks that a call takes: one gather per chunk, read ahead by tf.data, no Python per image."""
+"""The chunks of the train calls, read ahead by tf.data, without Python per image."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -7,7 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from job.config.spec import RunSpec
-from job.data.order import Order, stripe_width, worker_positions
+from job.data.order import Order, needs, stripe_width, worker_positions
+from job.streaming.budget import check_budget
+from job.streaming.reader import Reader
+from job.streaming.shards import open_shards
+from job.training.context import RunContext
 from job.training.schedule import Schedule
 from job.training.topology import Topology
 
@@ -15,16 +19,17 @@ CHUNKS_AHEAD = 1  # while a call trains K steps, the next K are gathered
 
 
 class ChunkReader(Protocol):
-    """What gives the pixels; ``job.streaming.reader.Reader`` is one."""
+    """The source of pixels; ``job.streaming.reader.Reader`` is one."""
 
     def chunk(self, first_step: int, num_steps: int) -> np.ndarray:
-        """uint8 ``[S, K, W, H, W, C]``."""
+        """Return uint8 ``[S, K, W, H, W, C]``."""
 
 
 class Input:
-    """This worker's images from step ``start`` on: iterates over a chunk ``[S, K, W, H, W, C]``, uint8, for each call of the schedule.
+    """This worker's images from step ``start`` on: a chunk for each call of the schedule.
 
-    S stripes of W positions are the B images of one step in order: ``chunk[:, k]`` reshaped to ``[B, H, W, C]``.
+    A chunk is uint8 ``[S, K, W, H, W, C]``. S stripes of W positions are the B images of one step
+    in order: ``chunk[:, k]`` reshaped to ``[B, H, W, C]``.
     """
 
     def __init__(
@@ -40,20 +45,20 @@ class Input:
         width = stripe_width(order, positions)
         self._reader, self._calls = reader, schedule.calls(start)
         self._error: Exception | None = None
-        signature = tf.TensorSpec(
-            [positions.size // width, None, width, *spec.model.image_size, spec.model.channels],
-            tf.uint8,
-        )
+        shape = [positions.size // width, None, width, *spec.model.image_size, spec.model.channels]
         options = tf.data.Options()
-        options.autotune.enabled = False  # nothing here to tune, and waiting for its thread can hold up the end of a run for seconds
-        dataset = tf.data.Dataset.from_generator(self._gather, output_signature=signature)
+        # Nothing to tune here, and waiting for its thread can delay the end of a run by seconds.
+        options.autotune.enabled = False
+        dataset = tf.data.Dataset.from_generator(
+            self._gather, output_signature=tf.TensorSpec(shape, tf.uint8)
+        )
         self.dataset = dataset.prefetch(CHUNKS_AHEAD).with_options(options)
 
     def __iter__(self) -> Iterator[tf.Tensor]:
         try:
             yield from self.dataset
         except tf.errors.OpError as error:
-            raise self._error or error from error  # tf.data turns every error into one of its own
+            raise self._error or error from error  # tf.data wraps every error
 
     def _gather(self) -> Iterator[np.ndarray]:
         try:
@@ -62,3 +67,24 @@ class Input:
         except Exception as error:  # the edge of tf.data's thread; raised again by ``__iter__``
             self._error = error
             raise
+
+
+def open_reader(context: RunContext, start: int) -> Reader:
+    """Open the reader of this worker's part of the images from step ``start`` on."""
+    spec, topology, index, order = context.spec, context.topology, context.index, context.order
+    positions = worker_positions(order, topology.rank, topology.world_size)
+    if context.data_store.local_path(index.shards[0].name) is None:
+        # The workers of this host share the cache; assume that each reads as much as this one.
+        num_local = topology.local_world_size
+        steps_per_call = spec.training.steps_per_call
+        check_budget(spec.data.cache_bytes, order, index, [positions] * num_local, steps_per_call)
+    shards = open_shards(
+        context.data_store,
+        index,
+        spec.data,
+        needs(order, positions, start, context.schedule.total_steps),
+        connections=spec.storage.max_connections,
+        sharers=topology.local_world_size,
+        listener=context.streaming,
+    )
+    return Reader(order, index, positions, shards, threads=max(1, round(spec.workers.cpus)))

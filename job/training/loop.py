@@ -1,12 +1,13 @@
-"""The training loop of one worker: call, look at the losses, and at the schedule's stops make a grid or a checkpoint.
+"""The training loop of one worker: step, check, report, sample, save, agree.
 
-Every worker runs the same loop over the same steps. What only the chief does (write) happens between collective operations, never inside one.
-After each call the workers agree on what any of them knows: whether to stop, what is committed, whether the chief cannot go on.
+Every worker runs the same loop over the same steps. Only the chief writes, and only between
+collective operations. After each train call the workers agree whether to stop, which step is
+committed, and whether the chief found bad weights.
 """
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,212 +15,205 @@ import tensorflow as tf
 
 from job.checkpoints.manifest import Manifest, SaveReason
 from job.config.errors import DivergedError
-from job.config.spec import RunSpec
 from job.gan.networks import Networks
 from job.gan.step import MEASURES, METRICS
-from job.storage.store import ObjectStore
 from job.telemetry import logs
 from job.telemetry.step_report import Phase, StepReport
 from job.training import snapshot
+from job.training.checkpointer import Checkpointer
+from job.training.context import RunContext
 from job.training.divergence import MAX_RANKS, Diverged, Divergence, first_bad
 from job.training.input import Input
-from job.training.multi_step import Call
-from job.training.observer import Observer
-from job.training.resume import Resume
+from job.training.multi_step import TrainCall
 from job.training.samples import save_grid
-from job.training.saving import Saving
-from job.training.schedule import Schedule
-from job.training.strategy import Agreement
-from job.training.topology import Topology
 
 log = logging.getLogger("dcgan.training")
 
-NUM_AGREED = 3  # what an agreement carries: three integers of each worker
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """All that the loop works with, made by ``worker``."""
-
-    spec: RunSpec
-    topology: Topology
-    observer: Observer
-    store: ObjectStore
-    schedule: Schedule
-    agree: Agreement
-    resume: Resume
-    networks: Networks
-    exporter: snapshot.Exporter
-    saving: Saving
-    call: Call
-
-
-class Loop:
-    """Runs from the checkpoint it resumed from, or the start. Keeps what the next report needs: losses, times and the last checkpoint."""
-
-    def __init__(self, session: RunContext, resumed: Manifest | None):
-        self._session = session
-        self._step = resumed.step if resumed else 0
-        logs.at_step(self._step)
-        self._committed_step = resumed.step if resumed else None
-        self._metrics = {
-            name: resumed.metrics.get(name, 0.0) if resumed else 0.0 for name in METRICS
-        }
-        self._reported_at = time.monotonic()
-        self._rate = 0.0
-        self._agreeing_seconds = 0.0  # since the last call
-
-    def run(self, images: Input) -> bool:
-        """Train until the schedule's last step, or until asked to stop; whether it came to the end. Returns when the last step is saved.
-
-        ``Diverged`` at a loss that is not finite.
-        """
-        session, start = self._session, self._step
-        if start == 0:
-            self._sample()
-        self._report("compile")
-        waiting_since = self._reported_at = time.monotonic()
-        for (first_step, num_steps), chunk in zip(
-            session.schedule.calls(start), images, strict=True
-        ):
-            called_at = time.monotonic()
-            metrics, measures = (
-                values.numpy() for values in session.call(chunk, tf.constant(first_step, tf.int64))
-            )
-            self._check_finite(metrics, measures, first_step)
-            compute_seconds = float(measures[:, MEASURES.index("compute_seconds")].sum())
-            seconds = time.monotonic() - waiting_since + self._agreeing_seconds
-            times = _Times(num_steps, seconds, called_at - waiting_since, compute_seconds)
-            self._agreeing_seconds = 0.0
-            self._step = first_step + num_steps
-            logs.at_step(self._step)
-            self._metrics = dict(zip(METRICS, metrics.mean(axis=0).tolist(), strict=True))
-            self._report("train", times)
-            if first_step == start:
-                log.info(
-                    "first call done",
-                    extra={"fields": {"step": self._step, "seconds": round(times.seconds, 3)}},
-                )
-                session.resume.mark_succeeded()
-                session.observer.first_images(chunk[:, 0].numpy().reshape(-1, *chunk.shape[3:]))
-            is_asked_to_stop = self._at_a_stop()
-            session.observer.enter("train")
-            if is_asked_to_stop:
-                session.observer.enter("checkpoint")
-                session.saving.finish(session.networks, self._step, self._metrics, "preemption")
-                return self._step == session.schedule.total_steps
-            waiting_since = time.monotonic()
-        session.observer.enter("checkpoint")
-        session.saving.finish(session.networks, self._step, self._metrics, "end")
-        return True
-
-    def _at_a_stop(self) -> bool:
-        """Between two calls: grid, checkpoint, and the agreement; whether to stop now, the same on every worker."""
-        session, schedule = self._session, self._session.schedule
-        if schedule.samples_at(self._step):
-            self._sample()
-        if schedule.checkpoints_at(self._step):
-            reason: SaveReason = "end" if self._step == schedule.total_steps else "schedule"
-            session.observer.enter("checkpoint")
-            session.saving.save(session.networks, self._step, self._metrics, reason)
-        asked_at = time.monotonic()
-        wanted = session.observer.wanted()
-        self._agreeing_seconds += time.monotonic() - asked_at
-        if wanted.save:
-            session.saving.save_if_idle(session.networks, self._step, self._metrics)
-        bad_weights: DivergedError | None = None
-        try:
-            session.saving.look()
-        except DivergedError as error:
-            bad_weights = error
-        session.observer.enter(
-            "train"
-        )  # the agreement waits for the other workers, and not for a save
-        mine = [int(wanted.stop), session.saving.committed_step or 0, int(bad_weights is not None)]
-        asked_at = time.monotonic()
-        num_stops, committed, num_bad = session.agree(mine)
-        self._agreeing_seconds += time.monotonic() - asked_at
-        if num_bad:
-            raise bad_weights or DivergedError(
-                f"step {self._step}: a weight is not finite; expected finite weights"
-            )
-        if committed and committed != self._committed_step:
-            self._committed_step = committed
-            self._report("checkpoint")
-        return num_stops > 0
-
-    def _check_finite(self, metrics: np.ndarray, measures: np.ndarray, first_step: int) -> None:
-        row = first_bad(metrics)
-        if row is None:
-            return
-        # The same numbers on every worker, so all of them are here.
-        self._session.observer.not_finite()
-        rank, is_mine = self._session.topology.rank, not np.isfinite(measures[row]).all()
-        found, *_ = self._session.agree([1 << rank if is_mine and rank < MAX_RANKS else 0, 0, 0])
-        ranks = tuple(rank for rank in range(MAX_RANKS) if found >> rank & 1)
-        self._session.observer.enter(
-            "start"
-        )  # the others wait while the chief settles, and writes the diagnosis
-        committed = self._session.saving.settle()  # what was saved before this is good
-        raise Diverged(
-            Divergence(first_step, row, metrics, ranks), committed or self._committed_step
-        )
-
-    def _sample(self) -> None:
-        """The grid of this step. The moving statistics were averaged at the end of the call, so the chief's are everyone's."""
-        session = self._session
-        if session.topology.is_chief:
-            session.observer.enter("sample")
-            images = save_grid(
-                session.spec,
-                session.store,
-                session.exporter.load(snapshot.shown_weights(session.networks)),
-                self._step,
-            )
-            session.observer.sampled(self._step, images)
-
-    def _report(self, phase: Phase, times: "_Times | None" = None) -> None:
-        session, batch, now = (
-            self._session,
-            self._session.spec.training.global_batch_size,
-            time.monotonic(),
-        )
-        times = times or _Times(0, 0.0, 0.0, 0.0)
-        if times.num_steps:
-            self._rate = times.num_steps * batch / (now - self._reported_at)
-            self._reported_at = now
-        progress = StepReport(
-            step=self._step,
-            total_steps=session.schedule.total_steps,
-            epoch=self._step / session.schedule.steps_per_epoch,
-            images=self._step * batch,
-            images_per_second=self._rate,
-            **self._metrics,
-            step_seconds=times.seconds / max(times.num_steps, 1),
-            data_wait_seconds=times.wait_seconds / max(times.num_steps, 1),
-            compute_seconds=times.compute_seconds / max(times.num_steps, 1),
-            sync_seconds=times.sync_seconds / max(times.num_steps, 1),
-            checkpoint_step=self._committed_step,
-            phase=phase,
-            world_size=session.topology.world_size,
-            restarts=session.topology.restarts,
-            rank=session.topology.rank,
-        )
-        session.observer.progress(progress, times.num_steps)
-
 
 class _Times(NamedTuple):
-    """Of the last call: its steps, its seconds in all, and those of them spent waiting for images and computing gradients.
+    """Seconds of the last train call, in all, waiting for images, and computing gradients.
 
-    The agreement after the call before counts too: there, as inside a call, a worker waits for the slowest.
+    The agreement before it is included: as inside a call, workers wait there for the slowest.
     """
 
     num_steps: int
     seconds: float
-    wait_seconds: float
+    data_wait_seconds: float
     compute_seconds: float
 
     @property
     def sync_seconds(self) -> float:
-        """What is left: gradients exchanged and applied. Two clocks measure, so a few microseconds below 0 are none."""
-        return max(0.0, self.seconds - self.wait_seconds - self.compute_seconds)
+        """The rest, for exchanging and applying gradients; two clocks may differ by a few us."""
+        return max(0.0, self.seconds - self.data_wait_seconds - self.compute_seconds)
+
+
+NO_TIMES = _Times(0, 0.0, 0.0, 0.0)
+
+
+class Loop:
+    """Trains from ``resumed``, or from step 0. Keeps what the next report needs."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        networks: Networks,
+        train_call: TrainCall,
+        checkpointer: Checkpointer,
+        resumed: Manifest | None,
+        on_first_call: Callable[[], None],
+    ):
+        self._context, self._networks, self._train_call = context, networks, train_call
+        self._checkpointer, self._on_first_call = checkpointer, on_first_call
+        self._exporter = snapshot.Exporter(context.spec)
+        self._step = resumed.step if resumed else 0
+        logs.at_step(self._step)
+        self._committed_step = resumed.step if resumed else None
+        saved_metrics = resumed.metrics if resumed else {}
+        self._metrics = {name: saved_metrics.get(name, 0.0) for name in METRICS}
+        self._images_per_second = 0.0
+        self._reported_at = time.monotonic()
+        self._agreeing_seconds = 0.0  # since the last call
+
+    def run(self, images: Input) -> bool:
+        """Train to the last step, or until asked to stop, and save that step.
+
+        Returns whether the last step was reached. Raises ``Diverged`` at a loss that is not finite.
+        """
+        schedule, start, is_stopped = self._context.schedule, self._step, False
+        if start == 0:
+            self._save_grid()
+        self._report("compile")
+        waiting_since = self._reported_at = time.monotonic()
+        for (first_step, num_steps), chunk in zip(schedule.calls(start), images, strict=True):
+            called_at = time.monotonic()
+            outputs = self._train_call(chunk, tf.constant(first_step, tf.int64))
+            metrics, measures = (values.numpy() for values in outputs)
+            self._check_finite(metrics, measures, first_step)
+            self._step = first_step + num_steps
+            logs.at_step(self._step)
+            self._metrics = dict(zip(METRICS, metrics.mean(axis=0).tolist(), strict=True))
+            times = _Times(
+                num_steps,
+                time.monotonic() - waiting_since + self._agreeing_seconds,
+                called_at - waiting_since,
+                float(measures[:, MEASURES.index("compute_seconds")].sum()),
+            )
+            self._agreeing_seconds = 0.0
+            self._report("train", times)
+            if first_step == start:
+                self._after_first_call(chunk, times.seconds)
+            is_stopped = self._after_call()
+            self._context.listeners.on_phase("train")
+            if is_stopped:
+                break
+            waiting_since = time.monotonic()
+        self._context.listeners.on_phase("checkpoint")
+        reason: SaveReason = "preemption" if is_stopped else "end"
+        self._checkpointer.finish(self._step, self._metrics, reason)
+        return not is_stopped or self._step == schedule.total_steps
+
+    def _check_finite(self, metrics: np.ndarray, measures: np.ndarray, first_step: int) -> None:
+        """Raise ``Diverged`` if a metric is not finite. All workers have the same ``metrics``."""
+        row = first_bad(metrics)
+        if row is None:
+            return
+        context = self._context
+        context.listeners.on_not_finite()
+        rank, is_own = context.topology.rank, not np.isfinite(measures[row]).all()
+        own_bit = 1 << rank if is_own and rank < MAX_RANKS else 0
+        bits = context.collectives.sum_over_workers(bad_ranks=own_bit)["bad_ranks"]
+        ranks = tuple(rank for rank in range(MAX_RANKS) if bits >> rank & 1)
+        # The others wait while the chief finishes its save and writes the diagnosis.
+        context.listeners.on_phase("start")
+        committed = self._checkpointer.wait_for_save()  # what was saved before this is good
+        divergence = Divergence(first_step, row, metrics, ranks)
+        raise Diverged(divergence, committed or self._committed_step)
+
+    def _report(self, phase: Phase, times: _Times = NO_TIMES) -> None:
+        spec, schedule, topology = (
+            self._context.spec,
+            self._context.schedule,
+            self._context.topology,
+        )
+        batch, now = spec.training.global_batch_size, time.monotonic()
+        if times.num_steps:
+            self._images_per_second = times.num_steps * batch / (now - self._reported_at)
+            self._reported_at = now
+        num_steps = max(times.num_steps, 1)
+        report = StepReport(
+            step=self._step,
+            total_steps=schedule.total_steps,
+            epoch=self._step / schedule.steps_per_epoch,
+            images=self._step * batch,
+            images_per_second=self._images_per_second,
+            **self._metrics,
+            step_seconds=times.seconds / num_steps,
+            data_wait_seconds=times.data_wait_seconds / num_steps,
+            compute_seconds=times.compute_seconds / num_steps,
+            sync_seconds=times.sync_seconds / num_steps,
+            checkpoint_step=self._committed_step,
+            phase=phase,
+            world_size=topology.world_size,
+            restarts=topology.restarts,
+            rank=topology.rank,
+        )
+        self._context.listeners.on_phase(phase)
+        self._context.listeners.on_report(report, times.num_steps)
+
+    def _after_first_call(self, chunk: tf.Tensor, seconds: float) -> None:
+        fields = {"step": self._step, "seconds": round(seconds, 3)}
+        log.info("first call done", extra={"fields": fields})
+        self._on_first_call()
+        first_step_images = chunk[:, 0].numpy().reshape(-1, *chunk.shape[3:])
+        self._context.listeners.on_first_images(first_step_images)
+
+    def _after_call(self) -> bool:
+        """Sample and save if the schedule says so; return whether all workers stop now."""
+        schedule, listeners = self._context.schedule, self._context.listeners
+        if schedule.samples_at(self._step):
+            self._save_grid()
+        if schedule.checkpoints_at(self._step):
+            reason: SaveReason = "end" if self._step == schedule.total_steps else "schedule"
+            listeners.on_phase("checkpoint")
+            self._checkpointer.save(self._step, self._metrics, reason)
+        asked_at = time.monotonic()
+        requests = self._context.driver.requests()
+        listeners.on_requests(requests)
+        self._agreeing_seconds += time.monotonic() - asked_at
+        if requests.save:
+            self._checkpointer.save_if_idle(self._step, self._metrics)
+        return self._agree(stop=requests.stop)
+
+    def _agree(self, *, stop: bool) -> bool:
+        """Agree on what only some workers know; return whether all of them stop now."""
+        bad_weights: DivergedError | None = None
+        try:
+            self._checkpointer.check_finished_saves()
+        except DivergedError as error:
+            bad_weights = error
+        self._context.listeners.on_phase("train")  # this waits for workers, not for a save
+        asked_at = time.monotonic()
+        sums = self._context.collectives.sum_over_workers(
+            stop_requests=int(stop),
+            committed_step=self._checkpointer.committed_step or 0,  # 0 on all but the chief
+            bad_weights=int(bad_weights is not None),
+        )
+        self._agreeing_seconds += time.monotonic() - asked_at
+        if sums["bad_weights"]:
+            raise bad_weights or DivergedError(
+                f"step {self._step}: a weight is not finite; expected finite weights"
+            )
+        committed = sums["committed_step"]
+        if committed and committed != self._committed_step:
+            self._committed_step = committed
+            self._report("checkpoint")
+        return sums["stop_requests"] > 0
+
+    def _save_grid(self) -> None:
+        """Save the sample grid, on the chief: after each call all have the same statistics."""
+        context = self._context
+        if context.topology.is_chief:
+            context.listeners.on_phase("sample")
+            generator = self._exporter.load(snapshot.shown_weights(self._networks))
+            images = save_grid(context.spec, context.store, generator, self._step)
+            context.listeners.on_grid(self._step, images)

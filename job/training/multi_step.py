@@ -1,4 +1,4 @@
-"""K training steps in one TensorFlow call: the step of each replica, repeated over the global batches of a chunk.
+"""The train call: K training steps in one TensorFlow call, over the global batches of a chunk.
 
 Suffixes: S stripes, K steps, W positions of a stripe, B images of this worker per step, M measures.
 """
@@ -12,16 +12,17 @@ from job.gan.networks import Networks
 from job.gan.step import MEASURES, METRICS, BatchSlice, build_step
 from job.training.strategy import average_statistics
 
-Call = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+TrainCall = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def build_train_call(
     spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networks, noise_stream: int = 0
-) -> Call:
-    """``call(chunk uint8 [S, K, W, H, W, C], first step int64)``: trains K steps, gives ``METRICS`` per step and this worker's ``MEASURES``.
+) -> TrainCall:
+    """Return ``train_call(chunk uint8 [S, K, W, H, W, C], first step int64)`` of K steps.
 
-    Both are float32, ``[K, 6]`` and ``[K, 7]``. This worker's say where a number that is not finite comes from, and who is slow.
-    The B images of step k are the W of each stripe in turn (``job.streaming.reader``): ``chunk[:, k]``.
+    It returns the ``METRICS`` of each step, float32 ``[K, 6]``, and this worker's ``MEASURES``,
+    ``[K, 7]``, which show the source of a number that is not finite and the slow worker. The B
+    images of step k are ``chunk[:, k]``: the W of each stripe in turn (``job.streaming.reader``).
     """
     step = build_step(spec, networks, noise_stream)
     replica_batch = spec.replica_batch_size
@@ -52,7 +53,7 @@ def build_train_call(
     ]
 
     @tf.function(input_signature=signature)
-    def call(chunk: tf.Tensor, first_step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def train_call(chunk: tf.Tensor, first_step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         num_steps = tf.shape(chunk)[1]
         metrics = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(MEASURES)])
         for k in tf.range(num_steps):
@@ -62,8 +63,7 @@ def build_train_call(
         local = metrics.stack()
         shares, others = local[:, : len(METRICS)], local[:, len(METRICS) :]
         measures = tf.concat([shares, others / num_local], axis=1)
-        return strategy.experimental_local_results(strategy.run(finish, args=(shares,)))[
-            0
-        ], measures
+        sums = strategy.experimental_local_results(strategy.run(finish, args=(shares,)))
+        return sums[0], measures
 
-    return call
+    return train_call

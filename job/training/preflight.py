@@ -1,4 +1,4 @@
-"""What can be found wrong before any process starts: stores, images, the run folder. Knows no Ray and no TensorFlow."""
+"""Checks before any process starts: stores, images, the run folder. No Ray, no TensorFlow."""
 
 import dataclasses
 import os
@@ -35,7 +35,7 @@ from job.training.schedule import Schedule, plan
 
 @dataclass(frozen=True)
 class Preflight:
-    """A run that can start: ``resumed`` is the checkpoint it will go on from, None for a fresh one; a finished one has nothing left to do."""
+    """A run that can start from ``resumed`` (None: from step 0), or that is finished already."""
 
     spec: RunSpec
     index: Index
@@ -45,12 +45,15 @@ class Preflight:
 
     @property
     def changes(self) -> dict[str, tuple[Any, Any]]:
-        """Settings that are others than when the checkpoint was saved: (was, is)."""
+        """Settings that have changed since the checkpoint was saved: (was, is)."""
         return changes(self.spec, self.resumed) if self.resumed else {}
 
 
 def check(spec: RunSpec) -> Preflight:
-    """Read the index and the newest manifest of the run folder; ``DcganError`` of the kind that is wrong. Makes at most the cache folder."""
+    """Check a run by its index and its newest manifest; raise the ``DcganError`` found.
+
+    Creates nothing but the cache folder.
+    """
     spec = with_absolute_paths(spec)
     data_store = open_store(spec.data.uri, spec.storage)
     index = read_index(data_store)
@@ -64,8 +67,9 @@ def check(spec: RunSpec) -> Preflight:
     if resumed:
         if spec.checkpoints.resume == "never":
             raise ConfigError(
-                f"{spec.uri}: holds checkpoints, the newest of step {resumed.step}, and checkpoints.resume is never; expected a run folder"
-                " without any: choose another (uri), or go on from them with --resume auto"
+                f"{spec.uri}: holds checkpoints, the newest of step {resumed.step}, and"
+                " checkpoints.resume is never; expected a run folder without any: choose another"
+                " (uri), or resume from them with --resume auto"
             )
         check_identity(spec, index, resumed, spec.uri)
         spec = _with_length_of(spec, resumed)
@@ -75,8 +79,9 @@ def check(spec: RunSpec) -> Preflight:
     is_past = resumed is not None and resumed.step > schedule.total_steps
     if resumed and is_past and not is_own:
         raise ConfigError(
-            f"{spec.checkpoints.resume}: stands at step {resumed.step:,}; expected one before the run's last step, {schedule.total_steps:,}"
-            " (training.steps or training.epochs): raise that, or name an earlier checkpoint"
+            f"{spec.checkpoints.resume}: is at step {resumed.step:,}, but this run ends at step"
+            f" {schedule.total_steps:,} (training.steps or training.epochs): raise that, or name an"
+            " earlier checkpoint"
         )
     is_finished = is_past or (
         resumed is not None and resumed.step == schedule.total_steps == finished_step(store)
@@ -85,9 +90,9 @@ def check(spec: RunSpec) -> Preflight:
 
 
 def _with_length_of(spec: RunSpec, resumed: Manifest) -> RunSpec:
-    """Return ``spec`` with the ``training.min_steps`` that the run folder began with, unless the user set another.
+    """Return ``spec`` with the run folder's ``training.min_steps``, unless the user set another.
 
-    Without any for a folder of an earlier version: the same command then trains to the same last step.
+    A folder of an earlier version has none, and so the same command ends at the same step.
     """
     if spec.training.min_steps != TrainingSpec.min_steps:
         return spec
@@ -99,7 +104,7 @@ def _with_length_of(spec: RunSpec, resumed: Manifest) -> RunSpec:
 
 
 def _newest(checkpoints: Checkpoints) -> Manifest | None:
-    """The newest one that the listing shows to be whole; where none is, the newest."""
+    """Return the newest manifest whose parts are complete by the listing, else the newest."""
     newest: Manifest | None = None
     for folder, manifest in checkpoints.readable():
         if folder.damage(manifest) is None:
@@ -109,33 +114,35 @@ def _newest(checkpoints: Checkpoints) -> Manifest | None:
 
 
 def _origin(spec: RunSpec, index: Index) -> Manifest | None:
-    """The checkpoint of another run folder that ``checkpoints.resume`` names."""
+    """Return the checkpoint of another run folder that ``checkpoints.resume`` names."""
     if spec.checkpoints.resume in RESUME_WORDS:
         return None
     origin = open_origin(spec.checkpoints.resume, spec.storage)
     _, found = next(origin.checkpoints.readable(origin.step), (None, None))
     if found is None:
         raise StorageError(
-            f"{spec.checkpoints.resume}: no committed checkpoint there; expected a run folder or RUN/checkpoints/step-... (checkpoints.resume)"
+            f"{spec.checkpoints.resume}: no committed checkpoint there; expected a run folder or"
+            " RUN/checkpoints/step-... (checkpoints.resume)"
         )
     check_identity(spec, index, found, spec.checkpoints.resume)
     return found
 
 
 def _check_shards(store: ObjectStore, index: Index) -> None:
-    """Every shard is there in its size, by one listing; hashes are checked when a shard is first read."""
+    """Check by one listing that each shard exists in its size; hashes are checked on reading."""
     sizes = {entry.key: entry.num_bytes for entry in store.list("shard-")}
     for shard in index.shards:
         if (found := sizes.get(shard.name)) != shard.num_bytes:
             what = "is missing" if found is None else f"has {found} bytes"
             raise DataError(
-                f"{store.uri.rstrip('/')}/{shard.name}: {what}; expected {shard.num_bytes} bytes by index.json: restore it,"
-                " or pack the images again with `dcgan-train data pack SOURCE DEST`"
+                f"{store.uri.rstrip('/')}/{shard.name}: {what}; expected {shard.num_bytes} bytes by"
+                " index.json: restore it, or pack the images again with"
+                " `dcgan-train data pack SOURCE DEST`"
             )
 
 
 def _check_cache(spec: RunSpec, index: Index) -> None:
-    """The cache can hold what the workers read at the same time, and, where they will run on this machine, it can be used."""
+    """Check that the cache can hold what the workers read at once, and is usable if local."""
     order = Order(
         tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed
     )
@@ -154,12 +161,12 @@ def _check_cache(spec: RunSpec, index: Index) -> None:
 
 @contextmanager
 def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease | None]:
-    """Hold the run folder; ``LeaseHeld`` where another job does. None where the configuration wants no lease."""
+    """Hold the run folder's lease, if configured; raise ``LeaseHeld`` if another job holds it."""
     spec = preflight.spec
     if not spec.checkpoints.lease_seconds:
         yield None
         return
-    # Of its own connection and with little patience: a renewal that hangs, or waits behind an upload, would outlast the lease.
+    # A separate connection with short timeouts: a renewal must not wait behind an upload.
     soon = spec.checkpoints.lease_seconds / 6
     storage = dataclasses.replace(
         spec.storage,
@@ -173,10 +180,7 @@ def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease 
 
 
 def record(preflight: Preflight) -> attempts.Attempt:
-    """Write ``run.yaml`` into the run folder: the resolved configuration, which ``--config`` reads back, under a head of what it ran on.
-
-    And ``starts/TIME.json``: that the run was started, from which step, on what, and which settings are others than those of the checkpoint.
-    """
+    """Write ``run.yaml``, the resolved configuration, and ``starts/TIME.json``, this attempt."""
     head = [f"# {name}: {version}" for name, version in versions().items()]
     head += [
         f"# data fingerprint: {preflight.index.fingerprint}",
@@ -207,7 +211,7 @@ def record(preflight: Preflight) -> attempts.Attempt:
 
 
 def with_absolute_paths(spec: RunSpec) -> RunSpec:
-    """``spec`` with local paths made absolute: workers run in other folders than the command."""
+    """Return ``spec`` with absolute paths: workers run in other folders than the command."""
     data = dataclasses.replace(
         spec.data, uri=_absolute(spec.data.uri), cache_dir=_cache_dir(spec.data)
     )
@@ -223,7 +227,7 @@ def _absolute(uri: str) -> str:
 
 
 def _cache_dir(data: DataSpec) -> str:
-    """The cache's absolute path. The default is below the home folder, which need not be there for data that needs no cache."""
+    """Return the absolute cache path; its default's home folder need not exist without a cache."""
     try:
         return _absolute(data.cache_dir)
     except ConfigError as error:

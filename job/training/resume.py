@@ -1,4 +1,4 @@
-"""Which checkpoint a start goes on from, and its state on every worker: the chief chooses, all load what it chose and prove it."""
+"""Resume from a checkpoint: the chief chooses it, every worker loads it and verifies its digest."""
 
 import hashlib
 import logging
@@ -10,26 +10,22 @@ from job.checkpoints.crash_counts import TOO_OFTEN, CrashCounts
 from job.checkpoints.manifest import BadManifest, Manifest
 from job.checkpoints.origin import open_origin
 from job.config.errors import StorageError
-from job.config.spec import RESUME_WORDS, RunSpec
-from job.data.index import Index
+from job.config.spec import RESUME_WORDS
 from job.run import attempts
-from job.storage.retry import retry, retrying
-from job.storage.store import ObjectMissing, ObjectStore
+from job.storage.retry import retrying
+from job.storage.store import ObjectMissing
+from job.training.context import RunContext
 from job.training.identity import check_identity
-from job.training.strategy import Agreement
-from job.training.topology import Topology
 
 log = logging.getLogger("dcgan.training")
 
 T = TypeVar("T")
-_MAX_READS = (
-    3  # what is found damaged is read again: a store may lag, and a byte may flip on the way
-)
+_MAX_READS = 3  # of a damaged part: a store may lag, and a byte may flip on the way
 _PAUSE_SECONDS = 1.0
 
 
 class Restored(NamedTuple):
-    """A checkpoint with the parts of its state, every one of them verified; ``is_own`` if it is in this run's folder."""
+    """A checkpoint with its verified parts; ``is_own`` if it is in this run's folder."""
 
     manifest: Manifest
     parts: dict[str, bytes]
@@ -37,158 +33,159 @@ class Restored(NamedTuple):
 
 
 class Resume:
-    """Restores for one worker. The chief's also marks what is damaged and counts starts: the run folder's lease is this run's."""
+    """Restores one worker. The chief's also quarantines damaged checkpoints and counts crashes."""
 
-    def __init__(
-        self,
-        spec: RunSpec,
-        topology: Topology,
-        store: ObjectStore,
-        index: Index,
-        agree: Agreement,
-        start: str,
-        hosts: int,
-    ):
-        """``hosts`` is the sum of all workers' ``boot_number``; ``start`` names this attempt."""
-        self._spec, self._topology, self._index, self._agree = spec, topology, index, agree
-        self._store = store
-        self._starts = (
-            self._patiently(
-                lambda: CrashCounts(store, start, topology.world_size, hosts, self._has_failed)
+    def __init__(self, context: RunContext):
+        self._context, self._store = context, context.store
+        self._resume_from, self._storage = context.spec.checkpoints.resume, context.spec.storage
+        self._crashes: CrashCounts | None = None
+        if context.topology.is_chief:
+            self._crashes = context.retry(
+                lambda: CrashCounts(
+                    context.store,
+                    context.attempt,
+                    context.topology.world_size,
+                    context.hosts,
+                    self._has_crashed,
+                )
             )
-            if topology.is_chief
-            else None
-        )
 
     def restore(self) -> Restored | None:
-        """The same checkpoint on every worker, or None for a fresh run. A collective operation of three values."""
-        chosen = self._patiently(self._choose) if self._topology.is_chief else None
-        mine = (
-            [chosen.manifest.step + 1, int(not chosen.is_own), _digest(chosen.manifest)]
-            if chosen
-            else [0, 0, 0]
+        """Return the same checkpoint on every worker, None for a fresh run.
+
+        One collective operation.
+        """
+        context = self._context
+        found = context.retry(self._choose) if context.topology.is_chief else None
+        chosen = context.collectives.broadcast_from_chief(
+            exists=int(found is not None),
+            step=found.manifest.step if found else 0,
+            is_own=int(found is not None and found.is_own),
+            digest=_digest(found.manifest) if found else 0,
         )
-        step, other, digest = self._agree(mine)
-        if step == 0:
+        step = chosen["step"]
+        if not chosen["exists"]:
             return None
-        found = chosen or self._patiently(lambda: self._load(step - 1, bool(other)))
-        if _digest(found.manifest) != digest:
+        restored = found or context.retry(lambda: self._load(step, is_own=bool(chosen["is_own"])))
+        if _digest(restored.manifest) != chosen["digest"]:
             raise StorageError(
-                f"{self._spec.uri}: worker {self._topology.rank} read another checkpoint of step {step - 1} than the chief;"
-                " expected the same one: does each of them see the same store?"
+                f"{context.spec.uri}: worker {context.topology.rank} read another checkpoint of"
+                f" step {step} than the chief; expected the same one: do all workers see the same"
+                " store?"
             )
-        check_identity(self._spec, self._index, found.manifest, self._spec.uri)
-        if self._starts:
-            starts = self._starts
-            self._patiently(lambda: starts.begin(found.manifest))
-        log.info("resumed", extra={"fields": {"step": step - 1, "digest": f"{digest:x}"}})
-        return found
+        check_identity(context.spec, context.index, restored.manifest, context.spec.uri)
+        if self._crashes:
+            crashes = self._crashes
+            context.retry(lambda: crashes.begin(restored.manifest))
+        log.info("resumed", extra={"fields": {"step": step, "digest": f"{chosen['digest']:x}"}})
+        return restored
 
     def mark_succeeded(self) -> None:
-        """The first call after a restore was trained."""
-        if self._starts:
+        """Clear the crash count: the first train call after the restore succeeded."""
+        if self._crashes:
             try:
-                self._starts.mark_succeeded()
+                self._crashes.mark_succeeded()
             except StorageError as error:
-                log.warning("the count of starts was not cleared: %s", error)
+                log.warning("the count of crashes was not cleared: %s", error)
 
-    def _has_failed(self, stamp: str) -> bool:
-        """Whether the program that started at ``stamp`` ended with a crash: not a stop, and not an error that names its cause."""
+    def _has_crashed(self, stamp: str) -> bool:
+        """Return whether the program of ``stamp`` crashed.
+
+        A stop, or an error that names its cause, is not a crash.
+        """
         end = attempts.read(self._store, stamp).end
         return end.get("outcome") == "failed" and end.get("exit_code") == 1
 
     def _choose(self) -> Restored | None:
-        """The chief's choice."""
-        if found := self._newest_whole():
+        """Return the chief's choice: this run's newest good checkpoint, else the origin's."""
+        if found := self._newest_good():
             return found
-        if self._spec.checkpoints.resume in RESUME_WORDS:
+        if self._resume_from in RESUME_WORDS:
             return None
-        origin = open_origin(self._spec.checkpoints.resume, self._spec.storage)
+        origin = open_origin(self._resume_from, self._storage)
         restored = origin.checkpoints.restore(origin.step, _state_parts)
         if restored is None:
             raise StorageError(
-                f"{self._spec.checkpoints.resume}: no committed checkpoint there; expected one (checkpoints.resume)"
+                f"{self._resume_from}: no committed checkpoint there;"
+                " expected one (checkpoints.resume)"
             )
         return Restored(*restored, is_own=False)
 
-    def _newest_whole(self) -> Restored | None:
-        """The newest whose every part verifies and that did not crash the run twice; a damaged one is quarantined on the way.
+    def _newest_good(self) -> Restored | None:
+        """Return the newest checkpoint that verifies and did not crash the run twice.
 
-        Where the run ended right after an older one, too, the cause is not the checkpoint, and it is the newest again.
+        Quarantines damaged ones. If the run crashed right after an older one, too, the checkpoint
+        is not the cause, and the newest is taken again.
         """
         checkpoints, damage = Checkpoints(self._store), "no manifest can be read"
         crashed: Restored | None = None
         for _, manifest in checkpoints.readable():
             try:
-                found = Restored(manifest, _read_again(checkpoints, manifest))
+                found = Restored(manifest, _read_parts(checkpoints, manifest))
             except DamagedPart as error:
                 damage = str(error)
                 checkpoints.quarantine(manifest, damage)
                 continue
-            if self._starts and self._starts.are_too_many(manifest):
-                if crashed:
-                    log.warning(
-                        "the run ended right after step %d, too: from step %d again",
-                        manifest.step,
-                        crashed.manifest.step,
-                    )
-                    self._starts.forget()
-                    return crashed
+            if not self._crashes or not self._crashes.are_too_many(manifest):
+                return found
+            if crashed:
                 log.warning(
-                    "checkpoint of step %d passed over: the run ended %d times right after it",
+                    "the run crashed right after step %d, too: resuming from step %d again",
                     manifest.step,
-                    TOO_OFTEN,
+                    crashed.manifest.step,
                 )
-                crashed = found
-                continue
-            return found
-        committed = [folder for folder in checkpoints.folders() if folder.is_committed]
-        if committed and not crashed:
-            raise checkpoints.none_whole(len(committed), damage)
+                self._crashes.forget()
+                return crashed
+            log.warning(
+                "checkpoint of step %d skipped: the run crashed %d times right after it",
+                manifest.step,
+                TOO_OFTEN,
+            )
+            crashed = found
+        num_committed = sum(folder.is_committed for folder in checkpoints.folders())
+        if num_committed and not crashed:
+            raise checkpoints.none_whole(num_committed, damage)
         return crashed
 
-    def _load(self, step: int, is_other: bool) -> Restored:
-        other = (
-            open_origin(self._spec.checkpoints.resume, self._spec.storage).checkpoints
-            if is_other
-            else None
+    def _load(self, step: int, *, is_own: bool) -> Restored:
+        """Load the checkpoint that the chief chose."""
+        checkpoints = (
+            Checkpoints(self._store)
+            if is_own
+            else open_origin(self._resume_from, self._storage).checkpoints
         )
-        checkpoints = other or Checkpoints(self._store)
 
         def load() -> Restored:
             manifest = checkpoints.manifest(step)
-            return Restored(manifest, _read_again(checkpoints, manifest), is_own=not is_other)
+            return Restored(manifest, _read_parts(checkpoints, manifest), is_own)
 
         try:
             return _reread(load, ObjectMissing, BadManifest)
         except (ObjectMissing, BadManifest):
             raise StorageError(
-                f"{self._spec.uri}: worker {self._topology.rank} cannot read the checkpoint of step"
-                f" {step}; expected the one the chief read"
+                f"{self._context.spec.uri}: worker {self._context.topology.rank} cannot read the"
+                f" checkpoint of step {step}; expected the one the chief read"
             ) from None
 
-    def _patiently(self, operation: Callable[[], T]) -> T:
-        return retry(operation, self._spec.data.fetch_patience_seconds)
 
-
-def _read_again(checkpoints: Checkpoints, manifest: Manifest) -> dict[str, bytes]:
+def _read_parts(checkpoints: Checkpoints, manifest: Manifest) -> dict[str, bytes]:
     """Return the verified parts of the state; raise ``DamagedPart`` if one stays damaged."""
     return _reread(lambda: checkpoints.read(manifest, _state_parts(manifest)), DamagedPart)
 
 
 def _reread(read: Callable[[], T], *on: type[Exception]) -> T:
-    """Return what ``read`` returns; retry a few times on errors ``on``."""
+    """Return the result of ``read``; retry a few times on errors ``on``."""
     return retrying(on=on, max_attempts=_MAX_READS, first_wait_seconds=_PAUSE_SECONDS)(read)
 
 
 def _state_parts(manifest: Manifest) -> list[str]:
-    """All but ``generator.keras``, which is for people: 512 workers need not download it."""
+    """Return the names of all parts but ``generator.keras``, which training does not need."""
     return [part.name for part in manifest.parts if part.name.endswith(".npz")]
 
 
 def _digest(manifest: Manifest) -> int:
-    """63 bits of what the manifest says of all parts."""
-    said = "".join(f"{part.name} {part.num_bytes} {part.sha256}\n" for part in manifest.parts)
+    """Return 63 bits of a hash of the step and of all parts' sizes and hashes."""
+    parts = "".join(f"{part.name} {part.num_bytes} {part.sha256}\n" for part in manifest.parts)
     return (
-        int.from_bytes(hashlib.sha256(f"{manifest.step} {said}".encode()).digest()[:8], "big") >> 1
+        int.from_bytes(hashlib.sha256(f"{manifest.step} {parts}".encode()).digest()[:8], "big") >> 1
     )

@@ -1,4 +1,4 @@
-"""Sample grids of a run: one PNG per stop from the run's fixed latents, and at the end a GIF of them all."""
+"""Sample grids of a run: PNGs from its fixed latents, and at the end a GIF of them all."""
 
 import logging
 
@@ -21,34 +21,27 @@ MAX_FRAMES = 100  # of the GIF
 
 
 def save_grid(spec: RunSpec, store: ObjectStore, generator: keras.Model, step: int) -> np.ndarray:
-    """Generate the grid of ``step`` and put it into the run folder; its images ``[B, H, W, C]``, uint8.
+    """Generate and write the grid of ``step``; return its images ``[B, H, W, C]``, uint8.
 
-    Where the store does not take it, training goes on without.
+    If the store refuses it, log a warning and continue.
     """
-    latents = fixed_latents(
-        spec.seed, spec.samples.rows * spec.samples.columns, spec.model.generator.latent_size
-    )
+    rows, columns = spec.samples.rows, spec.samples.columns
+    latents = fixed_latents(spec.seed, rows * columns, spec.model.generator.latent_size)
     images = encode(generator(latents, training=False)).numpy().astype(np.uint8)
-    png = png_bytes(image_grid(images, spec.samples.rows, spec.samples.columns))
-    try:
-        retry(
-            lambda: store.write(grid_key(step), png), GRID_PATIENCE_SECONDS
-        )  # training waits meanwhile
+    png = png_bytes(image_grid(images, rows, columns))
+    try:  # training waits meanwhile
+        retry(lambda: store.write(grid_key(step), png), GRID_PATIENCE_SECONDS)
     except StorageError as error:
         log.warning("the grid of step %d was not saved: %s", step, error)
     return images
 
 
 def save_progress(store: ObjectStore) -> None:
-    """Join the run folder's grids, in step order, into one GIF, evenly chosen if there are many; nothing happens without grids."""
+    """Write a GIF of the run folder's grids in step order, at most ``MAX_FRAMES`` of them."""
     steps = sorted(
         step for entry in store.list(GRIDS) if (step := grid_step(entry.key)) is not None
     )
     if steps:
         chosen = [steps[index] for index in evenly_chosen(len(steps), MAX_FRAMES)]
-        store.write(
-            PROGRESS,
-            progress_gif(
-                (store.read(grid_key(step)) for step in chosen), [f"step {step}" for step in chosen]
-            ),
-        )
+        grids = (store.read(grid_key(step)) for step in chosen)
+        store.write(PROGRESS, progress_gif(grids, [f"step {step}" for step in chosen]))

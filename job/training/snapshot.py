@@ -1,6 +1,6 @@
-"""The state of a run as bytes and back: one ``.npz`` per network and optimizer, and ``generator.keras`` for everyone else.
+"""The state of a run as bytes: ``.npz`` per network and optimizer, and ``generator.keras``.
 
-Knows nothing of stores. An ``.npz`` is a zip of plain arrays named by variable; loading never unpickles.
+Knows no stores. An ``.npz`` is a zip of plain arrays named by variable; loading never unpickles.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,17 +19,20 @@ from job.storage.scratch import scratch_folder
 
 
 class Snapshot(NamedTuple):
-    """Copies in this process's memory of everything that a checkpoint holds; training may go on."""
+    """A copy of the state in this process's memory, so that training can continue."""
 
     step: int
     state: dict[str, dict[str, np.ndarray]]
     """By part and variable."""
     shown: list[np.ndarray]
-    """Weights of the generator that people see, in the order of its variables."""
+    """Weights of ``generator.keras``, in the order of its variables."""
 
 
 class Exporter:
-    """A second generator, of plain variables, that carries the weights people see: the averaged ones where averaging is on. For one thread."""
+    """A second generator, of plain variables, with the averaged weights if averaging is on.
+
+    For one thread.
+    """
 
     def __init__(self, spec: RunSpec):
         self._model = build_generator(
@@ -37,17 +40,14 @@ class Exporter:
         )
 
     def load(self, shown: Iterable[np.ndarray]) -> keras.Model:
-        """The generator with these weights (``shown_weights``)."""
-        for target, value in zip(
-            (*self._model.trainable_variables, *self._model.non_trainable_variables),
-            shown,
-            strict=True,
-        ):
+        """Return the generator with these weights (``shown_weights``)."""
+        targets = (*self._model.trainable_variables, *self._model.non_trainable_variables)
+        for target, value in zip(targets, shown, strict=True):
             target.assign(value)
         return self._model
 
     def to_keras(self, shown: Iterable[np.ndarray]) -> bytes:
-        """The content of ``generator.keras``."""
+        """Return the content of ``generator.keras``."""
         with scratch_folder() as folder:
             path = folder / "generator.keras"
             self.load(shown).save(path)
@@ -55,7 +55,7 @@ class Exporter:
 
 
 def shown_weights(networks: Networks) -> list[np.ndarray]:
-    """What ``Exporter`` takes; moving statistics are always those of the trained generator."""
+    """Return the weights for ``Exporter``; moving statistics are never averaged over steps."""
     trained = networks.ema or [
         variable.value for variable in networks.generator.trainable_variables
     ]
@@ -64,7 +64,7 @@ def shown_weights(networks: Networks) -> list[np.ndarray]:
 
 
 def take(networks: Networks, step: int) -> Snapshot:
-    """Copy the state; takes as long as copying some megabytes does."""
+    """Copy the state, some megabytes."""
     state = {
         part: {key: _read(variable) for key, variable in variables.items()}
         for part, variables in _groups(networks).items()
@@ -73,20 +73,24 @@ def take(networks: Networks, step: int) -> Snapshot:
 
 
 def to_parts(snapshot: Snapshot, exporter: Exporter) -> dict[str, bytes]:
-    """Every part of the checkpoint, by file name; ``DivergedError`` rather than a checkpoint with a weight that is not finite."""
+    """Return the parts of the checkpoint by file name.
+
+    Raises ``DivergedError`` if a weight is not finite.
+    """
     for part, variables in snapshot.state.items():
         for key, array in variables.items():
             if not np.isfinite(array.astype(np.float32)).all():
                 raise DivergedError(
-                    f"step {snapshot.step}: {part.removesuffix('.npz')} {key} is not finite; expected finite weights. Lower the learning"
-                    " rates, or go back: the last checkpoint is untouched"
+                    f"step {snapshot.step}: {part.removesuffix('.npz')} {key} is not finite;"
+                    " expected finite weights. Lower the learning rates, or resume from the last"
+                    " checkpoint, which is untouched"
                 )
     parts = {part: arrays.pack(variables) for part, variables in snapshot.state.items()}
     return {**parts, "generator.keras": exporter.to_keras(snapshot.shown)}
 
 
 def put(networks: Networks, parts: Mapping[str, bytes], spec: RunSpec) -> None:
-    """Restore the state on this worker, all of it or, where a part does not fit (``StorageError``), nothing.
+    """Restore the state on this worker; with ``StorageError`` if a part does not fit, nothing.
 
     Every worker calls it with the same parts. Learning rates are those of ``spec``.
     """
@@ -127,5 +131,5 @@ def _named(variables: Iterable[keras.Variable]) -> dict[str, tf.Variable]:
 
 
 def _read(variable: tf.Variable) -> np.ndarray:
-    """A copy of the value on this worker's first replica; after ``average_statistics`` it is the same on all."""
+    """Copy the value of this worker's first replica; ``average_statistics`` makes all equal."""
     return np.array(variable.read_value())

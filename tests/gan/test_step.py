@@ -1,5 +1,6 @@
 """One training step: the notebook's networks, the gradients, and what a decoded pixel is."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -38,6 +39,7 @@ def images(count: int, seed: int = 0) -> tf.Tensor:
 
 
 def test_the_notebooks_networks_layer_by_layer() -> None:
+    keras.utils.clear_session()  # Keras numbers layers without a name
     model = load_run("notebook", overrides=["uri=a", "data.uri=b"]).model
     generator, discriminator = build_generator(model, 0), build_discriminator(model, 0)
     assert [(layer.name, tuple(layer.output.shape[1:])) for layer in generator.layers] == [
@@ -169,11 +171,11 @@ def test_a_simultaneous_step_moves_both_networks_as_separate_passes_would() -> N
         rtol=1e-4,
     )
     # Adam's first moment after one step is (1 - beta_1) times the gradient: compare that, not the signs Adam makes of it.
-    for mine, theirs in (
+    for optimizer, expected in (
         (networks.generator_optimizer, reference.generator_optimizer),
         (networks.discriminator_optimizer, reference.discriminator_optimizer),
     ):
-        for a, b in zip(mine._momentums, theirs._momentums, strict=True):
+        for a, b in zip(optimizer._momentums, expected._momentums, strict=True):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-4, atol=1e-8)
 
 

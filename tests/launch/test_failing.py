@@ -76,7 +76,7 @@ def test_a_ray_address_where_nobody_answers(
     )
     assert code == 2, output
     assert last_line(output).startswith(
-        f"error: RAY_ADDRESS is {address}: no Ray cluster answers ("
+        f"error: RAY_ADDRESS is {address}: no Ray cluster responds ("
     )
     assert last_line(output).endswith("expected a running one, or unset RAY_ADDRESS")
 

@@ -210,7 +210,7 @@ def test_an_origin_beyond_the_last_step(garments: Path, tmp_path: Path) -> None:
     )
     assert code == 2
     assert (
-        f"{tmp_path}/old: stands at step 50; expected one before the run's last step, 20 (training.steps or training.epochs)"
+        f"{tmp_path}/old: is at step 50, but this run ends at step 20 (training.steps or training.epochs)"
         in said
     )
     assert not (tmp_path / "run").exists()

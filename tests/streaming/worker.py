@@ -18,21 +18,23 @@ import numpy as np
 from job.config.load import load_run
 from job.streaming.reader import Reader
 from job.telemetry.step_report import StepReport
+from job.training import input as training_input
 from job.training import worker
-from job.training.topology import Requests, Topology
+from job.training.listeners import Driver
+from job.training.topology import Topology
 from tests.streaming.sets import numbers_of
 
 
-class Scribe:
-    """A ``Listener`` that writes to standard output."""
+class Scribe(Driver):
+    """A driver that writes to standard output."""
 
     def __init__(self) -> None:
         self._metrics_url = ""
 
-    def progress(self, progress: StepReport, num_steps: int) -> None:
+    def on_report(self, report: StepReport, num_steps: int) -> None:
         """Every report; with the last one of training, the metrics."""
-        say(f"step {progress.step}")
-        if progress.step == progress.total_steps and num_steps:
+        say(f"step {report.step}")
+        if report.step == report.total_steps and num_steps:
             for line in self.scrape():
                 say(f"counter {line}")
 
@@ -44,11 +46,7 @@ class Scribe:
                 line for line in answer.read().decode().splitlines() if not line.startswith("#")
             ]
 
-    def wanted(self) -> Requests:
-        """Nothing."""
-        return Requests()
-
-    def note(self, text: str) -> None:
+    def on_note(self, text: str) -> None:
         """Among them the address of the metrics."""
         say(text)
         if text.startswith("metrics of worker"):
@@ -74,7 +72,7 @@ def say(text: str) -> None:
 
 def main() -> None:
     if "IMAGES_SEEN" in os.environ:
-        worker.Reader = Recording
+        training_input.Reader = Recording
     rank, world_size = int(sys.argv[1]), int(sys.argv[2])
     spec = load_run("notebook", overrides=sys.argv[3:])
     worker.run(

@@ -157,8 +157,8 @@ def _train(spec: "RunSpec", strategy: "tf.distribute.Strategy", rank: int, steps
     from job.gan.networks import build_networks
     from job.gan.streams import Purpose
     from job.training import snapshot
+    from job.training.collectives import Collectives
     from job.training.multi_step import build_train_call
-    from job.training.strategy import Agreement
 
     with strategy.scope():
         networks = build_networks(spec)
@@ -200,7 +200,11 @@ def _train(spec: "RunSpec", strategy: "tf.distribute.Strategy", rank: int, steps
     drawn = np.concatenate(
         [each.numpy() for each in strategy.experimental_local_results(strategy.run(latents))]
     )
-    agreed = Agreement(strategy, 2, num_local)([100 + rank if rank == 0 else 0, 1 << rank])
+    collectives = Collectives(strategy, is_chief=rank == 0, num_local=num_local)
+    agreed = [
+        collectives.broadcast_from_chief(step=100 + rank)["step"],
+        collectives.sum_over_workers(ranks=1 << rank)["ranks"],
+    ]
     return {
         "metrics": metrics.numpy(),
         "latents": drawn,

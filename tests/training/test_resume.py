@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,15 +21,24 @@ from job.run.layout import start_name
 from job.storage.store import Interrupted
 from job.storage.uri import open_store
 from job.training import resume
+from job.training.checkpointer import Checkpointer, open_checkpointer
+from job.training.context import RunContext
 from job.training.identity import changes, model_identity, order_identity, settings_of
 from job.training.resume import Resume
-from job.training.saving import Saving
 from job.training.topology import Topology
 from tests.checkpoints.saves import Breaking, LosingAnswers, counting, parts_of
 from tests.servers.s3 import S3Server
 from tests.streaming.sets import pack_numbered
 
 pytestmark = pytest.mark.timeout(60)
+
+
+Values = dict[str, int]
+
+
+def context_of(**values: Any) -> RunContext:
+    """Return a context with these fields; the others are None."""
+    return RunContext(**dict.fromkeys(RunContext.__dataclass_fields__) | values)
 
 
 class Run:
@@ -38,7 +48,7 @@ class Run:
         self.index: Index = pack_numbered(folder / "set", 64, 32, height=8, width=8)
         self.settings = settings
         self.uri = str(folder / "run")
-        self.stamp, self.num_starts = "20260102T030405Z", 0
+        self.stamp, self.num_attempts = "20260102T030405Z", 0
         for step in (10, 20, 30):
             self.save(step)
 
@@ -74,38 +84,51 @@ class Run:
         )
         self.checkpoints.save(facts, parts_of(step))
 
-    def restore(
+    def resume(
         self,
         rank: int = 0,
-        agreed: Sequence[int] | None = None,
+        chosen: Values | None = None,
         store: object = None,
         world_size: int = 2,
         hosts: int = 7,
-    ) -> int | None:
-        """The step that one start of a worker takes; ``agreed`` is what the chief said."""
-        resume = Resume(
-            self.spec,
-            Topology(rank, world_size),
-            store or open_store(self.uri),
-            self.index,
-            lambda mine: list(agreed or mine),
-            self.start(),
-            hosts,
+        said: list[Values] | None = None,
+    ) -> Resume:
+        """Start the next attempt of a worker.
+
+        ``chosen`` is the chief's choice; the values that this worker broadcasts go to ``said``.
+        """
+
+        def broadcast(**values: int) -> Values:
+            (said if said is not None else []).append(values)
+            return chosen or values
+
+        context = context_of(
+            spec=self.spec,
+            topology=Topology(rank, world_size),
+            attempt=self.next_attempt(),
+            store=store or open_store(self.uri),
+            index=self.index,
+            collectives=SimpleNamespace(broadcast_from_chief=broadcast),
+            hosts=hosts,
         )
-        found = resume.restore()
+        return Resume(context)
+
+    def restore(self, *args: Any, **values: Any) -> int | None:
+        """Return the step that the next attempt of a worker resumes from."""
+        found = self.resume(*args, **values).restore()
         if found is None:
             return None
         assert found.parts == parts_of(found.manifest.step)
         return found.manifest.step
 
-    def start(self) -> str:
-        """The name of the next start of the workers by the same program."""
-        self.num_starts += 1
-        return start_name(self.stamp, self.num_starts - 1)
+    def next_attempt(self) -> str:
+        """Return the name of the next attempt of the workers by the same program."""
+        self.num_attempts += 1
+        return start_name(self.stamp, self.num_attempts - 1)
 
-    def start_that_works(self) -> int | None:
-        store = open_store(self.uri)
-        resume = Resume(self.spec, Topology(0, 2), store, self.index, list, self.start(), 7)
+    def train_from_newest(self) -> int | None:
+        """Return the step that an attempt resumes from whose first train call succeeds."""
+        resume = self.resume()
         found = resume.restore()
         resume.mark_succeeded()
         return found.manifest.step if found else None
@@ -169,8 +192,8 @@ def test_a_checkpoint_that_ends_two_starts_is_passed_over(
         30,
         30,
     ]  # two of them: the cause is elsewhere, and nothing has to be trained again for it
-    assert "the run ended right after step 20, too: from step 30 again" in caplog.text
-    assert "checkpoint of step 30 passed over: the run ended 2 times right after it" in caplog.text
+    assert "the run crashed right after step 20, too: resuming from step 30 again" in caplog.text
+    assert "checkpoint of step 30 skipped: the run crashed 2 times right after it" in caplog.text
 
 
 def test_a_start_whose_count_is_written_twice_counts_once(run: Run) -> None:
@@ -186,7 +209,7 @@ def test_a_stop_is_not_a_crash(run: Run, end: tuple[str, int | None] | None) -> 
     """Ctrl-C, a kill of everything, a store that is away: each before the first call, and the program is started again."""
     for _ in range(4):
         program = attempts.begin(open_store(run.uri), {})
-        run.stamp, run.num_starts = program.stamp, 0
+        run.stamp, run.num_attempts = program.stamp, 0
         assert run.restore() == 30
         if end:
             program.end(end[0], "", end[1])
@@ -196,7 +219,7 @@ def test_a_crash_that_ends_the_program_counts(run: Run) -> None:
     found = []
     for _ in range(3):
         program = attempts.begin(open_store(run.uri), {})
-        run.stamp, run.num_starts = program.stamp, 0
+        run.stamp, run.num_attempts = program.stamp, 0
         found.append(run.restore())
         program.end("failed", "training crashed", 1)
     assert found == [30, 30, 20]
@@ -219,7 +242,7 @@ def test_crashes_on_the_same_hosts_count_after_a_lost_node(run: Run) -> None:
 
 def test_a_rollback_before_the_first_call_ended_is_not_a_crash(run: Run) -> None:
     for _ in range(4):
-        run.num_starts = 0
+        run.num_attempts = 0
         assert run.restore() == 30
 
 
@@ -239,7 +262,13 @@ def test_the_counts_of_an_earlier_version_are_read(run: Run) -> None:
 
 
 def test_a_start_that_trains_clears_the_count(run: Run) -> None:
-    assert [run.restore(), run.start_that_works(), run.restore(), run.restore(), run.restore()] == [
+    assert [
+        run.restore(),
+        run.train_from_newest(),
+        run.restore(),
+        run.restore(),
+        run.restore(),
+    ] == [
         30,
         30,
         30,
@@ -259,25 +288,18 @@ def test_an_empty_run_folder_is_a_fresh_start(run: Run) -> None:
     assert run.restore() is None
 
 
-def agreed_by(run: Run) -> list[int]:
-    """What the chief of ``run`` gives to the agreement."""
-    said: list[int] = []
-    Resume(
-        run.spec,
-        Topology(0, 2),
-        open_store(run.uri),
-        run.index,
-        lambda mine: said.extend(mine) or list(mine),
-        run.start(),
-        7,
-    ).restore()
-    return said
+def chosen_by(run: Run) -> Values:
+    """Return what the chief of ``run`` broadcasts."""
+    said: list[Values] = []
+    run.resume(said=said).restore()
+    (values,) = said
+    return values
 
 
 def test_every_worker_takes_what_the_chief_chose(run: Run) -> None:
     part_of(run, 30, "generator.npz").unlink()
-    said = agreed_by(run)
-    assert run.restore(1, said) == 20
+    chosen = chosen_by(run)
+    assert run.restore(1, chosen) == 20
 
 
 def test_a_worker_reads_what_it_needs_and_nothing_else(run: Run) -> None:
@@ -287,9 +309,9 @@ def test_a_worker_reads_what_it_needs_and_nothing_else(run: Run) -> None:
         run.checkpoints.save(manifest, {**parts_of(step), "generator.keras": b"another 100 MB"})
     folder = "checkpoints/step-000000030/"
     state = [(name, f"{folder}{part}") for part in parts_of(30) for name in ("stat", "read")]
-    said = agreed_by(run)
+    chosen = chosen_by(run)
     worker = counting(open_store(run.uri))
-    assert run.restore(1, said, worker) == 30
+    assert run.restore(1, chosen, worker) == 30
     assert worker.asked == [("read_range", f"{folder}manifest.json"), *state]
     chief = counting(open_store(run.uri))
     assert run.restore(store=chief) == 30
@@ -307,7 +329,7 @@ def test_a_worker_that_sees_other_bytes_stops(run: Run, tmp_path: Path) -> None:
     with pytest.raises(
         StorageError, match=r"worker 1 read another checkpoint of step 30 than the chief"
     ):
-        run.restore(1, agreed_by(other))
+        run.restore(1, chosen_by(other))
 
 
 def test_reading_is_repeated_while_the_store_is_busy(run: Run) -> None:
@@ -323,7 +345,7 @@ def test_another_run_folder_is_where_a_new_one_begins(run: Run, tmp_path: Path) 
     run.uri = str(tmp_path / "second")
     run.settings = {"checkpoints.resume": origin}
     assert run.restore() == 30
-    assert run.restore(1, agreed_by(run)) == 30
+    assert run.restore(1, chosen_by(run)) == 30
     run.settings = {"checkpoints.resume": f"{origin}/checkpoints/step-000000020"}
     assert run.restore() == 20
     run.save(5)
@@ -348,12 +370,19 @@ def test_what_stands_at_the_last_step_is_not_written_again(run: Run) -> None:
     """To write a step again uncommits it first, and a start may find nothing left to train."""
     before = {path: path.stat().st_mtime_ns for path in Path(run.uri).rglob("*")}
     with Saver(run.checkpoints, run.spec.checkpoints) as saver:
-        saving = Saving(
-            run.spec, Topology(0, 2), run.index, None, saver, noise_stream=0, committed_step=30
-        )
-        saving.save(None, 30, {}, "end")
-        saving.finish(None, 30, {}, "end")
+        context = context_of(spec=run.spec, topology=Topology(0, 2), index=run.index)
+        checkpointer = Checkpointer(context, None, saver, noise_stream=0, committed_step=30)
+        checkpointer.save(30, {}, "end")
+        checkpointer.finish(30, {}, "end")
     assert {path: path.stat().st_mtime_ns for path in Path(run.uri).rglob("*")} == before
+
+
+def test_only_the_chief_reports_the_committed_step(run: Run) -> None:
+    """The loop sums it over the workers, so that of two workers would be twice the step."""
+    spec = load_run("notebook", overrides=["uri=a", "data.uri=b"])
+    context = context_of(spec=spec, topology=Topology(1, 2))
+    with open_checkpointer(context, None, noise_stream=0, committed_step=30) as checkpointer:
+        assert checkpointer.committed_step is None
 
 
 def test_an_origin_without_checkpoints_is_refused(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,256 @@
+"""A worker's telemetry: Prometheus metrics, history, watchdog and log, each a ``Listener``."""
+
+import logging
+import math
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from job.checkpoints.saver import REFUSED
+from job.checkpoints.saver import Event as SaveEvent
+from job.config.spec import RunSpec, WatchdogSpec
+from job.config.versions import versions
+from job.data.index import Index
+from job.images.diversity import diversity
+from job.images.grids import image_grid, png_bytes
+from job.run.history import History
+from job.run.layout import run_name
+from job.run.process_records import Records
+from job.storage.store import REASONS
+from job.streaming.events import RETRIES
+from job.telemetry.metrics import WorkerMetrics
+from job.telemetry.series import current_values
+from job.telemetry.server import DEFAULT_PORT, MetricsServer
+from job.telemetry.step_report import Phase, StepReport
+from job.telemetry.stream_metrics import StreamMetrics
+from job.telemetry.watchdog import Hang, Watchdog, end_process
+from job.training.listeners import Driver, Listener, Listeners, Requests
+from job.training.topology import Topology
+
+log = logging.getLogger("dcgan.training")
+
+EXIT_SECONDS = 5.0  # of the grace after a stop, reserved for what follows the last scrape
+SCRAPED_SECONDS = 300.0  # longer than any usual scrape interval
+MAX_COMPARED = 256  # images of the data set, for their diversity
+
+
+class MetricsListener(Listener):
+    """The Prometheus metrics of this worker; ``streaming`` are those of its reader."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        topology: Topology,
+        index: Index,
+        *,
+        target_world_size: int,
+        num_hangs: int,
+    ):
+        self._spec, self._num_hangs = spec, num_hangs
+        run, rank = run_name(spec.uri), topology.rank
+        self._metrics = WorkerMetrics(run, rank, save_reasons=(*REASONS, REFUSED))
+        self._metrics.world(topology.world_size, target_world_size, topology.restarts)
+        self._metrics.checkpoints.every(spec.checkpoints.every_steps)
+        self._metrics.hung(num_hangs)
+        self._metrics.build_info(
+            versions()["dcgan-train"], spec.preset or "none", index.fingerprint[:16]
+        )
+        self.registry = self._metrics.registry
+        self.streaming = StreamMetrics(run, rank, self.registry, RETRIES)
+        self._requests = Requests()
+        self._exit_at = math.inf
+        self.server: MetricsServer | None = None
+        if spec.metrics.enabled:
+            first_port = DEFAULT_PORT if spec.metrics.port is None else spec.metrics.port
+            port = first_port + topology.local_rank if first_port else 0
+            is_any_port_good = spec.metrics.port is None
+            host = spec.metrics.host or ""
+            self.server = MetricsServer(self.registry, port, host, or_any=is_any_port_good)
+
+    @contextmanager
+    def serving(self) -> Iterator[str | None]:
+        """Serve the metrics; yield their URL."""
+        if not self.server:
+            yield None
+            return
+        self.server.start()
+        try:
+            yield f"http://{_address(self._spec.metrics.host or '')}:{self.server.port}/metrics"
+        finally:
+            self.server.close()
+
+    def on_phase(self, phase: Phase) -> None:
+        self._metrics.enter(phase)
+
+    def on_report(self, report: StepReport, num_steps: int) -> None:
+        if num_steps:
+            self._metrics.observe(report, num_steps)
+
+    def on_first_images(self, images: np.ndarray) -> None:
+        """Set the diversity that generated images are to be compared with."""
+        if len(images) > 1:
+            self._metrics.data_diversity(diversity(images[:MAX_COMPARED]))
+
+    def on_grid(self, step: int, images: np.ndarray) -> None:
+        """Set the diversity of the grid; at step 0 the generator is untrained."""
+        if step and len(images) > 1:
+            self._metrics.sampled(diversity(images))
+
+    def on_save_event(self, event: SaveEvent) -> None:
+        self._metrics.checkpoints.ended(
+            event.step,
+            event.seconds,
+            event.outcome,
+            event.num_bytes,
+            stages=event.stages,
+            reason=event.reason,
+        )
+
+    def on_snapshot(self, seconds: float) -> None:
+        self._metrics.checkpoints.held(seconds)
+
+    def on_not_finite(self) -> None:
+        self._metrics.not_finite()
+
+    def on_resume(self, step: int) -> None:
+        self._metrics.checkpoints.seen(step, fresh=False)
+
+    def on_rollback(self) -> None:
+        self._metrics.rolled_back()
+
+    def on_requests(self, requests: Requests) -> None:
+        """Count each request once, however long it lasts."""
+        before, self._requests = self._requests, requests
+        if requests.save and not before.save:
+            self._metrics.preempted("node")
+        if requests.stop and not before.stop:
+            self._metrics.preempted("stop")
+            grace_seconds = self._spec.checkpoints.grace_seconds
+            self._exit_at = time.monotonic() + grace_seconds - EXIT_SECONDS
+
+    def on_finish(self) -> None:
+        """Serve the last values for ``metrics.linger_seconds``, so that a scrape sees them.
+
+        Does not wait if nobody scrapes, and after a stop only within the grace period.
+        """
+        seconds = min(self._spec.metrics.linger_seconds, self._exit_at - time.monotonic())
+        if self.server and seconds > 0 and self.server.was_scraped(SCRAPED_SECONDS):
+            fields = {"seconds": round(seconds, 1)}
+            log.info("metrics stay for a last scrape", extra={"fields": fields})
+            time.sleep(seconds)
+
+    def count_hang(self) -> None:
+        """Count the hang that is about to end this process."""
+        self._metrics.hung(self._num_hangs + 1)
+
+
+class HistoryListener(Listener):
+    """Feeds the run's history, on the chief."""
+
+    def __init__(self, history: History, spec: RunSpec):
+        self._history, self._grid_size = history, (spec.samples.rows, spec.samples.columns)
+
+    def on_report(self, report: StepReport, num_steps: int) -> None:
+        self._history.observe(report, num_steps)
+
+    def on_grid(self, step: int, images: np.ndarray) -> None:
+        self._history.grid(step, lambda: png_bytes(image_grid(images, *self._grid_size)))
+
+    def on_rollback(self) -> None:
+        self._history.rolled_back()
+
+
+class WatchdogListener(Listener):
+    """Resets the watchdog at every phase: none may take longer than its limit."""
+
+    def __init__(self, watchdog: Watchdog):
+        self._watchdog = watchdog
+
+    def on_phase(self, phase: Phase) -> None:
+        self._watchdog.beat(phase)
+
+
+class LogListener(Listener):
+    """Logs committed and skipped checkpoints."""
+
+    def on_save_event(self, event: SaveEvent) -> None:
+        if event.outcome == "skipped":
+            log.warning("checkpoint of step %d skipped: %s", event.step, event.reason)
+        elif event.outcome == "committed":
+            fields = {"step": event.step, "seconds": round(event.seconds, 3)}
+            log.info("checkpoint committed", extra={"fields": fields})
+
+
+@contextmanager
+def worker_telemetry(
+    spec: RunSpec,
+    topology: Topology,
+    index: Index,
+    driver: Driver,
+    write_hang: Callable[[str], None],
+    *,
+    target_world_size: int,
+    num_hangs: int,
+    records: Records | None = None,
+) -> Iterator[tuple[Listeners, StreamMetrics]]:
+    """Start this worker's telemetry; yield all its listeners and the metrics of its reader.
+
+    ``target_world_size`` is the configured number of workers; ``spec`` has the actual one. The run
+    folder holds ``num_hangs`` hangs; ``write_hang`` adds one before a hung process is ended.
+    """
+    metrics = MetricsListener(
+        spec, topology, index, target_world_size=target_world_size, num_hangs=num_hangs
+    )
+
+    def on_hang(hang: Hang) -> None:
+        metrics.count_hang()
+        end_process(hang, topology.rank, write_hang)
+
+    history = None
+    if records and topology.is_chief:
+        read_values = partial(current_values, metrics.registry)
+        history = History(records.writer, records.start, read_values, spec.history.every_seconds)
+    watchdog = Watchdog(_limits(spec.watchdog), on_hang, name=f"worker {topology.rank}")
+    with metrics.serving() as url:
+        if url:
+            driver.on_note(f"metrics of worker {topology.rank}: {url}")
+        if url and history:
+            history.metrics_url(url)
+        try:
+            with watchdog:
+                # Metrics first, so that a scrape never lags behind the history and the bar.
+                listeners = [WatchdogListener(watchdog), metrics, LogListener(), driver]
+                if history:
+                    listeners.insert(2, HistoryListener(history, spec))
+                yield Listeners(*listeners), metrics.streaming
+        finally:
+            if history:
+                history.close()
+
+
+def _limits(spec: WatchdogSpec) -> dict[Phase, float]:
+    """Return the limit of each phase in seconds."""
+    return {
+        "start": spec.start_seconds,
+        "compile": spec.start_seconds,
+        "train": spec.train_seconds,
+        "sample": spec.train_seconds,
+        "checkpoint": spec.checkpoint_seconds,
+    }
+
+
+def _address(host: str) -> str:
+    """Return the address to scrape.
+
+    For a server on all addresses that is this machine's as others see it, or loopback.
+    """
+    if host not in ("", "0.0.0.0", "::"):
+        return f"[{host}]" if ":" in host else host
+    try:
+        return socket.gethostbyname(socket.gethostname())
+    except OSError:
+        return "127.0.0.1"
