@@ -64,9 +64,9 @@ def generate(
         raise ConfigError(
             "CHECKPOINT or --out is empty; expected a URI or a path (an unset shell variable?)"
         )
-    from job.synthesis.writers import check_destination, write_images
+    from job.synthesis.writers import open_destination, write_images
 
-    check_destination(form, destination, storage, num_images, start)
+    out = open_destination(form, destination, storage, num_images, start)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from job.telemetry.quiet import quiet_stderr
 
@@ -77,7 +77,5 @@ def generate(
     with quiet_stderr():  # TensorFlow looks for GPUs now, and says so
         source = load_generator(checkpoint, storage)
     blocks = image_blocks(source.generator, seed, num_images, start)
-    written = write_images(
-        form, destination, storage, blocks, num_images, start, origin=f"{source.uri}#seed={seed}"
-    )
+    written = write_images(out, blocks, origin=f"{source.uri}#seed={seed}")
     say(f"{counted(num_images, 'image')} of {source.uri} (step {source.step}): {written}")

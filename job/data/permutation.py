@@ -1,8 +1,8 @@
 """Hashes and permutations that are the same on every machine, for ever.
 
-Knows integers only. NumPy's generators may change their streams between versions (NEP 19), so a shuffle that must be repeated after a
-restart years later is computed here instead: SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators") as a
-keyed hash of a counter, and a permutation as the stable order of those hashes.
+NumPy's generators may change between versions (NEP 19), so a shuffle that must be repeated years
+later is computed here: SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number
+generators") as a keyed hash of a counter, and a permutation as the stable order of the hashes.
 
     key = fold(seed, epoch, stream)
     rows = permutation(key, 16384)
@@ -18,7 +18,7 @@ _MULTIPLIER_2 = 0x94D049BB133111EB
 
 
 def fold(*parts: int) -> int:
-    """One 64-bit key out of any integers; a different order or number of them gives an unrelated key."""
+    """Return a 64-bit key of any integers; another order or number of them gives another key."""
     key = len(parts)
     for part in parts:
         key = _mix((key + _GOLDEN) ^ _mix(part + _GOLDEN))
@@ -26,10 +26,8 @@ def fold(*parts: int) -> int:
 
 
 def hash_range(key: int, start: int, stop: int) -> NDArray[np.uint64]:
-    """The 64-bit hashes of ``start ... stop - 1`` under ``key``: uint64 ``[stop - start]``, uniform."""
-    x = np.arange(
-        start + 1, stop + 1, dtype=np.uint64
-    )  # arithmetic below wraps modulo 2**64, as SplitMix64 wants
+    """Return the hashes of ``start ... stop - 1`` under ``key``: uniform uint64."""
+    x = np.arange(start + 1, stop + 1, dtype=np.uint64)  # wraps modulo 2**64, as SplitMix64 wants
     x *= np.uint64(_GOLDEN)
     x += np.uint64(key & _MASK)
     x ^= x >> np.uint64(30)
@@ -41,12 +39,12 @@ def hash_range(key: int, start: int, stop: int) -> NDArray[np.uint64]:
 
 
 def uniform(key: int, start: int, stop: int) -> NDArray[np.float64]:
-    """Uniform numbers in [0, 1), one for each of ``start ... stop - 1``: float64 ``[stop - start]``."""
+    """Return a uniform number in [0, 1) for each of ``start ... stop - 1``."""
     return (hash_range(key, start, stop) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def permutation(key: int, num_items: int) -> NDArray[np.int64]:
-    """``0 ... num_items - 1`` in an order drawn by ``key``: int64 ``[num_items]``."""
+    """Return ``0 ... num_items - 1`` in an order drawn by ``key``."""
     return np.argsort(hash_range(key, 0, num_items), kind="stable")
 
 

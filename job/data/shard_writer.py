@@ -1,11 +1,13 @@
-"""Writes rows of pixels as shards: a local file at a time, hashed as it is written, uploaded while the next one is filled."""
+"""Write rows of pixels as shards: hashed while written, uploaded while the next one is filled."""
 
 import hashlib
 import re
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +18,35 @@ from job.storage.store import ObjectStore
 
 SHARD_NAME = re.compile(r"shard-\d{5,}\.(u8|labels\.i32)")
 
-# Small shards are what a worker needs to take no more than its share, and to begin before it has fetched much; large ones are fewer requests.
+# With small shards a worker reads no more than its share and begins early; large ones are fewer
+# requests.
 _WANTED_SHARDS = 2048
 _SMALLEST_BYTES, _LARGEST_BYTES = 256 << 10, 16 << 20
-_SMALLEST_ROWS = 32  # a call reads some dozen rows of a stream; each shard that it needs for them is an open file
-_UPLOADS = 8  # at a time: of small files, most of the time of an upload is waiting
+# A call reads some dozen rows of a stream; each shard that it needs for them is an open file.
+_SMALLEST_ROWS = 32
+_UPLOADS = 8  # at a time: an upload of a small file mostly waits
 
 
 def shard_bytes_for(num_rows: int, row_bytes: int) -> int:
-    """The size of a shard where none is asked for: the power of two that makes at most 2,048 of them, from 256 KiB or 32 rows to 16 MiB."""
-    wanted = max(
-        -(-num_rows * row_bytes // _WANTED_SHARDS), _SMALLEST_ROWS * row_bytes, _SMALLEST_BYTES
-    )
+    """Return the default size of a shard.
+
+    The power of two that makes at most 2,048 of them, from 256 KiB or 32 rows to 16 MiB.
+    """
+    even = -(-num_rows * row_bytes // _WANTED_SHARDS)
+    wanted = max(even, _SMALLEST_ROWS * row_bytes, _SMALLEST_BYTES)
     return min(1 << (wanted - 1).bit_length(), _LARGEST_BYTES)
 
 
 class ShardWriter:
-    """Uploads ``shard-00000.u8``, ... with what ``append`` is given. ``finish`` returns them for the index; ``discard`` deletes what was uploaded.
+    """Upload what ``append`` is given as ``shard-00000.u8``, ...; a failure deletes all of them.
 
-    ``folder`` is a local folder for the shards being filled and those on their way; ``has_labels`` adds ``shard-00000.labels.i32`` to each.
+    ``folder`` is a local folder for shards that are filled or uploaded. ``has_labels`` adds
+    ``shard-00000.labels.i32`` to each.
+
+        with ShardWriter(store, (28, 28, 1), folder, 1 << 20) as writer:
+            writer.append(images)
+            shards = writer.finish()
+            write_index(...)
     """
 
     def __init__(
@@ -59,15 +71,25 @@ class ShardWriter:
         self._pool = ThreadPoolExecutor(_UPLOADS, "upload-shard")
         self._uploading: deque[Future[None]] = deque()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:  # also Ctrl-C
+            self._discard()
+
     def append(self, images: NDArray[np.uint8], labels: NDArray[np.int32] | None = None) -> None:
-        """Add uint8 ``[N, H, W, C]`` and, where the shards have labels, int32 ``[N]``."""
-        if (
-            images.dtype != np.uint8
-            or images.shape[1:] != self._image_shape
-            or (labels is None) is self._has_labels
-        ):
+        """Add uint8 ``[N, H, W, C]`` and, if the shards have labels, int32 ``[N]``."""
+        is_image = images.dtype == np.uint8 and images.shape[1:] == self._image_shape
+        if not is_image or (labels is None) is self._has_labels:
             raise ValueError(
-                f"rows of {images.dtype} {images.shape[1:]} {'without' if labels is None else 'with'} labels do not fit these shards"
+                f"rows of {images.dtype} {images.shape[1:]} "
+                f"{'without' if labels is None else 'with'} labels do not fit these shards"
             )
         start = 0
         while start < len(images):
@@ -81,7 +103,7 @@ class ShardWriter:
                 self._complete()
 
     def finish(self) -> tuple[Shard, ...]:
-        """Upload the last shard and wait for all; the shards in order."""
+        """Upload the last shard, wait for all, and return them in order."""
         if self._num_rows:
             self._complete()
         while self._uploading:
@@ -89,21 +111,18 @@ class ShardWriter:
         self._pool.shutdown()
         return tuple(self._shards)
 
-    def discard(self) -> None:
-        """Delete every shard uploaded so far, as well as the store lets us: the error that led here matters more than one of this."""
+    def _discard(self) -> None:
+        """Delete the shards uploaded so far if the store allows: the first error is reported."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         for key in self._uploaded:
-            try:
+            with suppress(StorageError):
                 self._store.delete(key)
-            except StorageError:
-                continue
-        self._uploaded.clear()
         if self._file is not None:
             self._file.close()
 
     @property
     def _name(self) -> str:
-        """Of the shard being filled."""
+        """Name of the shard being filled, without suffix."""
         return f"shard-{len(self._shards):05d}"
 
     def _write(self, images: NDArray[np.uint8]) -> None:
@@ -119,10 +138,8 @@ class ShardWriter:
         self._sha256.update(data)
 
     def _complete(self) -> None:
-        """The shard is full: note it, and upload it while the next one is filled."""
-        path, labels_path = (
-            self._folder / f"{self._name}{suffix}" for suffix in (".u8", ".labels.i32")
-        )
+        """Upload the full shard while the next one is filled."""
+        path, labels_path = (self._folder / f"{self._name}{end}" for end in (".u8", ".labels.i32"))
         labels = None
         try:
             assert self._file is not None
@@ -135,18 +152,13 @@ class ShardWriter:
                 labels = LabelFile(labels_path.name, hashlib.sha256(label_bytes).hexdigest())
         except OSError as error:
             raise self._disk_error(path, error) from None
-        while (
-            len(self._uploading) >= 2 * _UPLOADS
-        ):  # the temporary folder must not fill up with what waits
+        while len(self._uploading) >= 2 * _UPLOADS:  # bounds the temporary folder
             self._uploading.popleft().result()
         for source in (path, labels_path) if labels else (path,):
-            self._uploaded.append(
-                source.name
-            )  # before the upload: one that fails half-way is deleted too
+            self._uploaded.append(source.name)  # first: a half-finished upload is deleted too
             self._uploading.append(self._pool.submit(self._upload, source))
-        self._shards.append(
-            Shard(path.name, self._num_rows, num_bytes, self._sha256.hexdigest(), labels)
-        )
+        sha256 = self._sha256.hexdigest()
+        self._shards.append(Shard(path.name, self._num_rows, num_bytes, sha256, labels))
         self._num_rows = 0
         self._labels.clear()
 
@@ -156,5 +168,6 @@ class ShardWriter:
 
     def _disk_error(self, path: Path, error: OSError) -> StorageError:
         return StorageError(
-            f"{path}: cannot be written ({error.strerror}); expected room for some shards: choose another folder for temporary files"
+            f"{path}: cannot be written ({error.strerror}); "
+            "expected room for some shards: choose another folder for temporary files"
         )

@@ -1,4 +1,4 @@
-"""``data verify``: is every shard of a data set there, of the right size and with the right hash?"""
+"""``data verify``: check that every shard of a data set exists and has the right size and hash."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ _HASHED_BYTES = 1 << 20  # at a time: stays in the processor's cache
 
 
 class Damage(NamedTuple):
-    """One file of a data set that is not what the index says, and how."""
+    """A file of a data set that does not match the index, and why."""
 
     uri: str
     problem: str
@@ -24,9 +24,9 @@ class Damage(NamedTuple):
 def verify(
     store: ObjectStore, index: Index, on_progress: Callable[[int], None] = lambda num_bytes: None
 ) -> list[Damage]:
-    """Every damaged file of the data set, in the index's order; ``on_progress`` gets the bytes of each piece read.
+    """Return every damaged file of the data set, in the index's order.
 
-    ``StorageError`` from the store.
+    ``on_progress`` gets the bytes of each piece read. ``StorageError`` from the store.
     """
     damaged = []
     for name, num_bytes, sha256 in _files(index):
@@ -37,15 +37,16 @@ def verify(
 
 
 def damaged(store: ObjectStore, name: str, problem: str) -> DataError:
-    """The error for a file of the data set at ``store`` that cannot be used."""
+    """Return the error for a file of the data set at ``store`` that cannot be used."""
     uri = store.uri.rstrip("/")
     return DataError(
-        f"{uri}/{name}: {problem}: run `dcgan-train data verify {uri}`, then copy the data set again or pack it anew"
+        f"{uri}/{name}: {problem}: run `dcgan-train data verify {uri}`, "
+        "then copy the data set again or pack the images again"
     )
 
 
 def descriptor_sha256(descriptor: int) -> str:
-    """The SHA-256, in hex, of a whole open file, whose position stays as it is; raises ``OSError``."""
+    """Return the SHA-256, in hex, of an open file; its position stays. Raises ``OSError``."""
     digest, place = hashlib.sha256(), 0
     while piece := os.pread(descriptor, _HASHED_BYTES, place):
         digest.update(piece)
@@ -54,7 +55,7 @@ def descriptor_sha256(descriptor: int) -> str:
 
 
 def _files(index: Index) -> list[tuple[str, int, str]]:
-    """Name, bytes and SHA-256 of every file beside the index."""
+    """Return name, bytes and SHA-256 of every file beside the index."""
     files = []
     for shard in index.shards:
         files.append((shard.name, shard.num_bytes, shard.sha256))
@@ -66,9 +67,10 @@ def _files(index: Index) -> list[tuple[str, int, str]]:
 def _problem(
     store: ObjectStore, name: str, num_bytes: int, sha256: str, on_progress: Callable[[int], None]
 ) -> str | None:
+    missing = f"missing; expected {num_bytes:,} bytes"
     found = store.stat(name)
     if found is None:
-        return f"missing; expected {num_bytes:,} bytes"
+        return missing
     if found.num_bytes != num_bytes:
         return f"is {found.num_bytes:,} bytes; expected {num_bytes:,}"
     digest = hashlib.sha256()
@@ -78,9 +80,7 @@ def _problem(
             digest.update(piece)
             on_progress(len(piece))
     except ObjectMissing:  # deleted while it was read
-        return f"missing; expected {num_bytes:,} bytes"
-    return (
-        None
-        if digest.hexdigest() == sha256
-        else f"has SHA-256 {digest.hexdigest()}; expected {sha256}"
-    )
+        return missing
+    if digest.hexdigest() != sha256:
+        return f"has SHA-256 {digest.hexdigest()}; expected {sha256}"
+    return None

@@ -1,1 +1,1 @@
-"""Packing: from a source of images to shuffled shards and their index, in constant memory."""
+"""From a source of images to shuffled shards and their index, in constant memory."""

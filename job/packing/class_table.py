@@ -1,4 +1,4 @@
-"""Classes found while images are read once: numbered as they are met, put in their final order at the end."""
+"""Classes of images read once: numbered as they are met, put in their final order at the end."""
 
 import re
 
@@ -12,7 +12,10 @@ NO_LABEL = -1
 
 
 class ClassTable:
-    """Labels of rows, first as provisional numbers. ``names`` are those of the labels 0, 1, ... where the source knows them."""
+    """Labels of rows, first as provisional numbers.
+
+    ``names`` are those of the labels 0, 1, ... if the source knows them, else None.
+    """
 
     def __init__(self, names: tuple[str, ...] | None) -> None:
         self._is_fixed = names is not None
@@ -20,7 +23,7 @@ class ClassTable:
         self._num_rows: list[int] = [0] * len(self._numbers)
 
     def add_name(self, name: str | None) -> int:
-        """Count one row of a class; its provisional number, -1 for None."""
+        """Count one row of a class and return its provisional number, -1 for None."""
         if name is None:
             return NO_LABEL
         number = self._number(name)
@@ -28,7 +31,7 @@ class ClassTable:
         return number
 
     def add_values(self, values: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Count rows by the labels of an array ``[N]``; their provisional numbers ``[N]``."""
+        """Count rows by their labels ``[N]`` and return their provisional numbers ``[N]``."""
         found, places, counts = np.unique(values, return_inverse=True, return_counts=True)
         if self._is_fixed and len(found) and not 0 <= found[0] <= found[-1] < len(self._numbers):
             raise DataError(
@@ -40,18 +43,16 @@ class ClassTable:
         return np.array(numbers, np.int32)[places]
 
     def classes(self) -> tuple[ImageClass, ...] | None:
-        """The classes in their final order; None when there are fewer than two, which say nothing about an image."""
+        """Return the classes in their final order; None if there are fewer than two."""
         if len(self._numbers) < 2:
             return None
-        names = list(self._numbers)
-        return tuple(
-            ImageClass(names[number], self._num_rows[number]) for number in self._final_order()
-        )
+        names, order = list(self._numbers), self._final_order()
+        return tuple(ImageClass(names[number], self._num_rows[number]) for number in order)
 
     def final_labels(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Provisional numbers ``[N]`` as places in ``classes``."""
+        """Return provisional numbers ``[N]`` as places in ``classes``."""
         order = self._final_order()
-        places = np.full(len(order) + 1, NO_LABEL, np.int32)  # the last one answers to -1
+        places = np.full(len(order) + 1, NO_LABEL, np.int32)  # the last is that of -1
         places[order] = np.arange(len(order), dtype=np.int32)
         return places[numbers]
 
@@ -62,7 +63,7 @@ class ClassTable:
         return self._numbers[name]
 
     def _final_order(self) -> list[int]:
-        """Provisional numbers sorted by name, numbers by value; as they are where the source named them."""
+        """Return provisional numbers by name, numeric names by value; unchanged if the source named."""
         names = list(self._numbers)
         if self._is_fixed:
             return list(range(len(names)))

@@ -1,9 +1,10 @@
 """``data pack``: from any source of images to shards and an index on any store, in bounded memory.
 
-    source --decode, fit--> rows --scatter over temporary files--> shuffled rows --> shards --upload--> store, index.json last
+    source --decode, fit--> rows --scatter over temporary files--> shuffled rows
+           --> shards --upload--> store, index.json last
 
-What is written depends on the source's content and the settings alone, not on the number of threads. The destination is complete or has no index:
-whatever goes wrong, the shards already uploaded are deleted.
+The result depends on the source's content and the settings alone, not on the number of threads. The
+destination is complete or has no index: a failure deletes the shards already uploaded.
 
     result = pack(PackJob("photos.zip", "s3://bucket/photos", PackSettings(size="64x64")))
 """
@@ -33,7 +34,7 @@ _REMEDY = "choose another DEST, or delete what is there first"
 
 @dataclass(frozen=True)
 class PackResult:
-    """The data set at the destination, and whether it was there already, packed from the same source with the same settings."""
+    """The data set at the destination; ``was_packed`` if it was there already."""
 
     index: Index
     was_packed: bool
@@ -41,7 +42,7 @@ class PackResult:
 
 @dataclass(frozen=True)
 class PackJob:
-    """What to pack, where to and how; ``settings`` decide the content, the rest only how it is made."""
+    """Source, destination and options; ``settings`` decide the content, the rest does not."""
 
     source_uri: str
     destination: str
@@ -56,26 +57,27 @@ def pack(
 ) -> PackResult:
     """Pack ``job.source_uri`` into ``job.destination``.
 
-    ``DataError`` for images that are missing or broken, ``ConfigError`` for a destination that holds another data set or settings that make no
-    sense, ``StorageError`` from the stores and the disk.
+    ``DataError`` for missing or broken images, ``ConfigError`` for wrong settings or a destination
+    that holds another data set, ``StorageError`` from the stores and the disk.
     """
     store = open_store(job.destination, job.storage)
     if (packed := _already_packed(store, job)) is not None:
         return PackResult(packed, True)
     source = _open(job)
     _check_not_the_source(store, source)
-    store.write(
-        _PROBE_KEY, b""
-    )  # a destination that refuses is found before hours of decoding, not after
-    if (path := store.local_path(INDEX_KEY)) is not None:
+    store.write(_PROBE_KEY, b"")  # a destination that refuses is found before hours of decoding
+    path = store.local_path(INDEX_KEY)
+    if path is not None:
         remove_leftovers(path.parent)
     try:
         with _temporary_folder(job.tmp) as folder:
             index = _pack_rows(store, source, job, folder, on_progress)
     except BaseException:
-        with suppress(StorageError):  # the error that led here matters more
+        with suppress(StorageError):  # the first error is the one to report
             store.delete(_PROBE_KEY)
-        _remove_if_empty(store)
+        if path is not None:
+            with suppress(OSError):  # not empty: other files are in it
+                path.parent.rmdir()
         raise
     store.delete(_PROBE_KEY)
     return PackResult(index, False)
@@ -88,38 +90,36 @@ def _pack_rows(
     folder: Path,
     on_progress: Callable[[Progress], None],
 ) -> Index:
-    rows = Rows(source, job.settings, folder, on_progress)
-    try:
+    with Rows(source, job.settings, folder, on_progress) as rows:
         rows.read(job.workers)
-        classes = rows.classes.classes()
-        shard_bytes = job.settings.shard_bytes or shard_bytes_for(
-            rows.num_rows, prod(rows.image_shape)
-        )
-        writer = ShardWriter(
-            store, rows.image_shape, folder, shard_bytes, has_labels=classes is not None
-        )
-        try:
+        classes, shape = rows.classes.classes(), rows.image_shape
+        shard_bytes = job.settings.shard_bytes or shard_bytes_for(rows.num_rows, prod(shape))
+        has_labels = classes is not None
+        with ShardWriter(store, shape, folder, shard_bytes, has_labels) as writer:
             for images, labels in rows.shuffled():
                 writer.append(images, labels)
-            packed_source = PackedSource(canonical_uri(job.source_uri), source.kind, source.num_bytes, rows.num_read, rows.num_skipped,
-                                         tuple(rows.skipped), dict(sorted(source.ignored.items())), source.signature)  # fmt: skip
+            packed_source = PackedSource(
+                uri=canonical_uri(job.source_uri),
+                kind=source.kind,
+                num_bytes=source.num_bytes,
+                num_read=rows.num_read,
+                num_skipped=rows.num_skipped,
+                skipped=tuple(rows.skipped),
+                ignored=dict(sorted(source.ignored.items())),
+                signature=source.signature,
+            )
             index = Index(
-                rows.image_shape,
-                rows.num_rows,
-                writer.finish(),
-                classes,
-                packed_source,
-                job.settings,
-                _packed_by(),
+                image_shape=shape,
+                num_rows=rows.num_rows,
+                shards=writer.finish(),
+                classes=classes,
+                source=packed_source,
+                options=job.settings,
+                packed_by=_packed_by(),
             )
             _delete_leftovers(store, index)
             write_index(store, index)
-        except BaseException:  # also Ctrl-C
-            writer.discard()
-            raise
-    finally:
-        rows.close()
-    return index
+            return index
 
 
 def _open(job: PackJob) -> Source:
@@ -127,17 +127,24 @@ def _open(job: PackJob) -> Source:
 
 
 def _check_not_the_source(store: ObjectStore, source: Source) -> None:
-    """Raise ``ConfigError`` if shards would be written among the images, where deleting a data set would delete the images."""
+    """Raise ``ConfigError`` if shards would be written among the images.
+
+    Whoever deletes the data set would delete the images.
+    """
     path = store.local_path(INDEX_KEY)
     destination = store.uri if path is None else str(path.parent.resolve())
     if destination.rstrip("/") == source.uri.rstrip("/"):
         raise ConfigError(
-            f"DEST is the folder of the images, {source.uri}; expected another folder, for example {source.uri.rstrip('/')}-packed"
+            f"DEST is the folder of the images, {source.uri}; "
+            f"expected another folder, for example {source.uri.rstrip('/')}-packed"
         )
 
 
 def _already_packed(store: ObjectStore, job: PackJob) -> Index | None:
-    """The index at the destination when the same job made it, None when there is none; ``ConfigError`` for any other."""
+    """Return the index at the destination if the same job made it, None if there is none.
+
+    ``ConfigError`` for any other.
+    """
     if store.stat(INDEX_KEY) is None:
         return None
     try:
@@ -149,13 +156,15 @@ def _already_packed(store: ObjectStore, job: PackJob) -> Index | None:
     uri = canonical_uri(job.source_uri)
     if index.source.uri != uri:
         raise ConfigError(
-            f"{store.uri} holds a data set packed from {index.source.uri}; expected an empty DEST to pack {uri}: {_REMEDY}"
+            f"{store.uri} holds a data set packed from {index.source.uri}; "
+            f"expected an empty DEST to pack {uri}: {_REMEDY}"
         )
     for name, wanted in vars(job.settings).items():
         if (found := getattr(index.options, name)) != wanted:
             option = name.replace("_", "-")
             raise ConfigError(
-                f"{store.uri} holds a data set packed from the same source with {option} {found}, not {wanted}; {_REMEDY}"
+                f"{store.uri} holds a data set packed from the same source with {option} {found}, "
+                f"not {wanted}; {_REMEDY}"
             )
     if index.source.kind not in ("keras", "synthetic") and (
         change := _change(index.source, _open(job))
@@ -165,19 +174,21 @@ def _already_packed(store: ObjectStore, job: PackJob) -> Index | None:
 
 
 def _change(packed: PackedSource, now: Source) -> str | None:
-    """How the source differs from the one packed, for a message; None when it does not."""
+    """Return how the source differs from the one packed, for a message; None if it does not."""
     if packed.num_bytes != now.num_bytes:
         return f"when that had {packed.num_bytes or 0:,} bytes; found {now.num_bytes or 0:,} now"
     if packed.signature is not None and packed.signature != now.signature:
-        return f"before that was changed: still {packed.num_bytes or 0:,} bytes, but files were written, renamed or replaced since"
+        return (
+            f"before that was changed: still {packed.num_bytes or 0:,} bytes, "
+            "but files were written, renamed or replaced since"
+        )
     return None
 
 
 def _delete_leftovers(store: ObjectStore, index: Index) -> None:
-    """Shards of an earlier packing that was killed before its index was written."""
-    names = {shard.name for shard in index.shards} | {
-        shard.labels.name for shard in index.shards if shard.labels
-    }
+    """Delete the shards of an earlier packing that was killed before it wrote its index."""
+    names = {shard.name for shard in index.shards}
+    names |= {shard.labels.name for shard in index.shards if shard.labels}
     for found in list(store.list("shard-")):
         if SHARD_NAME.fullmatch(found.key) and found.key not in names:
             store.delete(found.key)
@@ -188,20 +199,12 @@ def _temporary_folder(parent: Path | None) -> Iterator[Path]:
     try:
         folder = tempfile.TemporaryDirectory(prefix="dcgan-pack-", dir=parent)
     except OSError as error:
-        where = parent or tempfile.gettempdir()
         raise StorageError(
-            f"{where}: no temporary folder can be made there ({error.strerror}); choose another with --tmp"
+            f"{parent or tempfile.gettempdir()}: no temporary folder can be made there "
+            f"({error.strerror}); choose another with --tmp"
         ) from None
     with folder as name:
         yield Path(name)
-
-
-def _remove_if_empty(store: ObjectStore) -> None:
-    """After a failure, do not leave an empty folder where there was none."""
-    path = store.local_path(INDEX_KEY)
-    if path is not None:
-        with suppress(OSError):  # other files are in it
-            path.parent.rmdir()
 
 
 def _packed_by() -> str:

@@ -1,12 +1,12 @@
-"""The rows of one packing: every image of a source read once into a ``Scatter``, then taken out in a random order.
+"""The rows of one packing: every image read once into a ``Scatter``, then taken out at random.
 
-Knows neither the destination nor the shards. What can only be known at the end (the classes, whether any image had colour) is settled
-between the two.
+Knows neither the destination nor the shards. The classes, and whether any image had colour, are
+known only between the two.
 """
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,11 @@ from job.sources.source import ImageBlock, Source
 MAX_LISTED = 100  # skipped images kept by name
 _LABEL_BYTES = 4
 _FLUSH_BYTES = 8 << 20
-_SCATTER = 1  # stream of the hash
+_SCATTER = 1  # purpose of the hash
 
 
 class Progress(NamedTuple):
-    """How far a packing is: images ``done`` of ``total`` (None: not known yet) in its ``phase``, "read" or "write"."""
+    """Images ``done`` of ``total`` (None: not known yet) in a ``phase``, "read" or "write"."""
 
     phase: str
     done: int
@@ -36,7 +36,10 @@ class Progress(NamedTuple):
 
 
 class Rows:
-    """Rows of one source under ``settings``; temporary files lie in ``folder``, which is the caller's to remove."""
+    """Rows of one source under ``settings``; the caller removes ``folder``, with temporary files.
+
+    ``rows.read()`` once, then ``rows.shuffled()`` once.
+    """
 
     def __init__(
         self,
@@ -59,30 +62,32 @@ class Rows:
         self._pending: list[NDArray[np.uint8]] = []
         self._pending_bytes = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._scatter is not None:
+            self._scatter.close()
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of a packed image; files that all turned out to be grey are packed with one channel."""
+        """Height, width and channels of a packed image: one channel if all files were grey."""
         height, width, channels = self._read_shape
-        return (
-            height,
-            width,
-            1 if self._settings.channels is None and self._only_grey else channels,
-        )
+        is_grey = self._settings.channels is None and self._only_grey
+        return (height, width, 1 if is_grey else channels)
 
     def read(self, workers: int = 0) -> None:
-        """Decode the whole source on ``workers`` threads (0: one a core). ``DataError`` for the first broken image, or where none is left."""
-        total, limit = self._source.num_images, self._settings.limit
-        if total is not None and limit is not None:
-            total = min(total, limit)
-        policy = ImagePolicy(
-            _parse_size(self._settings.size), self._settings.channels, self._settings.fit
-        )
-        for decoded in decode_all(
-            limited(self._source.items(), limit),
-            policy,
-            workers or usable_cores(),
-            self._source.uri,
-        ):
+        """Decode the whole source on ``workers`` threads (0: one a core).
+
+        ``DataError`` for the first broken image, or if none is left.
+        """
+        source, settings = self._source, self._settings
+        total = source.num_images
+        if total is not None and settings.limit is not None:
+            total = min(total, settings.limit)
+        policy = ImagePolicy(_parse_size(settings.size), settings.channels, settings.fit)
+        items = limited(source.items(), settings.limit)
+        for decoded in decode_all(items, policy, workers or usable_cores(), source.uri):
             if isinstance(decoded, ImageBlock):
                 self._add_block(decoded)
             else:
@@ -91,43 +96,34 @@ class Rows:
             self._on_progress(Progress("read", self.num_read, total))
         self._flush()
         if not self.num_rows:
-            first = (
-                f"; the first: {self.skipped[0].name}: {self.skipped[0].reason}"
-                if self.skipped
-                else ""
-            )
-            raise DataError(
-                f"{self._source.uri}: no image could be packed, {self.num_skipped} were skipped{first}"
-            )
+            problem = f"no image could be packed, {self.num_skipped} were skipped"
+            if self.skipped:
+                problem += f"; the first: {self.skipped[0].name}: {self.skipped[0].reason}"
+            raise DataError(f"{source.uri}: {problem}")
 
     def shuffled(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int32] | None]]:
-        """Images ``[n, H, W, C]`` and places in ``classes.classes()`` ``[n]``, None without classes, in the packed order."""
+        """Yield images ``[n, H, W, C]`` and their places in ``classes.classes()``, in random order.
+
+        The places ``[n]`` are None if there are no classes.
+        """
         assert self._scatter is not None
         has_labels, done = self.classes.classes() is not None, 0
         for records in self._scatter.shuffled():
             images = records[:, :-_LABEL_BYTES].reshape(-1, *self._read_shape)
             numbers = np.ascontiguousarray(records[:, -_LABEL_BYTES:]).view("<i4")[:, 0]
-            yield (
-                images[..., : self.image_shape[2]],
-                self.classes.final_labels(numbers) if has_labels else None,
-            )
+            labels = self.classes.final_labels(numbers) if has_labels else None
+            yield images[..., : self.image_shape[2]], labels
             done += len(records)
             self._on_progress(Progress("write", done, self.num_rows))
-
-    def close(self) -> None:
-        """Close the temporary files."""
-        if self._scatter is not None:
-            self._scatter.close()
 
     def _add_block(self, block: ImageBlock) -> None:
         images, labels = block
         self._only_grey = self._only_grey and images.shape[3] == 1
         self.num_read += len(images)
-        numbers = (
-            np.full(len(images), NO_LABEL, np.int32)
-            if labels is None
-            else self.classes.add_values(labels)
-        )
+        if labels is None:
+            numbers = np.full(len(images), NO_LABEL, np.int32)
+        else:
+            numbers = self.classes.add_values(labels)
         self._put(images, numbers, self._source.uri)
 
     def _add_file(self, file: DecodedFile) -> None:
@@ -140,24 +136,21 @@ class Rows:
                 self.skipped.append(SkippedImage(file.name, file.reason))
             return
         self._only_grey = self._only_grey and file.is_grey
-        self._put(
-            file.pixels[np.newaxis],
-            np.array([self.classes.add_name(file.label)], np.int32),
-            file.name,
-        )
+        numbers = np.array([self.classes.add_name(file.label)], np.int32)
+        self._put(file.pixels[np.newaxis], numbers, file.name)
 
     def _put(self, images: NDArray[np.uint8], numbers: NDArray[np.int32], name: str) -> None:
         if self._scatter is None:
             self._read_shape, self._first_name = images.shape[1:], name
-            self._scatter = Scatter(
-                self._folder, images[0].size + _LABEL_BYTES, fold(self._settings.seed, _SCATTER)
-            )
+            key = fold(self._settings.seed, _SCATTER)
+            self._scatter = Scatter(self._folder, images[0].size + _LABEL_BYTES, key)
         if images.shape[1:] != self._read_shape:
             here, first = (
                 "x".join(map(str, shape[:2])) for shape in (images.shape[1:], self._read_shape)
             )
             raise DataError(
-                f"{name}: is {here}, but {self._first_name} is {first}; expected images of one size: pass --size (for example --size 64)"
+                f"{name}: is {here}, but {self._first_name} is {first}; "
+                "expected images of one size: pass --size (for example --size 64)"
             )
         labels = numbers.astype("<i4").view(np.uint8).reshape(-1, _LABEL_BYTES)
         self._pending.append(np.concatenate([images.reshape(len(images), -1), labels], axis=1))

@@ -1,11 +1,13 @@
 """An external shuffle: any number of rows in a random order, through files on a local disk, in bounded memory.
 
-Rows are scattered over bucket files by a keyed hash of their place; then one bucket at a time is read, split again where it is still too large, and
-permuted in memory. Both steps depend on the seed and the rows' places alone. Knows nothing of images: a record is ``[record_bytes]`` of uint8.
+Rows are scattered over bucket files by a keyed hash of their place. Then one bucket at a time is
+read, split again if it is too large, and permuted in memory. Both steps depend on the seed and the
+rows' places alone. Knows no images: a record is ``[record_bytes]`` of uint8.
 """
 
 import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,12 +19,15 @@ from job.data.permutation import fold, hash_range, permutation
 
 BUCKETS = 64
 MAX_BUCKET_BYTES = 64 << 20  # a bucket of this size is permuted in memory
-CHUNK_BYTES = 8 << 20  # records handed on at a time
+CHUNK_BYTES = 8 << 20  # of records yielded at a time
 _FILE_BUFFER_BYTES = 64 << 10
 
 
 class Scatter:
-    """Records put in one after another with ``add`` and taken out once, shuffled, with ``shuffled``. ``StorageError`` when the disk is full."""
+    """Records put in with ``add`` and taken out once with ``shuffled``.
+
+    ``StorageError`` if the disk is full.
+    """
 
     def __init__(
         self, folder: Path, record_bytes: int, key: int, max_bucket_bytes: int = MAX_BUCKET_BYTES
@@ -39,15 +44,13 @@ class Scatter:
                 self._files.append(path.open("wb", buffering=_FILE_BUFFER_BYTES))
 
     def add(self, records: NDArray[np.uint8]) -> None:
-        """Put in uint8 ``[N, record_bytes]``."""
-        buckets = hash_range(
-            self._key, self._num_records, self._num_records + len(records)
-        ) % np.uint64(BUCKETS)
-        self._num_records += len(records)
+        """Add uint8 ``[N, record_bytes]``."""
+        stop = self._num_records + len(records)
+        buckets = hash_range(self._key, self._num_records, stop) % np.uint64(BUCKETS)
+        self._num_records = stop
         by_bucket = np.argsort(buckets, kind="stable")
-        ends = np.searchsorted(
-            buckets[by_bucket], np.arange(BUCKETS, dtype=np.uint64), side="right"
-        )
+        every_bucket = np.arange(BUCKETS, dtype=np.uint64)
+        ends = np.searchsorted(buckets[by_bucket], every_bucket, side="right")
         sorted_records = records[by_bucket]
         with _disk(self._folder):
             start = 0
@@ -57,19 +60,18 @@ class Scatter:
                 start = end
 
     def shuffled(self) -> Iterator[NDArray[np.uint8]]:
-        """Every record once, in the order of the key, in chunks ``[n, record_bytes]`` of about 8 MiB; the files go as they are read."""
+        """Yield every record once, in the order of the key, in chunks of about 8 MiB.
+
+        Each file is deleted after it has been read.
+        """
         self.close()
         for bucket, file in enumerate(self._files):
             path = Path(file.name)
             with _disk(self._folder):
                 num_bytes = path.stat().st_size
             if num_bytes > self._max_bucket_bytes and num_bytes > self._record_bytes:
-                inner = Scatter(
-                    self._folder,
-                    self._record_bytes,
-                    fold(self._key, bucket),
-                    self._max_bucket_bytes,
-                )
+                key = fold(self._key, bucket)
+                inner = Scatter(self._folder, self._record_bytes, key, self._max_bucket_bytes)
                 try:
                     for records in self._read_chunks(path):
                         inner.add(records)
@@ -87,7 +89,7 @@ class Scatter:
                 yield records[order[start : start + step]]
 
     def close(self) -> None:
-        """Close the bucket files; the folder and what is in it is the caller's to remove."""
+        """Close the bucket files; the caller removes the folder."""
         with _disk(self._folder):
             for file in self._files:
                 file.close()
@@ -101,18 +103,14 @@ class Scatter:
         return max(1, CHUNK_BYTES // self._record_bytes)
 
 
-class _disk:
-    """Turns what the disk refuses into an error that names the folder and the option that chooses another."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, OSError):
-            found = "no space left" if error.errno == errno.ENOSPC else error.strerror
-            raise StorageError(
-                f"{self._folder}: cannot write temporary files ({found}); expected room for all images as raw pixels: choose a folder with --tmp"
-            ) from None
+@contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Raise ``StorageError`` for the disk's errors, with the option for another folder."""
+    try:
+        yield
+    except OSError as error:
+        found = "no space left" if error.errno == errno.ENOSPC else error.strerror
+        raise StorageError(
+            f"{folder}: cannot write temporary files ({found}); "
+            "expected room for all images as raw pixels: choose a folder with --tmp"
+        ) from None

@@ -1,1 +1,1 @@
-"""Synthetic images from a checkpoint, in constant memory, each a function of (checkpoint, seed, index)."""
+"""Synthetic images from a checkpoint: each a function of (checkpoint, seed, index)."""

@@ -1,7 +1,8 @@
-"""Which generator to sample from: a checkpoint's URI, or a run folder's, which stands for its newest good checkpoint.
+"""Load a generator from a checkpoint, or from the newest good checkpoint of a run folder.
 
-The generator is rebuilt from the model in the manifest and filled with the checkpoint's arrays. ``generator.keras`` is for other programs: a
-Keras file describes layers of any kind and size, so it is not read here.
+The generator is rebuilt from the model in the manifest and filled with the checkpoint's arrays.
+``generator.keras`` is for other programs: a Keras file describes layers of any kind and size, so it
+is not read here.
 """
 
 from functools import partial
@@ -34,15 +35,17 @@ class Source(NamedTuple):
 
 
 def load_generator(uri: str, storage: StorageSpec | None = None) -> Source:
-    """Return the generator of ``RUN/checkpoints/step-...`` or of a run folder, the averaged one if there is one.
+    """Return the generator of ``RUN/checkpoints/step-...`` or a run folder, averaged if it has one.
 
-    ``StorageError`` if there is none, or if the checkpoint is not one of such a generator: found before anything of its size is read or built.
+    ``StorageError`` if there is none, or if the checkpoint is not one of such a generator: before
+    anything of its size is read or built.
     """
     checkpoints, step = open_origin(uri, storage or StorageSpec())
     found = checkpoints.restore(step, partial(_needed_parts, uri))
     if found is None:
         raise StorageError(
-            f"{uri}: no committed checkpoint here; expected a run folder or RUN/checkpoints/step-... (dcgan-train checkpoints list RUN)"
+            f"{uri}: no committed checkpoint here; expected a run folder or "
+            "RUN/checkpoints/step-... (dcgan-train checkpoints list RUN)"
         )
     manifest, parts = found
     source = checkpoints.uri(manifest.step)
@@ -53,23 +56,25 @@ def load_generator(uri: str, storage: StorageSpec | None = None) -> Source:
 
 
 def _needed_parts(uri: str, manifest: Manifest) -> list[str]:
-    """The parts that hold the generator; ``StorageError`` unless their sizes are those of the manifest's model."""
+    """Return the generator's parts; ``StorageError`` unless they fit the manifest's model."""
     model, _, is_averaged = model_of(manifest, uri)
     sizes = generator_sizes(model)
     if 4 * BLOCK_IMAGES * sizes.largest_output > MAX_LAYER_BYTES:
         raise StorageError(
-            f"{uri}: step {manifest.step}: the manifest's model has a layer of {shown(sizes.largest_output)} numbers for one image;"
-            f" expected at most {MAX_LAYER_BYTES // (4 * BLOCK_IMAGES):,}: use another checkpoint"
+            f"{uri}: step {manifest.step}: the manifest's model has a layer of "
+            f"{shown(sizes.largest_output)} numbers for one image; expected at most "
+            f"{MAX_LAYER_BYTES // (4 * BLOCK_IMAGES):,}: use another checkpoint"
         )
-    needed = {WEIGHTS: sizes.num_trainable + sizes.num_statistics} | (
-        {AVERAGED: sizes.num_trainable} if is_averaged else {}
-    )
+    needed = {WEIGHTS: sizes.num_trainable + sizes.num_statistics}
+    if is_averaged:
+        needed[AVERAGED] = sizes.num_trainable
     found = {part.name: part.num_bytes for part in manifest.parts}
     for name, num_values in needed.items():
         if not 0 <= found.get(name, -1) - 4 * num_values <= _MAX_HEADER_BYTES:
             raise StorageError(
-                f"{uri}: step {manifest.step}: {name} has {found.get(name, 0):,} bytes by the manifest; expected about {shown(4 * num_values)}"
-                " for the manifest's model: use another checkpoint"
+                f"{uri}: step {manifest.step}: {name} has {found.get(name, 0):,} bytes by the "
+                f"manifest; expected about {shown(4 * num_values)} for the manifest's model: "
+                "use another checkpoint"
             )
     return list(needed)
 

@@ -15,7 +15,7 @@ from job.cli.train import plan_text, stop_text
 from job.config.load import load_run
 from job.config.storage import StorageSpec
 from job.storage.uri import open_store
-from job.synthesis.writers import write_images
+from job.synthesis.writers import open_destination, write_images
 from job.training import preflight
 from tests.report.runs import done_run
 
@@ -109,7 +109,8 @@ def test_generate_refuses_a_used_folder_before_it_loads_anything(
 ) -> None:
     """No checkpoint is there, and TensorFlow cannot be loaded: neither is asked for."""
     blocks = iter([np.zeros((2, 8, 8, 1), np.uint8)])
-    write_images(form, str(tmp_path / "out"), StorageSpec(), blocks, 2, 0, "run")
+    out = open_destination(form, str(tmp_path / "out"), StorageSpec(), 2, 0)
+    write_images(out, blocks, "run")
     script = "import sys; sys.modules['tensorflow'] = None\nfrom job.cli.main import run_command\nsys.exit(run_command(sys.argv[1:]))"
     arguments = [
         "generate",

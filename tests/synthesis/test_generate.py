@@ -24,7 +24,7 @@ from job.gan.networks import build_networks
 from job.storage.uri import open_store
 from job.synthesis.images import image_blocks
 from job.synthesis.source import load_generator
-from job.synthesis.writers import MAX_GRID_IMAGES, write_images
+from job.synthesis.writers import MAX_GRID_IMAGES, open_destination, write_images
 from job.training import snapshot
 from job.training.identity import model_identity, settings_of
 from tests.data.samples import packed_rows
@@ -63,15 +63,8 @@ def test_an_image_depends_on_seed_and_index_alone(generator) -> None:
 
 
 def write(generator, form: str, out: Path, num_images: int = 70, start: int = 0) -> str:
-    return write_images(
-        form,
-        str(out),
-        StorageSpec(),
-        image_blocks(generator, 0, num_images, start),
-        num_images,
-        start,
-        "run#seed=0",
-    )
+    destination = open_destination(form, str(out), StorageSpec(), num_images, start)
+    return write_images(destination, image_blocks(generator, 0, num_images, start), "run#seed=0")
 
 
 def test_png_files_are_named_by_index(generator, tmp_path: Path) -> None:
@@ -123,7 +116,7 @@ def test_nothing_is_left_of_what_failed(generator, tmp_path: Path, form: str) ->
 
     out = tmp_path / "out"
     with pytest.raises(StorageError, match="the disk is gone"):
-        write_images(form, str(out), StorageSpec(), breaking(), 128, 0, "run")
+        write_images(open_destination(form, str(out), StorageSpec(), 128, 0), breaking(), "run")
     assert not [path for path in out.rglob("*") if path.is_file()]
 
 
