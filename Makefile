@@ -18,7 +18,7 @@ TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 BIN := .venv/bin
 TOOLS := $(CURDIR)/.tools/bin
 UV_VERSION := 0.13.9
-# Folders of tests/tools: what `make test` needs, and what a Kubernetes of its own takes besides.
+# Folders of tests/tools: for `make test`, and for starting a Kubernetes.
 TEST_TOOLS := s3 helm kubeconform kubescore kustomize rayjob
 CLUSTER_TOOLS := etcd coredns kubernetes kuberay netpol
 # What watches a run for minutes; `make test` skips it.

@@ -1,8 +1,9 @@
-"""Writes ``docs/configuration.md`` from the declarations in ``job.config``, so that the reference cannot say anything else than the program.
+"""Write ``docs/configuration.md`` from the declarations in ``job.config``.
 
     python docs/generate.py
 
-Keys, types, defaults, limits and meanings are those of the dataclasses; preset values and error messages are what the loader gives.
+Keys, types, defaults, limits and meanings come from the dataclasses, preset values and error
+messages from the loader.
 """
 
 import dataclasses
@@ -38,15 +39,19 @@ training:
 dcgan-train train --config run.yaml --set workers.count=1 --dry-run
 ```
 
-Later sources win, key by key: defaults, then the preset, then the file, then each `--set key=value` in turn. `--preset` wins over `preset:` in the
-file. `--dry-run` prints the result and starts nothing; the run folder keeps it as `run.yaml`, which `--config` reads back. The value of `--set` is
-YAML: `--set model.image_size=[64,64]`, `--set training.epochs=null`. Quote it where your shell gives brackets a meaning.
+Later sources win, key by key: defaults, then the preset, then the file, then each `--set key=value`
+in turn. `--preset` overrides `preset:` in the file. `--dry-run` prints the result and starts
+nothing; the run folder keeps it as `run.yaml`, which `--config` reads back. The value of `--set` is
+YAML: `--set model.image_size=[64,64]`, `--set training.epochs=null`. Quote it if your shell
+interprets brackets.
 
-Paths, here and on every command line, follow one rule: `~` and `~name` are home folders, and relative ones start at the current folder. A `file://`
-URI is percent-decoded (`file:///a/My%20Pictures`; a `%` is `%25`), a plain path is not. A URI that an earlier version wrote undecoded is still
-found: it counts as it is written if only that name exists.
+Paths, here and on every command line, follow one rule: `~` and `~name` are home folders, and
+relative ones start at the current folder. A `file://` URI is percent-decoded
+(`file:///a/My%20Pictures`; a `%` is `%25`), a plain path is not. A URI that an earlier version
+wrote undecoded is still found: it is read literally if only that name exists.
 
-Secrets have no key here. boto3 finds S3 credentials as it always does: `AWS_*` variables, a profile, or a role.
+Secrets have no key here. boto3 finds S3 credentials in its usual places: `AWS_*` variables, a
+profile, or a role.
 """
 
 # One broken configuration a line; what the program says about it goes into the document.
@@ -65,7 +70,7 @@ REQUIRED = ("uri=runs/first", "data.uri=packed/mnist")
 
 
 def configuration() -> str:
-    """The whole document."""
+    """Return the document."""
     return "\n".join(
         [
             INTRODUCTION,
@@ -83,7 +88,7 @@ def configuration() -> str:
 
 
 def _sections(cls: type, prefix: str) -> Iterator[str]:
-    """A heading, the class's own words and a table of its keys; then the same for each section inside it."""
+    """Yield the heading, docstring and table of keys of a section, then its subsections."""
     hints = typing.get_type_hints(cls)
     nested = [
         field for field in dataclasses.fields(cls) if dataclasses.is_dataclass(hints[field.name])
@@ -131,7 +136,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    """As one would write it in YAML."""
+    """Return a value as YAML."""
     if value is None:
         return "unset"
     if isinstance(value, bool):
@@ -152,7 +157,7 @@ def _allowed(field: dataclasses.Field[Any]) -> str:
 
 
 def _presets() -> Iterator[str]:
-    """What each is for, then the keys that any of them sets; a value in bold differs from the default."""
+    """Yield the purpose of each preset, then a table of the keys that any of them sets."""
     names = sorted(
         preset_names(), key=lambda name: (load_run(name, check=False).model.image_size, name)
     )
@@ -168,7 +173,7 @@ def _presets() -> Iterator[str]:
         if key != "preset" and any(preset[key] != default[key] for preset in presets)
     ]
     yield ""
-    yield "Values of the presets where any of them differs from the default; a value in bold is one that differs."
+    yield "Values that differ from the default in any preset; a bold value differs."
     yield ""
     yield f"| key | default | {' | '.join(names)} |"
     yield "| --- " * (len(names) + 2) + "|"
@@ -182,7 +187,7 @@ def _presets() -> Iterator[str]:
 
 
 def _flat(spec: Any, prefix: str = "") -> dict[str, Any]:
-    """Every value by its dotted key."""
+    """Return all values by dotted key."""
     flat: dict[str, Any] = {}
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
@@ -195,7 +200,8 @@ def _flat(spec: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _mistakes() -> Iterator[str]:
-    yield "Keys, values and their combinations are checked before any process starts; a mistake ends the program with exit code 2. For example:"
+    yield "Keys, values and their combinations are checked before any process starts. A mistake ends"
+    yield "the program with exit code 2. For example:"
     yield ""
     yield "| preset | `--set` | message |"
     yield "| --- | --- | --- |"
@@ -203,10 +209,11 @@ def _mistakes() -> Iterator[str]:
         try:
             load_run(preset, overrides=[*REQUIRED, *overrides])
         except ConfigError as error:
-            yield f"| `{preset}` | {' '.join(f'`{override}`' for override in overrides)} | {_cell(str(error))} |"
+            settings = " ".join(f"`{override}`" for override in overrides)
+            yield f"| `{preset}` | {settings} | {_cell(str(error))} |"
         else:
             raise AssertionError(
-                f"--preset {preset} --set {overrides} is no mistake any more; expected one that the program refuses"
+                f"--preset {preset} --set {overrides} is accepted; expected a mistake"
             )
     yield ""
 

@@ -1,7 +1,7 @@
-"""The shape of the code: which folder may import which, what each may load, how long a module may be.
+"""The structure of the code: imports between folders, libraries of each, length of modules.
 
-Every rule is a function from sources to complaints, tried first on a small tree that breaks it and then on ours: a rule that cannot fail
-keeps nothing. A tree maps a file's path to its text.
+Every rule is a function from sources to complaints, tried first on a small tree that breaks it and
+then on the repository. A tree maps a file's path to its text.
 """
 
 import ast
@@ -47,10 +47,10 @@ MAY_LOAD = {
     "jinja2": {"report"},
 }
 
-# Loaded by a function, when the user asks for what only this library can give: here `keras:fashion_mnist` and friends.
+# Loaded by a function, only for data sets of this library: `keras:fashion_mnist` and others.
 ONLY_WHEN_ASKED = {("job/sources/keras_datasets.py", "keras")}
 
-# In a Ray worker these are Keras 2, whatever is installed (Ray sets TF_USE_LEGACY_KERAS=1).
+# In a Ray worker these are always Keras 2 (Ray sets TF_USE_LEGACY_KERAS=1).
 KERAS_2 = ("tensorflow.keras", "tensorflow.python.keras", "tf_keras", "ray.train.tensorflow.keras")
 
 MAX_LINES = 390
@@ -64,18 +64,18 @@ Rule = Callable[[Tree], Iterator[str]]
 
 
 def module_name(path: str) -> str:
-    """``job/storage/s3.py`` is ``job.storage.s3``, ``job/storage/__init__.py`` is ``job.storage``."""
+    """Return ``job.storage.s3`` for ``job/storage/s3.py``, without ``__init__``."""
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def folder_of(module: str) -> str | None:
-    """The folder of job/ that a module lies in; None for the package itself, its ``__main__`` and what is not ours."""
+    """Return the folder of job/ that a module is in; None for others."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 and parts[0] == "job" and parts[1] in FOLDERS else None
 
 
 def imports(node: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of everything imported below ``node``; ``from a import b`` may mean the module a.b, so it counts as both."""
+    """Yield line and name of each import below ``node``; ``from a import b`` also as a.b."""
     for child in ast.walk(node):
         if isinstance(child, ast.Import):
             for alias in child.names:
@@ -159,7 +159,8 @@ def keras_is_keras_3(tree: Tree) -> Iterator[str]:
                 yield f"{path}:{line}: {name} is Keras 2 in a Ray worker; `import keras`"
         for node in ast.walk(parsed):
             if isinstance(node, ast.Attribute) and ast.unparse(node) in ("tf.keras", *KERAS_2):
-                yield f"{path}:{node.lineno}: {ast.unparse(node)} is Keras 2 in a Ray worker; `import keras`"
+                name = ast.unparse(node)
+                yield f"{path}:{node.lineno}: {name} is Keras 2 in a Ray worker; `import keras`"
 
 
 def modules_are_short(tree: Tree) -> Iterator[str]:
@@ -169,7 +170,7 @@ def modules_are_short(tree: Tree) -> Iterator[str]:
 
 
 def folders_share_the_work(tree: Tree) -> Iterator[str]:
-    """Of a tree in which every folder has code; a share of a part says nothing."""
+    """Only for a tree in which every folder has code."""
     sizes = dict.fromkeys(FOLDERS, 0)
     for path, source in tree.items():
         if folder := folder_of(module_name(path)):
@@ -190,7 +191,7 @@ def modules_say_what_they_are(tree: Tree) -> Iterator[str]:
 def names_are_of_the_field(tree: Tree) -> Iterator[str]:
     for path in tree:
         if Path(path).stem in VAGUE_NAMES:
-            yield f"{path}: a name that says nothing; expected the field's own word for the one concept"
+            yield f"{path}: the name says nothing; expected the field's word for its one concept"
 
 
 RULES: tuple[Rule, ...] = (

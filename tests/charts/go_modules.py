@@ -1,4 +1,4 @@
-"""Folders of Go modules, as pinned in ``tests/tools/*/go.mod``: where other projects keep what we check against, so that we keep no copy."""
+"""Folders of Go modules pinned in ``tests/tools/*/go.mod``, which contain CRDs to check against."""
 
 import functools
 import json
@@ -14,7 +14,10 @@ from tests.servers.tools import ROOT
 
 @functools.cache
 def module_folder(tool: str, module: str) -> Path:
-    """The unpacked ``module`` that ``tests/tools/TOOL/go.mod`` requires; without Go the test skips, or fails where DCGAN_REQUIRE_TOOLS=1 (CI)."""
+    """Return the folder of ``module`` as required by ``tests/tools/TOOL/go.mod``.
+
+    Without Go the test skips, or fails if DCGAN_REQUIRE_TOOLS=1 (CI).
+    """
     go = shutil.which("go")
     if go is None:
         if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":

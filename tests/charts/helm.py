@@ -1,4 +1,4 @@
-"""Helm, run on the chart: what it renders, and with which words it refuses.
+"""Run Helm on the chart: rendered objects, and messages for rejected values.
 
 chart = Helm(require_tool("helm"))
 objects = chart.render("--set", "workers.count=4", values="gpu")    # of ci/gpu-values.yaml
@@ -26,12 +26,12 @@ Object = dict[str, Any]
 
 
 class Refused(Exception):
-    """Helm's message for values that it does not take."""
+    """Helm's message for values that it rejects."""
 
 
 @dataclass(frozen=True)
 class Helm:
-    """The chart as a user meets it; ``program`` is the path of Helm."""
+    """Helm on the chart; ``program`` is its path."""
 
     program: Path
     chart: Path = CHART
@@ -39,7 +39,10 @@ class Helm:
     def render(
         self, *arguments: str, values: str | None = None, release: str = RELEASE
     ) -> list[Object]:
-        """Every object that would be installed, `helm test`'s too; ``values`` names a file of ``ci/``. ``Refused`` where there is none."""
+        """Return all objects, with those of `helm test`; ``values`` names a file of ``ci/``.
+
+        Raise ``Refused`` if Helm rejects the values.
+        """
         text = self.run(
             "template",
             release,
@@ -52,7 +55,7 @@ class Helm:
         return [document for document in yaml.safe_load_all(text) if document]
 
     def notes(self, *arguments: str, values: str | None = None) -> str:
-        """What `helm install` prints at its end."""
+        """Return the notes that `helm install` prints."""
         text = self.run(
             "install",
             RELEASE,
@@ -66,7 +69,7 @@ class Helm:
         return text.partition("\nNOTES:\n")[2]
 
     def run(self, *arguments: str) -> str:
-        """Standard output of one command; ``Refused`` with standard error where it fails."""
+        """Return the output of a command, or raise ``Refused`` with its standard error."""
         done = subprocess.run(
             [self.program, *arguments], capture_output=True, text=True, timeout=60
         )
@@ -84,13 +87,13 @@ def of_kind(objects: list[Object], kind: str) -> list[Object]:
 
 
 def only(objects: list[Object], kind: str) -> Object:
-    """The one object of a kind."""
+    """Return the only object of a kind."""
     (found,) = of_kind(objects, kind)
     return found
 
 
 def templates(job: Object) -> dict[str, Object]:
-    """The pod templates of a RayJob by component: head, worker and, where there is one, submitter."""
+    """Return the pod templates of a RayJob by component: head, worker, submitter if any."""
     cluster = job["spec"]["rayClusterSpec"]
     (workers,) = cluster["workerGroupSpecs"]
     found = {"head": cluster["headGroupSpec"]["template"], "worker": workers["template"]}
@@ -100,10 +103,10 @@ def templates(job: Object) -> dict[str, Object]:
 
 
 def container(template: Object) -> Object:
-    """The container that KubeRay takes for Ray's: the first."""
+    """Return Ray's container: KubeRay uses the first."""
     return template["spec"]["containers"][0]
 
 
 def env(template: Object) -> dict[str, str | None]:
-    """Variables of the first container; None for one that comes from elsewhere."""
+    """Return the variables of the first container; None for one with ``valueFrom``."""
     return {entry["name"]: entry.get("value") for entry in container(template).get("env", [])}

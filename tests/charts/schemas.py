@@ -1,6 +1,6 @@
-"""A folder of JSON schemas for kubeconform: Kubernetes' own, as PyPI's ``kubernetes-validate`` brings them, and those of CRDs.
+"""JSON schemas for kubeconform: Kubernetes' from PyPI's ``kubernetes-validate``, and those of CRDs.
 
-Made strict on the way: a key that a schema does not name is a mistake, because the API server would drop it.
+They are made strict: a key that is not in a schema is an error, because the API server drops it.
 """
 
 import json
@@ -62,12 +62,12 @@ def _reachable(schema: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name(reference: Any) -> str:
-    """Of a definition, in this file (``#/$defs/NAME``) or in the shared one."""
+    """Return a definition of this file (``#/$defs/NAME``) or of the shared one."""
     return str(reference or "").rpartition("/")[2]
 
 
 def _strict(schema: Any) -> Any:
-    """No unknown keys in what lists its keys; and what OpenAPI of Kubernetes says in words of its own, in those of JSON schema."""
+    """Reject unknown keys in objects with listed keys; translate Kubernetes' OpenAPI extensions."""
     if isinstance(schema, list):
         return [_strict(each) for each in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""The templates beside the RayJob: ServiceAccount, NetworkPolicy, budgets, monitoring, test pod, notes."""
+"""The templates besides the RayJob: account, policy, budgets, monitoring, test pod, notes."""
 
 import ipaddress
 import json
@@ -288,7 +288,7 @@ def test_notes(chart: Helm, rendered: Rendered) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "expected"),
     [
         ("s3-in-cluster", ()),
         (
@@ -305,9 +305,9 @@ def test_notes(chart: Helm, rendered: Rendered) -> None:
         ("http-mode", (".status.message",)),
     ],
 )
-def test_notes_say_what_is_special(chart: Helm, values: str, words: tuple[str, ...]) -> None:
+def test_notes_say_what_is_special(chart: Helm, values: str, expected: tuple[str, ...]) -> None:
     notes = chart.notes(values=values)
-    for each in words:
+    for each in expected:
         assert each in notes
     assert (CREDENTIALS in notes) == (values != "s3-in-cluster")
 

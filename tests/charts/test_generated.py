@@ -1,4 +1,4 @@
-"""What in the chart follows from something else says the same: README, schema, version."""
+"""The generated parts of the chart are up to date: README, schema, version."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What Helm, Kubernetes' schemas, the API server, KubeRay and the Pod Security Standard say of every values file of ``ci/``."""
+"""Validate every values file of ``ci/``: schemas, API server, KubeRay, Pod Security Standard."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from tests.servers.tools import require_tool
 
 pytestmark = pytest.mark.helm
 
-# KubeRay gives the sidecar no security context, and hostPath is what the standard is against; NOTES.txt says so.
+# KubeRay gives the sidecar no security context, and the standard forbids hostPath; see NOTES.txt.
 NOT_RESTRICTED = {"sidecar-mode", "cache-hostpath"}
 
 
@@ -29,7 +29,7 @@ def schema_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def verdicts(rendered: dict[str, list[Object]]) -> dict[str, dict[str, Any]]:
-    """What ``tests/tools/rayjob`` says of each values file's RayJob."""
+    """Return the verdict of ``tests/tools/rayjob`` on each values file's RayJob."""
     jobs = [only(objects, "RayJob") for objects in rendered.values()]
     return dict(zip(rendered, judge(jobs), strict=True))
 
@@ -88,14 +88,14 @@ def _clean(pod: Object) -> Object:
 
 
 def test_schemas_find_what_is_wrong(rendered: dict[str, list[Object]], schema_folder: Path) -> None:
-    """The check itself: unknown keys deep in a RayJob and in a built-in kind, a wrong type, a kind without a schema."""
+    """Unknown keys deep in a RayJob and in a built-in kind, a wrong type, a kind without a schema."""
     job = json.loads(json.dumps(only(rendered["default"], "RayJob")))
     job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["hostPid"] = True
     account = only(rendered["default"], "ServiceAccount") | {"automountServiceAccountToken": "no"}
     policy = json.loads(json.dumps(only(rendered["default"], "NetworkPolicy")))
     policy["spec"]["egress"][0]["where"] = []
     stranger = {"apiVersion": "example.com/v1", "kind": "Stranger", "metadata": {"name": "x"}}
-    for wrong, words in (
+    for wrong, message in (
         (job, "hostPid"),
         (policy, "where"),
         (account, "automountServiceAccountToken"),
@@ -103,7 +103,7 @@ def test_schemas_find_what_is_wrong(rendered: dict[str, list[Object]], schema_fo
     ):
         done = kubeconform([wrong], schema_folder)
         assert done.returncode == 1
-        assert words in done.stdout
+        assert message in done.stdout
 
 
 @pytest.mark.parametrize("name", CI)
@@ -116,7 +116,7 @@ def test_api_server_and_operator_take_the_rayjob(
 
 @pytest.mark.parametrize("name", CI)
 def test_pods_meet_the_restricted_standard(verdicts: dict[str, dict[str, Any]], name: str) -> None:
-    """Of the pods as KubeRay makes them, with what it puts into them."""
+    """Check the pods as KubeRay creates them, with its additions."""
     assert verdicts[name]["pods"]
     assert bool(verdicts[name]["restricted"]) == (name in NOT_RESTRICTED), verdicts[name][
         "restricted"
@@ -127,7 +127,7 @@ def test_pods_meet_the_restricted_standard(verdicts: dict[str, dict[str, Any]], 
 def test_kubernetes_gives_back_what_was_written(
     rendered: dict[str, list[Object]], verdicts: dict[str, dict[str, Any]], name: str
 ) -> None:
-    """Through KubeRay's own types: a field that they drop or write in another way is drift to Argo CD and Flux, for ever."""
+    """Argo CD and Flux would report a field that KubeRay's types drop or rewrite as drift."""
     assert changed(only(rendered[name], "RayJob"), verdicts[name]["roundTrip"]) == []
 
 
@@ -170,7 +170,7 @@ def test_drift_is_seen(chart: Helm) -> None:
 
 
 def changed(written: Any, returned: Any, path: str = "") -> list[str]:
-    """Every value of ``written`` that is another one, or absent, in ``returned``, which may have more."""
+    """Return the paths of ``written`` that differ or are absent in ``returned``."""
     if isinstance(written, dict) and isinstance(returned, dict):
         return [
             each

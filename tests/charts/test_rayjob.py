@@ -99,7 +99,7 @@ def test_gpu(rendered: Rendered) -> None:
 
 
 def test_scheduling_keeps_what_the_user_wrote(chart: Helm) -> None:
-    """A toleration of 0 seconds evicts at once, one without them never; a constraint may be about other pods, too."""
+    """A toleration of 0 seconds evicts at once, one without seconds never."""
     toleration = {
         "key": "spot",
         "operator": "Exists",
@@ -127,7 +127,7 @@ def test_scheduling_keeps_what_the_user_wrote(chart: Helm) -> None:
     "resource", ["nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "nvidia.com/gpu.shared", "amd.com/gpu"]
 )
 def test_gpus_under_other_names(chart: Helm, resource: str) -> None:
-    """Neither KubeRay nor Ray's autoscaler counts them by themselves; nodes may be tainted with either name."""
+    """Neither KubeRay nor Ray's autoscaler counts them; nodes may be tainted with either name."""
     settings = f"profile=gpu,workers.gpus=2,workers.gpuResource={resource}"
     job = only(chart.render("--set", settings), "RayJob")
     (workers,) = job["spec"]["rayClusterSpec"]["workerGroupSpecs"]
@@ -177,7 +177,7 @@ def test_submission_modes(rendered: Rendered) -> None:
 
 def test_clean_up(rendered: Rendered) -> None:
     rules = spec(rendered, "default")["deletionStrategy"]["deletionRules"]
-    told = {
+    shown = {
         (
             next(
                 (name, value) for name, value in rule["condition"].items() if name != "ttlSeconds"
@@ -186,7 +186,7 @@ def test_clean_up(rendered: Rendered) -> None:
         ): rule["condition"].get("ttlSeconds", 0)
         for rule in rules
     }
-    assert told == {
+    assert shown == {
         (("jobStatus", "SUCCEEDED"), "DeleteWorkers"): 0,
         (("jobStatus", "SUCCEEDED"), "DeleteCluster"): 600,
         (("jobStatus", "FAILED"), "DeleteWorkers"): 0,
@@ -227,7 +227,7 @@ def test_limits(rendered: Rendered) -> None:
     ("name", "stop", "drain", "grace"), [("default", 35, 60, 80), ("limits", 100, 110, 180)]
 )
 def test_time_to_stop(rendered: Rendered, name: str, stop: int, drain: int, grace: int) -> None:
-    """The head's hook stops the run; of a worker Ray announces the loss; both within the grace period."""
+    """The head's hook stops the run; Ray announces a worker's loss; both within the grace period."""
     pods = templates(only(rendered[name], "RayJob"))
     head, worker = pods["head"], pods["worker"]
     assert container(head)["lifecycle"]["preStop"]["exec"]["command"] == [
@@ -342,7 +342,7 @@ def test_openshift_gives_the_ids(rendered: Rendered) -> None:
 @pytest.mark.parametrize("name", CI)
 def test_names(rendered: Rendered, name: str) -> None:
     job = only(rendered[name], "RayJob")["metadata"]["name"]
-    assert len(job) <= 44  # 47 are allowed, but then KubeRay cuts names of its own
+    assert len(job) <= 44  # 47 are allowed, but then KubeRay cuts names
     assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?-[0-9a-f]{8}", job)
 
 

@@ -1,4 +1,4 @@
-"""Wrong values: each is refused before anything reaches a cluster, and the message names the key."""
+"""Wrong values are rejected before anything reaches a cluster; the message names the key."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +9,7 @@ from tests.charts.helm import Helm, Refused
 pytestmark = pytest.mark.helm
 
 DIGEST = "sha256:" + "0" * 64
-# What is set, and what the message has to say. Paths with dots are ours, those with slashes those of values.schema.json.
+# Values, and parts of the message. Paths with dots are the templates', those with slashes the schema's.
 WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no run folder": (("run.uri=",), ("run.uri is not set", "s3://bucket/prefix")),
     "no images": (("run.data.uri=",), ("run.data.uri is not set",)),
@@ -250,7 +250,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         ("/extraVolumeMounts/0/mountPath",),
     ),
-    "a toleration in words of its own": (
+    "a toleration with unknown keys": (
         ("workers.tolerations[0].keys=spot",),
         ("/workers/tolerations/0", "keys"),
     ),
@@ -269,7 +269,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("/podSecurityContext", "runAsNonRoot"),
     ),
     "an address for a peer": (("networkPolicy.s3.to[0]=10.0.0.1",), ("/networkPolicy/s3/to/0",)),
-    "a peer in words of its own": (
+    "a peer with unknown keys": (
         ("networkPolicy.s3.to[0].cidr=10.0.0.0/8",),
         ("/networkPolicy/s3/to/0", "cidr"),
     ),
@@ -296,7 +296,7 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def messages(chart: Helm) -> dict[str, str]:
-    """What Helm says to each of them; nothing where it takes them."""
+    """Return Helm's message for each; empty if it accepts the values."""
 
     def message(name: str) -> str:
         arguments = [word for each in WRONG[name][0] for word in ("--set", each)]
@@ -313,12 +313,12 @@ def messages(chart: Helm) -> dict[str, str]:
 @pytest.mark.parametrize("name", WRONG)
 def test_refused_by_name(messages: dict[str, str], name: str) -> None:
     assert messages[name], f"{WRONG[name][0]} was taken"
-    for words in WRONG[name][1]:
-        assert words in messages[name].replace("'", "")
+    for expected in WRONG[name][1]:
+        assert expected in messages[name].replace("'", "")
 
 
 def test_names_that_only_look_like_secrets_are_taken(chart: Helm) -> None:
-    """Whole words decide; where a secret is, or whether there is one, is not a secret; and a user can say so."""
+    """Only whole words of a name decide; paths and switches are not secrets; users list exceptions."""
     names = [
         "TOKENIZERS_PARALLELISM",
         "MAX_TOKENS",

@@ -1,4 +1,4 @@
-"""What the program refuses of a run, the chart refuses before anything reaches a cluster; and what the program takes, the chart takes."""
+"""The chart rejects the same runs as the program, before anything reaches a cluster."""
 
 import ast
 import traceback
@@ -30,8 +30,8 @@ REFUSED = {
         "run.storage.read_timeout_seconds=205,run.watchdog.start_seconds=0",
         "watchdog.train_seconds",
     ),
-    "limit of a start": ("run.watchdog.start_seconds=765", "watchdog.start_seconds"),
-    "limit of a start, by the grace": (
+    "limit of an attempt": ("run.watchdog.start_seconds=765", "watchdog.start_seconds"),
+    "limit of an attempt, by the grace": (
         "run.checkpoints.grace_seconds=50,run.watchdog.start_seconds=790",
         "watchdog.start_seconds",
     ),
@@ -122,9 +122,9 @@ TAKEN = [
     "run.checkpoints.resume=s3://bucket/runs/zero/checkpoints/step-000000100",
 ]
 # What the chart says; what the program says, and the file and line that said it; by settings.
-AttemptRecord = dict[str, tuple[str, tuple[str, tuple[str, int]]]]
+Messages = dict[str, tuple[str, tuple[str, tuple[str, int]]]]
 CHECKS = (check.__file__, storage.__file__)
-# Never wrong in a pod: the chart itself sets the port and the cache, and has its own check of the order of the workers.
+# Never wrong in a pod: the chart sets port and cache, and checks the order of the workers itself.
 OF_THE_CHART = (
     "metrics.port",
     "cache_dir",
@@ -136,7 +136,7 @@ OF_THE_CHART = (
 
 @pytest.fixture(scope="module")
 def lenient(chart: Helm, tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """The chart without its refusals, to see what the program says to what it would have rendered."""
+    """The chart without its checks, to pass its run.yaml to the program."""
     copied = tmp_path_factory.mktemp("lenient")
     for path in CHART.rglob("*"):
         if path.is_file() and path.name != "values.schema.json":
@@ -153,7 +153,7 @@ def run_yaml(lenient: Helm, *settings: str) -> str:
     return text
 
 
-def told_by_the_chart(chart: Helm, *settings: str) -> str:
+def message_of_chart(chart: Helm, *settings: str) -> str:
     """Its message; nothing if it takes the values."""
     try:
         chart.run("template", "faces", str(CHART), *settings)
@@ -162,8 +162,8 @@ def told_by_the_chart(chart: Helm, *settings: str) -> str:
     return ""
 
 
-def told_by_the_program(path: Path) -> tuple[str, tuple[str, int]]:
-    """Its message, and the file and line of ``CHECKS`` that raised it; nothing if it takes the run."""
+def message_of_program(path: Path) -> tuple[str, tuple[str, int]]:
+    """Return its message, and the file and line of ``CHECKS`` that raised it; empty if accepted."""
     try:
         spec = load_run(None, path)
         for uri in (spec.uri, spec.data.uri, *({spec.checkpoints.resume} - {"auto", "never"})):
@@ -179,39 +179,37 @@ def told_by_the_program(path: Path) -> tuple[str, tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def told(chart: Helm, lenient: Helm, tmp_path_factory: pytest.TempPathFactory) -> AttemptRecord:
-    """What the chart and what the program say, by settings."""
+def messages(chart: Helm, lenient: Helm, tmp_path_factory: pytest.TempPathFactory) -> Messages:
+    """Return the messages of chart and program, by settings."""
     folder = tmp_path_factory.mktemp("runs")
     every = [settings for settings, _ in REFUSED.values()] + TAKEN
 
     def both(number: int) -> tuple[str, tuple[str, tuple[str, int]]]:
         path = folder / f"{number}.yaml"
         path.write_text(run_yaml(lenient, *REQUIRED, "--set", every[number]))
-        return told_by_the_chart(chart, *REQUIRED, "--set", every[number]), told_by_the_program(
-            path
-        )
+        return message_of_chart(chart, *REQUIRED, "--set", every[number]), message_of_program(path)
 
     with ThreadPoolExecutor(4) as pool:
         return dict(zip(every, pool.map(both, range(len(every))), strict=True))
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_the_chart_refuses_what_the_program_refuses(told: AttemptRecord, name: str) -> None:
+def test_the_chart_refuses_what_the_program_refuses(messages: Messages, name: str) -> None:
     settings, key = REFUSED[name]
-    chart, (program, _) = told[settings]
+    chart, (program, _) = messages[settings]
     assert key in program
     assert key in chart or f"/run/{key.replace('.', '/')}" in chart, chart
 
 
 @pytest.mark.parametrize("settings", TAKEN)
-def test_the_chart_takes_what_the_program_takes(told: AttemptRecord, settings: str) -> None:
-    assert told[settings] == ("", ("", ("", 0)))
+def test_the_chart_takes_what_the_program_takes(messages: Messages, settings: str) -> None:
+    assert messages[settings] == ("", ("", ("", 0)))
 
 
 @pytest.mark.parametrize("file", CHECKS, ids=lambda file: Path(file).stem)
-def test_every_check_of_the_program_has_a_case(told: AttemptRecord, file: str) -> None:
+def test_every_check_of_the_program_has_a_case(messages: Messages, file: str) -> None:
     text = Path(file).read_text()
-    raised = {line for _, (_, (name, line)) in told.values() if name == file}
+    raised = {line for _, (_, (name, line)) in messages.values() if name == file}
     missed = []
     for node in ast.walk(ast.parse(text)):
         source = ast.get_source_segment(text, node) or ""
@@ -240,7 +238,7 @@ MOUNTED = (
 
 @pytest.mark.parametrize("key", ["uri", "data.uri", "checkpoints.resume"])
 def test_uris(chart: Helm, tmp_path: Path, key: str) -> None:
-    """Of the program's own table; a path of a laptop means nothing in a pod."""
+    """The URIs of the program's tests; a path of a laptop means nothing in a pod."""
     uris = [*uri_cases.REFUSED, *(uri for uri in uri_cases.ACCEPTED if "://" in uri), "/data/mnist"]
 
     def message(number: int) -> str:
@@ -253,7 +251,7 @@ def test_uris(chart: Helm, tmp_path: Path, key: str) -> None:
         (run[section] if section else run)[name] = uris[number]
         path = tmp_path / f"{number}.yaml"
         path.write_text(yaml.safe_dump({"run": run}))
-        return told_by_the_chart(chart, *MOUNTED, "--values", str(path))
+        return message_of_chart(chart, *MOUNTED, "--values", str(path))
 
     with ThreadPoolExecutor(4) as pool:
         messages = dict(zip(uris, pool.map(message, range(len(uris))), strict=True))

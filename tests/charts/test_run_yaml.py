@@ -67,7 +67,7 @@ def test_values_of_the_user_go_through(chart: Helm, load: functools.partial[RunS
 
 
 def test_a_pod_has_room_for_one_worker(chart: Helm, load: functools.partial[RunSpec]) -> None:
-    """Ray counts whole cores, so that a pod of half a one had room for two workers, the second of which nobody scraped (seen in a cluster)."""
+    """Ray counts whole cores: a pod of half a core got two workers, one never scraped (seen)."""
     objects = chart.render("--set", "workers.cpus=0.5")
     assert (
         container(templates(only(objects, "RayJob"))["worker"])["resources"]["limits"]["cpu"]
@@ -120,7 +120,7 @@ def test_the_last_values_stay_for_two_scrapes(
 def test_a_scrape_falls_into_a_stop(
     chart: Helm, load: functools.partial[RunSpec], interval: str, seconds: int
 ) -> None:
-    """After a stop workers serve their last values for the grace, less 5 s; what follows from the grace follows from this one."""
+    """After a stop workers serve their last values for 5 s less than the grace."""
     settings = ("--set", f"monitoring.podMonitor.interval={interval},termination.drainSeconds=200")
     objects = chart.render(*settings)
     assert load(objects).checkpoints.grace_seconds == seconds

@@ -1,4 +1,4 @@
-"""A scanner's report on everything the chart installs and on the pods that KubeRay makes of it: clean, or excused here by name and reason."""
+"""A scanner finds no fault in the chart's objects and KubeRay's pods, except those excused here."""
 
 import json
 import subprocess

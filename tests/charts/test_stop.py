@@ -1,4 +1,4 @@
-"""files/stop.py, the head pod's preStop hook, in a process namespace of its own as in a container, where it sees nobody else's training."""
+"""files/stop.py, the head pod's preStop hook, in its own process namespace as in a container."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
     not can_unshare(), reason="process namespaces need root with its rights, and `unshare`"
 )
 
-# As Ray starts the driver: a script under a shell. Takes a while to save, and counts how often it was asked to.
+# Started as Ray does: a script under a shell. Needs time to save, and counts its signals.
 DRIVER = """#!{python}
 import pathlib, signal, sys, time
 def stop(number, frame):
@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
 def stop(
     folder: Path, seconds: float, *, command: str = "", saving_seconds: float = 0.0
 ) -> Outcome:
-    """The hook, allowed ``seconds``, on a driver that needs ``saving_seconds``; no driver without ``command``."""
+    """Run the hook for ``seconds``, on a driver (if ``command``) that saves ``saving_seconds``."""
     script = folder / "dcgan-train"
     script.write_text(DRIVER.format(python=sys.executable, seconds=saving_seconds))
     script.chmod(0o755)

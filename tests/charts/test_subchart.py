@@ -14,7 +14,7 @@ URIS = {"uri": "s3://bucket/runs/one", "data": {"uri": "s3://bucket/packed/one"}
 
 
 def parent(helm: Helm, folder: Path, names: tuple[str, ...], values: Object) -> Helm:
-    """A chart with one dependency on ours for each of ``names``, as a condition and an alias; ``values`` are its own."""
+    """Make a chart that depends on this one once per name, with a condition and an alias."""
     version = yaml.safe_load(CHART.joinpath("Chart.yaml").read_text())["version"]
     dependencies = [
         {"name": "dcgan-train", "version": version, "condition": f"{name}.enabled"}
@@ -64,7 +64,7 @@ def test_openshift_of_a_parent_reaches_every_pod(chart: Helm, tmp_path: Path) ->
 
 
 def test_two_of_one_parent_are_apart(chart: Helm, tmp_path: Path) -> None:
-    """Names, labels and selectors: a policy or a budget of one does not choose the pods of the other."""
+    """Names, labels and selectors: a policy or budget of one does not select the other's pods."""
     values = {
         name: {"run": {**URIS, "uri": f"s3://bucket/runs/{name}"}} for name in ("faces", "shoes")
     }

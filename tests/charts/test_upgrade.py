@@ -1,4 +1,4 @@
-"""What an upgrade changes: the run gets a new RayJob where it is another run, and keeps its own where it is not."""
+"""An upgrade creates a new RayJob if the run changes, and keeps it otherwise."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +76,7 @@ def test_the_same_run_keeps_its_name_and_what_cannot_change(
         assert after["spec"].get(field) == before["spec"].get(field)
 
 
-def test_a_new_version_of_the_chart_alone_is_no_new_run(
+def test_a_new_version_of_the_chart_alone_starts_no_new_run(
     jobs: dict[str, Object], chart: Helm, tmp_path: Path
 ) -> None:
     """Nor is a comment: the hash is of values."""
@@ -87,9 +87,7 @@ def test_a_new_version_of_the_chart_alone_is_no_new_run(
     )
     template = newer / "templates" / "_raycluster.tpl"
     template.write_text(
-        template.read_text().replace(
-            "rayStartParams:\n", "rayStartParams:\n  # Said in other words.\n"
-        )
+        template.read_text().replace("rayStartParams:\n", "rayStartParams:\n  # Another comment.\n")
     )
     job = only(Helm(chart.program, newer).render(), "RayJob")
     assert job["metadata"]["labels"]["helm.sh/chart"] == "dcgan-train-0.1.1"

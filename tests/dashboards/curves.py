@@ -1,4 +1,4 @@
-"""What Prometheus answers to a query over a span of time: the curves that a panel draws."""
+"""The curves of a panel: Prometheus' answer to a query over a time range."""
 
 import json
 import math

@@ -1,7 +1,10 @@
-"""Pictures of the dashboards' key panels for the documentation: ``python -m tests.dashboards.draw [FOLDER]`` writes them into docs/images.
+"""Draw the dashboards' key panels for the documentation, into docs/images.
 
-Plays the scripted run of ``scenario`` (minutes, two cores), asks its Prometheus the very queries of the panels and draws the answers with
-matplotlib, because Grafana itself is not there. What was done to the run stands as a dashed line, the alerts that fired as a red bar.
+    python -m tests.dashboards.draw [FOLDER]
+
+Runs ``scenario`` (minutes, two cores), sends its Prometheus the queries of the panels and draws the
+answers with matplotlib, because Grafana is not installed. A dashed line is an injected fault, a red
+bar an alert.
 """
 
 import math
@@ -63,7 +66,7 @@ PICTURES = {
     ),
 }
 INTERVAL = "10s"
-FAULTS = ("store refuses", "worker 1 stands still", "both killed, bad weights")
+FAULTS = ("store refuses", "worker 1 stopped", "both killed, bad weights")
 UNITS: dict[str, Callable[[float], str]] = {
     "percentunit": lambda value: f"{value:.0%}",
     "s": lambda value: f"{value * 1000:.0f} ms" if 0 < abs(value) < 0.5 else f"{value:g} s",

@@ -1,4 +1,4 @@
-"""The chart's dashboards as Python sees them: panels, their queries, and the queries as Grafana would send them."""
+"""The panels of the chart's dashboards, and their queries as Grafana would send them."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
 class Query(NamedTuple):
-    """One query of one panel, as it stands in the file."""
+    """One query of one panel, as in the file."""
 
     board: str
     panel: str
@@ -24,7 +24,7 @@ class Query(NamedTuple):
 
     @property
     def from_others(self) -> str | None:
-        """Why a run alone does not answer it."""
+        """Return why a run alone does not answer it."""
         return next((why for prefix, why in FROM_OTHERS.items() if prefix in self.expr), None)
 
     def filled(self, variables: Mapping[str, str]) -> str:

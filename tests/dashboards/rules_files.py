@@ -1,4 +1,4 @@
-"""The chart's rule files, and the same with all times shorter, for a test that cannot wait half an hour."""
+"""The chart's rule files, and copies with shorter times for tests."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,10 @@ def rules(path: Path) -> list[dict[str, Any]]:
 
 
 def shortened(path: Path, folder: Path, factor: float, min_seconds: int) -> Path:
-    """A copy of a rule file in ``folder`` whose times are ``factor`` times as long; a range or an offset is never below ``min_seconds``."""
+    """Copy a rule file into ``folder`` with all times multiplied by ``factor``.
+
+    A range or an offset is at least ``min_seconds``.
+    """
     content = yaml.safe_load(path.read_text())
     for group in content["groups"]:
         for rule in group["rules"]:

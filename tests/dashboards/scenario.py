@@ -1,7 +1,8 @@
-"""A run of two workers to which everything happens that a dashboard should show, watched by a real Prometheus with the chart's rules.
+"""A run of two workers with injected faults, watched by a real Prometheus with the chart's rules.
 
-It trains from a real S3 server through a proxy, with a cache too small for its images. Then the store refuses saves and slows reads down; a
-worker stops; both are killed and the newest checkpoint is given weights so large that the losses are NaN, again after the run has gone back,
+It trains from a real S3 server through a proxy, with a cache too small for its images. Then the store
+rejects saves and slows reads down; a worker stops; both are killed and the newest checkpoint gets
+weights so large that the losses are NaN, again after the rollback,
 until it gives up.
 
     with scripted_run(tmp_path, ray_folder) as scenario:
@@ -45,7 +46,8 @@ from tests.servers.ports import free_port
 from tests.servers.prometheus import Prometheus, prometheus, wait_for
 from tests.servers.s3 import S3Server, s3_server
 
-# 10 minutes of the rules are 15 s here: a save that fails is tried again after 10 s at most, and a window must not fall between two tries.
+# 10 minutes of the rules are 15 s here: a failed save is retried after at most 10 s, so that each
+# window has an attempt.
 SHORTER = 1 / 40
 MIN_RANGE_SECONDS = 8  # two scrapes must lie in it, also on a busy machine
 HEALTHY_STEPS, EVERY_STEPS, GRID_STEPS = 400, 50, 100
@@ -84,7 +86,7 @@ class Scenario:
     exit_code: int | None = None
 
     def play(self) -> None:
-        """Everything, one after the other; each goes on when the alert it is for has fired."""
+        """Inject all faults in turn, each until its alert has fired."""
         self.program.wait_for_text("metrics of worker 1")
         self.program.wait_until(
             lambda: (self.server.value("max(dcgan_step)") or 0) >= HEALTHY_STEPS
@@ -95,7 +97,7 @@ class Scenario:
         self._wait_for_alerts("DcganCheckpointFailing", "DcganStoreThrottled")
         self.proxy.clear()
         self._wait_for_a_checkpoint()
-        self._say("worker 1 stands still")
+        self._say("worker 1 stopped")
         os.kill(self._pid(1), signal.SIGSTOP)
         self._wait_for_alerts("DcganNoProgress")
         os.kill(self._pid(1), signal.SIGCONT)
@@ -133,11 +135,11 @@ class Scenario:
         )
 
     def _pid(self, rank: int) -> int:
-        """Of the worker that serves metrics on the port of this rank."""
+        """Return the process id of the worker that serves metrics on the port of this rank."""
         return int(re.findall(r"pid (\d+)", port_holder(self.port + rank) or "")[0])
 
     def _spoil_newest(self) -> None:
-        """A checkpoint after the newest one, whole and finite, of a discriminator whose sums are beyond float32."""
+        """Commit a valid checkpoint whose discriminator overflows float32."""
         with patch.dict(os.environ, self.store.env()):
             checkpoints = Checkpoints(
                 open_store(run_uri(self.bucket), StorageSpec(endpoint_url=self.store.endpoint_url))
@@ -159,7 +161,7 @@ def run_uri(bucket: str) -> str:
 
 @contextmanager
 def scripted_run(folder: Path, ray_folder: Path) -> Iterator[Scenario]:
-    """The run, played to its end; Prometheus still answers within the block, and everything is ended after it."""
+    """Run the scenario; Prometheus answers within the block and everything is ended after it."""
     with ExitStack() as stack:
         store = stack.enter_context(s3_server())
         proxy = stack.enter_context(fault_proxy(store.endpoint_url))

@@ -1,4 +1,4 @@
-"""Dashboards and alerts on a real run with real faults: every panel is filled, alerts fire, and the last values are seen."""
+"""A real run with real faults fills every panel, fires alerts and shows its last values."""
 
 import time
 from collections.abc import Iterator
@@ -86,12 +86,12 @@ def test_no_alert_fires_while_the_run_is_well(lived: Lived) -> None:
     fired = curves(
         lived.scenario.server, 'ALERTS{alertstate="firing"}', lived.start, first_fault - 1
     )
-    # 30 minutes of the rules are 45 s here, and a start under Ray can take that long.
+    # 30 minutes of the rules are 45 s here, and starting Ray can take that long.
     assert {curve.labels["alertname"] for curve in fired} <= {"DcganStartStuck"}
 
 
 def test_the_last_values_are_not_lost(lived: Lived) -> None:
-    """The run ended because of NaN for the second time: the last thing it counted, seen because it lingered."""
+    """The run ended after the second NaN: its last count, scraped while it lingered."""
     assert lived.scenario.exit_code == 4
     counted = curves(lived.scenario.server, "max(dcgan_non_finite_total)", lived.start, lived.end)[
         0

@@ -1,4 +1,4 @@
-"""The dashboards as files: complete panels on a grid without overlaps, queries that Prometheus takes, metrics that exist."""
+"""The dashboard files: complete panels without overlaps, valid queries, existing metrics."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from job.telemetry.stream_metrics import StreamMetrics
 from tests.dashboards import panels
 from tests.dashboards.rules_files import ALERTS, RECORDING, rules
 from tests.servers.tools import require_tool
-from tests.telemetry.test_metrics import exposed_name, tell_everything
+from tests.telemetry.test_metrics import exposed_name, fill
 
 COLUMNS = 24  # of Grafana's grid
 OTHERS = {
@@ -34,7 +34,7 @@ def registry() -> tuple[set[str], set[str]]:
     """Names of metrics as the documentation has them, and of their series."""
     metrics = WorkerMetrics("garments", rank=0, save_reasons=("timeout",))
     StreamMetrics("garments", 0, metrics.registry, RETRIES)
-    tell_everything(metrics)
+    fill(metrics)
     families = list(metrics.registry.collect())
     return {exposed_name(family) for family in families}, {
         sample.name for family in families for sample in family.samples
@@ -69,7 +69,7 @@ def test_a_panel_says_what_it_is_for(board: str, panel: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", BOARDS)
-def test_panels_have_ids_and_places_of_their_own(name: str) -> None:
+def test_panels_have_unique_ids_and_places(name: str) -> None:
     everything = BOARDS[name]["panels"]
     assert len({panel["id"] for panel in everything}) == len(everything)
     taken: dict[tuple[int, int], str] = {}
@@ -87,15 +87,15 @@ def test_panels_have_ids_and_places_of_their_own(name: str) -> None:
 
 @pytest.mark.parametrize(("board", "panel"), PANELS, ids=IDS)
 def test_what_shows_a_state_asks_for_now(board: str, panel: dict[str, Any]) -> None:
-    """Over a span of time a phase long past would be shown beside the present one, and the last speed of a run that ended as that of now."""
+    """A time range would show a past phase or the last speed of an ended run as current."""
     shows_a_state = panel["type"] in ("gauge", "table", "stat")
     assert all(target.get("instant", False) == shows_a_state for target in panel["targets"])
     assert all(target.get("range", True) != shows_a_state for target in panel["targets"])
     assert panel["options"].get("graphMode", "none") == "none"  # a curve needs the past
 
 
-def test_no_alert_is_told_from_no_rules() -> None:
-    """A green 0 must not stand where nothing looks for faults."""
+def test_no_alert_differs_from_no_rules() -> None:
+    """A green 0 must not appear if no rules are loaded."""
     counts = [
         (board, panel)
         for board, panel in PANELS
@@ -128,7 +128,7 @@ def test_a_dashboard_works_with_any_prometheus(name: str) -> None:
         for variable in variables.values()
         if variable["type"] == "query"
     )
-    # Series scraped without Kubernetes have no namespace: a pattern that matches the empty word finds them.
+    # Series scraped without Kubernetes have no namespace: the pattern must match an empty label.
     assert variables["namespace"]["allValue"] == ".*"
     built_in = {"__rate_interval"}
     used = {
@@ -198,6 +198,6 @@ def test_prometheus_takes_every_query(tmp_path: Path) -> None:
         yaml.safe_dump({"groups": [{"name": "queries", "rules": recorded}]})
     )
     command = [str(require_tool("promtool")), "check", "rules", str(tmp_path / "queries.yaml")]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert f"{len(asked)} rules found" in told.stdout
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(asked)} rules found" in done.stdout

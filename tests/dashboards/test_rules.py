@@ -1,4 +1,4 @@
-"""The alerting rules: what promtool says of them, that each is tested to the minute both ways, and that each leads to its page of the runbook."""
+"""The alerts pass promtool, are tested to the minute both ways, and have a page in the runbook."""
 
 import re
 import subprocess
@@ -34,14 +34,14 @@ def expectations(path: Path) -> list[dict[str, Any]]:
 
 
 def test_prometheus_takes_the_rules() -> None:
-    told = promtool("check", "rules", "--lint=all", "--lint-fatal", RECORDING, ALERTS)
-    assert told.returncode == 0, told.stdout + told.stderr
+    done = promtool("check", "rules", "--lint=all", "--lint-fatal", RECORDING, ALERTS)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_each_fires_in_its_minute_and_not_before(path: Path) -> None:
-    told = promtool("test", "rules", path)
-    assert told.returncode == 0, told.stdout + told.stderr
+    done = promtool("test", "rules", path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_is_tested_both_ways() -> None:
@@ -62,8 +62,8 @@ def test_the_tests_see_a_minute(path: Path, tmp_path: Path) -> None:
         "rule_files": [str(RECORDING), str(tmp_path / "alerts.yaml")]
     }
     (tmp_path / "late.test.yaml").write_text(yaml.safe_dump(moved))
-    told = promtool("test", "rules", tmp_path / "late.test.yaml")
-    missed = set(re.findall(r"alertname: ?(\w+)", told.stdout + told.stderr))
+    done = promtool("test", "rules", tmp_path / "late.test.yaml")
+    missed = set(re.findall(r"alertname: ?(\w+)", done.stdout + done.stderr))
     assert missed == {check["alertname"] for check in expectations(path) if check["exp_alerts"]}
 
 
@@ -104,7 +104,7 @@ def test_every_recorded_series_is_used() -> None:
 
 @pytest.mark.parametrize("path", [RECORDING, ALERTS], ids=lambda path: path.stem)
 def test_shortened_rules_differ_in_their_times_only(path: Path, tmp_path: Path) -> None:
-    """Every range, offset and `for`: an offset left as it is would ask for what was long before a test began."""
+    """Every range, offset and `for`: an unchanged offset would query a time before the test."""
     for rule, whole in zip(
         rules(shortened(path, tmp_path, 1 / 60, min_seconds=5)), rules(path), strict=True
     ):

@@ -1,8 +1,9 @@
-"""A stand-in for the Dockerfile's base where no registry can be reached: the same Debian and the same minor Python, from Debian's packages.
+"""A substitute for the Dockerfile's base without a registry: the same Debian and minor Python.
 
 python -m tests.image.base
 
-What differs from `python:3.13-slim-trixie`: Python is Debian's build in /usr/bin, with links in /usr/local/bin, and its patch release is Debian's.
+Unlike in `python:3.13-slim-trixie`, Python is Debian's build and patch release, in /usr/bin with
+links in /usr/local/bin.
 Good for trying the Dockerfile; nothing to publish. Needs root, buildah and debootstrap.
 """
 

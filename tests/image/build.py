@@ -1,11 +1,12 @@
 """Builds the image from the Dockerfile, once for what it is made of, and leaves it as an archive.
 
-python -m tests.image.build                                    .tools/image/dcgan-train-cpu-<hash>.tar
-python -m tests.image.build --target gpu --out gpu.tar         the other target; the archive is a hard link where that can be
-ctr -n k8s.io images import FILE                               as docker.io/library/dcgan-train:<version>
+python -m tests.image.build                             .tools/image/dcgan-train-cpu-<hash>.tar
+python -m tests.image.build --target gpu --out gpu.tar  the other target; a hard link if possible
+ctr -n k8s.io images import FILE                        docker.io/library/dcgan-train:<version>
 
-The base is DCGAN_PYTHON_IMAGE if that is set, else the Dockerfile's if a registry gives it, else the stand-in of tests/image/base.py.
-Needs root and buildah; the stand-in needs debootstrap. A build takes minutes, an unchanged one a second.
+The base is DCGAN_PYTHON_IMAGE if that is set, else the Dockerfile's if a registry has it, else the
+substitute of tests/image/base.py. Needs root and buildah; the substitute needs debootstrap. A build
+takes minutes, an unchanged one a second.
 """
 
 import argparse
@@ -49,13 +50,16 @@ class Image(NamedTuple):
 
 
 def image_name(target: str) -> str:
-    """What the chart asks for by default, with the registry that containerd puts before a name that has none."""
+    """Return the chart's default image, with containerd's default registry."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     return f"docker.io/library/dcgan-train:{version}{'' if target == 'cpu' else f'-{target}'}"
 
 
 def build(target: str = "cpu") -> Image:
-    """The image of ``target``, built if nothing of the kind is there. ``RuntimeError`` with the builder's last lines where it fails."""
+    """Return the archive of ``target``, built if it does not exist.
+
+    Raise ``RuntimeError`` with the builder's last lines if it fails.
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two runs of the tests would build the same twice
@@ -86,7 +90,7 @@ def _build_once(target: str) -> Image:
 
 
 def load(image: Image) -> None:
-    """Have it in the storage that `podman run` of tests/image/run.py looks into; it may have been removed since the build."""
+    """Load it into the storage of tests/image/run.py, unless it is there."""
     if not CONTAINERS.has_image(image.name):
         CONTAINERS.run("buildah", "pull", "--quiet", f"docker-archive:{image.archive}")
 
@@ -141,7 +145,7 @@ def _base_image() -> str:
 
 
 def _forget_other_layers(key: str) -> None:
-    """Gigabytes that no build takes up again, once the large layers are to be made of something else. Those of the same ``key`` are kept."""
+    """Remove layers that no build will use again: all but those of ``key``."""
     made = FOLDER / "layers"
     if made.exists() and made.read_text() != key:
         CONTAINERS.run("buildah", "rm", "--all")
@@ -150,7 +154,7 @@ def _forget_other_layers(key: str) -> None:
 
 
 def _layers_key(python_image: str) -> str:
-    """Of what the layers of gigabytes are made of. Comments of the Dockerfile are not."""
+    """Return a hash of the inputs of the large layers, without the Dockerfile's comments."""
     locks = [ROOT / "requirements.lock", ROOT / "requirements-gpu.lock"]
     return _inputs_hash(repr((python_image, instructions(DOCKERFILE.read_text()))), locks)
 
@@ -166,7 +170,7 @@ def _files() -> list[Path]:
 
 
 def _inputs_hash(text: str, files: Iterable[Path]) -> str:
-    """Of ``text`` and of the files' names and bytes."""
+    """Return a hash of ``text`` and of the files' names and bytes."""
     digest = hashlib.sha256(text.encode())
     for path in sorted(files):
         digest.update(

@@ -1,4 +1,4 @@
-"""buildah and podman with settings, storage and scratch space of their own below a folder: neither this machine's nor the user's are touched.
+"""buildah and podman with separate settings, storage and scratch space below a folder.
 
 tools = Containers(folder)
 tools.run("buildah", "images")
@@ -19,7 +19,7 @@ PROGRAMS = ("buildah", "podman", "runc")  # Debian's packages have the same name
 
 
 def require_builder(*programs: str) -> None:
-    """Skip where images cannot be built and run, or fail where DCGAN_REQUIRE_TOOLS=1 (CI) and DCGAN_E2E=1: `make test` does without."""
+    """Skip if images cannot be built, or fail if DCGAN_REQUIRE_TOOLS=1 (CI) and DCGAN_E2E=1."""
     missing = [program for program in programs or PROGRAMS if not shutil.which(program)]
     if not missing and os.geteuid() == 0:
         return
@@ -36,7 +36,7 @@ class Containers:
     folder: Path
 
     def env(self) -> dict[str, str]:
-        """What the programs read. Written anew each time, so a storage of last week gets today's settings."""
+        """Write the settings; each time, so that an old storage gets the current ones."""
         for name in ("store", "run", "scratch"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._write("containers.conf", _containers_conf())
@@ -44,7 +44,10 @@ class Containers:
         return self._variables()
 
     def run(self, *command: str | Path, quiet: bool = True, cwd: Path | None = None) -> str:
-        """The command's standard output; ``RuntimeError`` with its last lines where it failed. ``quiet=False`` shows all of it on standard error."""
+        """Return the command's output, or raise ``RuntimeError`` with its last lines.
+
+        ``quiet=False`` shows all of it on standard error.
+        """
         done = subprocess.run(
             [str(part) for part in command],
             env=os.environ | self.env(),
@@ -63,7 +66,7 @@ class Containers:
         return done.stdout or ""
 
     def has_image(self, name: str) -> bool:
-        """Whether the storage holds it."""
+        """Return True if the storage has it."""
         command = ["buildah", "inspect", "--type", "image", name]
         return (
             subprocess.run(
@@ -91,7 +94,7 @@ class Containers:
         return f'[storage]\ndriver = "{driver}"\ngraphroot = "{self.folder / "store"}"\nrunroot = "{self.folder / "run"}"\n'
 
     def _driver(self) -> str:
-        """What the storage was made with, or overlay where the kernel and the disk can, or else vfs, which copies every layer whole."""
+        """Return the storage's driver; for a new one overlay if possible, else vfs (full copies)."""
         made = self.folder / "storage.conf"
         if made.exists():
             return made.read_text().split('driver = "')[1].split('"')[0]
@@ -111,7 +114,7 @@ class Containers:
 
 
 def _containers_conf() -> str:
-    """runc, which also works where cgroups are of the first version, and no limit above this process's own, which nobody could raise."""
+    """Use runc, which also works with cgroups v1, and no limit above this process's."""
     limits = [
         f"{name}={_limit(number)}:{_limit(number)}"
         for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
@@ -124,6 +127,6 @@ def _containers_conf() -> str:
 
 
 def _limit(number: int, most: int = 4096) -> int:
-    """Far below what is usual, as buildah (1.28) first lowers its own hard limits and then cannot raise those of what it runs."""
+    """Return low limits: buildah (1.28) lowers its hard limits and cannot raise those of commands."""
     hard = resource.getrlimit(number)[1]
     return most if hard == resource.RLIM_INFINITY else min(hard, most)

@@ -1,6 +1,6 @@
-"""A Dockerfile as the list of its instructions: what a test can ask about without building anything.
+"""A Dockerfile as a list of instructions, for tests without a build.
 
-Knows the file format (https://docs.docker.com/reference/dockerfile/) as far as ours uses it, never what an instruction does.
+Parses the part of the format (https://docs.docker.com/reference/dockerfile/) that the project uses.
 """
 
 import re
@@ -11,7 +11,7 @@ DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
 
 
 class Instruction(NamedTuple):
-    """One instruction, its lines joined. ``stage`` is the name of the stage it stands in; empty before the first."""
+    """One instruction, its lines joined. ``stage`` is its stage; empty before the first."""
 
     stage: str
     name: str
@@ -19,7 +19,7 @@ class Instruction(NamedTuple):
 
 
 def instructions(text: str) -> list[Instruction]:
-    """All instructions of ``text`` in order. Comments are dropped, also those between the lines of one instruction."""
+    """Return the instructions of ``text`` in order, without comments."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     found: list[Instruction] = []
     stage = ""

@@ -1,6 +1,7 @@
-"""This machine's way to the package index, for pip inside a build: as secrets, which are in no layer.
+"""Pass this machine's settings of the package index to pip in a build, as secrets in no layer.
 
-Behind a company's mirror or an inspecting proxy pip needs an index address or a certificate bundle that the base image does not have.
+Behind a mirror or an inspecting proxy, pip needs an index address or certificates that the base
+image does not have.
 """
 
 import os
@@ -17,7 +18,7 @@ CERTIFICATES_THERE = "/run/secrets/ca.crt"  # where a build finds the secret `ca
 
 @contextmanager
 def pip_secrets() -> Iterator[list[str]]:
-    """Values for `--secret`; none where pip has no settings of its own here."""
+    """Return values for `--secret`; none if pip has no settings here."""
     settings = _settings()
     bundle = next(
         (
@@ -41,7 +42,7 @@ def pip_secrets() -> Iterator[list[str]]:
 
 
 def _settings() -> dict[str, str]:
-    """What pip here would do for an installation: its files and its variables; the latter are listed last and win."""
+    """Return pip's settings from its files and variables; the latter are last and win."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout

@@ -1,8 +1,8 @@
-"""A command in the built image under the limits that the chart's pods have: *restricted*, read-only, as uid 10001.
+"""Run a command in the built image like the chart's pods: *restricted*, read-only, uid 10001.
 
 run_in(image, "dcgan-train", "--help").stdout
 
-Writable are /tmp and the home folder, both empty, as with the chart's volumes, and what ``writable`` names.
+Writable are /tmp and the home folder, both empty as with the chart's volumes, and ``writable``.
 """
 
 import os
@@ -30,7 +30,10 @@ def run_in(
     writable: Path | None = None,
     timeout: float = 300.0,
 ) -> subprocess.CompletedProcess[str]:
-    """The finished command, whatever its exit code. ``home=False`` leaves the home folder read-only too; ``writable`` is mounted at /work."""
+    """Return the finished command; it may have failed.
+
+    ``home=False`` makes the home folder read-only too; ``writable`` is mounted at /work.
+    """
     limits = [limit for limit in LIMITS if home or "/home" not in limit]
     mounts = [f"--volume={writable}:/work:rw"] if writable else []
     podman = [

@@ -1,4 +1,4 @@
-"""What a build is given: the files that .dockerignore lets through, by a real builder."""
+"""The files that .dockerignore passes to a build, by a real builder."""
 
 from pathlib import Path
 

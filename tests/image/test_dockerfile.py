@@ -1,4 +1,4 @@
-"""What the Dockerfile promises, read from its text: no builder is needed. tests/image/test_image.py builds and runs it."""
+"""The Dockerfile's text, without a builder. tests/image/test_image.py builds and runs it."""
 
 import re
 import tomllib
@@ -129,12 +129,12 @@ def test_labels_and_their_arguments(found, target):
         assert f"org.opencontainers.image.{key}=" in labels
 
 
-def test_the_gpu_image_is_not_told_to_show_gpus_to_pods_that_asked_for_none(found):
+def test_the_gpu_image_shows_no_gpus_to_pods_that_request_none(found):
     assert "NVIDIA_VISIBLE_DEVICES" not in " ".join(arguments(found, "ENV"))
 
 
 def test_the_locks_agree_on_all_but_nvidia():
-    """The GPU stage installs on top of the CPU stage's layer; a version that differed would lie in the image twice."""
+    """The GPU stage builds on the CPU stage's layer; another version would be in the image twice."""
 
     def pins(name: str) -> set[str]:
         return set(re.findall(r"^[A-Za-z0-9_.-]+==\S+", (ROOT / name).read_text(), re.MULTILINE))

@@ -1,4 +1,4 @@
-"""The image itself: built for real, then run as the chart's pods run it. Minutes, so only where DCGAN_E2E=1 (`make e2e`)."""
+"""Build the image and run it like the chart's pods. Minutes: only if DCGAN_E2E=1 (`make e2e`)."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tests.image.run import run_in
 
 pytestmark = pytest.mark.timeout(1800)
 
-MAX_BYTES = 2.6e9  # of all layers, unpacked; the Dockerfile says what they are. Tells when an update brings something large
+MAX_BYTES = 2.6e9  # of all layers, unpacked (see the Dockerfile); fails after a large update
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_programs_are_found_also_by_kuberays_login_shell(image, shell):
 
 
 def test_nothing_in_it_can_be_written_or_gains_rights(image):
-    """Files of the image that uid 10001 could change, or that change who runs them, outside of its own home."""
+    """No file outside of the home folder is setuid or writable for uid 10001."""
     places = "-not -path '/home/dcgan*' -not -path /tmp -not -path /var/tmp -not -path /run/lock"
     command = f"find / -xdev \\( -user 10001 -o -perm -0002 \\) -not -type l {places} 2>/dev/null; echo looked through"
     assert checked(image, "bash", "-c", command).splitlines() == ["looked through"]
@@ -116,7 +116,7 @@ def test_size(image):
 
 
 def test_it_trains(image, tmp_path: Path):
-    """Packs drawn images, trains two workers under Ray for a few steps, and leaves a checkpoint and a grid."""
+    """Pack synthetic images, train two workers for a few steps, and leave a checkpoint and a grid."""
     tmp_path.chmod(0o777)
     checked(
         image,

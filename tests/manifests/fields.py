@@ -1,6 +1,7 @@
 """Two sets of objects, compared field by field.
 
-for difference in differences(chart_objects, kustomize_objects): difference.path, difference.left, difference.right
+for difference in differences(chart_objects, kustomize_objects):
+    difference.path, difference.left, difference.right
 """
 
 import json
@@ -17,7 +18,7 @@ _ABSENT = "(absent)"
 
 
 class Difference(NamedTuple):
-    """``path`` is KIND/NAME and the keys down to one value: RayJob/dcgan-train.spec.backoffLimit."""
+    """``path`` is KIND/NAME and the keys of one value: RayJob/dcgan-train.spec.backoffLimit."""
 
     path: str
     left: Any
@@ -25,7 +26,7 @@ class Difference(NamedTuple):
 
 
 def differences(left: list[Object], right: list[Object]) -> list[Difference]:
-    """Every value that only one of the two has, or that they do not agree on; names are compared without the hash of their content."""
+    """Return all values that differ; names are compared without the hash of their content."""
     sides = [dict(_values(_without_hashes(objects))) for objects in (left, right)]
     paths = sorted(set(sides[0]) | set(sides[1]))
     found = [Difference(path, *(side.get(path, _ABSENT) for side in sides)) for path in paths]
@@ -33,7 +34,7 @@ def differences(left: list[Object], right: list[Object]) -> list[Difference]:
 
 
 def _without_hashes(objects: list[Object]) -> list[Object]:
-    """Wherever such a name stands, so a reference to another name than the object's stays a difference."""
+    """Also in references, but only in those to an object's name: others remain a difference."""
     text = json.dumps(objects)
     for each in objects:
         name = each["metadata"]["name"]
@@ -49,7 +50,7 @@ def _values(objects: list[Object]) -> Iterator[tuple[str, Any]]:
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Files in a ConfigMap are compared by what they say; lists keep their order, which means something in most of Kubernetes."""
+    """Yield all values by path. Files in a ConfigMap are parsed; lists keep their order."""
     if isinstance(value, str) and path.endswith((".yaml", ".json")):
         value = yaml.safe_load(value) if path.endswith(".yaml") else json.loads(value)
     if not isinstance(value, dict | list) or not value:

@@ -22,13 +22,13 @@ COMPONENTS = sorted(path.parent.name for path in K8S.glob("components/*/kustomiz
 
 @dataclass(frozen=True)
 class Kustomize:
-    """``program`` is its path; in ``folder`` it puts overlays of its own, as a user does."""
+    """``program`` is its path; ``folder`` is for overlays like a user's."""
 
     program: Path
     folder: Path
 
     def build(self, folder: Path) -> list[Object]:
-        """Every object, or ``AssertionError`` with the message."""
+        """Return all objects, or raise ``AssertionError`` with the message."""
         done = subprocess.run(
             [self.program, "build", folder], capture_output=True, text=True, timeout=60
         )

@@ -1,4 +1,4 @@
-"""The manifests are the chart's: every field of every object is the same, but for what is named here, each with its reason."""
+"""Overlays and components build the chart's objects, except for the differences listed here."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.manifests.kustomize import COMPONENTS, OVERLAYS
 pytestmark = pytest.mark.helm
 
 TRY_VALUES = ("--values", str(Path(__file__).with_name("try-values.yaml")))
-# The values that say the same as a folder of k8s/.
+# The values of the chart for each folder of k8s/.
 PAIRS = {
     "base": REQUIRED,
     "cpu": REQUIRED,
@@ -142,7 +142,7 @@ def test_everything_is_compared() -> None:
 def test_a_difference_is_seen(
     chart: Helm, built: dict[str, list[Object]], change: str, path: str
 ) -> None:
-    """The comparison itself: other values, deep in an object, in a file, only in one of the two, a whole object."""
+    """Other values deep in an object, in a file, only on one side, and a whole object."""
     found = differences(rendered(chart, *REQUIRED, "--set", change), built["base"])
     assert path in {each.path for each in found}
 

@@ -1,4 +1,4 @@
-"""The commands of `k8s/overlays/try`, run here against the server that the manifest starts, in the order in which a cluster gets them done."""
+"""Run the commands of `k8s/overlays/try` in a cluster's order, against the manifest's server."""
 
 import base64
 import os
@@ -23,7 +23,7 @@ Built = dict[str, list[Object]]
 
 @pytest.fixture
 def env(built: Built, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The server as the Deployment has it, on a port and in folders of this machine; the variables with which the Job reaches it."""
+    """Start the Deployment's server on this machine; return the Job's variables."""
     keys = {
         name: base64.b64decode(value).decode()
         for name, value in only(built["try"], "Secret")["data"].items()

@@ -1,4 +1,4 @@
-"""What Kubernetes' schemas, the API server, KubeRay and the Pod Security Standard say of everything that `k8s/` builds."""
+"""Validate all objects of `k8s/`: schemas, API server, KubeRay, Pod Security Standard."""
 
 import json
 import re
@@ -113,7 +113,7 @@ def test_generated_files_are_up_to_date(chart: Helm) -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_every_pod_of_ours_has_the_image_of_the_overlay(built: Built, name: str) -> None:
+def test_every_pod_of_the_run_has_the_image_of_the_overlay(built: Built, name: str) -> None:
     """Also those of lists that kustomize does not know."""
     (image,) = yaml.safe_load((K8S / "overlays" / name / "kustomization.yaml").read_text())[
         "images"
@@ -162,7 +162,7 @@ def _server_image(built: Built) -> str:
 
 @pytest.mark.parametrize("name", ["base", *OVERLAYS])
 def test_the_run_fits_its_pods(built: Built, tmp_path: Path, name: str) -> None:
-    """What the chart derives stands twice here."""
+    """The chart derives these values; k8s/ repeats them."""
     (data,) = (
         each["data"] for each in of_kind(built[name], "ConfigMap") if "run.yaml" in each["data"]
     )
