@@ -23,6 +23,7 @@ from job.checkpoints import manifest as manifests
 from job.checkpoints.manifest import BadManifest, Manifest, Part, folder_of
 from job.config.errors import StorageError
 from job.config.text import counted
+from job.data.json_fields import read_object
 from job.storage.atomic import remove_leftovers
 from job.storage.store import ObjectInfo, ObjectMissing, ObjectStore
 
@@ -248,12 +249,9 @@ class Checkpoints:
 
     def why_quarantined(self, folder: Folder) -> str:
         """Return the reason stored with the mark of ``quarantine``."""
-        key = folder_of(folder.step) + QUARANTINED
-        try:
-            mark = json.loads(self._store.read_range(key, 0, _MARK_BYTES))
-            return "".join(char if char.isprintable() else "?" for char in str(mark["reason"]))
-        except (ValueError, KeyError, TypeError, RecursionError, ObjectMissing):
-            return "no reason was written down"
+        mark = read_object(self._store, folder_of(folder.step) + QUARANTINED, _MARK_BYTES)
+        reason = str(mark.get("reason", "no reason was written down"))
+        return "".join(letter if letter.isprintable() else "?" for letter in reason)
 
     def delete(self, folder: Folder) -> None:
         """Delete it, manifest first: it is never committed and incomplete. Unknown files stay."""

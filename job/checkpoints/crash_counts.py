@@ -20,7 +20,8 @@ from collections.abc import Callable
 from typing import Any
 
 from job.checkpoints.manifest import Manifest
-from job.storage.store import ObjectMissing, ObjectStore
+from job.data.json_fields import read_object
+from job.storage.store import ObjectStore
 
 KEY = "checkpoints/starts.json"
 TOO_OFTEN = 2
@@ -46,7 +47,7 @@ class CrashCounts:
         """
         self._store, self._start = store, start
         self._world_size, self._hosts = world_size, hosts
-        found = _read(store)
+        found = read_object(store, KEY, _MAX_BYTES)  # an earlier version wrote counts alone
         self._times = {name: times for name, times in found.items() if isinstance(times, int)}
         self._begun: str | None = None
         begun = found.get(_BEGUN)
@@ -107,12 +108,3 @@ class CrashCounts:
 def _name(manifest: Manifest) -> str:
     """Return a checkpoint's name; a step that is saved again is another checkpoint."""
     return f"step {manifest.step} of {manifest.created}"
-
-
-def _read(store: ObjectStore) -> dict[str, Any]:
-    """Return the file's content; an earlier version has counts alone. Empty if unreadable."""
-    try:
-        found = json.loads(store.read_range(KEY, 0, _MAX_BYTES))
-    except (ObjectMissing, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

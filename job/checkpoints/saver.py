@@ -1,8 +1,8 @@
 """The upload thread: it commits checkpoints in the background while training continues.
 
-Three layers save: ``job.training.checkpointer`` takes the snapshot in the training loop, ``Saver`` runs
-the upload in a thread, ``Checkpoints.save`` is the protocol on the store. One save is in flight at
-a time. Requests are retried; the run fails only if nothing could be committed for
+Three layers save: ``job.training.checkpointer`` takes the snapshot in the training loop,
+``Saver`` runs the upload in a thread, ``Checkpoints.save`` is the protocol on the store. One save
+is in flight at a time. Requests are retried; the run fails only if nothing could be committed for
 ``checkpoints.fail_after_seconds``.
 
     saver.save(facts, lambda: parts)    # returns at once

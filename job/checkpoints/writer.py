@@ -10,10 +10,11 @@ later one is never replaced.
 import json
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 from job.config.errors import StorageError
-from job.data.json_fields import JsonFields, WrongField
+from job.data.json_fields import Matching, Whole, WrongField, parse_object, validate_fields
 from job.storage.store import ObjectMissing, ObjectStore
 
 KEY = "checkpoints/writer.json"
@@ -41,6 +42,14 @@ class Claim(NamedTuple):
     def to_json(self) -> bytes:
         """Return the file's content."""
         return json.dumps({"start": self.start, "number": self.number}).encode()
+
+
+@dataclass(frozen=True)
+class _Document:
+    """The file's content."""
+
+    start: Annotated[str, Matching(_START.pattern, "the name of an attempt")]
+    number: Annotated[int, Whole(1)]
 
 
 def claim(
@@ -115,8 +124,8 @@ def _read(store: ObjectStore) -> Claim | None:
     """
     data = store.read_range(KEY, 0, _MAX_BYTES + 1)
     try:
-        fields = JsonFields.parse(data, _MAX_BYTES)
-        stamp, _, restarts = fields.matching("start", _START, "a name").rpartition("-")
-        return Claim(stamp, int(restarts), fields.integer("number", 1))
+        found = validate_fields(_Document, parse_object(data, _MAX_BYTES))
     except WrongField:
         return None
+    stamp, _, restarts = found.start.rpartition("-")
+    return Claim(stamp, int(restarts), found.number)

@@ -125,7 +125,7 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
 
 
 def _say_plan(checked: "Preflight") -> None:
-    from job.data.json_fields import shown
+    from job.config.validation import shown
 
     say(plan_text(checked), err=True)
     say(length_text(checked), err=True)

@@ -1,10 +1,13 @@
-"""The index of a packed data set: ``index.json``, the one file that says what the shards beside it hold.
+"""The index of a packed data set: ``index.json``, which describes the shards beside it.
 
-    index.json                    this file, written last: its presence means that the data set is complete
-    shard-00000.u8                rows of raw uint8 pixels [N, H, W, C]; read it with numpy.fromfile(path, "u1").reshape(-1, H, W, C)
-    shard-00000.labels.i32        their labels, little-endian int32 [N]: places in ``classes``, -1 for none; absent when nothing is labelled
+    index.json              this file, written last: its presence means that all is there
+    shard-00000.u8          rows of raw uint8 pixels [N, H, W, C];
+                            numpy.fromfile(path, "u1").reshape(-1, H, W, C) reads it
+    shard-00000.labels.i32  their labels, little-endian int32 [N]: positions in ``classes``, -1 for
+                            none; absent if nothing is labelled
 
-Knows the file's layout and its checks, not how shards are made or read. Who wrote it may be a stranger: all that it says has a limit.
+Knows the file's layout and its checks, not how shards are made or read. An index may come from
+anyone: every field has a limit.
 """
 
 import dataclasses
@@ -12,9 +15,23 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import StrictBool
 
 from job.config.errors import DataError
-from job.data.json_fields import JsonFields, WrongField, shown
+from job.config.validation import Expected, shown
+from job.data.json_fields import (
+    Counts,
+    Items,
+    Matching,
+    Sha256,
+    Text,
+    Whole,
+    WrongField,
+    parse_object,
+    validate_fields,
+)
 from job.storage.store import ObjectMissing, ObjectStore
 
 INDEX_KEY = "index.json"
@@ -25,95 +42,106 @@ MAX_SHARD_BYTES = 1 << 40
 MAX_NUM_ROWS = 1 << 48
 REMEDY = "pack the images again with `dcgan-train data pack SOURCE DEST`"
 
+# No folder and no leading dot: the name cannot lead out of the data set.
+FileName = Annotated[
+    str, Matching("[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", "a file name without a folder")
+]
+Side = Annotated[int, Whole(1)]
+
 
 @dataclass(frozen=True)
 class LabelFile:
     """The labels of one shard; as many as the shard has rows."""
 
-    name: str
-    sha256: str
+    name: FileName
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
 class Shard:
     """One file of rows."""
 
-    name: str
-    num_rows: int
-    num_bytes: int
-    sha256: str
-    labels: LabelFile | None
+    name: FileName
+    num_rows: Annotated[int, Whole(1)]
+    num_bytes: Annotated[int, Whole(1, MAX_SHARD_BYTES)]
+    sha256: Sha256
+    labels: LabelFile | None = None
 
 
 @dataclass(frozen=True)
 class ImageClass:
     """One class of images, by the name of its folder or its number."""
 
-    name: str
-    num_rows: int
+    name: Text
+    num_rows: Annotated[int, Whole(0)]
 
 
 @dataclass(frozen=True)
 class SkippedImage:
-    """A broken image left out by ``--skip-bad``, and what was wrong with it."""
+    """A broken image left out by ``--skip-bad``, and the reason."""
 
-    name: str
-    reason: str
+    name: Text
+    reason: Text
 
 
 @dataclass(frozen=True)
 class PackedSource:
-    """Where the images came from, and what was not taken from there."""
+    """The source of the images, and what was not taken from it."""
 
-    uri: str
-    kind: str
-    num_bytes: int | None  # of the source's files; None where there are none to measure
-    num_read: int
-    num_skipped: int
-    skipped: tuple[SkippedImage, ...]  # the first 100
-    ignored: dict[str, int]  # files that are no images, by extension
-    signature: str | None = (
-        None  # SHA-256 over the files' names, sizes and versions; None where the URI decides, or packed before it was kept
-    )
+    uri: Text
+    kind: Text
+    num_bytes: Annotated[int, Whole()] | None  # of the source's files; None: there are none
+    num_read: Annotated[int, Whole()]
+    num_skipped: Annotated[int, Whole()]
+    skipped: Items[SkippedImage]  # the first 100
+    ignored: Counts  # files that are not images, by extension
+    # SHA-256 over the files' names, sizes and versions; None if the URI decides, or in old ones.
+    signature: Sha256 | None = None
 
 
 @dataclass(frozen=True)
 class PackSettings:
-    """The options of ``data pack`` that decide what is in the shards."""
+    """The options of ``data pack`` that decide the content of the shards."""
 
-    size: str | None = None  # HxW; None: the images' own
-    channels: int | None = None  # None: 1 when all images are grey, else 3
-    fit: str = "crop"
-    seed: int = 0
-    shard_bytes: int | None = (
-        None  # None: by the size of the data set (``shard_writer.shard_bytes_for``)
-    )
-    skip_bad: bool = False
-    limit: int | None = None
-    split: str | None = None
+    size: Text | None = None  # HxW; None: the images' own
+    channels: Annotated[int, Whole()] | None = None  # None: 1 if all images are grey, else 3
+    fit: Text = "crop"
+    seed: Annotated[int, Whole()] = 0
+    shard_bytes: Annotated[int, Whole(1)] | None = None  # None: ``shard_writer.shard_bytes_for``
+    skip_bad: StrictBool = False
+    limit: Annotated[int, Whole()] | None = None
+    split: Text | None = None
 
 
 @dataclass(frozen=True)
 class Index:
-    """A packed data set: ``num_rows`` images of ``image_shape`` (height, width, channels), uint8."""
+    """A packed data set: ``num_rows`` images, uint8, of ``image_shape`` ``(H, W, C)``."""
 
-    image_shape: tuple[int, int, int]
-    num_rows: int
-    shards: tuple[Shard, ...]
-    classes: tuple[ImageClass, ...] | None
+    image_shape: Annotated[
+        tuple[Side, Side, Side],
+        Expected(
+            "[height, width, channels], whole numbers of at least 1,"
+            f" at most {MAX_ROW_BYTES:,} bytes together"
+        ),
+    ]
+    num_rows: Annotated[int, Whole(1, MAX_NUM_ROWS)]
+    shards: Items[Shard]
+    classes: Items[ImageClass] | None
     source: PackedSource
     options: PackSettings
-    packed_by: str
+    packed_by: Text
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one image."""
-        height, width, channels = self.image_shape
-        return height * width * channels
+        """Return the bytes of one image."""
+        return math.prod(self.image_shape)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, over the shape and the shards' hashes: equal when and only when the images are, in the same order and shards."""
+        """Return the SHA-256, in hex, over the shape and the shards' hashes.
+
+        It is equal if and only if the images are, in the same order and shards.
+        """
         rows = [
             [shard.num_rows, shard.sha256, shard.labels.sha256 if shard.labels else None]
             for shard in self.shards
@@ -125,7 +153,7 @@ class Index:
 
 
 def write_index(store: ObjectStore, index: Index) -> None:
-    """Commit the data set: put ``index.json`` beside the shards, which must all be there already."""
+    """Commit the data set: write ``index.json`` beside the shards, which must be complete."""
     fields = {
         "format_version": FORMAT_VERSION,
         "dtype": "uint8",
@@ -135,113 +163,80 @@ def write_index(store: ObjectStore, index: Index) -> None:
     data = (json.dumps(fields, indent=2) + "\n").encode()
     if len(data) > MAX_BYTES:
         raise DataError(
-            f"{_where(store)}: {len(index.shards):,} shards make an index of {len(data):,} bytes; expected at most {MAX_BYTES:,}:"
-            " pack with a larger --shard-bytes"
+            f"{_uri(store)}: {len(index.shards):,} shards make an index of {len(data):,} bytes;"
+            f" expected at most {MAX_BYTES:,}: pack with a larger --shard-bytes"
         )
     store.write(INDEX_KEY, data)
 
 
 def read_index(store: ObjectStore) -> Index:
-    """The checked index of the data set at ``store``; ``DataError`` where it is missing, damaged or of another format."""
+    """Return the validated index at ``store``. Raise ``DataError`` if it is missing or damaged."""
     try:
         data = store.read_range(INDEX_KEY, 0, MAX_BYTES + 1)
     except ObjectMissing:
         raise DataError(
-            f"{_where(store)}: not found; expected a packed data set at {store.uri}: correct the path,"
+            f"{_uri(store)}: not found; expected a packed data set at {store.uri}:"
+            " correct the path,"
             " or pack images with `dcgan-train data pack SOURCE DEST`"
         ) from None
-    return parse_index(data, _where(store))
+    return parse_index(data, _uri(store))
 
 
-def parse_index(data: bytes, where: str) -> Index:
-    """The checked content of an ``index.json``; ``DataError`` names ``where`` and the field that is wrong."""
+def parse_index(data: bytes, uri: str) -> Index:
+    """Return the validated content of an ``index.json``. Raise ``DataError`` naming the field."""
     if not data.strip():
-        raise DataError(f"{where}: is empty; expected the index of a packed data set: {REMEDY}")
+        raise DataError(f"{uri}: is empty; expected the index of a packed data set: {REMEDY}")
     try:
-        return _parse(JsonFields.parse(data, MAX_BYTES))
+        return _parse(data)
     except WrongField as error:
-        raise DataError(f"{where}: {error}: {REMEDY}") from None
+        raise DataError(f"{uri}: {error}: {REMEDY}") from None
 
 
-def _where(store: ObjectStore) -> str:
+def _uri(store: ObjectStore) -> str:
     return f"{store.uri.rstrip('/')}/{INDEX_KEY}"
 
 
-def _parse(fields: JsonFields) -> Index:
-    version = fields.integer("format_version")
-    if version != FORMAT_VERSION:
-        raise WrongField(
-            f"format_version is {version}; this program reads version {FORMAT_VERSION}"
-        )
-    if (dtype := fields.text("dtype")) != "uint8":
+def _parse(data: bytes) -> Index:
+    fields = parse_object(data, MAX_BYTES, FORMAT_VERSION)
+    if (dtype := fields.get("dtype")) != "uint8":
         raise WrongField(f"dtype is {shown(dtype)}; expected 'uint8'")
-    shape = fields.integers("image_shape", minimum=1)
-    if len(shape) != 3 or math.prod(shape) > MAX_ROW_BYTES:
+    found = validate_fields(_Fingerprint, fields).fingerprint
+    index = validate_fields(Index, {"classes": None, **fields})
+    _check_shards(index)
+    if found != index.fingerprint:
         raise WrongField(
-            f"image_shape is {shown(shape)}; expected [height, width, channels], at most {MAX_ROW_BYTES:,} bytes"
-        )
-    shards = tuple(_parse_shard(shard, math.prod(shape)) for shard in fields.objects("shards"))
-    num_rows = fields.integer("num_rows", 1, MAX_NUM_ROWS)
-    names = [shard.name for shard in shards] + [
-        shard.labels.name for shard in shards if shard.labels
-    ]
-    if len(set(names)) != len(names):
-        raise WrongField(
-            f"shards are {len(names)} files with {len(set(names))} different names; expected a file of its own for each"
-        )
-    if (total := sum(shard.num_rows for shard in shards)) != num_rows:
-        raise WrongField(
-            f"num_rows is {num_rows}; expected {total}, the sum over the {len(shards)} shards"
-        )
-    classes = None
-    if fields.has("classes"):
-        classes = tuple(
-            ImageClass(entry.text("name"), entry.integer("num_rows", minimum=0))
-            for entry in fields.objects("classes")
-        )
-    index = Index((shape[0], shape[1], shape[2]), num_rows, shards, classes, _parse_source(fields.object("source")),
-                  _parse_options(fields.object("options")), fields.text("packed_by"))  # fmt: skip
-    if (found := fields.sha256("fingerprint")) != index.fingerprint:
-        raise WrongField(
-            f"fingerprint is {found}; expected {index.fingerprint} from the shards listed: the file was changed after packing"
+            f"fingerprint is {found}; expected {index.fingerprint} from the shards listed:"
+            " the file was changed after packing"
         )
     return index
 
 
-def _parse_shard(fields: JsonFields, row_bytes: int) -> Shard:
-    labels = None
-    if fields.has("labels"):
-        entry = fields.object("labels")
-        labels = LabelFile(entry.file_name("name"), entry.sha256("sha256"))
-    num_rows, num_bytes = (
-        fields.integer("num_rows", 1),
-        fields.integer("num_bytes", 1, MAX_SHARD_BYTES),
-    )
-    if num_bytes != num_rows * row_bytes:
+@dataclass(frozen=True)
+class _Fingerprint:
+    fingerprint: Sha256
+
+
+def _check_shards(index: Index) -> None:
+    """Raise ``WrongField`` if sizes and numbers of rows disagree, or two files have one name."""
+    if index.row_bytes > MAX_ROW_BYTES:
         raise WrongField(
-            f"{fields.path}.num_bytes is {num_bytes}; expected {num_rows * row_bytes}, {num_rows} rows of {row_bytes} bytes"
+            f"image_shape is {list(index.image_shape)}; expected at most {MAX_ROW_BYTES:,} bytes"
         )
-    return Shard(fields.file_name("name"), num_rows, num_bytes, fields.sha256("sha256"), labels)
-
-
-def _parse_source(fields: JsonFields) -> PackedSource:
-    skipped = tuple(
-        SkippedImage(entry.text("name"), entry.text("reason"))
-        for entry in fields.objects("skipped")
-    )
-    return PackedSource(fields.text("uri"), fields.text("kind"), fields.optional_integer("num_bytes"), fields.integer("num_read"),
-                        fields.integer("num_skipped"), skipped, fields.counts("ignored"),
-                        fields.sha256("signature") if fields.has("signature") else None)  # fmt: skip
-
-
-def _parse_options(fields: JsonFields) -> PackSettings:
-    return PackSettings(
-        size=fields.optional_text("size"),
-        channels=fields.optional_integer("channels"),
-        fit=fields.text("fit"),
-        seed=fields.integer("seed"),
-        shard_bytes=fields.optional_integer("shard_bytes", minimum=1),
-        skip_bad=fields.boolean("skip_bad"),
-        limit=fields.optional_integer("limit"),
-        split=fields.optional_text("split"),
-    )
+    for number, shard in enumerate(index.shards):
+        if shard.num_bytes != shard.num_rows * index.row_bytes:
+            raise WrongField(
+                f"shards[{number}].num_bytes is {shard.num_bytes}; expected"
+                f" {shard.num_rows * index.row_bytes}, {shard.num_rows} rows of"
+                f" {index.row_bytes} bytes"
+            )
+    names = [file.name for shard in index.shards for file in (shard, shard.labels) if file]
+    if len(set(names)) != len(names):
+        raise WrongField(
+            f"shards are {len(names)} files with {len(set(names))} different names;"
+            " expected different names"
+        )
+    if (total := sum(shard.num_rows for shard in index.shards)) != index.num_rows:
+        raise WrongField(
+            f"num_rows is {index.num_rows}; expected {total}, the sum over"
+            f" the {len(index.shards)} shards"
+        )

@@ -13,7 +13,7 @@ import numpy as np
 from job.config.errors import StorageError
 from job.config.host import is_local, usable_cores
 from job.config.spec import ModelSpec, RunSpec
-from job.data.json_fields import JsonFields, WrongField
+from job.data.json_fields import read_object
 from job.run.layout import STATUS
 from job.run.status_file import MAX_BYTES
 from job.storage.uri import open_store
@@ -113,10 +113,11 @@ def _measured_images_per_second(checked: Preflight) -> float | None:
     ):
         return None
     try:
-        data = open_store(spec.uri, spec.storage).read_range(STATUS, 0, MAX_BYTES)
-        speed = JsonFields.parse(data, MAX_BYTES).object("progress").values.get("images_per_second")
-    except (StorageError, WrongField):
+        status = read_object(open_store(spec.uri, spec.storage), STATUS, MAX_BYTES)
+    except StorageError:
         return None
+    progress = status.get("progress")
+    speed = progress.get("images_per_second") if isinstance(progress, dict) else None
     return float(speed) if isinstance(speed, int | float) and 0 < speed < math.inf else None
 
 

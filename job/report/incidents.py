@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.text import counted
+from job.data.json_fields import read_object
 from job.report.metric_history import MetricHistory
 from job.run import attempts
 from job.run.attempts import AttemptRecord
 from job.run.layout import DIVERGENCES, HANGS, is_number
-from job.run.stored_json import as_step, read_object
+from job.run.stored_json import as_step
 from job.storage.store import ObjectMissing, ObjectStore
 
 MAX_OF_A_KIND = 200

@@ -11,12 +11,13 @@ from typing import Any, Literal, get_args
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.errors import StorageError
+from job.data.json_fields import read_object
 from job.run import attempts
 from job.run.attempts import AttemptRecord
 from job.run.holder import MAX_BYTES, BadLease, Holder, is_gone, parse_holder
 from job.run.layout import CONFIGURATION, DIVERGENCES, GRIDS, HANGS, LEASE, STATUS, grid_step
 from job.run.status_file import CURVES
-from job.run.stored_json import as_number, as_object, as_step, as_text, read_object
+from job.run.stored_json import as_number, as_object, as_step, as_text
 from job.run.summary import finished_step
 from job.storage.store import ObjectMissing, ObjectStore
 

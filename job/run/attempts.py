@@ -9,8 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
+from job.data.json_fields import read_object
 from job.run.layout import STAMP, STARTS, start_key
-from job.run.stored_json import as_object, read_object
+from job.run.stored_json import as_object
 from job.storage.store import ObjectStore
 from job.telemetry.logs import plain
 

@@ -1,9 +1,10 @@
-"""Who holds a lease: the content of ``lease.json``, and whether that process is known to be gone.
+"""The holder of a lease: the content of ``lease.json``, and if that process has ended.
 
-Knows one file and one machine's processes, never a store. What is read here was written by a stranger as far as we know: every field is
-checked before it is believed or shown.
+Knows one file and one machine's processes, never a store. A lease may come from anyone: every
+field is validated before it is believed or shown.
 
-    {"format_version": 1, "token": "0f...", "host": "gpu-1", "pid": 4711, ..., "since": "2025-01-01T12:00:00+00:00", "seconds": 30.0, "number": 7}
+    {"format_version": 1, "token": "0f...", "host": "gpu-1", "pid": 4711, ...,
+     "since": "2025-01-01T12:00:00+00:00", "seconds": 30.0, "number": 7}
 """
 
 import dataclasses
@@ -15,27 +16,31 @@ import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from annotated_types import Gt, Le
+from pydantic import Strict
 
 from job.config.errors import StorageError
-from job.data.json_fields import JsonFields, WrongField, shown
+from job.config.validation import Expected
+from job.data.json_fields import Matching, Whole, WrongField, parse_object, validate_fields
 
 FORMAT_VERSION = 1
 MAX_BYTES = 64 * 1024
 MAX_SECONDS = 86400.0
-_TOKEN = re.compile("[0-9a-f]{32}")
-_HOST = re.compile(r"[\w.-]{1,255}", re.ASCII)
-_BOOT_ID = re.compile("[0-9a-f-]{36}")
-_PID_NAMESPACE = re.compile(r"pid:\[[0-9]{1,20}\]")
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\+00:00")
+_TIME = Matching(
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[+]00:00",
+    "a time such as 2025-01-01T12:00:00+00:00",
+)
+_SECONDS = Expected(f"a number above 0, at most {MAX_SECONDS:.0f}")
 
 
 class BadLease(StorageError):
-    """A ``lease.json`` that is not what one of ours looks like."""
+    """A ``lease.json`` that is not valid."""
 
 
 class Process(NamedTuple):
-    """A process and where its number counts; None where the system does not tell (macOS)."""
+    """A process and its namespace; None if the system does not report it (macOS)."""
 
     host: str
     pid: int
@@ -46,25 +51,25 @@ class Process(NamedTuple):
 
 @dataclass(frozen=True)
 class Holder:
-    """A job that holds a run folder. ``number`` grows with every write, so that the object's tag changes however alike the rest is."""
+    """A job that holds a run folder. ``number`` grows with every write: the tag changes."""
 
-    token: str
-    host: str
-    pid: int
-    process_started: int | None
-    boot_id: str | None
-    pid_namespace: str | None
-    since: str
-    renewed: str
-    seconds: float
-    number: int
+    token: Annotated[str, Matching("[0-9a-f]{32}", "32 hexadecimal digits")]
+    host: Annotated[str, Matching("[A-Za-z0-9_.-]{1,255}", "a host name")]
+    pid: Annotated[int, Whole(1, 2**31 - 1)]
+    process_started: Annotated[int, Whole(0)] | None
+    boot_id: Annotated[str, Matching("[0-9a-f-]{36}", "a UUID or null")] | None
+    pid_namespace: Annotated[str, Matching(r"pid:\[[0-9]{1,20}\]", "pid:[NUMBER] or null")] | None
+    since: Annotated[str, _TIME]
+    renewed: Annotated[str, _TIME]
+    seconds: Annotated[float, Strict(), Gt(0), Le(MAX_SECONDS), _SECONDS]
+    number: Annotated[int, Whole(1)]
 
     def again(self) -> "Holder":
-        """The same holder, renewed now."""
+        """Return the same holder, renewed now."""
         return dataclasses.replace(self, renewed=_now(), number=self.number + 1)
 
     def to_json(self) -> bytes:
-        """The file's content."""
+        """Return the file's content."""
         return (
             json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
         ).encode()
@@ -74,7 +79,7 @@ class Holder:
 
 
 def new_holder(seconds: float) -> Holder:
-    """This process, with a token of its own."""
+    """Return this process as a holder, with a new token."""
     now = _now()
     return Holder(
         uuid.uuid4().hex, *_this_process(), since=now, renewed=now, seconds=seconds, number=1
@@ -82,7 +87,10 @@ def new_holder(seconds: float) -> Holder:
 
 
 def is_gone(holder: Holder) -> bool:
-    """Whether the holder certainly runs no more. False where that cannot be seen from here: another machine or container, no ``/proc``."""
+    """Return whether the holder has certainly ended.
+
+    False if this process cannot see it: another machine or container, or no ``/proc``.
+    """
     here = _this_process()
     if here.boot_id is None or (holder.host, holder.boot_id, holder.pid_namespace) != (
         here.host,
@@ -100,52 +108,20 @@ def is_gone(holder: Holder) -> bool:
         state, started = _state(holder.pid)
     except OSError:  # hidden from this user, or ended just now
         return False
-    return (
-        state in "ZX" or started != holder.process_started
-    )  # killed and not yet reaped; a later process of the same number
+    # Killed and not yet reaped, or a later process with the same number.
+    return state in "ZX" or started != holder.process_started
 
 
 def parse_holder(data: bytes, uri: str) -> Holder:
-    """The checked content of a ``lease.json``; ``BadLease`` names ``uri`` and what is wrong."""
+    """Return the validated content of a ``lease.json``. Raise ``BadLease`` naming the field."""
+    optional = dict.fromkeys(("process_started", "boot_id", "pid_namespace"))
     try:
-        return _parse(JsonFields.parse(data, MAX_BYTES))
+        return validate_fields(Holder, optional | parse_object(data, MAX_BYTES, FORMAT_VERSION))
     except WrongField as error:
         raise BadLease(
-            f"{uri}: {error}. This is not the lease of a job that trains into this run folder: make sure that none does, then delete that object"
+            f"{uri}: {error}. This is not the lease of a job that trains into this run folder:"
+            " make sure that none does, then delete that object"
         ) from None
-
-
-def _parse(fields: JsonFields) -> Holder:
-    version = fields.integer("format_version")
-    if version != FORMAT_VERSION:
-        raise WrongField(
-            f"format_version is {version}; this program reads version {FORMAT_VERSION}"
-        )
-    seconds = fields.values.get("seconds")
-    if (
-        isinstance(seconds, bool)
-        or not isinstance(seconds, int | float)
-        or not 0 < seconds <= MAX_SECONDS
-    ):
-        raise WrongField(
-            f"seconds is {shown(seconds)}; expected a number above 0, at most {MAX_SECONDS:.0f}"
-        )
-    return Holder(
-        token=fields.matching("token", _TOKEN, "32 hexadecimal digits"),
-        host=fields.matching("host", _HOST, "a host name"),
-        pid=fields.integer("pid", 1, 2**31 - 1),
-        process_started=fields.optional_integer("process_started", 0),
-        boot_id=fields.matching("boot_id", _BOOT_ID, "a UUID or null")
-        if fields.has("boot_id")
-        else None,
-        pid_namespace=fields.matching("pid_namespace", _PID_NAMESPACE, "pid:[NUMBER] or null")
-        if fields.has("pid_namespace")
-        else None,
-        since=fields.matching("since", _TIME, "a time such as 2025-01-01T12:00:00+00:00"),
-        renewed=fields.matching("renewed", _TIME, "a time such as 2025-01-01T12:00:00+00:00"),
-        seconds=float(seconds),
-        number=fields.integer("number", 1),
-    )
 
 
 def _this_process() -> Process:
@@ -163,7 +139,10 @@ def _this_process() -> Process:
 
 
 def _state(pid: int) -> tuple[str, int]:
-    """State letter and start time of a process, fields 3 and 22 of proc(5); the name before them may hold anything. Raises ``OSError``."""
+    """Return the state letter and start time of a process, fields 3 and 22 of proc(5).
+
+    The name before them may hold anything. Raise ``OSError`` if there is no such process.
+    """
     fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     return fields[0], int(fields[19])
 

@@ -6,10 +6,7 @@ A value of another type counts as missing; nothing here raises for content.
 import json
 from typing import Any
 
-from job.storage.store import ObjectMissing, ObjectStore
-
 MAX_STEP = 10**12
-MAX_DOCUMENT_BYTES = 1 << 20
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
@@ -19,16 +16,6 @@ def parse_object(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def read_object(
-    store: ObjectStore, key: str, max_bytes: int = MAX_DOCUMENT_BYTES
-) -> dict[str, Any]:
-    """Return the JSON object at ``key``; empty if it is missing or not an object."""
-    try:
-        return parse_object(store.read_range(key, 0, max_bytes))
-    except ObjectMissing:
-        return {}
 
 
 def as_object(value: Any) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict, dataclass
 
+from job.data.json_fields import read_object
 from job.run.layout import SUMMARY
-from job.run.stored_json import read_object
 from job.storage.store import ObjectStore
 
 MAX_BYTES = 1 << 16

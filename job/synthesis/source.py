@@ -15,7 +15,7 @@ from job.checkpoints.manifest import Manifest
 from job.checkpoints.origin import open_origin
 from job.config.errors import StorageError
 from job.config.storage import StorageSpec
-from job.data.json_fields import shown
+from job.config.validation import shown
 from job.gan.generator import build_generator, generator_sizes
 from job.gan.networks import dtype_policy
 from job.synthesis.images import BLOCK_IMAGES

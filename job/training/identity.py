@@ -7,8 +7,8 @@ from job.config.errors import ConfigError, DataError, StorageError
 from job.config.load import build_model, to_dict
 from job.config.spec import ModelSpec, RunSpec
 from job.config.text import counted
+from job.config.validation import shown
 from job.data.index import Index
-from job.data.json_fields import shown
 from job.data.order import ORDER_VERSION
 
 

@@ -140,7 +140,7 @@ def drop(document: dict[str, Any]) -> None:
         ),
         (
             put("image_shape", [2, 3, 0]),
-            "image_shape is .*; expected a list of whole numbers of at least 1",
+            "image_shape is .*; expected .height, width, channels., whole numbers of at least 1",
         ),
         (put("num_rows", 14), "num_rows is 14; expected 15, the sum over the 2 shards"),
         (put("num_rows", True), "num_rows is True; expected a whole number of at least 1"),
@@ -176,11 +176,11 @@ def drop(document: dict[str, Any]) -> None:
         (put("dtype", "\udcff\n"), r"dtype is '\\udcff\\n'; expected 'uint8'"),
         (
             put("image_shape", [2**15, 2**15, 3]),
-            r"image_shape is \[32768, 32768, 3\]; expected .* at most 1,073,741,824 bytes",
+            r"image_shape is \[32768, 32768, 3\]; expected at most 1,073,741,824 bytes",
         ),
         (
             put("image_shape", [10**4000] * 3),
-            "image_shape is .*; expected a list of whole numbers of at least 1",
+            "image_shape is .*; expected .height, width, channels., whole numbers of at least 1",
         ),
         (
             put("image_shape", [1] * 10_000),
@@ -197,10 +197,10 @@ def drop(document: dict[str, Any]) -> None:
         (put("shards", 1, "num_rows", 10**4000), r"shards\[1\].num_rows is 1000"),
         (
             put("shards", 1, "name", "shard-00000.u8"),
-            "shards are 4 files with 3 different names; expected a file of its own for each",
+            "shards are 4 files with 3 different names; expected different names",
         ),
         (put("shards", 1, "name", "a" * 201), r"shards\[1\].name is 'a+'?.*; expected a file name"),
-        (put("shards", [{}] * 100_000), r"shards\[0\].num_rows is missing"),
+        (put("shards", [{}] * 100_000), r"shards\[0\].name is missing"),
         (
             put("classes", 0, "name", "x" * 10_001),
             r"classes\[0\].name is 'x+'?.*; expected text of at most 10,000 characters",
@@ -209,7 +209,7 @@ def drop(document: dict[str, Any]) -> None:
             put("source", "ignored", {"\x1b" * 1000: "one"}),
             r"source.ignored.'\\x1b.* is 'one'; expected a whole number",
         ),
-        (put("options", "seed", float("nan")), r"is not JSON \(NaN is no number that JSON knows\)"),
+        (put("options", "seed", float("nan")), r"is not JSON \(NaN is not a number in JSON\)"),
         (
             put("options", "seed", 2**63),
             "options.seed is 9223372036854775808; expected a whole number, at most 9223372036854775807",
