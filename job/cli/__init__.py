@@ -1,1 +1,1 @@
-"""The command line: one file a command. Importing it loads neither TensorFlow, Keras, Ray nor boto3."""
+"""The command line, one file per command. Imports no TensorFlow, Keras, Ray or boto3."""

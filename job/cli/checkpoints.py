@@ -39,7 +39,10 @@ def list_checkpoints(run: str, storage: StorageSpec) -> None:
 )
 @storage_options
 def verify(run: str, release: bool, storage: StorageSpec) -> None:
-    """Read every part of every checkpoint of RUN and compare it with its manifest; exit code 3 where one is damaged."""
+    """Read every part of every checkpoint of RUN and compare it with its manifest.
+
+    Exit code 3 where one is damaged.
+    """
     from job.config.errors import StorageError
 
     found = _open(run, storage)
@@ -49,7 +52,7 @@ def verify(run: str, release: bool, storage: StorageSpec) -> None:
     num_damaged = num_whole = 0
     for folder in folders:
         damage = found.damage(folder)
-        told = (
+        outcome = (
             "no manifest: a save that was cut short; the next save removes it"
             if damage is None and not folder.is_committed
             else damage or "ok"
@@ -57,14 +60,14 @@ def verify(run: str, release: bool, storage: StorageSpec) -> None:
         if folder.is_quarantined:
             if damage is None and release:
                 found.release(folder.step)
-                told = "ok, quarantine taken off"
+                outcome = "ok, quarantine taken off"
             else:
-                told += f"; quarantined ({found.why_quarantined(folder)})" + (
+                outcome += f"; quarantined ({found.why_quarantined(folder)})" + (
                     "" if damage else "; --release takes it again"
                 )
         num_damaged += damage is not None
         num_whole += damage is None and folder.is_committed
-        say(f"step {folder.step}: {told}")
+        say(f"step {folder.step}: {outcome}")
     if num_damaged:
         raise StorageError(
             f"{run}: damaged are {num_damaged} of {counted(len(folders), 'checkpoint')}; "
@@ -97,7 +100,7 @@ def unpin(run: str, step: int, storage: StorageSpec) -> None:
 
 
 def _facts(found: "Checkpoints", folder: "Folder") -> str:
-    """Columns from the manifest, and how the checkpoint stands; only its hashes are not looked at."""
+    """Return columns from the manifest and the state of the checkpoint; hashes are not checked."""
     from job.checkpoints.manifest import BadManifest
 
     state = "quarantined" if folder.is_quarantined else "pinned" if folder.is_pinned else "ok"
@@ -121,5 +124,6 @@ def _none(run: str) -> Exception:
     from job.config.errors import StorageError
 
     return StorageError(
-        f"{run}: no committed checkpoint; expected a run folder (uri in run.yaml) that training has saved to"
+        f"{run}: no committed checkpoint; expected a run folder (uri in run.yaml) that training"
+        " has saved to"
     )

@@ -32,7 +32,8 @@ class ImageSize(click.ParamType[str]):
         match = re.fullmatch(r"([1-9]\d{0,8})(?:x([1-9]\d{0,8}))?", str(value).lower())
         if not match:
             self.fail(
-                f"{value!r} is not an image size; expected one number (64) or height x width (48x64)",
+                f"{value!r} is not an image size; expected one number (64) or height x width"
+                " (48x64)",
                 param,
                 ctx,
             )
@@ -69,7 +70,7 @@ def data() -> None:
 @click.option(
     "--size",
     type=ImageSize(),
-    help="N or HEIGHTxWIDTH, at most 4096 a side. Default: the images' own size, when they all agree.",
+    help="N or HEIGHTxWIDTH, at most 4096 a side. Default: the size of the images, if all agree.",
 )
 @click.option(
     "--channels",
@@ -81,7 +82,8 @@ def data() -> None:
     type=click.Choice(_FITS),
     default="crop",
     show_default=True,
-    help="Images of another size: crop (short side to size, then the centre), pad (black borders), stretch, or exact (refuse).",
+    help="Images of another size: crop (short side to size, then the centre), pad (black"
+    " borders), stretch, or exact (refuse).",
 )
 @click.option(
     "--seed",
@@ -93,7 +95,7 @@ def data() -> None:
 @click.option(
     "--shard-bytes",
     type=ByteSize(),
-    help="Size of a shard, such as 8MiB. Default: 256KiB to 16MiB, so that there are about 2,000 of them.",
+    help="Size of a shard, such as 8MiB. Default: 256KiB to 16MiB, for about 2,000 shards.",
 )
 @click.option(
     "--split",
@@ -121,9 +123,10 @@ def data() -> None:
 def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path | None, storage: StorageSpec, **settings: Any) -> None:  # fmt: skip
     """Pack the images of SOURCE into shards at DEST (a folder or s3://bucket/prefix).
 
-    SOURCE is a folder, tar or zip of images (PNG, JPEG, WebP, BMP, GIF, TIFF, PNM, AVIF; sub-folders are classes), an IDX file or a folder of
-    them, .npy, .npz,
-    s3://bucket/prefix, keras:fashion_mnist (mnist, cifar10, cifar100), or synthetic:garments[:N], which needs no network.
+    SOURCE is a folder, tar or zip of images (PNG, JPEG, WebP, BMP, GIF, TIFF, PNM, AVIF;
+    sub-folders are classes), an IDX file or a folder of them, .npy, .npz,
+    s3://bucket/prefix, keras:fashion_mnist (mnist, cifar10, cifar100), or synthetic:garments[:N],
+    which needs no network.
     """
     from job.data.index import PackSettings
     from job.packing.pack import PackJob
@@ -171,7 +174,8 @@ def verify(uri: str, storage: StorageSpec) -> None:
         say(f"{uri_of_file}: {problem}")
     if damaged:
         raise DataError(
-            f"{store.uri}: {counted(len(damaged), 'damaged or missing file')}; expected none: copy the data set again, or pack it again"
+            f"{store.uri}: {counted(len(damaged), 'damaged or missing file')}; expected none: copy"
+            " the data set again, or pack it again"
         )
     say(f"Whole: {_summary(index)} at {uri}")
 
@@ -185,7 +189,8 @@ def _summary(index: "Index") -> str:
     )
     megabytes = index.num_rows * index.row_bytes / 1e6
     return (
-        f"{counted(index.num_rows, 'image')} {shape}{classes}, {counted(len(index.shards), 'shard')}, {megabytes:,.1f} MB,"
+        f"{counted(index.num_rows, 'image')} {shape}{classes},"
+        f" {counted(len(index.shards), 'shard')}, {megabytes:,.1f} MB,"
         f" fingerprint {index.fingerprint}"
     )
 
@@ -206,7 +211,8 @@ def _report_left_out(index: "Index") -> None:
             kind: count for kind, count in source.ignored.items() if kind not in UNREAD_SUFFIXES
         }:
             say(
-                f"Ignored {counted(sum(others.values()), 'file')} not read as images ({describe_counts(others)})"
+                f"Ignored {counted(sum(others.values()), 'file')} not read as images"
+                f" ({describe_counts(others)})"
             )
 
 

@@ -1,4 +1,4 @@
-"""``dcgan-train demo``: the main job on one machine, from images to a trained generator, in a few minutes."""
+"""``dcgan-train demo``: from images to a trained generator on one machine, in minutes."""
 
 import json
 import os
@@ -27,7 +27,8 @@ STAND_IN = f"synthetic:garments:{DEMO_IMAGES}"
 @click.option(
     "--data",
     "source",
-    help="Your own images: a folder, archive, IDX or .npz. Default: Fashion-MNIST, or drawn garments if it is not available.",
+    help="Your own images: a folder, archive, IDX or .npz. Default: Fashion-MNIST, or drawn"
+    " garments if it is not available.",
 )
 @click.option(
     "--folder",
@@ -48,12 +49,12 @@ STAND_IN = f"synthetic:garments:{DEMO_IMAGES}"
     type=click.IntRange(0, 65535),
     default=0,
     show_default=True,
-    help="Port of the first worker's metrics; 0: any free one.",
+    help="Port of the chief's metrics; 0: any free one.",
 )
 def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
     """Pack images, train on two workers under a local Ray, and show where the results are.
 
-    Started again it goes on where it stopped, or says where the results lie.
+    Started again it resumes, or prints where the results are.
     """
     from job.cli.train import train_run
     from job.data.index import read_index
@@ -63,7 +64,8 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
     index = read_index(open_store(uri))
     if index.num_rows < MIN_IMAGES:
         raise DataError(
-            f"{source}: {counted(index.num_rows, 'image')}; the demo needs at least {MIN_IMAGES}, one batch: add more"
+            f"{source}: {counted(index.num_rows, 'image')}; the demo needs at least {MIN_IMAGES},"
+            " one batch: add more"
         )
     height, width, channels = index.image_shape
     overrides = {
@@ -83,17 +85,20 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
         ],
     )
     say(
-        "demo: training two workers under a local Ray; Ctrl-C stops it, the same command goes on",
+        "demo: training two workers under a local Ray; Ctrl-C stops it, the same command resumes",
         err=True,
     )
     train_run(spec)
 
 
 def _pack(source: str | None, folder: Path) -> str:
-    """Pack ``source``, or Fashion-MNIST, or garments drawn here if it is not on this machine and cannot be downloaded; the folder of the shards."""
+    """Pack ``source``, by default Fashion-MNIST; return the folder of the shards.
+
+    Drawn garments if Fashion-MNIST is neither on this machine nor can be downloaded.
+    """
     if source is not None:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source).name).strip("-.") or "images"
-        name += f"-{zlib.crc32(os.path.abspath(source).encode()):08x}"  # two sources of one name are two data sets
+        name += f"-{zlib.crc32(os.path.abspath(source).encode()):08x}"  # sources may share a name
         return _packed(source, folder / name)
     try:
         with quiet_stderr():

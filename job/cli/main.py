@@ -1,4 +1,7 @@
-"""``dcgan-train`` and ``python -m job``: the commands, and the only place where an error becomes text and an exit code."""
+"""``dcgan-train`` and ``python -m job``.
+
+The commands, and the only place where an error becomes text and an exit code.
+"""
 
 import io
 import os
@@ -35,7 +38,8 @@ _was_terminated = threading.Event()
 def main() -> None:
     """Train a DCGAN on your images: on a laptop, on a Ray cluster or on Kubernetes.
 
-    Exit codes: 0 done, 1 crashed, 2 usage or configuration, 3 storage, 4 diverged, 5 data, 130 interrupted, 143 terminated.
+    Exit codes: 0 done, 1 crashed, 2 usage or configuration, 3 storage, 4 diverged, 5 data, 130
+    interrupted, 143 terminated.
     """
 
 
@@ -71,18 +75,17 @@ def run_command(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
-    except (
-        OSError
-    ) as error:  # standard output on a full disk; stores and sources have errors of their own
+    except OSError as error:  # standard output on a full disk; stores and sources raise DcganError
         say(f"error: {error}", err=True)
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  or the interpreter fails to flush it once more at its end
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  flushed at exit
         return StorageError.exit_code
-    except Exception as error:  # a library's: whatever it is, the user gets one line
+    except Exception as error:  # a library's; the user gets one line
         if os.environ.get(TRACEBACK):
             traceback.print_exc()
         reason = mask_secrets(" ".join(str(error).split())) or "no reason given"
         say(
-            f"error: unexpected {type(error).__name__}: {reason}. Set {TRACEBACK}=1 to see the traceback",
+            f"error: unexpected {type(error).__name__}: {reason}. Set {TRACEBACK}=1 to see the"
+            " traceback",
             err=True,
         )
         return DcganError.exit_code
@@ -99,7 +102,10 @@ def _show(error: click.ClickException, arguments: list[str]) -> None:
 
 
 def _hang_up(terminals: list[int], signal_number: int, frame: FrameType | None) -> None:
-    """Stop as for SIGTERM, and write no more to the terminal that was closed: each write would fail."""
+    """Stop as for SIGTERM, and write no more to the terminal that was closed.
+
+    Each write would fail.
+    """
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in terminals:
         os.dup2(nowhere, number)
@@ -110,5 +116,6 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # once is enough; the way out takes a moment
     _was_terminated.set()
-    # Not a SystemExit, nor a class of ours: Ray, when one passes through it, makes an exit with status 1, or a plain KeyboardInterrupt, of it.
+    # Ray turns a SystemExit, and subclasses of KeyboardInterrupt, into an exit with status 1 or a
+    # plain KeyboardInterrupt.
     raise KeyboardInterrupt

@@ -20,7 +20,7 @@ _FLAGS = ("endpoint_url", "region", "path_style")
 
 
 def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add options for the keys of the storage section to a command without a ``run.yaml``, which gets them as ``storage``."""
+    """Add options for the storage section to a command, which gets it as ``storage``."""
 
     @functools.wraps(command)
     def with_storage(*arguments: Any, overrides: tuple[str, ...], **others: Any) -> Any:
@@ -37,7 +37,8 @@ def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "overrides",
             multiple=True,
             metavar="KEY=VALUE",
-            help="Another key of the storage section, such as storage.request_payer=requester; can be repeated.",
+            help="Another key of the storage section, such as storage.request_payer=requester;"
+            " can be repeated.",
         ),
         click.option(
             "--path-style/--virtual-host",
@@ -55,7 +56,10 @@ def storage_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def option_text(spec: StorageSpec) -> str:
-    """Return what another command needs to reach the same store, with a space before; nothing if the defaults do."""
+    """Return what another command needs to reach the same store, with a space before.
+
+    Nothing if the defaults do.
+    """
     text = f" --endpoint-url {spec.endpoint_url}" if spec.endpoint_url else ""
     text += f" --region {spec.region}" if spec.region else ""
     text += {True: " --path-style", False: " --virtual-host", None: ""}[spec.path_style]
@@ -67,7 +71,10 @@ def option_text(spec: StorageSpec) -> str:
 
 
 class LocalPath(click.Path):
-    """A path as everywhere in this program: ``~`` is expanded, ``file://`` decoded, and the value is absolute."""
+    """A path as everywhere in this program.
+
+    ``~`` is expanded, ``file://`` decoded, and the value is absolute.
+    """
 
     def __init__(self, **kinds: bool) -> None:
         super().__init__(path_type=Path, **kinds)
@@ -77,7 +84,10 @@ class LocalPath(click.Path):
 
 
 def program() -> str:
-    """Return how a shell starts this program here: by its name, by the path beside the interpreter, or as a module."""
+    """Return how a shell starts this program here.
+
+    By its name, by the path beside the interpreter, or as a module.
+    """
     if shutil.which("dcgan-train"):
         return "dcgan-train"
     beside = Path(sys.executable).with_name("dcgan-train")
@@ -89,7 +99,10 @@ def program() -> str:
 
 
 def set_hint(option: str, arguments: list[str]) -> str | None:
-    """Return what to write instead of ``option``, if that is the name of a configuration key: ``--epochs 5`` is `--set training.epochs=5`."""
+    """Return what to write instead of ``option``, if that is the name of a configuration key.
+
+    ``--epochs 5`` is `--set training.epochs=5`.
+    """
     name = option.lstrip("-").replace("-", "_")
     every = all_keys()
     sections = {key.rpartition(".")[0] for key in every}
@@ -101,4 +114,5 @@ def set_hint(option: str, arguments: list[str]) -> str | None:
         argument.partition("=")[2] for argument in arguments if argument.startswith(f"{option}=")
     ] or rest
     value = shlex.quote(given[0]) if given and not given[0].startswith("--") else "VALUE"
-    return f"{option} is a key of the configuration; use `dcgan-train train` with {' or '.join(f'--set {key}={value}' for key in keys)}"
+    settings = " or ".join(f"--set {key}={value}" for key in keys)
+    return f"{option} is a key of the configuration; use `dcgan-train train` with {settings}"

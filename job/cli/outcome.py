@@ -1,6 +1,6 @@
-"""What is done with a run folder when the program that trains into it ends: one ``metrics.jsonl``, the report, and how it ended.
+"""Finish a run folder when its program ends: join ``metrics.jsonl``, write report and outcome.
 
-Raises nothing: a run that is done is done, and the error that ended another one is what a user must see.
+Raises nothing: the user must see the error that ended the run, not one from here.
 """
 
 import logging
@@ -19,9 +19,11 @@ log = logging.getLogger("dcgan.records")
 
 @contextmanager
 def record_outcome(store: ObjectStore, start: Attempt) -> Iterator[None]:
-    """Write down how the block ends, and join its metrics. After an end that nobody asked for, and after the last step, also the report.
+    """Write down how the block ends, and join its metrics.
 
-    Who stops a run wants it to stop soon, and goes on with it later: no report then.
+    After an end that nobody asked for, and after the last step, also the report.
+
+    A stopped run is to end soon and will be resumed: it gets no report.
     """
     try:
         yield

@@ -13,21 +13,22 @@ def say(line: str, *, err: bool = False) -> None:
 
 
 def escape_what_a_terminal_cannot_show() -> None:
-    """Print characters outside of the terminal's encoding as ``\\u2581``, where Python ends the program."""
+    """Print characters outside of the terminal's encoding as ``\\u2581``; Python would fail."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def open_standard_streams() -> None:
-    """Open the null device as each of standard input, output and error that is closed (``<&- >&- 2>&-``, some daemons).
+    """Open the null device as each closed standard stream (``<&- >&- 2>&-``, some daemons).
 
-    Otherwise the first files that the program opens get the numbers 0 to 2, and libraries print into them.
+    Otherwise the first files that the program opens get the numbers 0 to 2, and libraries print
+    into them.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
         except OSError:
-            stream = open(os.devnull, mode)  # noqa: SIM115  it stays open, and gets this number: those below it are taken
+            stream = open(os.devnull, mode)  # noqa: SIM115  takes the lowest free number
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)

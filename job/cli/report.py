@@ -17,7 +17,10 @@ from job.config.storage import StorageSpec
 )
 @storage_options
 def report(run: str, destination: Path | None, storage: StorageSpec) -> None:
-    """Write one HTML file that tells all of the run in the folder RUN: curves, grids, configuration, faults. It needs no network."""
+    """Write one HTML file about the run in the folder RUN.
+
+    Curves, grids, configuration and incidents; it needs no network.
+    """
     from job.report.html_report import build_report, write_report
     from job.storage.local import LocalStore
     from job.storage.uri import open_store

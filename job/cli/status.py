@@ -48,9 +48,9 @@ ASCII_LEVELS, ASCII_BAR_PARTS = "_.,-~=+#", "#-"  # for a terminal that is not U
     type=click.FloatRange(min=0.5),
     default=5.0,
     show_default=True,
-    help="Seconds between looks.",
+    help="Seconds between checks.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON a look, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON per check, for machines.")
 @storage_options
 def status(
     run: str,
@@ -59,9 +59,9 @@ def status(
     as_json: bool,
     storage: StorageSpec,
 ) -> None:
-    """How the run in the folder RUN stands, from what lies there alone: no cluster is asked.
+    """Show the status of the run in the folder RUN, from its files alone.
 
-    The exit code says whether that could be read, not how the run stands; scripts take `state` of --json.
+    The exit code says whether they could be read; for the state of the run take `state` of --json.
     """
     from rich.console import Console
     from rich.live import Live
@@ -117,7 +117,7 @@ def _group(found: "RunStatus", run: str, storage: "StorageSpec", console: "Conso
 def lines(
     found: "RunStatus", run: str, storage: "StorageSpec", columns: int, *, ascii_only: bool = False
 ) -> "list[Text]":
-    """What a terminal of ``columns`` shows: each line a label and what it stands for."""
+    """Return lines for a terminal of ``columns``, each a label and its value."""
     from rich.text import Text
 
     from job.telemetry.progress import duration_text
@@ -200,7 +200,7 @@ def _course(found: "RunStatus") -> str:
     from job.telemetry.progress import clock_text
 
     if found.step is None:
-        return "no step was told of yet"
+        return "no step reported yet"
     of = f" of {found.total_steps:,}" if found.total_steps else ""
     share = f", {int(100 * min(1.0, found.step / found.total_steps))}%" if found.total_steps else ""
     left = f", left {clock_text(found.seconds_left)}" if found.seconds_left else ""
@@ -209,7 +209,7 @@ def _course(found: "RunStatus") -> str:
 
 
 def _last_word(found: "RunStatus") -> "Text | None":
-    """How old all that is, while nobody knows of an end."""
+    """Return the age of the last report of a run that has not ended."""
     if found.reported_seconds_ago is None or found.state not in ("starting", "running", "stale"):
         return None
     line = _line("last word", f"{_ago(found.reported_seconds_ago)} ago")
@@ -285,9 +285,7 @@ def _next(found: "RunStatus", run: str, storage: "StorageSpec") -> str:
         return f"{program()} generate {folder} --num 100 --format grid --out images.png{options}"
     if found.state in ("running", "starting"):
         return f"{program()} report {folder} --out report.html{options}"
-    again = "start the same command again: it goes on from the last checkpoint"
+    again = "run the same command again to resume from the last checkpoint"
     if found.state == "failed":
-        return (
-            f"mend what is said above, then {again}; {found.uri.rstrip('/')}/report.html tells more"
-        )
+        return f"fix the error above, then {again}; details: {found.uri.rstrip('/')}/report.html"
     return again

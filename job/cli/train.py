@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 @click.option(
     "--config", "path", type=LocalPath(), help="YAML with the keys of docs/configuration.md."
 )
-@click.option("--preset", help=f"Values below those of --config: {', '.join(preset_names())}.")
+@click.option("--preset", help=f"Preset that --config overrides: {', '.join(preset_names())}.")
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="One value above all others, for example workers.count=4.",
+    help="Override one value (highest precedence), for example workers.count=4.",
 )
 @click.option(
     "--resume",
     metavar="auto|never|URI",
-    help="What to go on from (checkpoints.resume); a URI: of a run folder or a checkpoint.",
+    help="Checkpoint to resume from (checkpoints.resume); a URI: of a run folder or checkpoint.",
 )
 @click.option(
     "--dry-run",
@@ -50,7 +50,7 @@ def train(
     dry_run: bool,
     verbose: bool,
 ) -> None:
-    """Train, or go on from the last checkpoint of the run folder.
+    """Train, or resume from the last checkpoint of the run folder.
 
     Starts a Ray cluster on this machine, or joins the one that RAY_ADDRESS names.
     """
@@ -58,7 +58,8 @@ def train(
     if resume is not None:
         if not resume:
             raise ConfigError(
-                "--resume is empty; expected auto, never, or the URI of a run folder or a checkpoint"
+                "--resume is empty; expected auto, never, or the URI of a run folder or a"
+                " checkpoint"
             )
         # As it is: a path may look like YAML.
         spec = dataclasses.replace(
@@ -137,18 +138,20 @@ def plan_text(checked: "Preflight") -> str:
     """One line: what will be trained, on what, and from where."""
     spec, schedule = checked.spec, checked.schedule
     height, width, channels = checked.index.image_shape
-    start = f"going on from step {checked.resumed.step:,}" if checked.resumed else "from the start"
+    start = f"resuming from step {checked.resumed.step:,}" if checked.resumed else "from the start"
     if checked.is_finished and checked.resumed:
         start = f"already done (step {checked.resumed.step:,})"
     gpus = f"{counted(spec.workers.gpus, 'GPU')} each" if spec.workers.gpus else "CPU"
     return (
-        f"{counted(checked.index.num_rows, 'image')} {height}x{width}x{channels}, {counted(schedule.total_steps, 'step')} of"
-        f" {spec.training.global_batch_size} on {counted(spec.workers.count, 'worker')} ({gpus}), {start}, run folder {spec.uri}"
+        f"{counted(checked.index.num_rows, 'image')} {height}x{width}x{channels},"
+        f" {counted(schedule.total_steps, 'step')} of"
+        f" {spec.training.global_batch_size} on {counted(spec.workers.count, 'worker')} ({gpus}),"
+        f" {start}, run folder {spec.uri}"
     )
 
 
 def length_text(checked: "Preflight") -> str:
-    """Return one line: how often each image is seen and why, and how often there is a grid and a checkpoint."""
+    """Return one line: passes over the data and why, steps between grids and checkpoints."""
     training, schedule = checked.spec.training, checked.schedule
     epochs = schedule.total_steps / schedule.steps_per_epoch
     why = ""
@@ -158,8 +161,10 @@ def length_text(checked: "Preflight") -> str:
         and schedule.total_steps > math.ceil(training.epochs * schedule.steps_per_epoch)
     ):
         why = (
-            f" (training.min_steps is {training.min_steps:,}: {training.epochs:g} epochs of so few images are only"
-            f" {math.ceil(training.epochs * schedule.steps_per_epoch):,} steps; set training.epochs or training.steps for another length)"
+            f" (training.min_steps is {training.min_steps:,}: {training.epochs:g} epochs of so few"
+            " images are only"
+            f" {math.ceil(training.epochs * schedule.steps_per_epoch):,} steps; set"
+            " training.epochs or training.steps for another length)"
         )
     grids, checkpoints = (
         f"a grid every {schedule.sample_every:,} steps",
@@ -175,15 +180,15 @@ def length_text(checked: "Preflight") -> str:
 def stop_text(spec: "RunSpec") -> str:
     """Return what a stopped run has, and what its command does next."""
     from job.checkpoints.checkpoints import Checkpoints
-    from job.config.spec import RESUME_WORDS
+    from job.config.spec import RESUME_MODES
     from job.storage.uri import open_store
 
     newest = next(Checkpoints(open_store(spec.uri, spec.storage)).readable(), None)
     if newest:
-        return f"the last checkpoint is step {newest[0].step}; the same command goes on from there"
+        return f"the last checkpoint is step {newest[0].step}; the same command resumes from there"
     begin = (
         "at step 0"
-        if spec.checkpoints.resume in RESUME_WORDS
+        if spec.checkpoints.resume in RESUME_MODES
         else f"from {spec.checkpoints.resume}"
     )
     return f"no checkpoint was saved yet; the same command starts again {begin}"
@@ -208,5 +213,6 @@ def _print_results(spec: "RunSpec") -> None:
     say(f"{'checkpoint:':<14}{checkpoints.uri(newest.step)}")
     options = option_text(spec.storage)
     say(
-        f"{'next:':<14}{program()} generate {shlex.quote(checkpoints.uri(newest.step))} --num 100 --format grid --out images.png{options}"
+        f"{'next:':<14}{program()} generate {shlex.quote(checkpoints.uri(newest.step))} --num 100"
+        f" --format grid --out images.png{options}"
     )

@@ -1,1 +1,4 @@
-"""The configuration of a run: typed, documented field by field, checked before any process starts."""
+"""The configuration of a run.
+
+Typed, documented field by field, checked before any process starts.
+"""

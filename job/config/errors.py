@@ -1,15 +1,16 @@
-"""What can go wrong, by kind, and the exit code each kind ends the program with.
+"""Errors by kind, and the exit code of each kind.
 
-Knows no click and no exit: ``job.cli`` is the only place that turns these into text and a status. Raise the kind that the *user* can act on,
-with a message that names the key or the URI, what was found, what was expected and what to do.
-Control characters of the names in it (a line break in a file's name) are escaped, so it is always one line.
+Knows no click and no exit: ``job.cli`` is the only place that turns these into text and a status.
+Raise the kind that the *user* can act on, with a message that names the key or the URI, what was
+found, what was expected and what to do. Control characters of the names in it (a line break in a
+file's name) are escaped, so it is always one line.
 """
 
 from job.config.text import printable
 
 
 class DcganError(Exception):
-    """An error of ours: its text is shown to the user as it stands, without a traceback."""
+    """An error whose text is shown to the user, without a traceback."""
 
     exit_code = 1
 
@@ -18,7 +19,10 @@ class DcganError(Exception):
 
 
 class ConfigError(DcganError):
-    """A wrong command line, configuration or environment (a taken port, too few workers): exit code 2."""
+    """A wrong command line, configuration or environment (a taken port, too few workers).
+
+    Exit code 2.
+    """
 
     exit_code = 2
 
@@ -36,6 +40,9 @@ class DivergedError(DcganError):
 
 
 class DataError(DcganError):
-    """Images or packed shards that are missing, broken or not what they claim to be: exit code 5."""
+    """Images or packed shards that are missing, broken or not what they claim to be.
+
+    Exit code 5.
+    """
 
     exit_code = 5

@@ -1,6 +1,7 @@
-"""How a configuration field is declared: default, documentation and limits in one place.
+"""Declaration of a configuration field: default, documentation and limits in one place.
 
-The same declaration is what the loader checks a value against and what ``docs/configuration.md`` is generated from.
+The same declaration is what the loader checks a value against and what ``docs/configuration.md`` is
+generated from.
 """
 
 from dataclasses import MISSING, field
@@ -17,7 +18,10 @@ def key(
     choices: tuple[str, ...] | None = None,
     unit: str = "",
 ) -> Any:
-    """A dataclass field with its documentation, its closed range (``minimum``, ``maximum``) or open lower bound (``above``) and its choices."""
+    """Return a dataclass field with documentation, limits and choices.
+
+    ``minimum`` and ``maximum`` are included, ``above`` is not.
+    """
     metadata = {
         "doc": doc,
         "minimum": minimum,

@@ -15,7 +15,7 @@ _LIMIT_FILES = (
 
 
 def usable_cores(cgroup: Path = _CGROUP) -> int:
-    """Return the cores that this process may run on, at most those of the CPU limit of ``cgroup``, and at least 1."""
+    """Return the cores that this process may use, within the limit of ``cgroup``; at least 1."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
@@ -55,5 +55,5 @@ def ensure_home() -> None:
 
 
 def is_local() -> bool:
-    """Return whether the run starts a Ray cluster of its own on this machine."""
+    """Return whether the run starts its own Ray cluster on this machine."""
     return os.environ.get("RAY_ADDRESS", "").strip() in ("", "local")  # as Ray reads it

@@ -1,7 +1,8 @@
 """From YAML, a preset and ``--set`` to a checked ``RunSpec``, and back.
 
-Later sources win, key by key: field defaults < preset < config file < ``--set key=value``. Values are checked against the declared type and
-range of their field; an unknown key is refused with the nearest known one.
+Later sources win, key by key: field defaults < preset < config file < ``--set key=value``. Values
+are checked against the declared type and range of their field; an unknown key is refused with the
+nearest known one.
 
     spec = load_run(preset="fashion", path=Path("run.yaml"), overrides=["workers.count=4"])
 """
@@ -45,7 +46,10 @@ def load_run(
     *,
     check: bool = True,
 ) -> RunSpec:
-    """The checked configuration of a run; ``ConfigError`` names the key, what was found and what was expected."""
+    """The checked configuration of a run.
+
+    ``ConfigError`` names the key, what was found and what was expected.
+    """
     merged: dict[str, Any] = {}
     document = _read_document(path) if path else {}
     for override in overrides:
@@ -62,27 +66,37 @@ def load_run(
 
 
 def load_storage(overrides: Iterable[str]) -> StorageSpec:
-    """Return the storage section that ``storage.KEY=VALUE`` overrides make. Raise ``ConfigError`` for any other key."""
+    """Return the storage section that ``storage.KEY=VALUE`` overrides make.
+
+    Raise ``ConfigError`` for any other key.
+    """
     document: dict[str, Any] = {}
     for override in overrides:
         _merge(document, _parse_override(override))
         if set(document) != {"storage"} or not isinstance(document["storage"], dict):
             raise ConfigError(
-                f"--set {override}: expected a key of the storage section, such as storage.request_payer=requester"
+                f"--set {override}: expected a key of the storage section, such as"
+                " storage.request_payer=requester"
             )
     spec: StorageSpec = _build(StorageSpec, document.get("storage", {}), "storage.")
     return spec
 
 
 def _keep_own_epochs(document: dict[str, Any]) -> None:
-    """Switch ``training.min_steps`` off if the user chose ``training.epochs``: it is for the epochs of a preset."""
+    """Switch ``training.min_steps`` off if the user chose ``training.epochs``.
+
+    It is for the epochs of a preset.
+    """
     training = document.get("training")
     if isinstance(training, dict) and training.get("epochs") is not None:
         training.setdefault("min_steps", 0)
 
 
 def build_model(values: Mapping[str, Any]) -> ModelSpec:
-    """Return the checked ``model`` section of a configuration; ``ConfigError`` as of ``load_run``."""
+    """Return the checked ``model`` section of a configuration.
+
+    ``ConfigError`` as of ``load_run``.
+    """
     model: ModelSpec = _build(ModelSpec, values, "model.")
     check_model(model)
     return model
@@ -152,7 +166,10 @@ def _parse_override(text: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without dates (``uri: 2026-02-03`` is text) and without keys given twice, of which plain YAML silently takes the last."""
+    """Safe YAML without dates (``uri.
+
+    2026-02-03`` is text) and without keys given twice, of which plain YAML silently takes the last.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = set()
@@ -194,9 +211,7 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
         full_name = prefix + name
         if dataclasses.is_dataclass(hints[name]):
             if not isinstance(value, Mapping):
-                raise ConfigError(
-                    f"{full_name} is {value!r}; expected a section with keys of its own"
-                )
+                raise ConfigError(f"{full_name} is {value!r}; expected a section with keys")
             built[name] = _build(typing.cast(type, hints[name]), value, full_name + ".")
         else:
             built[name] = _convert(
@@ -208,7 +223,10 @@ def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
 
 def _unknown_key(name: str, prefix: str) -> str:
     if SECRET_NAME.search(name):
-        return f"{prefix}{name}: credentials do not belong in a configuration; use the standard AWS variables, a profile or a role"
+        return (
+            f"{prefix}{name}: credentials do not belong in a configuration; use the standard AWS"
+            " variables, a profile or a role"
+        )
     known = [key for key in all_keys() if key != prefix.rstrip(".")]
     nearest = difflib.get_close_matches((prefix + name).lower(), known, n=1, cutoff=0.6)
     if not nearest:
@@ -277,7 +295,8 @@ def _convert_tuple(name: str, value: Any, wanted: Any) -> tuple[int, ...]:
         return (value,) * exact  # image_size: 64
     if not good or (exact and len(value) != exact):
         raise ConfigError(
-            f"{name} is {value!r}; expected a list of {exact or 'one or more'} positive whole numbers,"
+            f"{name} is {value!r}; expected a list of {exact or 'one or more'} positive whole"
+            " numbers,"
             f" for example [{'28, 28' if exact else '128, 64'}]"
         )
     return tuple(value)

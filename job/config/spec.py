@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from job.config.fields import key, section
 from job.config.storage import StorageSpec
 
-RESUME_WORDS = ("auto", "never")  # anything else is a URI
+RESUME_MODES = ("auto", "never")  # anything else is a URI
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Which images, and how they are read."""
+    """The images, and how they are read."""
 
     uri: str = key(
         "",
@@ -41,7 +41,7 @@ class DataSpec:
         above=0,
     )
     horizontal_flip: bool = key(
-        False, "Mirror each image with probability one half, drawn anew at every step."
+        False, "Mirror each image with probability one half, drawn again at every step."
     )
     verify: bool = key(
         True,
@@ -72,7 +72,7 @@ class GeneratorSpec:
     )
     normalize: str = key(
         "after_activation",
-        "Where batch normalization stands.",
+        "Position of batch normalization.",
         choices=("before_activation", "after_activation", "none"),
     )
     batch_norm_momentum: float = key(
@@ -124,7 +124,7 @@ class OptimizerSpec:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """How the two networks are trained."""
+    """Training of the two networks."""
 
     global_batch_size: int = key(
         32, "Real images per step over all replicas; divisible by their number.", minimum=1
@@ -133,7 +133,7 @@ class TrainingSpec:
     steps: int | None = key(None, "Steps in all; wins over `epochs`.", minimum=1)
     min_steps: int = key(
         5000,
-        "Fewest steps where `epochs` is the preset's: few images need many epochs. Your own `epochs` or `steps` are taken as they are (0 then),"
+        "Minimum number of steps if `epochs` is the preset's: few images need many epochs. Your own `epochs` or `steps` are used unchanged (0 then),"
         " and a run folder keeps the length it began with.",
         minimum=0,
     )
@@ -185,7 +185,7 @@ class TrainingSpec:
 
 @dataclass(frozen=True)
 class CheckpointSpec:
-    """When the state is saved, how many are kept, and what a start goes on from."""
+    """Checkpoints: how often, how many are kept, and which one an attempt resumes from."""
 
     every_steps: int = key(
         500, "Steps between checkpoints; the last step always has one.", minimum=1
@@ -251,13 +251,13 @@ class WorkerSpec:
 
     count: int = key(2, "Worker processes.", minimum=1)
     min: int | None = key(
-        None, "Fewest workers to train with when nodes are lost; unset: `count`.", minimum=1
+        None, "Minimum number of workers when nodes are lost; unset: `count`.", minimum=1
     )
     max: int | None = key(
-        None, "Most workers to grow to when nodes are added; unset: `count`.", minimum=1
+        None, "Maximum number of workers when nodes are added; unset: `count`.", minimum=1
     )
     resize_seconds: float = key(
-        60.0, "Seconds between looks at whether there is room for more workers.", minimum=1
+        60.0, "Seconds between checks for room for more workers.", minimum=1
     )
     gpus: int = key(0, "GPUs per worker; 0 trains on CPU.", minimum=0)
     cpus: float = key(
@@ -290,13 +290,13 @@ class WorkerSpec:
 
 @dataclass(frozen=True)
 class MetricsSpec:
-    """What Prometheus scrapes."""
+    """Metrics for Prometheus."""
 
     enabled: bool = key(True, "Serve metrics from every worker.")
     port: int | None = key(
         None,
-        "Port of the first worker of a node, the next worker has the next; taken ones are refused. Unset: 9400 and the next ones, or any free"
-        " port for a worker whose port is taken. 0: any free ports.",
+        "Port of the worker with local rank 0; others on the node use the following ports. A port in use is refused."
+        " Unset: 9400 and the next ones, or any free port instead of one in use. 0: any free ports.",
         minimum=0,
         maximum=65535,
     )
@@ -315,7 +315,7 @@ class MetricsSpec:
 
 @dataclass(frozen=True)
 class HistorySpec:
-    """What is kept of metrics and logs in the run folder."""
+    """Metrics and logs in the run folder."""
 
     every_seconds: float = key(
         10.0,
@@ -356,7 +356,7 @@ class RunSpec:
         "",
         "The run folder, for checkpoints and samples: `s3://bucket/prefix`, `file:///folder` or a path. Required.",
     )
-    preset: str | None = key(None, "The preset whose values stand below those of this file.")
+    preset: str | None = key(None, "Preset that this file overrides.")
     seed: int = key(
         0, "Seed of weights, latents, dropout and image order.", minimum=0, maximum=2**31 - 1
     )

@@ -1,4 +1,7 @@
-"""How to reach S3. Credentials are never part of a configuration: boto3 finds them as it always does (environment, profile, IRSA, instance)."""
+"""Access to S3. Credentials are never part of a configuration: boto3 finds them.
+
+In the environment, a profile, IRSA or the instance.
+"""
 
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -17,7 +20,8 @@ class StorageSpec:
     )
     path_style: bool | None = key(
         None,
-        "Address buckets as `endpoint/bucket`; unset: yes with a custom endpoint, no on Amazon's own.",
+        "Address buckets as `endpoint/bucket`; unset: yes with a custom endpoint, no on Amazon's"
+        " own.",
     )
     checksums: str = key(
         "when_supported",
@@ -31,7 +35,8 @@ class StorageSpec:
     )
     kms_key_id: str | None = key(
         None,
-        "Id or ARN of the KMS key for `aws:kms` and `aws:kms:dsse`; unset: the account's own for S3.",
+        "Id or ARN of the KMS key for `aws:kms` and `aws:kms:dsse`; unset: the account's own for"
+        " S3.",
     )
     request_payer: str | None = key(
         None,
@@ -45,23 +50,27 @@ class StorageSpec:
     )
     max_attempts: int = key(8, "Attempts per request, with adaptive back-off.", minimum=1)
     connect_timeout_seconds: float = key(10.0, "Seconds to wait for a connection.", above=0)
-    read_timeout_seconds: float = key(60.0, "Seconds to wait for a response to go on.", above=0)
+    read_timeout_seconds: float = key(60.0, "Seconds to wait for more of a response.", above=0)
     max_connections: int = key(16, "Connections kept open per process.", minimum=1)
 
     def __post_init__(self) -> None:
-        """Raise ``ConfigError`` for a wrong endpoint or a key without KMS, before it is written into ``run.yaml``."""
+        """Raise ``ConfigError`` for a wrong endpoint, or a key without KMS."""
         if self.endpoint_url is not None:
             check_endpoint("storage.endpoint_url", self.endpoint_url)
         if self.kms_key_id is not None and not (self.server_side_encryption or "").startswith(
             "aws:kms"
         ):
             raise ConfigError(
-                f"storage.kms_key_id is set, and storage.server_side_encryption is {self.server_side_encryption or 'unset'};"
+                "storage.kms_key_id is set, and storage.server_side_encryption is"
+                f" {self.server_side_encryption or 'unset'};"
                 " expected aws:kms or aws:kms:dsse with a key"
             )
 
     def request_fields(self) -> dict[str, str]:
-        """Return what the bucket demands of requests, by the names that S3's API has for it; each operation takes only some of them."""
+        """Return what the bucket demands of requests, by the names that S3's API has for it.
+
+        Each operation takes only some of them.
+        """
         fields = {
             "ServerSideEncryption": self.server_side_encryption,
             "SSEKMSKeyId": self.kms_key_id,
@@ -72,8 +81,8 @@ class StorageSpec:
 
 
 def check_endpoint(name: str, url: str) -> None:
-    """``ConfigError`` where ``url``, given as ``name``, is not a plain http(s) address or carries a password."""
-    if "@" in url:  # not shown: what stands before the @ may be a password
+    """Raise ``ConfigError`` unless ``url`` is a plain http(s) address without a password."""
+    if "@" in url:  # not shown: the text before the @ may be a password
         raise ConfigError(
             f"{name} holds a user or password; expected only http(s)://host:port; "
             "give credentials as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -81,7 +90,7 @@ def check_endpoint(name: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
+    except ValueError:  # a port that is not a number
         good = False
     if not good:
         raise ConfigError(f"{name} is {url!r}; expected http://host:port or https://host[:port]")

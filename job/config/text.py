@@ -1,22 +1,27 @@
 """Text for people: what messages, logs and reports may hold.
 
-A file name, a store's key or another program's message can hold line breaks, escape sequences of a terminal and marks that turn the direction
-of writing. Shown raw, it could forge lines of the output or rewrite the screen.
+A file name, a store's key or another program's message can hold line breaks, escape sequences of a
+terminal and marks that turn the direction of writing. Shown raw, it could forge lines of the output
+or rewrite the screen.
 """
 
 import unicodedata
 
-# Control characters, formatting marks, lone surrogates (names that are not UTF-8), line and paragraph separators.
+# Control characters, formatting marks, lone surrogates (names that are not UTF-8), line and
+# paragraph separators.
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 def is_hidden(letter: str) -> bool:
-    """Return whether ``letter`` is a control character or another that has no shape of its own."""
+    """Return whether ``letter`` is a control character or another that is invisible."""
     return unicodedata.category(letter) in _HIDDEN
 
 
 def printable(text: str) -> str:
-    """Return ``text`` on one line, its hidden characters escaped as in Python: ``\\n``, ``\\x1b``."""
+    """Return ``text`` on one line, its hidden characters escaped as in Python.
+
+    ``\\n``, ``\\x1b``.
+    """
     if text.isprintable():
         return text
     return "".join(

@@ -15,7 +15,7 @@ from job.checkpoints.origin import open_origin
 from job.config.errors import ConfigError, DataError, StorageError
 from job.config.host import is_local
 from job.config.load import to_yaml
-from job.config.spec import RESUME_WORDS, DataSpec, RunSpec, TrainingSpec
+from job.config.spec import RESUME_MODES, DataSpec, RunSpec, TrainingSpec
 from job.config.versions import versions
 from job.config.waits import LOOP_ATTEMPTS
 from job.data.index import Index, read_index
@@ -115,7 +115,7 @@ def _newest(checkpoints: Checkpoints) -> Manifest | None:
 
 def _origin(spec: RunSpec, index: Index) -> Manifest | None:
     """Return the checkpoint of another run folder that ``checkpoints.resume`` names."""
-    if spec.checkpoints.resume in RESUME_WORDS:
+    if spec.checkpoints.resume in RESUME_MODES:
         return None
     origin = open_origin(spec.checkpoints.resume, spec.storage)
     _, found = next(origin.checkpoints.readable(origin.step), (None, None))
@@ -217,7 +217,7 @@ def with_absolute_paths(spec: RunSpec) -> RunSpec:
     )
     resume = spec.checkpoints.resume
     checkpoints = dataclasses.replace(
-        spec.checkpoints, resume=resume if resume in RESUME_WORDS else _absolute(resume)
+        spec.checkpoints, resume=resume if resume in RESUME_MODES else _absolute(resume)
     )
     return dataclasses.replace(spec, uri=_absolute(spec.uri), data=data, checkpoints=checkpoints)
 

@@ -10,7 +10,7 @@ from job.checkpoints.crash_counts import TOO_OFTEN, CrashCounts
 from job.checkpoints.manifest import BadManifest, Manifest
 from job.checkpoints.origin import open_origin
 from job.config.errors import StorageError
-from job.config.spec import RESUME_WORDS
+from job.config.spec import RESUME_MODES
 from job.run import attempts
 from job.storage.retry import retrying
 from job.storage.store import ObjectMissing
@@ -100,7 +100,7 @@ class Resume:
         """Return the chief's choice: this run's newest good checkpoint, else the origin's."""
         if found := self._newest_good():
             return found
-        if self._resume_from in RESUME_WORDS:
+        if self._resume_from in RESUME_MODES:
             return None
         origin = open_origin(self._resume_from, self._storage)
         restored = origin.checkpoints.restore(origin.step, _state_parts)

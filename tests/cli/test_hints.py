@@ -1,4 +1,4 @@
-"""What the program says to do next: it can be typed as it is printed, and fits what was found."""
+"""Advice of the program: commands can be typed as printed, and fit the situation."""
 
 import os
 import shlex
@@ -87,7 +87,7 @@ def test_what_a_stop_says(tmp_path: Path) -> None:
     )
     done_run(open_store(f"{tmp_path}/run"))
     assert stop_text(load_run("fashion", overrides=fresh)).endswith(
-        "; the same command goes on from there"
+        "; the same command resumes from there"
     )
 
 

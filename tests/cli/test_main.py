@@ -45,9 +45,9 @@ ROOT = Path(__file__).parents[2]
             "--set storage=3: expected a key of the storage section",
         ),
         (
-            ["checkpoints", "list", "none", "--set", "storage.acl=mine"],
+            ["checkpoints", "list", "none", "--set", "storage.acl=public"],
             2,
-            "storage.acl is 'mine'; expected one of bucket-owner-full-control",
+            "storage.acl is 'public'; expected one of bucket-owner-full-control",
         ),
         (["checkpoints", "list", "none"], 3, "none: no committed checkpoint"),
         (["generate", "none", "--num", "0", "--out", "x"], 2, "--num"),
@@ -78,7 +78,7 @@ def test_help_and_version_end_with_0(capsys: pytest.CaptureFixture[str]) -> None
     assert "dcgan-train, version" in capsys.readouterr().out
 
 
-def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
+def test_a_reader_that_goes_away_is_not_an_error() -> None:
     shell = f"{sys.executable} -m job train --help | head -c 1"
     result = subprocess.run(
         shell, shell=True, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
@@ -106,7 +106,7 @@ def test_a_hangup_stops_the_program_unless_nohup_started_it() -> None:
         assert (result.returncode, result.stdout) == (code, said), result.stderr
 
 
-def test_standard_output_on_a_full_disk_is_told() -> None:
+def test_standard_output_on_a_full_disk_is_reported() -> None:
     with open("/dev/full", "w") as full:
         result = subprocess.run(
             [sys.executable, "-m", "job", "--help"],

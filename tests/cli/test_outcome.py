@@ -1,4 +1,4 @@
-"""How a program's start ended is written down, whatever ended it; and what is left for people then."""
+"""The outcome of a run is recorded for every kind of end, with the metrics and the report."""
 
 import json
 from pathlib import Path

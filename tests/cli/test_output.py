@@ -1,4 +1,4 @@
-"""What the program prints: on any terminal, and whatever names it meets."""
+"""Output fits any terminal and any file name."""
 
 import json
 import os

@@ -302,8 +302,8 @@ def test_no_folder_breaks_a_reader(
 @pytest.mark.parametrize(
     ("outcome", "text"),
     [
-        ("stopped", "start the same command again: it goes on from the last checkpoint"),
-        ("failed", "mend what is said above, then start the same command again"),
+        ("stopped", "run the same command again to resume from the last checkpoint"),
+        ("failed", "fix the error above, then run the same command again"),
     ],
 )
 def test_what_to_do_next(

@@ -1,4 +1,4 @@
-"""Configuration: what is accepted, what is refused, and with which words."""
+"""Configuration: accepted and refused values, and the messages."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def refusal(*overrides: str, preset: str | None = "notebook", path: Path | None 
         ("workers.count=two", "workers.count is 'two' (text); expected a whole number"),
         ("workers.count=1.5", "workers.count is 1.5 (a number); expected a whole number"),
         ("workers.count=0", "workers.count is 0; expected at least 1"),
-        ("workers=3", "workers is 3; expected a section with keys of its own"),
+        ("workers=3", "workers is 3; expected a section with keys"),
         ("data.verify=3", "data.verify is 3 (a whole number); expected true or false"),
         ("model.generator.filters=[a]", "expected a list of one or more positive whole numbers"),
         (

@@ -151,7 +151,7 @@ def test_an_upgrade_resumes_from_the_last_checkpoint(
     assert first.rayjob()["metadata"]["name"] != old
     first.while_it_runs(
         "the new run to resume",
-        lambda: f"going on from step {stopped:,}" in first.logs("submitter"),
+        lambda: f"resuming from step {stopped:,}" in first.logs("submitter"),
         START_SECONDS,
     )
     first.uninstall()

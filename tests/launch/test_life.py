@@ -171,7 +171,7 @@ def check_refused(program: Program, running: Chaos, folder: Path) -> None:
 
 
 def resumed_from(output: str) -> int:
-    found = re.search(r"going on from step (\d+)", output)
+    found = re.search(r"resuming from step (\d+)", output)
     assert found, output
     return int(found[1])
 
@@ -188,7 +188,7 @@ def check_stopped(program: Program, code: int, running: Chaos) -> None:
         in program.output
     )
     assert (
-        f"the last checkpoint is step {newest.step}; the same command goes on from there"
+        f"the last checkpoint is step {newest.step}; the same command resumes from there"
         in program.output
     )
     assert "Traceback" not in program.output

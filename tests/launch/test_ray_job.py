@@ -118,7 +118,7 @@ def test_a_submitted_job_is_stopped_and_submitted_again(
     newest = Checkpoints(open_store(str(run_folder))).committed()[0]
     assert newest.reason == "preemption" or newest.step % 50 == 0, logs
     assert (
-        f"stopped; the last checkpoint is step {newest.step}; the same command goes on from there"
+        f"stopped; the last checkpoint is step {newest.step}; the same command resumes from there"
         in logs
     )
     no_workers_left(head)
@@ -134,7 +134,7 @@ def test_a_submitted_job_is_stopped_and_submitted_again(
     submitted = submit(head, head.env, working_dir)
     assert submitted.returncode == 0, submitted.stdout
     assert "succeeded" in submitted.stdout
-    assert f"going on from step {newest.step:,}" in submitted.stdout
+    assert f"resuming from step {newest.step:,}" in submitted.stdout
     assert f"checkpoint:   file://{run_folder}/checkpoints/step-{steps:09d}" in submitted.stdout
     assert whole_checkpoints(run_folder)[0] == steps
     no_workers_left(head)

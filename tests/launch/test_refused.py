@@ -195,7 +195,7 @@ def test_resume_takes_a_path_as_it_is(name: str, garments: Path, tmp_path: Path)
     ]
     code, output = run(command, tmp_path / "log", environment(tmp_path), QUICK_SECONDS)
     assert code == 0, output
-    assert "going on from step 50" in output
+    assert "resuming from step 50" in output
 
 
 def test_an_origin_beyond_the_last_step(garments: Path, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged_is_not_done(
     )
     code, output = run(command, tmp_path / "again.log", environment(tmp_path), QUICK_SECONDS)
     assert code == 0, output
-    assert "going on from step 10" in output
+    assert "resuming from step 10" in output
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]])
