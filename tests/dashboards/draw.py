@@ -39,7 +39,7 @@ PICTURES = {
             "Losses",
             "D(x) and D(G(z))",
             "Diversity of the samples",
-            "NaN and going back",
+            "NaN and rollbacks",
         ],
     ),
     "run-slow": (
@@ -58,7 +58,7 @@ PICTURES = {
         [
             "Age of the last checkpoint",
             "Checkpoints by outcome",
-            "Tries that failed",
+            "Failed saves",
             "Seconds by stage",
             "Workers",
             "Restarts and hangs",

@@ -201,3 +201,12 @@ def test_prometheus_takes_every_query(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(asked)} rules found" in done.stdout
+
+
+def test_the_pictures_of_the_documentation_are_of_panels_that_exist() -> None:
+    pytest.importorskip("matplotlib")
+    from tests.dashboards.draw import PICTURES
+
+    shown = [(board, title) for board, titles in PICTURES.values() for title in titles]
+    titles = {(name, panel["title"]) for name, panel in PANELS}
+    assert [each for each in shown if each not in titles] == []

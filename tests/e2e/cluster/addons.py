@@ -12,6 +12,7 @@ import yaml
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.images import File, write_image
 from tests.e2e.cluster.plan import NODE_NAME, Plan
+from tests.servers.prometheus import wait_for
 from tests.servers.tools import BIN, ROOT
 
 OPERATOR_NAMESPACE = "kuberay-system"
@@ -92,7 +93,10 @@ def _install_operator(cluster: Cluster, folder: Path) -> None:
     _load(cluster, folder, _OPERATOR_IMAGE, {"/manager": File(BIN / "ray-operator")}, "/manager")
     # On the server's side: the CRDs are too long for the annotation that the other way keeps.
     cluster.kubectl("apply", "--server-side", "-k", overlay)
-    cluster.kubectl("wait", "--for=condition=Established", "crd/rayjobs.ray.io", "--timeout=60s")
+    established = '{.status.conditions[?(@.type=="Established")].status}'
+    get = ("get", "crd/rayjobs.ray.io", "-o", f"jsonpath={established}")
+    # `kubectl wait` fails at once if the server has not written any condition yet.
+    wait_for("RayJob's CRD", lambda: cluster.kubectl(*get) == "True", seconds=60)
 
 
 def operator_module() -> Path:
