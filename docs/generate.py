@@ -200,8 +200,8 @@ def _flat(spec: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _mistakes() -> Iterator[str]:
-    yield "Keys, values and their combinations are checked before any process starts. A mistake ends"
-    yield "the program with exit code 2. For example:"
+    yield "Keys, values and their combinations are checked before any process starts. A mistake"
+    yield "ends the program with exit code 2. For example:"
     yield ""
     yield "| preset | `--set` | message |"
     yield "| --- | --- | --- |"

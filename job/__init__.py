@@ -2,8 +2,9 @@
 
 import os
 
-# TensorFlow imports Keras, and both read ~/.keras/keras.json, which can set another number type, image layout, epsilon or backend, or is broken
-# and ends the program; without one they write it. So Keras' folder is one that cannot exist, in each process, before it imports anything else.
+# TensorFlow and Keras read ~/.keras/keras.json, which can set another number type, image layout,
+# epsilon or backend, or is broken and ends the program; without one they write it. So every process
+# sets Keras' folder to one that cannot exist, before it imports anything else.
 _NOWHERE = os.path.join(os.devnull, "keras")
 KERAS_ENV = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": _NOWHERE}
 # What the user chose, for downloaded data sets; None: ~/.keras.

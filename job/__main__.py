@@ -1,4 +1,7 @@
-"""``python -m job``: the ``dcgan-train`` command where the package is only a folder, as under ``ray job submit --working-dir``."""
+"""``python -m job``: the ``dcgan-train`` command if the package is not installed.
+
+For example under ``ray job submit --working-dir``.
+"""
 
 from job.cli.main import run
 

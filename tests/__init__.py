@@ -1,3 +1,3 @@
-"""Every test's process imports the program before TensorFlow, so that it too ignores ``~/.keras/keras.json``."""
+"""Import the program before TensorFlow, so that tests, too, ignore ``~/.keras/keras.json``."""
 
 import job as job

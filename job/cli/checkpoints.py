@@ -110,7 +110,8 @@ def _facts(found: "Checkpoints", folder: "Folder") -> str:
         return f"{'?':>12}  {'?':>8}  {'?':<25}  {'unreadable':<11}"
     if folder.damage(manifest):
         state = "damaged"
-    return f"{manifest.images_seen:>12}  {manifest.num_bytes / 1e6:>8.1f}  {manifest.created:<25}  {state:<11}"
+    megabytes = manifest.num_bytes / 1e6
+    return f"{manifest.images_seen:>12}  {megabytes:>8.1f}  {manifest.created:<25}  {state:<11}"
 
 
 def _open(run: str, storage: StorageSpec) -> "Checkpoints":

@@ -120,7 +120,15 @@ def data() -> None:
     help="Folder for temporary files as large as the result. Default: TMPDIR.",
 )
 @storage_options
-def pack(source: str, dest: str, channels: str | None, workers: int, tmp: Path | None, storage: StorageSpec, **settings: Any) -> None:  # fmt: skip
+def pack(
+    source: str,
+    dest: str,
+    channels: str | None,
+    workers: int,
+    tmp: Path | None,
+    storage: StorageSpec,
+    **settings: Any,
+) -> None:
     """Pack the images of SOURCE into shards at DEST (a folder or s3://bucket/prefix).
 
     SOURCE is a folder, tar or zip of images (PNG, JPEG, WebP, BMP, GIF, TIFF, PNM, AVIF;

@@ -3,7 +3,8 @@
 import math
 
 from job.config.errors import ConfigError
-from job.config.spec import ModelSpec, RunSpec
+from job.config.model import ModelSpec
+from job.config.spec import RunSpec
 from job.config.waits import grid_seconds, start_wait_seconds
 
 MAX_LAYERS = 16  # of a network

@@ -23,7 +23,8 @@ import yaml
 from job.config.byte_size import EXAMPLES, parse_bytes
 from job.config.check import check_model, check_run
 from job.config.errors import ConfigError
-from job.config.spec import ModelSpec, RunSpec
+from job.config.model import ModelSpec
+from job.config.spec import RunSpec
 from job.config.storage import StorageSpec
 
 SECRET_NAME = re.compile(r"secret|password|passwd|token|credential|access_key", re.IGNORECASE)

@@ -1,12 +1,13 @@
 """A run as frozen dataclasses: every key of ``run.yaml``, with its default, meaning and limits.
 
-Knows no file format (``load`` reads and checks) and no framework. The nesting is the nesting of the YAML; a section's docstring and each
-field's ``doc`` become ``docs/configuration.md``.
+Knows no file format (``load`` reads and checks) and no framework. The nesting is the nesting of the
+YAML; a section's docstring and each field's ``doc`` become ``docs/configuration.md``.
 """
 
 from dataclasses import dataclass
 
 from job.config.fields import key, section
+from job.config.model import ModelSpec
 from job.config.storage import StorageSpec
 
 RESUME_MODES = ("auto", "never")  # anything else is a URI
@@ -18,7 +19,8 @@ class DataSpec:
 
     uri: str = key(
         "",
-        "Where the packed images are (`dcgan-train data pack`): `s3://bucket/prefix`, `file:///folder` or a path. Required.",
+        "Where the packed images are (`dcgan-train data pack`): `s3://bucket/prefix`,"
+        " `file:///folder` or a path. Required.",
     )
     cache_dir: str = key(
         "~/.cache/dcgan-train",
@@ -26,7 +28,8 @@ class DataSpec:
     )
     cache_bytes: int = key(
         20 * 10**9,
-        "How much of the disk fetched shards may take, such as `500GB`; the least recently used go first. Less than the data set is enough.",
+        "How much of the disk fetched shards may take, such as `500GB`; the least recently used go"
+        " first. Less than the data set is enough.",
         minimum=1,
         unit="bytes",
     )
@@ -37,7 +40,8 @@ class DataSpec:
     )
     fetch_patience_seconds: float = key(
         300.0,
-        "Seconds without a byte from the store, for all repeated requests, before the run gives up.",
+        "Seconds without a byte from the store, for all repeated requests, before the run gives"
+        " up.",
         above=0,
     )
     horizontal_flip: bool = key(
@@ -45,70 +49,9 @@ class DataSpec:
     )
     verify: bool = key(
         True,
-        "Check the SHA-256 of shards found on the local disk before their first use; fetched ones are always checked.",
+        "Check the SHA-256 of shards found on the local disk before their first use; fetched ones"
+        " are always checked.",
     )
-
-
-@dataclass(frozen=True)
-class GeneratorSpec:
-    """From a latent vector to an image in [-1, 1]: a projection, an upsampling layer per further entry of `filters`, then the image layer."""
-
-    latent_size: int = key(100, "Length of the latent vector, standard normal.", minimum=1)
-    filters: tuple[int, ...] = key(
-        (128, 64),
-        "Channels of the projected map and of each upsampling layer; each doubles the size, and so does the image layer.",
-    )
-    kernel_size: int = key(5, "Side of the convolution kernels.", minimum=2)
-    upsampling: str = key(
-        "transposed",
-        "`transposed` convolution, or `subpixel`: a smaller convolution, then pixels from channels.",
-        choices=("transposed", "subpixel"),
-    )
-    activation: str = key(
-        "selu", "Activation of the upsampling layers.", choices=("selu", "relu", "leaky_relu")
-    )
-    project_activation: bool = key(
-        False, "Activation after the projection too (the paper does, the notebook does not)."
-    )
-    normalize: str = key(
-        "after_activation",
-        "Position of batch normalization.",
-        choices=("before_activation", "after_activation", "none"),
-    )
-    batch_norm_momentum: float = key(
-        0.99, "Decay of the moving statistics that samples use.", minimum=0, maximum=0.9999
-    )
-
-
-@dataclass(frozen=True)
-class DiscriminatorSpec:
-    """From an image to one logit: a stride-2 convolution for each entry of `filters`, leaky ReLU, dropout, then a dense layer."""
-
-    filters: tuple[int, ...] = key((64, 128), "Channels of the stride-2 convolutions.")
-    kernel_size: int = key(5, "Side of the convolution kernels.", minimum=2)
-    leaky_slope: float = key(0.2, "Slope of the leaky ReLU below zero.", minimum=0, maximum=1)
-    dropout: float = key(
-        0.3, "Share of activations dropped after each convolution.", minimum=0, maximum=0.95
-    )
-    normalize: bool = key(False, "Batch normalization in all but the first layer (the paper).")
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """The two networks. Changing any of it makes another model: old checkpoints are refused."""
-
-    image_size: tuple[int, int] = key(
-        (28, 28),
-        "Height and width in pixels, each divisible by 2 to the power of the number of `generator.filters`; one number means a square.",
-    )
-    channels: int = key(1, "1 for grey, 3 for RGB.", minimum=1, maximum=3)
-    init_stddev: float | None = key(
-        None,
-        "Initial weights: normal with this deviation (the paper: 0.02); unset: Glorot uniform, the default of Keras.",
-        above=0,
-    )
-    generator: GeneratorSpec = section(GeneratorSpec, "The generator.")
-    discriminator: DiscriminatorSpec = section(DiscriminatorSpec, "The discriminator.")
 
 
 @dataclass(frozen=True)
@@ -133,13 +76,15 @@ class TrainingSpec:
     steps: int | None = key(None, "Steps in all; wins over `epochs`.", minimum=1)
     min_steps: int = key(
         5000,
-        "Minimum number of steps if `epochs` is the preset's: few images need many epochs. Your own `epochs` or `steps` are used unchanged (0 then),"
+        "Minimum number of steps if `epochs` is the preset's: few images need many epochs. Your"
+        " own `epochs` or `steps` are used unchanged (0 then),"
         " and a run folder keeps the length it began with.",
         minimum=0,
     )
     updates: str = key(
         "alternating",
-        "`alternating`: D, then G on fresh noise; `simultaneous`: both from one forward pass (cheaper).",
+        "`alternating`: D, then G on fresh noise; `simultaneous`: both from one forward pass"
+        " (cheaper).",
         choices=("alternating", "simultaneous"),
     )
     generator_optimizer: OptimizerSpec = section(OptimizerSpec, "The generator's optimizer.")
@@ -154,18 +99,21 @@ class TrainingSpec:
     )
     ema_decay: float = key(
         0.0,
-        "Decay of the averaged generator that samples and `generator.keras` use; 0: the generator itself.",
+        "Decay of the averaged generator that samples and `generator.keras` use; 0: the generator"
+        " itself.",
         minimum=0,
         maximum=0.99999,
     )
     batch_norm: str = key(
         "local",
-        "`local` statistics per replica, averaged at every call, or `synchronized` in each forward pass.",
+        "`local` statistics per replica, averaged at every call, or `synchronized` in each forward"
+        " pass.",
         choices=("local", "synchronized"),
     )
     max_rollbacks: int = key(
         2,
-        "Times the run goes back to the last checkpoint, with other noise, after a loss that is not finite.",
+        "Times the run goes back to the last checkpoint, with other noise, after a loss that is"
+        " not finite.",
         minimum=0,
     )
     steps_per_call: int = key(
@@ -201,33 +149,39 @@ class CheckpointSpec:
     )
     when_busy: str = key(
         "wait",
-        "While the save before is still under way: `wait` for it, or `skip` this one. One that fails at the moment is never waited for.",
+        "While the save before is still under way: `wait` for it, or `skip` this one. One that"
+        " fails at the moment is never waited for.",
         choices=("wait", "skip"),
     )
     fail_after_seconds: float = key(
         3600.0,
-        "Seconds for which no save succeeds before the run gives up; till then it trains on and tries again.",
+        "Seconds for which no save succeeds before the run gives up; till then it trains on and"
+        " tries again.",
         above=0,
     )
     grace_seconds: float = key(
         25.0,
-        "Seconds for a last checkpoint after Ctrl-C, SIGTERM or `ray job stop`; a second signal ends the run at once.",
+        "Seconds for a last checkpoint after Ctrl-C, SIGTERM or `ray job stop`; a second signal"
+        " ends the run at once.",
         minimum=0,
     )
     lease_seconds: float = key(
         30.0,
-        "How long the run folder stays taken after its holder died; a second job on it is refused. 0: no lease, for a store without"
+        "How long the run folder stays taken after its holder died; a second job on it is refused."
+        " 0: no lease, for a store without"
         " conditional writes.",
         minimum=0,
     )
     lease_wait_seconds: float = key(
         0.0,
-        "How long a job waits for another one on the run folder to end, before it is refused: as long as that takes to stop.",
+        "How long a job waits for another one on the run folder to end, before it is refused: as"
+        " long as that takes to stop.",
         minimum=0,
     )
     resume: str = key(
         "auto",
-        "`auto`: from the newest checkpoint of the run folder; `never`: refuse where there is one; or the URI of another run folder or"
+        "`auto`: from the newest checkpoint of the run folder; `never`: refuse where there is one;"
+        " or the URI of another run folder or"
         " checkpoint to begin from while this one has none.",
     )
 
@@ -295,18 +249,22 @@ class MetricsSpec:
     enabled: bool = key(True, "Serve metrics from every worker.")
     port: int | None = key(
         None,
-        "Port of the worker with local rank 0; others on the node use the following ports. A port in use is refused."
-        " Unset: 9400 and the next ones, or any free port instead of one in use. 0: any free ports.",
+        "Port of the worker with local rank 0; others on the node use the following ports. A port"
+        " in use is refused."
+        " Unset: 9400 and the next ones, or any free port instead of one in use. 0: any free"
+        " ports.",
         minimum=0,
         maximum=65535,
     )
     host: str | None = key(
         None,
-        "Address to listen on. Unset: loopback in a Ray cluster that the run starts on this machine, every address in one that it joins.",
+        "Address to listen on. Unset: loopback in a Ray cluster that the run starts on this"
+        " machine, every address in one that it joins.",
     )
     linger_seconds: float = key(
         30.0,
-        "Seconds for which workers serve their last values after the end, where something scrapes them: two scrape intervals, so that none is lost."
+        "Seconds for which workers serve their last values after the end, where something scrapes"
+        " them: two scrape intervals, so that none is lost."
         " After a stop at most what is left of `checkpoints.grace_seconds`.",
         minimum=0,
         maximum=300,
@@ -319,18 +277,23 @@ class HistorySpec:
 
     every_seconds: float = key(
         10.0,
-        "Seconds between rows of `metrics.jsonl`, and between writes of rows and log lines; what a killed worker had since then is lost.",
+        "Seconds between rows of `metrics.jsonl`, and between writes of rows and log lines; what a"
+        " killed worker had since then is lost.",
         minimum=1,
     )
 
 
 @dataclass(frozen=True)
 class WatchdogSpec:
-    """A worker in which nothing finishes for too long writes down its stacks and ends, so that the group starts again. 0: no limit."""
+    """A worker in which nothing finishes for too long writes its stacks and ends.
+
+    The group then starts again. 0: no limit.
+    """
 
     start_seconds: float = key(
         900.0,
-        "To restore, to build the networks, and for the first call, which compiles; more than twice `data.fetch_patience_seconds`"
+        "To restore, to build the networks, and for the first call, which compiles; more than"
+        " twice `data.fetch_patience_seconds`"
         " and `checkpoints.grace_seconds`.",
         minimum=0,
     )
@@ -341,8 +304,10 @@ class WatchdogSpec:
     )
     train_seconds: float = key(
         450.0,
-        "For each further call of `training.steps_per_call` steps, its images included, and for a grid; more than"
-        " `data.fetch_patience_seconds`. A save waits for the save before it for at most 80 % of what a grid leaves of it, at most 300 s,"
+        "For each further call of `training.steps_per_call` steps, its images included, and for a"
+        " grid; more than"
+        " `data.fetch_patience_seconds`. A save waits for the save before it for at most 80 % of"
+        " what a grid leaves of it, at most 300 s,"
         " and is skipped then.",
         minimum=0,
     )
@@ -354,7 +319,8 @@ class RunSpec:
 
     uri: str = key(
         "",
-        "The run folder, for checkpoints and samples: `s3://bucket/prefix`, `file:///folder` or a path. Required.",
+        "The run folder, for checkpoints and samples: `s3://bucket/prefix`, `file:///folder` or a"
+        " path. Required.",
     )
     preset: str | None = key(None, "Preset that this file overrides.")
     seed: int = key(

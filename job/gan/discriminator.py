@@ -9,7 +9,7 @@ import math
 import keras
 import tensorflow as tf
 
-from job.config.spec import ModelSpec
+from job.config.model import ModelSpec
 from job.gan.layers import Initializers
 from job.gan.streams import uniform_rows
 

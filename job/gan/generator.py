@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import keras
 
-from job.config.spec import GeneratorSpec, ModelSpec
+from job.config.model import GeneratorSpec, ModelSpec
 from job.gan.layers import Initializers, activation
 
 

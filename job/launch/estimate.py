@@ -12,7 +12,8 @@ import numpy as np
 
 from job.config.errors import StorageError
 from job.config.host import is_local, usable_cores
-from job.config.spec import ModelSpec, RunSpec
+from job.config.model import ModelSpec
+from job.config.spec import RunSpec
 from job.data.json_fields import read_object
 from job.run.layout import STATUS
 from job.run.status_file import MAX_BYTES

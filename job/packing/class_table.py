@@ -63,7 +63,7 @@ class ClassTable:
         return self._numbers[name]
 
     def _final_order(self) -> list[int]:
-        """Return provisional numbers by name, numeric names by value; unchanged if the source named."""
+        """Return provisional numbers by name, numeric names by value; as is if the source named."""
         names = list(self._numbers)
         if self._is_fixed:
             return list(range(len(names)))

@@ -1,4 +1,4 @@
-"""An external shuffle: any number of rows in a random order, through files on a local disk, in bounded memory.
+"""External shuffle: any number of rows in random order, through local files, in bounded memory.
 
 Rows are scattered over bucket files by a keyed hash of their place. Then one bucket at a time is
 read, split again if it is too large, and permuted in memory. Both steps depend on the seed and the

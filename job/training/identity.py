@@ -5,7 +5,8 @@ from typing import Any
 from job.checkpoints.manifest import Manifest
 from job.config.errors import ConfigError, DataError, StorageError
 from job.config.load import build_model, to_dict
-from job.config.spec import ModelSpec, RunSpec
+from job.config.model import ModelSpec
+from job.config.spec import RunSpec
 from job.config.text import counted
 from job.config.validation import shown
 from job.data.index import Index

@@ -71,7 +71,7 @@ def test_pack_and_verify(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert lines[0].startswith("Packed: 40 images 6x8x3, 3 classes, 3 shards, 0.0 MB, fingerprint ")
-    assert lines[1] == f"Skipped 1 broken image, listed in index.json; the first: {folder}/cat/bad.png: is empty (0 bytes); expected a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image"  # fmt: skip  # noqa: E501
+    assert lines[1] == f"Skipped 1 broken image, listed in index.json; the first: {folder}/cat/bad.png: is empty (0 bytes); expected a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image"  # fmt: skip
     assert lines[2] == "Ignored 1 file not read as images (.txt x1)"
     again = run("pack", folder, tmp_path / "out", *options)
     assert (again.exit_code, again.output.splitlines()) == (

@@ -396,7 +396,7 @@ def test_a_source_that_changed_within_its_size_is_refused(
     num_bytes = pack(job).index.source.num_bytes
     assert pack(job).was_packed
     change(tmp_path)
-    expected = rf"file://{out} was packed from {source} before that was changed: still {num_bytes:,} bytes, but files were written, renamed or replaced since: choose another DEST"  # noqa: E501
+    expected = rf"file://{out} was packed from {source} before that was changed: still {num_bytes:,} bytes, but files were written, renamed or replaced since: choose another DEST"
     with pytest.raises(ConfigError, match=expected):
         pack(job)
 
