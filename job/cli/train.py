@@ -1,18 +1,16 @@
 """``dcgan-train train``."""
 
 import dataclasses
-import math
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.options import LocalPath, option_text, program
+from job.cli.options import LocalPath
 from job.cli.output import say
+from job.cli.run_text import length_text, plan_text, result_lines, stop_text
 from job.config.errors import ConfigError
 from job.config.load import load_run, preset_names, to_yaml
-from job.config.text import counted
 
 if TYPE_CHECKING:
     from job.config.spec import RunSpec
@@ -84,7 +82,7 @@ def train(
 
 
 def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
-    """Check, train with a progress bar, and say where everything is."""
+    """Check, train with a progress bar, and print where the results are."""
     from job.launch import machine
     from job.telemetry.progress import ProgressBar
     from job.training import preflight
@@ -102,10 +100,8 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
 
         try:
             with preflight.leased(checked, lambda line: say(line, err=True)) as lease:
-                before, checked = (
-                    checked,
-                    preflight.check(spec),
-                )  # again: another job may have trained on till it gave the folder back
+                # Again: another job may have trained until it released the folder.
+                before, checked = checked, preflight.check(spec)
                 if checked.resumed != before.resumed:
                     _say_plan(checked)
                 if not checked.is_finished:
@@ -122,7 +118,8 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
         except KeyboardInterrupt:  # Ctrl-C or SIGTERM
             say(f"stopped; {stop_text(checked.spec)}", err=True)
             raise
-    _print_results(checked.spec)
+    for line in result_lines(checked.spec):
+        say(line)
 
 
 def _say_plan(checked: "Preflight") -> None:
@@ -132,87 +129,3 @@ def _say_plan(checked: "Preflight") -> None:
     say(length_text(checked), err=True)
     for key, (was, value) in checked.changes.items():
         say(f"{key} is {value}; the checkpoint was saved with {shown(was)}", err=True)
-
-
-def plan_text(checked: "Preflight") -> str:
-    """One line: what will be trained, on what, and from where."""
-    spec, schedule = checked.spec, checked.schedule
-    height, width, channels = checked.index.image_shape
-    start = f"resuming from step {checked.resumed.step:,}" if checked.resumed else "from the start"
-    if checked.is_finished and checked.resumed:
-        start = f"already done (step {checked.resumed.step:,})"
-    gpus = f"{counted(spec.workers.gpus, 'GPU')} each" if spec.workers.gpus else "CPU"
-    return (
-        f"{counted(checked.index.num_rows, 'image')} {height}x{width}x{channels},"
-        f" {counted(schedule.total_steps, 'step')} of"
-        f" {spec.training.global_batch_size} on {counted(spec.workers.count, 'worker')} ({gpus}),"
-        f" {start}, run folder {spec.uri}"
-    )
-
-
-def length_text(checked: "Preflight") -> str:
-    """Return one line: passes over the data and why, steps between grids and checkpoints."""
-    training, schedule = checked.spec.training, checked.schedule
-    epochs = schedule.total_steps / schedule.steps_per_epoch
-    why = ""
-    if (
-        not training.steps
-        and training.epochs
-        and schedule.total_steps > math.ceil(training.epochs * schedule.steps_per_epoch)
-    ):
-        why = (
-            f" (training.min_steps is {training.min_steps:,}: {training.epochs:g} epochs of so few"
-            " images are only"
-            f" {math.ceil(training.epochs * schedule.steps_per_epoch):,} steps; set"
-            " training.epochs or training.steps for another length)"
-        )
-    grids, checkpoints = (
-        f"a grid every {schedule.sample_every:,} steps",
-        f"a checkpoint every {schedule.checkpoint_every:,} steps",
-    )
-    if schedule.checkpoint_every >= schedule.total_steps:
-        checkpoints = (
-            f"one checkpoint, at the end (checkpoints.every_steps is {schedule.checkpoint_every:,})"
-        )
-    return f"length: {epochs:,.4g} epochs{why}; {grids}, {checkpoints}"
-
-
-def stop_text(spec: "RunSpec") -> str:
-    """Return what a stopped run has, and what its command does next."""
-    from job.checkpoints.checkpoints import Checkpoints
-    from job.config.spec import RESUME_MODES
-    from job.storage.uri import open_store
-
-    newest = next(Checkpoints(open_store(spec.uri, spec.storage)).readable(), None)
-    if newest:
-        return f"the last checkpoint is step {newest[0].step}; the same command resumes from there"
-    begin = (
-        "at step 0"
-        if spec.checkpoints.resume in RESUME_MODES
-        else f"from {spec.checkpoints.resume}"
-    )
-    return f"no checkpoint was saved yet; the same command starts again {begin}"
-
-
-def _print_results(spec: "RunSpec") -> None:
-    from job.checkpoints.checkpoints import Checkpoints
-    from job.run.layout import GRIDS, PROGRESS, REPORT, grid_step
-    from job.storage.uri import open_store
-
-    store = open_store(spec.uri, spec.storage)
-    checkpoints = Checkpoints(store)
-    newest, _ = next(checkpoints.readable())
-    folder = spec.uri.rstrip("/")
-    grids = [entry.key for entry in store.list(GRIDS) if grid_step(entry.key) is not None]
-    if grids:
-        say(f"{'sample grid:':<14}{folder}/{grids[-1]}")
-    if store.stat(PROGRESS):
-        say(f"{'progress GIF:':<14}{folder}/{PROGRESS}")
-    if store.stat(REPORT):
-        say(f"{'report:':<14}{folder}/{REPORT}")
-    say(f"{'checkpoint:':<14}{checkpoints.uri(newest.step)}")
-    options = option_text(spec.storage)
-    say(
-        f"{'next:':<14}{program()} generate {shlex.quote(checkpoints.uri(newest.step))} --num 100"
-        f" --format grid --out images.png{options}"
-    )

@@ -6,16 +6,14 @@ compute) are means over the global batch. Suffixes: B replica batch.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from job.config.spec import RunSpec
 from job.gan import losses
-from job.gan.discriminator import dropout_masks
-from job.gan.latents import sample_latents
 from job.gan.networks import Networks
-from job.gan.streams import SEED_BITS, Purpose, uniform_rows
+from job.gan.noise import BatchSlice, StepNoise
+from job.gan.streams import Purpose
 
 # A gradient's norm is the sum over replicas of the norms of their parts: the norm itself with one
 # replica, never less than it with more.
@@ -31,13 +29,6 @@ METRICS = (
 MEASURES = (*METRICS, "compute_seconds")
 
 
-class BatchSlice(NamedTuple):
-    """A replica's part of a step: the step, and its first index in the global batch (int64)."""
-
-    step: tf.Tensor
-    first_index: tf.Tensor
-
-
 Step = Callable[[tf.Tensor, BatchSlice], tf.Tensor]
 
 
@@ -48,7 +39,7 @@ def build_step(spec: RunSpec, networks: Networks, noise_stream: int = 0) -> Step
     that rolls back uses another one.
     """
     build = _alternating if spec.training.updates == "alternating" else _simultaneous
-    return build(spec, networks, _Noise(spec, networks, noise_stream))
+    return build(spec, networks, StepNoise(spec, networks, noise_stream))
 
 
 def decode(images: tf.Tensor) -> tf.Tensor:
@@ -61,7 +52,7 @@ def encode(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
 
 
-def _alternating(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
+def _alternating(spec: RunSpec, networks: Networks, noise: StepNoise) -> Step:
     """Update D on fake and real images; then G, on fresh latents (the notebook and the paper)."""
     generator, discriminator = networks.generator, networks.discriminator
     batch = spec.training.global_batch_size
@@ -107,7 +98,7 @@ def _alternating(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
     return step
 
 
-def _simultaneous(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
+def _simultaneous(spec: RunSpec, networks: Networks, noise: StepNoise) -> Step:
     """Update both from one forward and one backward pass through D.
 
     See ``losses.generator_over_discriminator_gradient``.
@@ -149,39 +140,6 @@ def _simultaneous(spec: RunSpec, networks: Networks, noise: "_Noise") -> Step:
         return tf.stack([*metrics, *norms, computing])
 
     return step
-
-
-class _Noise:
-    """All random numbers of a step, keyed by each sample's place in the global batch.
-
-    Drawn outside of XLA, whose Philox gives other numbers than TensorFlow's (seen with 2.21), and
-    whose normal numbers can depend on how many are drawn, so that a replica would no longer draw
-    its slice of the global batch.
-    """
-
-    def __init__(self, spec: RunSpec, networks: Networks, stream: int):
-        self._spec = spec
-        self._seed = spec.seed + (stream << SEED_BITS)
-        self._discriminator = networks.discriminator
-
-    def latents(self, purpose: Purpose, at: BatchSlice, num_images: int) -> tf.Tensor:
-        size = self._spec.model.generator.latent_size
-        return sample_latents(self._seed, purpose, *at, num_images, size)
-
-    def masks(self, purpose: Purpose, at: BatchSlice, num_images: int) -> list[tf.Tensor]:
-        rate = self._spec.model.discriminator.dropout
-        return dropout_masks(self._discriminator, rate, self._seed, purpose, *at, num_images)
-
-    def both_masks(self, at: BatchSlice, num_images: int) -> tuple[list[tf.Tensor], ...]:
-        """Return the dropout masks of D for the fake and for the real images of a step."""
-        purposes = Purpose.DROPOUT_FAKE, Purpose.DROPOUT_REAL
-        return tuple(self.masks(purpose, at, num_images) for purpose in purposes)
-
-    def flip(self, images: tf.Tensor, at: BatchSlice) -> tf.Tensor:
-        if not self._spec.data.horizontal_flip:
-            return images
-        numbers = uniform_rows(self._seed, Purpose.FLIP, *at, len(images), 1)
-        return tf.where(numbers[:, :, None, None] < 0.5, images[:, :, ::-1], images)
 
 
 def _discriminate(

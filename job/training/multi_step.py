@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from job.config.spec import RunSpec
 from job.gan.networks import Networks
-from job.gan.step import MEASURES, METRICS, BatchSlice, build_step
+from job.gan.noise import BatchSlice
+from job.gan.step import MEASURES, METRICS, build_step
 from job.training.strategy import average_statistics
 
 TrainCall = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]

@@ -11,7 +11,7 @@ import pytest
 
 from job.cli.main import run_command
 from job.cli.options import program
-from job.cli.train import plan_text, stop_text
+from job.cli.run_text import plan_text, stop_text
 from job.config.load import load_run
 from job.config.storage import StorageSpec
 from job.storage.uri import open_store

@@ -11,7 +11,8 @@ from job.gan import losses
 from job.gan.discriminator import build_discriminator, dropout_masks
 from job.gan.generator import build_generator
 from job.gan.networks import build_networks
-from job.gan.step import MEASURES, BatchSlice, build_step, decode, encode
+from job.gan.noise import BatchSlice
+from job.gan.step import MEASURES, build_step, decode, encode
 from job.gan.streams import Purpose
 
 pytestmark = pytest.mark.training

@@ -7,7 +7,7 @@ import pytest
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.manifest import Manifest
-from job.cli.train import length_text
+from job.cli.run_text import length_text
 from job.config.load import load_run
 from job.config.spec import RunSpec
 from job.data.index import read_index

@@ -1,0 +1,95 @@
+"""Text about a run for the terminal: its plan, its length, its checkpoint, its results."""
+
+import math
+import shlex
+from typing import TYPE_CHECKING
+
+from job.cli.options import option_text, program
+from job.config.text import counted
+
+if TYPE_CHECKING:
+    from job.config.spec import RunSpec
+    from job.training.preflight import Preflight
+
+
+def plan_text(checked: "Preflight") -> str:
+    """Return one line: the images, the steps, the workers, the first step and the run folder."""
+    spec, schedule = checked.spec, checked.schedule
+    height, width, channels = checked.index.image_shape
+    start = f"resuming from step {checked.resumed.step:,}" if checked.resumed else "from the start"
+    if checked.is_finished and checked.resumed:
+        start = f"already done (step {checked.resumed.step:,})"
+    gpus = f"{counted(spec.workers.gpus, 'GPU')} each" if spec.workers.gpus else "CPU"
+    return (
+        f"{counted(checked.index.num_rows, 'image')} {height}x{width}x{channels},"
+        f" {counted(schedule.total_steps, 'step')} of"
+        f" {spec.training.global_batch_size} on {counted(spec.workers.count, 'worker')} ({gpus}),"
+        f" {start}, run folder {spec.uri}"
+    )
+
+
+def length_text(checked: "Preflight") -> str:
+    """Return one line: passes over the data and why, steps between grids and checkpoints."""
+    training, schedule = checked.spec.training, checked.schedule
+    epochs = schedule.total_steps / schedule.steps_per_epoch
+    why = ""
+    if (
+        not training.steps
+        and training.epochs
+        and schedule.total_steps > math.ceil(training.epochs * schedule.steps_per_epoch)
+    ):
+        why = (
+            f" (training.min_steps is {training.min_steps:,}: {training.epochs:g} epochs of so few"
+            " images are only"
+            f" {math.ceil(training.epochs * schedule.steps_per_epoch):,} steps; set"
+            " training.epochs or training.steps for another length)"
+        )
+    grids, checkpoints = (
+        f"a grid every {schedule.sample_every:,} steps",
+        f"a checkpoint every {schedule.checkpoint_every:,} steps",
+    )
+    if schedule.checkpoint_every >= schedule.total_steps:
+        checkpoints = (
+            f"one checkpoint, at the end (checkpoints.every_steps is {schedule.checkpoint_every:,})"
+        )
+    return f"length: {epochs:,.4g} epochs{why}; {grids}, {checkpoints}"
+
+
+def stop_text(spec: "RunSpec") -> str:
+    """Return the last checkpoint of a stopped run, and what the same command does next."""
+    from job.checkpoints.checkpoints import Checkpoints
+    from job.config.spec import RESUME_MODES
+    from job.storage.uri import open_store
+
+    newest = next(Checkpoints(open_store(spec.uri, spec.storage)).readable(), None)
+    if newest:
+        return f"the last checkpoint is step {newest[0].step}; the same command resumes from there"
+    begin = (
+        "at step 0"
+        if spec.checkpoints.resume in RESUME_MODES
+        else f"from {spec.checkpoints.resume}"
+    )
+    return f"no checkpoint was saved yet; the same command starts again {begin}"
+
+
+def result_lines(spec: "RunSpec") -> list[str]:
+    """Return where the results of a finished run are, and the command to use them."""
+    from job.checkpoints.checkpoints import Checkpoints
+    from job.run.layout import GRIDS, PROGRESS, REPORT, grid_step
+    from job.storage.uri import open_store
+
+    store = open_store(spec.uri, spec.storage)
+    checkpoints = Checkpoints(store)
+    newest, _ = next(checkpoints.readable())
+    folder = spec.uri.rstrip("/")
+    grids = [entry.key for entry in store.list(GRIDS) if grid_step(entry.key) is not None]
+    checkpoint = checkpoints.uri(newest.step)
+    results = {
+        "sample grid": f"{folder}/{grids[-1]}" if grids else "",
+        "progress GIF": f"{folder}/{PROGRESS}" if store.stat(PROGRESS) else "",
+        "report": f"{folder}/{REPORT}" if store.stat(REPORT) else "",
+        "checkpoint": checkpoint,
+        "next": f"{program()} generate {shlex.quote(checkpoint)} --num 100 --format grid"
+        f" --out images.png{option_text(spec.storage)}",
+    }
+    return [f"{name + ':':<14}{value}" for name, value in results.items() if value]
