@@ -1,6 +1,6 @@
 """The program answers at once: loading its commands loads no framework.
 
-Each check is a fresh interpreter, as a user starts it: in this one pytest has loaded half of the libraries already.
+Each check starts a fresh interpreter: here pytest has already loaded half of the libraries.
 """
 
 import subprocess
@@ -26,7 +26,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def loaded_by(statement: str) -> list[str]:
-    """Which of the heavy libraries are there after ``statement``."""
+    """Return the heavy libraries that ``statement`` loads."""
     result = python(
         "-c", f"import sys\n{statement}\nprint(*(name for name in {HEAVY} if name in sys.modules))"
     )

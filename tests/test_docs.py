@@ -356,14 +356,10 @@ NOT_YET = (
     "job/sources/",
     "pyproject.toml",
     "tests/data/",
-    "tests/e2e/",
     "tests/fuzz/",
-    "tests/gan/",
     "tests/launch/",
     "tests/packing/",
     "tests/sources/",
-    "tests/synthesis/",
-    "tests/test_cli_start.py",
     "tests/training/",
 )
 

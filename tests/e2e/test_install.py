@@ -143,7 +143,7 @@ def test_an_upgrade_resumes_from_the_last_checkpoint(
     first.while_it_runs("a checkpoint", lambda: run.step() >= 50, START_SECONDS)
     old = first.rayjob()["metadata"]["name"]
     first.upgrade(values | {"run": values["run"] | {"samples": {"every_steps": 500}}})
-    # The old object goes at once, its pods after the stop.
+    # The old object is deleted at once, its pods after the stop.
     first.until(
         "the old run's last checkpoint", lambda: "preemption" in _reasons(run), GONE_SECONDS
     )

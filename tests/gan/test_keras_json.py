@@ -1,4 +1,4 @@
-"""Keras' own settings file changes nothing in a run, whatever it says, and no run writes one."""
+"""Keras' own settings file changes nothing in a run, and no run writes one."""
 
 import json
 import os
@@ -15,9 +15,11 @@ import numpy as np
 from job.config.load import load_run
 from job.gan.networks import build_networks
 import keras
-spec = load_run("fashion", overrides=["uri=a", "data.uri=b", "model.generator.filters=[8, 4]", "model.discriminator.filters=[4, 8]"])
+filters = ["model.generator.filters=[8, 4]", "model.discriminator.filters=[4, 8]"]
+spec = load_run("fashion", overrides=["uri=a", "data.uri=b", *filters])
 networks = build_networks(spec)
-images = networks.generator(np.ones((2, networks.generator.input_shape[-1]), np.float32), training=True)
+noise = np.ones((2, networks.generator.input_shape[-1]), np.float32)
+images = networks.generator(noise, training=True)
 arrays = [images, *networks.generator.variables, *networks.discriminator.variables]
 digest = hashlib.sha256(b"".join(np.asarray(array).tobytes() for array in arrays)).hexdigest()
 print(images.dtype.name, images.shape, keras.config.epsilon(), keras.config.backend(), digest)

@@ -54,7 +54,8 @@ def test_the_notebooks_networks_layer_by_layer() -> None:
         ("image", (28, 28, 1)),
         ("image_range", (28, 28, 1)),
     ]
-    # 100*6272+6272 dense, 2 norms of 4 per channel, 5*5*128*64+64 and 5*5*64*1+1 transposed convolutions.
+    # 100*6272+6272 dense, 2 norms of 4 per channel,
+    # 5*5*128*64+64 and 5*5*64*1+1 transposed convolutions.
     assert generator.count_params() == 633_472 + 4 * 128 + 204_864 + 4 * 64 + 1_601
     assert discriminator.count_params() == (25 * 64 + 64) + (25 * 64 * 128 + 128) + (
         7 * 7 * 128 + 1
@@ -134,7 +135,7 @@ def test_one_backward_pass_gives_both_gradients_at_the_fakes() -> None:
 
 
 def test_a_simultaneous_step_moves_both_networks_as_separate_passes_would() -> None:
-    """SGD by hand from two plain tapes against the shared pass, through the optimizers' first step."""
+    """Compare the shared pass with SGD by hand from two plain tapes, over the first step."""
     spec = small(
         "training.updates=simultaneous", "model.generator.normalize=none", preset="fashion"
     )
@@ -171,7 +172,8 @@ def test_a_simultaneous_step_moves_both_networks_as_separate_passes_would() -> N
         norms,
         rtol=1e-4,
     )
-    # Adam's first moment after one step is (1 - beta_1) times the gradient: compare that, not the signs Adam makes of it.
+    # Adam's first moment after one step is (1 - beta_1) times the gradient.
+    # Compare it: the update keeps little more than the gradient's sign.
     for optimizer, expected in (
         (networks.generator_optimizer, reference.generator_optimizer),
         (networks.discriminator_optimizer, reference.discriminator_optimizer),

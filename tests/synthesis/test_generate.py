@@ -211,7 +211,7 @@ def test_the_rebuilt_generator_makes_the_images_of_the_keras_file(
 
 
 def test_the_keras_file_is_not_read(run_folder: Path, tmp_path: Path) -> None:
-    """Whatever is in it: here a file of another size and content, which its manifest confirms."""
+    """Replace it with a file of another size and content, and a manifest that matches."""
     shutil.copytree(run_folder, tmp_path / "run")
     images = whole(load_generator(str(tmp_path / "run")).generator, 0, 3)
     checkpoints = Checkpoints(open_store(str(tmp_path / "run")))
