@@ -351,7 +351,6 @@ NOT_YET = (
     "bench/shuffle.py",
     "bench/step.py",
     "docs/data.md",
-    "docs/reliability.md",
     "job/packing/",
     "job/sources/",
     "pyproject.toml",
