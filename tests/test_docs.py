@@ -350,7 +350,6 @@ NOT_YET = (
     "bench/scrape.py",
     "bench/shuffle.py",
     "bench/step.py",
-    "docs/data.md",
     "job/packing/",
     "job/sources/",
     "pyproject.toml",
