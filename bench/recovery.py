@@ -1,10 +1,14 @@
-"""Seconds from SIGKILL of a worker to the next trained step, split into what they are spent on; and what a checkpoint costs while training.
+"""Measure the seconds from a worker's death to the next step, and the cost of a checkpoint.
 
-    python -m bench.recovery --kills 5                two workers under Ray, the second is killed each time
-    python -m bench.recovery --only stall --rounds 20 steps/s with a checkpoint every 50 steps and without, in turns
+    python -m bench.recovery --kills 5
+    python -m bench.recovery --only stall --rounds 20
 
-The times of a start are those of its log lines: when the process began (from /proc), when our function was entered (Ray's own backend has loaded
-TensorFlow by then), when our modules were, when the checkpoint was restored, when the first call of K steps was done.
+`recovery`: two workers train under Ray, and the second gets SIGKILL each time. The time until the
+chief's next step is split at the start of its process (from /proc) and at times in its log: its
+function was entered (Ray's backend has loaded TensorFlow by then), our modules were loaded, the
+checkpoint was restored, the first call of K steps was done.
+
+`stall`: steps/s of 50 steps with a checkpoint and of 50 without, in turns.
 """
 
 import argparse
@@ -62,7 +66,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {datetime.date.today()}: {' '.join(sys.argv)}"
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores,"
+        f" {datetime.date.today()}: {' '.join(sys.argv)}"
     )
     with tempfile.TemporaryDirectory(
         prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True
@@ -79,11 +84,11 @@ def main() -> None:
 def command(
     arguments: argparse.Namespace, folder: Path, run_folder: Path, **settings: object
 ) -> list[str]:
-    """``train`` of the preset's full-size networks."""
-    _, *words = train_command(folder / "data", run_folder, **settings)
+    """Return a ``train`` command with the preset's networks and batch, not the small ones."""
+    _, *options = train_command(folder / "data", run_folder, **settings)
     values = [
         value
-        for value in words[1::2]
+        for value in options[1::2]
         if not value.startswith(("model.", "training.global_batch_size"))
     ] + arguments.settings
     return [
@@ -121,18 +126,20 @@ def recovery(arguments: argparse.Namespace, folder: Path) -> None:
         program.send(signal.SIGTERM)
         program.exit_code(120)
     print(
-        f"\n### From SIGKILL of a worker to the next step, {arguments.preset}, two workers, median of {len(found)}\n"
+        f"\n### From SIGKILL of a worker to the next step, {arguments.preset}, two workers,"
+        f" median of {len(found)}\n"
     )
-    print("| part | seconds | least | most |\n| --- | --- | --- | --- |")
+    print("| part | seconds | min | max |\n| --- | --- | --- | --- |")
     for part in (*PARTS, "all"):
         seconds = [each[part] for each in found]
         print(
-            f"| {part} | {statistics.median(seconds):.1f} | {min(seconds):.1f} | {max(seconds):.1f} |"
+            f"| {part} | {statistics.median(seconds):.1f} | {min(seconds):.1f} |"
+            f" {max(seconds):.1f} |"
         )
 
 
 def split(folder: Path, program: Program, killed_at: float) -> dict[str, float]:
-    """Wait for the chief's next start, and look up its times."""
+    """Wait until the chief has restarted, and return the seconds of each part."""
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         events = [event for event in chief_events(folder) if event["at"] > killed_at]
@@ -157,7 +164,7 @@ def split(folder: Path, program: Program, killed_at: float) -> dict[str, float]:
 
 
 def chief_events(folder: Path) -> list[dict[str, Any]]:
-    """The log lines of rank 0, of all its processes, in order of time."""
+    """Return the log events of rank 0, of all its processes, in order of time."""
     found = []
     for path in (folder / "ray").glob("session_2*/logs/worker-*.err"):
         for line in path.read_text(errors="replace").splitlines():
@@ -170,7 +177,7 @@ def chief_events(folder: Path) -> list[dict[str, Any]]:
 
 
 def process_start(pid: int) -> float:
-    """When a process began, in seconds since the epoch: proc(5)."""
+    """Return the start time of a process, in seconds since the epoch: proc(5)."""
     ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
     booted = float(re.search(r"btime (\d+)", Path("/proc/stat").read_text())[1])
     uptime_based = time.time() - float(Path("/proc/uptime").read_text().split()[0])
@@ -180,9 +187,10 @@ def process_start(pid: int) -> float:
 
 
 def stall(arguments: argparse.Namespace, folder: Path) -> None:
-    """One run that saves every 100 steps: the 50 steps that begin with a checkpoint against the 50 that follow, in turns.
+    """Compare the 50 steps that begin with a checkpoint with the 50 that follow, in one run.
 
-    Whole runs with and without checkpoints differ by a fifth for other reasons. The save must be done within its 50 steps, which is looked at.
+    Whole runs with and without checkpoints differ by a fifth for other reasons. Each save must end
+    within its 50 steps, which is asserted.
     """
     half, run_folder = 50, folder / "stall"
     settings = {
@@ -204,7 +212,7 @@ def stall(arguments: argparse.Namespace, folder: Path) -> None:
         assert program.exit_code(300) == 0, program.output
     seconds = [after["at"] - before["at"] for before, after in itertools.pairwise(scrapes)]
     saving, plain = seconds[::2], seconds[1::2]
-    saved = scrapes[1::2]  # where the 50 steps with the save end
+    saved = scrapes[1::2]  # at the end of the 50 steps with the save
     for scrape in saved:
         assert scrape["committed"] == scrape["step"] - half, (
             f"the save before step {scrape['step']:.0f} took longer than its {half} steps"
@@ -214,15 +222,16 @@ def stall(arguments: argparse.Namespace, folder: Path) -> None:
         for a, b in itertools.pairwise(saved)
     ]
     print(
-        f"\n### A checkpoint every {half} steps, {arguments.preset}, two workers, {len(plain)} pairs of {half} steps of one run\n"
+        f"\n### A checkpoint every {half} steps, {arguments.preset}, two workers,"
+        f" {len(plain)} pairs of {half} steps of one run\n"
     )
-    print("| what | median | least | most |\n| --- | --- | --- | --- |")
+    print("| measure | median | min | max |\n| --- | --- | --- | --- |")
     for name, values in (
         ("steps/s with a checkpoint", [half / each for each in saving]),
         ("steps/s without", [half / each for each in plain]),
         ("ratio", [b / a for a, b in zip(saving, plain, strict=True)]),
-        ("the training thread is held for, ms", [1000 * each for each in held]),
-        ("one step takes, ms", [1000 * each / half for each in plain]),
+        ("time the training thread is held, ms", [1000 * each for each in held]),
+        ("time of one step, ms", [1000 * each / half for each in plain]),
     ):
         print(
             f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} |"
@@ -231,7 +240,7 @@ def stall(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def wait_for_steps(program: Program, url: str, step: int) -> dict[str, float]:
-    """A scrape from the moment when ``step`` was reached."""
+    """Return the first scrape at or after ``step``."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while True:
         program.wait_until(lambda: True)
@@ -240,7 +249,7 @@ def wait_for_steps(program: Program, url: str, step: int) -> dict[str, float]:
                 text, at = answer.read().decode(), time.monotonic()
         except urllib.error.URLError as error:
             raise SystemExit(
-                f"{url}: {error}; the run's own words:\n{program.output[-5000:]}"
+                f"{url}: {error}; the run's output:\n{program.output[-5000:]}"
             ) from error
         numbers = {
             name: float(value)

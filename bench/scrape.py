@@ -1,11 +1,12 @@
-"""What metrics cost: images per second without instruments, with them, and with them read once a second, in one process.
+"""Measure the cost of metrics: images per second without them, with them, and scraped each second.
 
     python bench/scrape.py
     python bench/scrape.py --preset notebook --batch 32 --rounds 9 --seconds 10
 
-All three train the same networks on the same images in the same process; rounds of them take turns, so that a machine whose speed drifts drifts for
-all of them. The scrapes come over HTTP from a process of its own, which takes its time from the same cores, as Prometheus would not. Prints the
-median of the rounds with the ratio to the first, and the time that one report and one scrape take.
+All three variants train the same networks on the same images in one process. Their rounds take
+turns, so that a change of the machine's speed affects all. A separate process scrapes over HTTP; it
+uses the same cores, which Prometheus would not. Prints the median of the rounds with the ratio to
+the first variant, and the time of one report and of one scrape.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """Build once, then time the rounds."""
+    """Build the networks once, then time and print the rounds."""
     import numpy as np
     import tensorflow as tf
 
@@ -86,8 +87,8 @@ def measure(arguments: argparse.Namespace) -> None:
         done += steps
         if not instruments:
             return
-        told = time.perf_counter()
-        each = (told - started) / steps
+        ended = time.perf_counter()
+        each = (ended - started) / steps
         progress = StepReport(
             step=done,
             total_steps=10**6,
@@ -101,7 +102,7 @@ def measure(arguments: argparse.Namespace) -> None:
         )
         metrics.observe(progress, steps)
         metrics.enter("train")
-        report_seconds.append(time.perf_counter() - told)
+        report_seconds.append(time.perf_counter() - ended)
 
     rates: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     train(instruments=True)  # tracing
@@ -128,7 +129,8 @@ def measure(arguments: argparse.Namespace) -> None:
         scrape_seconds = statistics.median(timed(lambda: fetch(url)) for _ in range(50))
     processor = platform.processor() or platform.machine()
     print(
-        f"{arguments.preset}, batch {batch}, {steps} steps per call, {os.cpu_count()} cores, {processor}"
+        f"{arguments.preset}, batch {batch}, {steps} steps per call,"
+        f" {os.cpu_count()} cores, {processor}"
     )
     print(f"{arguments.rounds} rounds of {arguments.seconds:g} s each")
     print(
@@ -138,17 +140,19 @@ def measure(arguments: argparse.Namespace) -> None:
     for variant, found in rates.items():
         median = statistics.median(found)
         print(
-            f"| {variant} | {median:.1f} | {min(found):.1f} | {max(found):.1f} | {median / first:.4f} |"
+            f"| {variant} | {median:.1f} | {min(found):.1f} | {max(found):.1f} |"
+            f" {median / first:.4f} |"
         )
     call_seconds = batch * steps / first
     report = statistics.median(report_seconds)
     print(
-        f"a report of {steps} steps takes {report * 1e6:.0f} us, {report / call_seconds:.4%} of the call; a scrape {scrape_seconds * 1e3:.1f} ms"
+        f"a report of {steps} steps takes {report * 1e6:.0f} us, {report / call_seconds:.4%} of the"
+        f" call; a scrape {scrape_seconds * 1e3:.1f} ms"
     )
 
 
 def start_scraper(url: str) -> subprocess.Popen[str]:
-    """A process that scrapes each second; what it takes to start is over when this returns."""
+    """Start a process that scrapes each second, and return when it is ready."""
     scraper = subprocess.Popen(
         [sys.executable, "-c", SCRAPE, url], stdout=subprocess.PIPE, text=True
     )
@@ -158,7 +162,7 @@ def start_scraper(url: str) -> subprocess.Popen[str]:
 
 
 def per_second(work: Callable[[], None], seconds: float) -> float:
-    """How often ``work`` is done in a second, over ``seconds``."""
+    """Return the calls of ``work`` per second, measured over at least ``seconds``."""
     started, number = time.perf_counter(), 0
     while time.perf_counter() - started < seconds or not number:
         work()

@@ -1,8 +1,9 @@
-"""How well the order of images is shuffled: distances between neighbours, before and after, beside those of a permutation of all images.
+"""Measure how well each epoch shuffles the images, compared with a permutation of all of them.
 
-    python bench/shuffle.py                 60,000 images in 180 shards and in 1,429, global batches of 64
+    python bench/shuffle.py    60,000 images in 180 shards and in 1,429, global batches of 64
 
-Packing has shuffled all images once already; this measures what the order of each epoch adds. Distances are medians, in images.
+Packing has already shuffled all images once; this measures what the order of an epoch adds, as the
+distances between neighbours before and after. Distances are medians, in images.
 """
 
 import argparse
@@ -20,7 +21,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     arguments = parser.parse_args()
     print(
-        "| order | images in a shard | packed neighbours, now apart | neighbours now, packed apart | same two neighbours again an epoch later |"
+        "| order | images in a shard | packed neighbours, now apart |"
+        " neighbours now, packed apart | same two neighbours again an epoch later |"
     )
     print("| --- | --- | --- | --- | --- |")
     print("| as packed | | 1 | 1 | 100 % |")
@@ -42,13 +44,13 @@ def main() -> None:
 
 
 def show(name: str, shard_images: int | None, epochs: list[np.ndarray], num_images: int) -> None:
-    """One line of the table, the mean over the epochs."""
+    """Print one line of the table, the mean over the epochs."""
     apart, packed_apart, again = [], [], []
     for epoch, following in zip(epochs, [*epochs[1:], epochs[0]], strict=True):
-        place = np.full(num_images, -1)
-        place[epoch] = np.arange(len(epoch))
-        both_shown = (place[1:] >= 0) & (place[:-1] >= 0)
-        apart.append(np.median(np.abs(np.diff(place))[both_shown]))
+        position = np.full(num_images, -1)
+        position[epoch] = np.arange(len(epoch))
+        both_shown = (position[1:] >= 0) & (position[:-1] >= 0)
+        apart.append(np.median(np.abs(np.diff(position))[both_shown]))
         packed_apart.append(np.median(np.abs(np.diff(epoch))))
         pairs = [
             set(map(tuple, np.sort(np.stack([rows[1:], rows[:-1]], axis=1)).tolist()))
@@ -56,7 +58,8 @@ def show(name: str, shard_images: int | None, epochs: list[np.ndarray], num_imag
         ]
         again.append(len(pairs[0] & pairs[1]) / len(epoch))
     print(
-        f"| {name} | {shard_images or ''} | {np.mean(apart):,.0f} | {np.mean(packed_apart):,.0f} | {np.mean(again):.2%} |"
+        f"| {name} | {shard_images or ''} | {np.mean(apart):,.0f} | {np.mean(packed_apart):,.0f} |"
+        f" {np.mean(again):.2%} |"
     )
 
 

@@ -1,10 +1,11 @@
-"""Images per second of the training step: variants of a preset, interleaved in one run, on one process or on several.
+"""Measure images per second of the training step, for variants of a preset, interleaved.
 
     python bench/step.py notebook fashion fashion:training.precision=bfloat16
     python bench/step.py --workers 2 fashion fashion:training.batch_norm=synchronized
 
-A variant is a preset and, after a colon, ``--set`` values joined by commas. All variants are built first; then each round times one call of each
-in turn, so that a machine whose speed drifts drifts for all of them. Prints the median of the rounds and the ratio to the first variant.
+A variant is a preset and, after a colon, ``--set`` values joined by commas. All variants are built
+first. Each round then times one call of each in turn, so that a change of the machine's speed
+affects all. Prints the median of the rounds and the ratio to the first variant.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """In one worker process: build every variant, time them in turn, and let the first worker print."""
+    """Build every variant in this worker process and time them in turn; the chief prints."""
     import numpy as np
     import tensorflow as tf
 
@@ -109,7 +110,8 @@ def measure(arguments: argparse.Namespace) -> None:
     images = arguments.steps * arguments.batch
     for variant, times, median in zip(arguments.variants, seconds, medians, strict=True):
         print(
-            f"| `{variant}` | {images / median:.0f} | {images / max(times):.0f} | {images / min(times):.0f} | {medians[0] / median:.2f} |"
+            f"| `{variant}` | {images / median:.0f} | {images / max(times):.0f} |"
+            f" {images / min(times):.0f} | {medians[0] / median:.2f} |"
         )
 
 
