@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.servers.tools import skip_or_fail
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def mounted(folder: Path, *kind: str) -> Iterator[Path]:
     folder.mkdir()
     done = subprocess.run(["mount", "-t", *kind, "none", folder], capture_output=True, check=False)
     if done.returncode:
-        pytest.skip(f"a mounted file system needs root: {done.stderr.decode().strip()}")
+        skip_or_fail(f"a mounted file system needs root: {done.stderr.decode().strip()}")
     try:
         yield folder
     finally:

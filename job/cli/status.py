@@ -167,7 +167,7 @@ def lines(
         )
     if quality := _quality(found.values):
         shown.append(_line("quality", quality))
-    shown += [_line("checkpoint", _checkpoint(found)), _line("faults", _faults(found))]
+    shown += [_line("checkpoint", _checkpoint(found)), _line("incidents", _incidents(found))]
     if found.metrics_url:
         shown.append(_line("metrics", found.metrics_url))
     if found.grid:
@@ -266,13 +266,13 @@ def _ago(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _faults(found: "RunStatus") -> str:
+def _incidents(found: "RunStatus") -> str:
     def counted(number: int, word: str) -> str:
         return f"{number or 'no'} {word}{'' if number == 1 else 's'}"
 
     parts = [
         counted(found.restarts or 0, "restart"),
-        counted(found.rollbacks, "roll-back"),
+        counted(found.rollbacks, "rollback"),
         counted(found.hangs, "hang"),
     ]
     starts = f"; started {found.num_starts} times" if found.num_starts > 1 else ""

@@ -200,6 +200,10 @@ def _parse(data: bytes) -> Index:
     fields = parse_object(data, MAX_BYTES, FORMAT_VERSION)
     if (dtype := fields.get("dtype")) != "uint8":
         raise WrongField(f"dtype is {shown(dtype)}; expected 'uint8'")
+    options = fields.get("options")
+    for name in ("fit", "seed", "skip_bad"):  # their defaults are for packing, not for an index
+        if isinstance(options, dict) and name not in options:
+            raise WrongField(f"options.{name} is missing")
     found = validate_fields(_Fingerprint, fields).fingerprint
     index = validate_fields(Index, {"classes": None, **fields})
     _check_shards(index)

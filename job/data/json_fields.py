@@ -167,8 +167,16 @@ def validate_fields(cls: type[T], fields: dict[str, Any]) -> T:
 def read_object(store: ObjectStore, key: str, max_bytes: int = 1 << 20) -> dict[str, Any]:
     """Return the JSON object at ``key``; ``{}`` if missing, too large or not an object."""
     try:
-        return parse_object(store.read_range(key, 0, max_bytes + 1), max_bytes)
-    except (ObjectMissing, WrongField):
+        return object_or_empty(store.read_range(key, 0, max_bytes + 1), max_bytes)
+    except ObjectMissing:
+        return {}
+
+
+def object_or_empty(data: bytes, max_bytes: int = 1 << 20) -> dict[str, Any]:
+    """Return the JSON object in ``data``; ``{}`` if it is too large or not an object."""
+    try:
+        return parse_object(data, max_bytes)
+    except WrongField:
         return {}
 
 

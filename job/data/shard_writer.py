@@ -18,8 +18,7 @@ from job.storage.store import ObjectStore
 
 SHARD_NAME = re.compile(r"shard-\d{5,}\.(u8|labels\.i32)")
 
-# With small shards a worker reads no more than its share and begins early; large ones are fewer
-# requests.
+# Small shards: a worker reads only its share and begins early. Large ones: fewer requests.
 _WANTED_SHARDS = 2048
 _SMALLEST_BYTES, _LARGEST_BYTES = 256 << 10, 16 << 20
 # A call reads some dozen rows of a stream; each shard that it needs for them is an open file.

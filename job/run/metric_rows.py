@@ -6,8 +6,9 @@ Lines that are not rows are skipped, and a file of any size is read in bounded m
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from job.data.json_fields import object_or_empty
 from job.run.layout import METRICS, METRICS_SEGMENTS
-from job.run.stored_json import as_number, as_step, as_text, parse_object
+from job.run.stored_json import as_number, as_step, as_text
 from job.storage.scratch import scratch_folder
 from job.storage.store import ObjectInfo, ObjectMissing, ObjectStore
 
@@ -74,7 +75,7 @@ def read_lines(store: ObjectStore, entry: ObjectInfo) -> Iterator[bytes]:
 
 def parse_row(line: bytes, with_values: bool = True) -> Row | None:
     """Return the row of a line; None if the line is not a row."""
-    stored = parse_object(line)
+    stored = object_or_empty(line)
     attempt, number, step = (
         stored.get("start"),
         as_step(stored.get("row")),

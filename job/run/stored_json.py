@@ -3,19 +3,9 @@
 A value of another type counts as missing; nothing here raises for content.
 """
 
-import json
 from typing import Any
 
 MAX_STEP = 10**12
-
-
-def parse_object(data: bytes) -> dict[str, Any]:
-    """Return the JSON object in ``data``; empty if there is none."""
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def as_object(value: Any) -> dict[str, Any]:

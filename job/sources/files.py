@@ -64,8 +64,7 @@ class FolderSource:
             raise DataError(f"{self.uri}: {describe_no_image(self.ignored)}")
 
     def items(self) -> Items:
-        # A folder that cannot be listed counts as a broken image. It comes first: before hours of
-        # decoding.
+        # A folder that cannot be listed counts as a broken image, and is found before decoding.
         yield from map(self._item, self._unlisted.values())
         for entry in _walk(self.uri, "", frozenset()):
             if is_image_name(entry.name) or (entry.problem and entry.path not in self._unlisted):

@@ -23,8 +23,7 @@ from job.storage.keys import OWN_PREFIX
 
 _FOLDER_ATTEMPTS = 5
 _ABANDONED_SECONDS = 3600.0  # since its last write, a writer on another host is presumed dead
-# With the writer's process space and id, which older versions lack. boto3 adds a suffix to
-# downloads.
+# Older versions lack the writer's process space and id; boto3 adds a suffix to downloads.
 _TEMPORARY = re.compile(
     re.escape(OWN_PREFIX)
     + r"(?:(?P<space>[0-9a-f]{8})-(?P<process>\d{1,9})-)?[0-9a-f]{16}(?:\.\w+)?"
@@ -41,8 +40,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     os.close(open_in_folder(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     try:
         yield temporary
-        # The kernel's own times have steps of 4 ms, too coarse to distinguish two versions of a
-        # file.
+        # The kernel's own times have steps of 4 ms: two versions of a file could have the same.
         stamp = time.time_ns()
         os.utime(temporary, ns=(stamp, stamp))
         _flush(temporary)

@@ -11,8 +11,7 @@ from typing import Any
 from job.config.storage import StorageSpec, check_endpoint
 from job.storage.s3_get import Getter, remember_keys_of
 
-# Larger files are uploaded in parts of this size, several at a time. S3 takes parts of 5 MiB to 5
-# GiB.
+# Larger files are uploaded in parts of this size, several at a time. S3 takes 5 MiB to 5 GiB.
 PART_BYTES = 16 * 1024 * 1024
 
 _clients: dict[tuple[StorageSpec, int], Any] = {}
@@ -128,8 +127,7 @@ def _new_client(session: Any, spec: StorageSpec, *, once: bool = False) -> Any:
         response_checksum_validation="when_required" if once else spec.checksums,
         user_agent_extra="dcgan-train",
     )
-    # boto3 alone reads only AWS_DEFAULT_REGION; Kubernetes' identity webhook and the other SDKs set
-    # AWS_REGION.
+    # boto3 reads only AWS_DEFAULT_REGION; Kubernetes' identity webhook sets AWS_REGION.
     region = spec.region or os.environ.get("AWS_REGION") or None
     client = session.client("s3", region_name=region, endpoint_url=spec.endpoint_url, config=config)
     demanded = spec.request_fields()

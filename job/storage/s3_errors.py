@@ -119,8 +119,7 @@ _BY_EXCEPTION = {
     "ResponseStreamingError": _CUT,
     "FlexibleChecksumError": _CUT,
     "ResponseParserError": _NOT_S3,
-    # botocore requests the bucket's region after each 301, also if that is answered by a 301
-    # (1.44).
+    # botocore 1.44 requests the bucket's region after each 301, also if the answer is a 301.
     "RecursionError": _Meaning(
         "{endpoint} redirects every request",
         "check http or https in storage.endpoint_url, and storage.region",

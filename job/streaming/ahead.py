@@ -18,8 +18,7 @@ from job.streaming.cache import CachedShard, ShardCache
 from job.streaming.events import StreamListener
 from job.streaming.loader import ShardLoader
 
-# For loads in flight to end; a request to a silent store ends with its own timeout, in its own
-# thread.
+# For loads in flight to end; a request to a silent store has its own timeout and thread.
 CLOSE_SECONDS = 2.0
 _IMPATIENT_SECONDS = 1.0
 

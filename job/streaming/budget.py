@@ -15,8 +15,7 @@ def bytes_in_use(order: Order, index: Index, positions: Positions, steps_per_cal
     changes: list[tuple[int, int]] = []
     until: dict[int, int] = {}
     for need in needs(order, positions, 0, _EPOCHS * order.steps_per_epoch):
-        # In use from the call with its first step, which may begin K - 1 steps earlier, to its
-        # last.
+        # In use from the call with its first step, which may begin K - 1 steps earlier.
         begin, num_bytes = need.first_step - steps_per_call + 1, index.shards[need.shard].num_bytes
         if need.shard in until and begin > until[need.shard]:  # again, after a pause
             changes.append((until.pop(need.shard), -num_bytes))

@@ -44,8 +44,7 @@ from job.streaming.cache_folder import (
 # If a small shard needs room, this share of the budget is freed at once, so that the folder is not
 # listed for each of them.
 _SLACK_SHARE = 64
-# A shard marked as needed counts as used this far in the future: evicted last, in the order of the
-# marks.
+# A shard marked as needed counts as used this far in the future: evicted last, in mark order.
 _NEEDED_NS = 24 * 3600 * 10**9
 _MAX_ATTEMPTS = 5  # to claim in a folder that is being deleted
 

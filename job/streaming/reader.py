@@ -1,9 +1,9 @@
 """The reader: the pixels of the next steps as one array, copied once, with no Python per image.
 
-Suffixes: S stripes, K steps, W positions of a stripe, H height, W width, C channels.
+Suffixes: S stripes, K steps, P positions of a stripe, H height, W width, C channels.
 
     reader = Reader(order, index, positions, shards)
-    chunk = reader.chunk(first_step=0, num_steps=20)    # [S, K, W, H, W, C]
+    chunk = reader.chunk(first_step=0, num_steps=20)    # [S, K, P, H, W, C]
     batch = chunk[:, 3].reshape(-1, H, W, C)             # the positions of step 3, in order
 """
 
@@ -42,7 +42,7 @@ class Reader:
         self._is_closed = False
 
     def chunk(self, first_step: int, num_steps: int) -> NDArray[np.uint8]:
-        """Return the images of steps ``first_step ...`` as uint8 ``[S, K, W, H, W, C]``.
+        """Return the images of steps ``first_step ...`` as uint8 ``[S, K, P, H, W, C]``.
 
         ``chunk[:, k]`` reshaped to ``[positions.size, H, W, C]`` is step ``first_step + k``.
         Stripe by stripe, so that rows of a shard lie together. ``Stopped`` after ``close``.
@@ -85,8 +85,7 @@ class Reader:
         for stripe, start, shard, rows in runs:
             with self._shards_lock:
                 pixels = self._shards.rows(shard)
-            # "clip" copies straight into `out`; "raise" would copy twice. The order gives valid
-            # rows only.
+            # "clip" copies straight into `out`; "raise" would copy twice. All rows are valid.
             pixels.take(rows, axis=0, out=chunk[stripe, start : start + len(rows)], mode="clip")
             del pixels  # or this thread would occupy cache room that the next shard may need
 

@@ -22,13 +22,13 @@ class ChunkReader(Protocol):
     """The source of pixels; ``job.streaming.reader.Reader`` is one."""
 
     def chunk(self, first_step: int, num_steps: int) -> np.ndarray:
-        """Return uint8 ``[S, K, W, H, W, C]``."""
+        """Return uint8 ``[S, K, P, H, W, C]``."""
 
 
 class Input:
     """This worker's images from step ``start`` on: a chunk for each call of the schedule.
 
-    A chunk is uint8 ``[S, K, W, H, W, C]``. S stripes of W positions are the B images of one step
+    A chunk is uint8 ``[S, K, P, H, W, C]``. S stripes of P positions are the B images of one step
     in order: ``chunk[:, k]`` reshaped to ``[B, H, W, C]``.
     """
 

@@ -1,6 +1,6 @@
 """The train call: K training steps in one TensorFlow call, over the global batches of a chunk.
 
-Suffixes: S stripes, K steps, W positions of a stripe, B images of this worker per step, M measures.
+Suffixes: S stripes, K steps, P positions of a stripe, B images of this worker per step, M measures.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ TrainCall = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 def build_train_call(
     spec: RunSpec, strategy: tf.distribute.Strategy, networks: Networks, noise_stream: int = 0
 ) -> TrainCall:
-    """Return ``train_call(chunk uint8 [S, K, W, H, W, C], first step int64)`` of K steps.
+    """Return ``train_call(chunk uint8 [S, K, P, H, W, C], first step int64)`` of K steps.
 
     It returns the ``METRICS`` of each step, float32 ``[K, 6]``, and this worker's ``MEASURES``,
     ``[K, 7]``, which show the source of a number that is not finite and the slow worker. The B
-    images of step k are ``chunk[:, k]``: the W of each stripe in turn (``job.streaming.reader``).
+    images of step k are ``chunk[:, k]``: the P of each stripe in turn (``job.streaming.reader``).
     """
     step = build_step(spec, networks, noise_stream)
     replica_batch = spec.replica_batch_size

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
+from tests.servers.tools import skip_or_fail
 
 _FIRST_HOST = 2  # the bridge is 1
 _GONE_SECONDS = 20.0
@@ -160,7 +160,7 @@ def _require_namespaces() -> None:
             _ip("netns", "del", name)
     if reason:
         text = f"no network namespaces here ({reason}); expected root, and iproute2 with `ip netns`"
-        pytest.fail(text) if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1" else pytest.skip(text)
+        skip_or_fail(text)
 
 
 def _ip(*command: str) -> str:

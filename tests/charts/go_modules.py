@@ -7,9 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from tests.servers.tools import ROOT
+from tests.servers.tools import ROOT, skip_or_fail
 
 
 @functools.cache
@@ -20,11 +18,9 @@ def module_folder(tool: str, module: str) -> Path:
     """
     go = shutil.which("go")
     if go is None:
-        if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":
-            pytest.fail(
-                "go: not found on PATH; expected Go 1.26 or newer, whose module cache has the CRDs"
-            )
-        pytest.skip("go: not found on PATH")
+        skip_or_fail(
+            "go: not found on PATH; expected Go 1.26 or newer, whose modules have the CRDs"
+        )
     environment = os.environ | {"GOWORK": "off", "GOFLAGS": "-mod=readonly"}
     command = [go, "mod", "download", "-json", module]
     done = subprocess.run(

@@ -88,7 +88,7 @@ def test_a_terminal_shows_state_speed_losses_and_what_is_next(done: Path, column
         "D(x), D(G(z))",
         "quality",
         "checkpoint",
-        "faults",
+        "incidents",
         "newest grid",
         "next",
     ]
@@ -99,8 +99,8 @@ def test_a_terminal_shows_state_speed_losses_and_what_is_next(done: Path, column
     assert re.fullmatch(r"0\.\d+ +[▁▂▃▄▅▆▇█]{40,60}", values["D loss"])
     assert values["quality"] == "diversity 0.3"
     assert values["checkpoint"].startswith("step 6,000, ")
-    assert values["faults"] == "1 restart, 1 roll-back, 1 hang; started 2 times"
-    for label in ("step", "last speed", "D loss", "G loss", "checkpoint", "faults"):
+    assert values["incidents"] == "1 restart, 1 rollback, 1 hang; started 2 times"
+    for label in ("step", "last speed", "D loss", "G loss", "checkpoint", "incidents"):
         assert len(values[label]) + 15 <= columns, label
 
 

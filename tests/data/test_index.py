@@ -124,8 +124,15 @@ def put(*path: Any) -> Callable[[Any], None]:
     return change
 
 
-def drop(document: dict[str, Any]) -> None:
-    del document["shards"][1]["sha256"]
+def drop(*path: Any) -> Callable[[Any], None]:
+    """A change of a document: ``drop("shards", 0, "num_rows")`` removes that field."""
+
+    def change(document: Any) -> None:
+        for step in path[:-1]:
+            document = document[step]
+        del document[path[-1]]
+
+    return change
 
 
 @pytest.mark.parametrize(
@@ -165,7 +172,7 @@ def drop(document: dict[str, Any]) -> None:
             put("shards", 0, "sha256", "A" * 64),
             r"shards\[0\].sha256 is 'A+.*; expected 64 hexadecimal digits",
         ),
-        (drop, r"shards\[1\].sha256 is missing"),
+        (drop("shards", 1, "sha256"), r"shards\[1\].sha256 is missing"),
         (put("classes", 0, "name", 3), r"classes\[0\].name is 3; expected text"),
         (
             put("source", "ignored", ".txt", "two"),
@@ -214,6 +221,9 @@ def drop(document: dict[str, Any]) -> None:
             put("options", "seed", 2**63),
             "options.seed is 9223372036854775808; expected a whole number, at most 9223372036854775807",
         ),
+        (drop("options", "fit"), "options.fit is missing"),
+        (drop("options", "seed"), "options.seed is missing"),
+        (drop("options", "skip_bad"), "options.skip_bad is missing"),
         (put("fingerprint", "x" * 10_000), "fingerprint is 'x+.*; expected 64 hexadecimal digits"),
         (
             put("shards", 0, "sha256", "e" * 64),

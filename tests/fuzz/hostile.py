@@ -67,21 +67,7 @@ def hostile_bytes(valid: bytes, random: Random) -> bytes:
         if way == 0:
             data[start:stop] = bytes(byte ^ (1 << random.randint(0, 7)) for byte in piece)
         elif way == 1:
-            data[start:stop] = random.choice(
-                (
-                    b"",
-                    b"\0",
-                    b"\xff",
-                    b"\xff\xff\xff\xff",
-                    b"\0\0\0\0",
-                    b"\xff" * 8,
-                    b"PK\3\4",
-                    b'"',
-                    b"{",
-                    b"[",
-                    b"\\u",
-                )
-            )
+            data[start:stop] = random.choice(INSERTED)
         elif way == 2:
             del data[start:]
         elif way == 3:

@@ -1,12 +1,15 @@
 """The cluster of a run: its start on this machine, and the room for workers, node by node."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from job.launch.machine import num_bundles
 from tests.launch.program import environment, run, train_command
+from tests.servers.tools import ROOT
 
 
 def test_a_ray_that_does_not_start_is_tried_three_times(
@@ -25,15 +28,51 @@ def test_a_ray_that_does_not_start_is_tried_three_times(
     assert "Traceback" not in output
 
 
+def test_processes_of_a_failed_start_are_killed(ray_folder: Path) -> None:
+    """Ray fails after it has started a process that would stay."""
+    code = """
+import subprocess
+import psutil
+import ray
+from job.config.spec import WorkerSpec
+from job.launch.cluster import ClusterFailed, cluster
+
+started = []
+
+def init(**options):
+    started.append(subprocess.Popen(["sleep", "600"]))
+    raise RuntimeError("its head is gone")
+
+ray.init = init
+try:
+    with cluster(WorkerSpec(), lambda text: None):
+        pass
+except ClusterFailed as error:
+    print(error)
+print([psutil.pid_exists(process.pid) for process in started])
+for process in started:
+    process.kill()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(ray_folder),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    message, are_left = done.stdout.splitlines()
+    assert "in 3 attempts" in message
+    assert "its head is gone" in message
+    assert are_left == "[False, False, False]"
+
+
 @pytest.mark.parametrize(
     ("nodes", "bundle", "room"),
     [
         ([{"CPU": 4.0}], {"CPU": 1.0, "GPU": 0.0}, 4),
-        (
-            [{"CPU": 3.0}, {"CPU": 3.0}],
-            {"CPU": 2.0, "GPU": 0.0},
-            2,
-        ),  # a worker never spans two nodes
+        # A worker never spans two nodes.
+        ([{"CPU": 3.0}, {"CPU": 3.0}], {"CPU": 2.0, "GPU": 0.0}, 2),
         ([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0}], {"CPU": 1.0, "GPU": 1.0}, 2),
         ([{"CPU": 1.0}], {"CPU": 0.1, "GPU": 0.0}, 10),
         ([], {"CPU": 1.0, "GPU": 0.0}, 0),

@@ -3,7 +3,6 @@
 import html.parser
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from job.storage.uri import open_store
 from tests.checkpoints.saves import save
 from tests.report.runs import configuration, done_run, troubled_run
 from tests.servers.process import end_group
+from tests.servers.tools import skip_or_fail
 
 SCRIPT = (
     "</pre></table><script>document.title='run by a stranger'</script>"
@@ -243,10 +243,7 @@ def shown_in_a_browser(
         or shutil.which("google-chrome")
     )
     if chromium is None:
-        message = "chromium: not found on PATH; install Debian's package of that name"
-        if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        skip_or_fail("chromium: not found on PATH; install Debian's package of that name")
     folder.mkdir()
     scheme = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
     common = [

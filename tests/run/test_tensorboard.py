@@ -1,7 +1,6 @@
 """TensorBoard reads the event files: scalars, pictures, and restarts that supersede steps."""
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from job.report.metric_history import read_metrics
 from job.run import tensorboard
 from job.storage.uri import open_store
 from tests.report.runs import TOTAL, grid, troubled_run
+from tests.servers.tools import skip_or_fail
 
 
 def accumulated(folder: Path) -> Any:
@@ -19,9 +19,7 @@ def accumulated(folder: Path) -> Any:
     try:
         from tensorboard.backend.event_processing import event_accumulator
     except ImportError as error:
-        if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":
-            pytest.fail(f"tensorboard: {error}; it is in requirements-dev.lock")
-        pytest.skip(f"tensorboard: {error}; install requirements-dev.lock")
+        skip_or_fail(f"tensorboard: {error}; install requirements-dev.lock")
     limits = {event_accumulator.SCALARS: 0, event_accumulator.IMAGES: 0}
     return event_accumulator.EventAccumulator(str(folder), size_guidance=limits).Reload()
 

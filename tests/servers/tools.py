@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,12 +17,16 @@ def require_tool(name: str) -> Path:
     Without it skip the test, or fail it if DCGAN_REQUIRE_TOOLS is 1 (CI).
     """
     found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
-    if found:
-        return Path(found)
-    text = (
-        f"{name}: found neither in {BIN.relative_to(ROOT)} nor on PATH; "
-        "run `make tools`, or install Debian's package of that name"
-    )
+    if not found:
+        skip_or_fail(
+            f"{name}: found neither in {BIN.relative_to(ROOT)} nor on PATH; "
+            "run `make tools`, or install Debian's package of that name"
+        )
+    return Path(found)
+
+
+def skip_or_fail(text: str) -> NoReturn:
+    """Skip the test because of what this machine lacks; fail it if DCGAN_REQUIRE_TOOLS=1 (CI)."""
     if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1":
         pytest.fail(text)
     pytest.skip(text)

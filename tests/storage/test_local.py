@@ -4,29 +4,12 @@ import fcntl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from job.config.errors import StorageError
 from job.storage.local import LocalStore
-from tests.disks import mounted
-
-MOUNT_BYTES = 1024 * 1024
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    with mounted(tmp_path / "disk", "tmpfs", "-o", f"size={MOUNT_BYTES}") as folder:
-        yield folder
-
-
-def tag_of(store: LocalStore, key: str) -> str:
-    info = store.stat(key)
-    assert info is not None
-    return info.etag
 
 
 def test_a_root_that_is_a_file_is_named(tmp_path: Path) -> None:

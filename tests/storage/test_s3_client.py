@@ -2,7 +2,6 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -11,31 +10,18 @@ from job.config.storage import StorageSpec
 from job.storage.s3 import S3Store
 from job.storage.s3_client import client_for
 from tests.servers.s3 import S3Server
-from tests.servers.scripted_s3 import Answer, Request, s3_error, scripted_s3
+from tests.servers.scripted_s3 import Answer, scripted_s3
+from tests.storage.conftest import RotatedKeys
 
 pytestmark = pytest.mark.usefixtures("any_credentials")
 
 
-def test_refused_keys_are_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    keys = tmp_path / "credentials"
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
-    keys.write_text("[default]\naws_access_key_id = OLDKEY\naws_secret_access_key = old\n")
-
-    def answer(request: Request) -> Answer:
-        old = "Credential=OLDKEY/" in request.headers["Authorization"]
-        return (
-            s3_error(403, "InvalidAccessKeyId", "The key does not exist.")
-            if old
-            else Answer(200, b"")
-        )
-
-    with scripted_s3(answer) as server:
+def test_refused_keys_are_read_again(rotated_keys: RotatedKeys) -> None:
+    with scripted_s3(rotated_keys.answer(Answer(200, b""))) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
         with pytest.raises(StorageError, match="does not accept the credentials"):
             store.write("k", b"data")
-        keys.write_text("[default]\naws_access_key_id = NEWKEY\naws_secret_access_key = new\n")
+        rotated_keys.rotate()
         store.write("k", b"data")
 
 

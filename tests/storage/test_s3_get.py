@@ -1,7 +1,5 @@
 """Streams: one signed GET per range, errors with their reason, and boto3 for the other answers."""
 
-from pathlib import Path
-
 import pytest
 
 from job.config.errors import StorageError
@@ -9,6 +7,7 @@ from job.config.storage import StorageSpec
 from job.storage.s3 import S3Store
 from job.storage.store import Interrupted
 from tests.servers.scripted_s3 import Answer, Request, s3_error, scripted_s3, silent_server
+from tests.storage.conftest import RotatedKeys
 
 pytestmark = pytest.mark.usefixtures("any_credentials")
 
@@ -170,31 +169,15 @@ def test_streams_reuse_one_connection() -> None:
         assert server.num_connections == 1
 
 
-def test_refused_credentials_are_read_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_refused_credentials_are_read_again(rotated_keys: RotatedKeys) -> None:
     """A key file is replaced during the run: the client with the old keys is dropped."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    keys = tmp_path / "credentials"
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
-    keys.write_text("[default]\naws_access_key_id = OLDKEY\naws_secret_access_key = old\n")
-
-    def answer(request: Request) -> Answer:
-        old = "Credential=OLDKEY/" in request.headers["Authorization"]
-        return (
-            s3_error(403, "InvalidAccessKeyId", "The key does not exist.")
-            if old
-            else Answer(206, b"data")
-        )
-
     pieces: list[bytes] = []
-    with scripted_s3(answer) as server:
+    with scripted_s3(rotated_keys.answer(Answer(206, b"data"))) as server:
         store = S3Store("s3://bucket", StorageSpec(endpoint_url=server.endpoint_url))
         for _ in range(2):
             with pytest.raises(Interrupted):
                 store.stream("k", 0, 4, pieces.append)
-        keys.write_text("[default]\naws_access_key_id = NEWKEY\naws_secret_access_key = new\n")
+        rotated_keys.rotate()
         store.stream("k", 0, 4, pieces.append)
     assert pieces == [b"data"]
 

@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.cluster import addons, namespaces
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.plan import Plan
-from tests.servers.tools import require_tool
+from tests.servers.tools import require_tool, skip_or_fail
 
 KUBECONFIG_NAME = "super-admin.conf"
 # From `make tools`, and from Debian: containerd (with ctr), runc, iptables, ipset, util-linux,
@@ -119,4 +117,4 @@ def _require_programs() -> None:
     )
     if lacking:
         text = f"found no {lacking}, which a node here needs; name another cluster by KUBECONFIG"
-        pytest.fail(text) if os.environ.get("DCGAN_REQUIRE_TOOLS") == "1" else pytest.skip(text)
+        skip_or_fail(text)
