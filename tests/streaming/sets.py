@@ -82,6 +82,7 @@ def open_reader(
     worker: int = 0,
     num_workers: int = 1,
     first_step: int = 0,
+    stop_step: int = ENDLESS,
     listener: StreamListener | None = None,
     connections: int = 4,
     threads: int = 1,
@@ -92,7 +93,7 @@ def open_reader(
     order = order_of(index, batch)
     positions = worker_positions(order, worker, num_workers)
     spec = DataSpec(cache_dir=str(cache_dir), **data)  # type: ignore[arg-type]
-    needed = needs(order, positions, first_step, ENDLESS)
+    needed = needs(order, positions, first_step, stop_step)
     shards = open_shards(
         store, index, spec, needed, connections=connections, sharers=num_workers, listener=listener
     )
@@ -106,7 +107,7 @@ def numbers_of(images: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def batches_of(chunk: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return images ``[K, B, H, W, C]`` of a chunk ``[S, K, W, H, W, C]``, as training does."""
+    """Return images ``[K, B, H, W, C]`` of a chunk ``[S, K, P, H, W, C]``, as training does."""
     return np.stack(
         [chunk[:, step].reshape(-1, *chunk.shape[-3:]) for step in range(chunk.shape[1])]
     )
