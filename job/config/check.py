@@ -2,6 +2,7 @@
 
 import math
 
+from job.config.check_training import check_training
 from job.config.errors import ConfigError
 from job.config.model import ModelSpec
 from job.config.spec import RunSpec
@@ -54,6 +55,7 @@ def check_run(spec: RunSpec) -> None:
     _check_waits(spec)
     _check_batch(spec)
     check_model(spec.model)
+    check_training(spec.training, spec.model)
     training = spec.training
     _require(
         training.epochs is not None or training.steps is not None,

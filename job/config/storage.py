@@ -3,57 +3,47 @@
 In the environment, a profile, IRSA or the instance.
 """
 
-from dataclasses import dataclass
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
+from pydantic import model_validator
+
 from job.config.errors import ConfigError
-from job.config.fields import key
+from job.config.fields import Positive, PositiveNumber, Section
 
 
-@dataclass(frozen=True)
-class StorageSpec:
+class StorageSpec(Section):
     """Options of ``s3://`` stores; ``file://`` needs none."""
 
-    endpoint_url: str | None = key(None, "S3 endpoint; unset: `AWS_ENDPOINT_URL` or Amazon's own.")
-    region: str | None = key(
-        None, "S3 region; unset: `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's."
-    )
-    path_style: bool | None = key(
-        None,
-        "Address buckets as `endpoint/bucket`; unset: yes with a custom endpoint, no on Amazon's"
-        " own.",
-    )
-    checksums: str = key(
-        "when_supported",
-        "`when_required` for S3-compatible stores that refuse the CRC checksums of boto3 >= 1.36.",
-        choices=("when_supported", "when_required"),
-    )
-    server_side_encryption: str | None = key(
-        None,
-        "Encryption that S3 applies to what is written; unset: the bucket's default.",
-        choices=("AES256", "aws:kms", "aws:kms:dsse"),
-    )
-    kms_key_id: str | None = key(
-        None,
-        "Id or ARN of the KMS key for `aws:kms` and `aws:kms:dsse`; unset: the account's own for"
-        " S3.",
-    )
-    request_payer: str | None = key(
-        None,
-        "`requester` for requester-pays buckets: the user's account pays.",
-        choices=("requester",),
-    )
-    acl: str | None = key(
-        None,
-        "Access control list of what is written, for buckets of another account.",
-        choices=("bucket-owner-full-control",),
-    )
-    max_attempts: int = key(8, "Attempts per request, with adaptive back-off.", minimum=1)
-    connect_timeout_seconds: float = key(10.0, "Seconds to wait for a connection.", above=0)
-    read_timeout_seconds: float = key(60.0, "Seconds to wait for more of a response.", above=0)
-    max_connections: int = key(16, "Connections kept open per process.", minimum=1)
+    endpoint_url: str | None = None
+    """S3 endpoint; unset: `AWS_ENDPOINT_URL` or Amazon's own."""
+    region: str | None = None
+    """S3 region; unset: `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile's."""
+    path_style: bool | None = None
+    """Address buckets as `endpoint/bucket`; unset: yes with a custom endpoint, no on Amazon's
+    own."""
+    checksums: Literal["when_supported", "when_required"] = "when_supported"
+    """`when_required` for S3-compatible stores that refuse the CRC checksums of boto3 >= 1.36."""
+    server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    """Encryption that S3 applies to what is written; unset: the bucket's default."""
+    kms_key_id: str | None = None
+    """Id or ARN of the KMS key for `aws:kms` and `aws:kms:dsse`; unset: the account's own for
+    S3."""
+    request_payer: Literal["requester"] | None = None
+    """`requester` for requester-pays buckets: the user's account pays."""
+    acl: Literal["bucket-owner-full-control"] | None = None
+    """Access control list of what is written, for buckets of another account."""
+    max_attempts: Positive = 8
+    """Attempts per request, with adaptive back-off."""
+    connect_timeout_seconds: PositiveNumber = 10.0
+    """Seconds to wait for a connection."""
+    read_timeout_seconds: PositiveNumber = 60.0
+    """Seconds to wait for more of a response."""
+    max_connections: Positive = 16
+    """Connections kept open per process."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         """Raise ``ConfigError`` for a wrong endpoint, or a key without KMS."""
         if self.endpoint_url is not None:
             check_endpoint("storage.endpoint_url", self.endpoint_url)
@@ -65,6 +55,7 @@ class StorageSpec:
                 f" {self.server_side_encryption or 'unset'};"
                 " expected aws:kms or aws:kms:dsse with a key"
             )
+        return self
 
     def request_fields(self) -> dict[str, str]:
         """Return what the bucket demands of requests, by the names that S3's API has for it.
@@ -87,10 +78,14 @@ def check_endpoint(name: str, url: str) -> None:
             f"{name} holds a user or password; expected only http(s)://host:port; "
             "give credentials as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
+    if not is_http_url(url):
+        raise ConfigError(f"{name} is {url!r}; expected http://host:port or https://host[:port]")
+
+
+def is_http_url(url: str) -> bool:
+    """Return whether ``url`` has the scheme http or https, a host, and no impossible port."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is not a number
-        good = False
-    if not good:
-        raise ConfigError(f"{name} is {url!r}; expected http://host:port or https://host[:port]")
+        return False

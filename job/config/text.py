@@ -32,3 +32,11 @@ def printable(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Return ``1 worker``, ``2 workers``, ``1,200 images``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def bytes_text(num_bytes: int) -> str:
+    """Return a size as ``512 MB``, with the digits that matter."""
+    for exponent, unit in ((12, "TB"), (9, "GB"), (6, "MB"), (3, "kB")):
+        if (number := num_bytes / 10**exponent) >= 1:
+            return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
+    return f"{num_bytes} bytes"

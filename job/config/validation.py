@@ -16,11 +16,11 @@ T = TypeVar("T")
 MAX_SHOWN = 80  # characters
 _REPR = reprlib.Repr()  # plain ``repr`` of deeply nested JSON raises RecursionError
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = MAX_SHOWN
-_UNKNOWN_KEY = ("unexpected_keyword_argument", "invalid_key")
+_UNKNOWN_KEY = ("unexpected_keyword_argument", "extra_forbidden", "invalid_key")
 _EXPECTED = {
     "int_type": "a whole number",
     "float_type": "a number",
-    "finite_number": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "text",
     "string_unicode": "text",
@@ -28,6 +28,7 @@ _EXPECTED = {
     "too_long": "text of at most {max_length:,} characters",
     "tuple_type": "a list",
     "dataclass_type": "an object",
+    "model_type": "a section with keys",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",

@@ -40,6 +40,7 @@ MAX_BYTES = 64 << 20  # of the index: about 170,000 shards, of which 16 MiB is t
 MAX_ROW_BYTES = 1 << 30  # of one image
 MAX_SHARD_BYTES = 1 << 40
 MAX_NUM_ROWS = 1 << 48
+LABEL_BYTES = 4  # of one label, int32
 REMEDY = "pack the images again with `dcgan-train data pack SOURCE DEST`"
 
 # No folder and no leading dot: the name cannot lead out of the data set.
@@ -97,6 +98,7 @@ class PackedSource:
     ignored: Counts  # files that are not images, by extension
     # SHA-256 over the files' names, sizes and versions; None if the URI decides, or in old ones.
     signature: Sha256 | None = None
+    digital_source_type: Text | None = None  # IPTC's, of generated images; None for others
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,12 @@ class Index:
         return math.prod(self.image_shape)
 
     @property
+    def is_labelled(self) -> bool:
+        """Return whether every image has a class."""
+        num_rows = sum(each.num_rows for each in self.classes or ())
+        return num_rows == self.num_rows and all(shard.labels for shard in self.shards)
+
+    @property
     def fingerprint(self) -> str:
         """Return the SHA-256, in hex, over the shape and the shards' hashes.
 
@@ -150,6 +158,15 @@ class Index:
             [list(self.image_shape), "uint8", self.num_rows, rows], separators=(",", ":")
         )
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def label_shards(index: Index) -> tuple[Shard, ...]:
+    """Return the label files as shards with rows of 4 bytes; ``()`` unless all shards have one."""
+    return tuple(
+        Shard(shard.labels.name, shard.num_rows, shard.num_rows * LABEL_BYTES, shard.labels.sha256)
+        for shard in index.shards
+        if shard.labels and index.is_labelled
+    )
 
 
 def write_index(store: ObjectStore, index: Index) -> None:

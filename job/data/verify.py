@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from job.config.errors import DataError
-from job.data.index import Index
+from job.data.index import LABEL_BYTES, Index
 from job.storage.store import ObjectMissing, ObjectStore
 
 _PIECE_BYTES = 8 << 20
-_LABEL_BYTES = 4
 _HASHED_BYTES = 1 << 20  # at a time: stays in the processor's cache
 
 
@@ -60,7 +59,7 @@ def _files(index: Index) -> list[tuple[str, int, str]]:
     for shard in index.shards:
         files.append((shard.name, shard.num_bytes, shard.sha256))
         if shard.labels is not None:
-            files.append((shard.labels.name, shard.num_rows * _LABEL_BYTES, shard.labels.sha256))
+            files.append((shard.labels.name, shard.num_rows * LABEL_BYTES, shard.labels.sha256))
     return files
 
 

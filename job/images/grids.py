@@ -76,7 +76,7 @@ def progress_gif(
     """
     if not labels:
         raise ValueError("0 labels; expected at least 1")
-    pictures = _captioned(frames, labels)
+    pictures = captioned((_opened(data) for data in frames), labels)
     first = next(pictures)
     durations = [round(seconds_per_frame * 1000)] * (len(labels) - 1) + [
         round(last_frame_seconds * 1000)
@@ -94,22 +94,28 @@ def evenly_chosen(num_items: int, max_items: int) -> list[int]:
     return [int(index) for index in indices]
 
 
-def _captioned(frames: Iterable[bytes], labels: Sequence[str]) -> Iterator[Image.Image]:
-    """Yield the frames with their captions; count all of them."""
+def captioned(frames: Iterable[Image.Image], labels: Sequence[str]) -> Iterator[Image.Image]:
+    """Yield each frame with its label below it, fitted to the size of the first.
+
+    Raises ``ValueError`` at the end if frames and labels differ in number.
+    """
     size: tuple[int, int] | None = None
     count = 0
-    for index, data in enumerate(frames):
+    for index, grid in enumerate(frames):
         count += 1
         if index >= len(labels):
             continue
-        with Image.open(io.BytesIO(data)) as file:
-            grid = file.convert("L" if file.mode in ("1", "L") else "RGB")
         size = size or grid.size
         if grid.size != size:  # the grid's rows or columns were changed during the run
             grid = ImageOps.pad(grid, size, Image.Resampling.NEAREST, color="white")
         yield _with_caption(grid, labels[index])
     if count != len(labels):
         raise ValueError(f"{count} frames with {len(labels)} labels; expected one label per frame")
+
+
+def _opened(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as file:
+        return file.convert("L" if file.mode in ("1", "L") else "RGB")
 
 
 def _with_caption(grid: Image.Image, text: str) -> Image.Image:

@@ -13,14 +13,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import metadata
 from math import prod
 from pathlib import Path
 
 from job.config.errors import ConfigError, DataError, StorageError
 from job.config.storage import StorageSpec
+from job.config.versions import versions
+from job.data.croissant import KEY as CROISSANT_KEY
 from job.data.index import INDEX_KEY, Index, PackedSource, PackSettings, read_index, write_index
 from job.data.shard_writer import SHARD_NAME, ShardWriter, shard_bytes_for
+from job.packing.describe import croissant_of
 from job.packing.rows import Progress, Rows
 from job.sources.open_source import canonical_uri, open_source
 from job.sources.source import Source
@@ -115,9 +117,10 @@ def _pack_rows(
                 classes=classes,
                 source=packed_source,
                 options=job.settings,
-                packed_by=_packed_by(),
+                packed_by=f"dcgan-train {versions()['dcgan-train']}",
             )
             _delete_leftovers(store, index)
+            store.write(CROISSANT_KEY, croissant_of(index, store.uri))
             write_index(store, index)
             return index
 
@@ -129,7 +132,7 @@ def _open(job: PackJob) -> Source:
 def _check_not_the_source(store: ObjectStore, source: Source) -> None:
     """Raise ``ConfigError`` if shards would be written among the images.
 
-    Whoever deletes the data set would delete the images.
+    To delete the data set would delete the images.
     """
     path = store.local_path(INDEX_KEY)
     destination = store.uri if path is None else str(path.parent.resolve())
@@ -205,10 +208,3 @@ def _temporary_folder(parent: Path | None) -> Iterator[Path]:
         ) from None
     with folder as name:
         yield Path(name)
-
-
-def _packed_by() -> str:
-    try:
-        return f"dcgan-train {metadata.version('dcgan-train')}"
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -1,4 +1,4 @@
-"""Which files are images, by name and by first bytes, and what messages say of the others.
+"""Recognize image files by name and by first bytes, and describe other files in messages.
 
 HEIC and JPEG XL need libraries that Pillow does not have. Knows no pixels.
 """

@@ -52,7 +52,7 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
 
 @dataclass(frozen=True)
 class ImagePolicy:
-    """What to make of every image.
+    """The size and channels that every image gets.
 
     ``size`` is (height, width), None to keep its own. ``channels`` None makes RGB and notes
     images that were grey.
@@ -71,7 +71,7 @@ class Pixels(NamedTuple):
 
 
 def decode_image(data: bytes, policy: ImagePolicy) -> Pixels:
-    """Decode and fit one file; ``DataError``, without the file's name, if it is no whole image."""
+    """Decode and fit one file; ``DataError``, without its name, if it is not a whole image."""
     try:
         image = _open(data)
         if policy.size is not None and policy.fit != "exact":

@@ -59,12 +59,8 @@ def as_image_shape(shape: tuple[int, ...], where: str) -> tuple[int, int, int, i
 
 
 def check_num_bytes(where: str, shape: tuple[int, ...], found: int) -> None:
-    """Raise ``DataError`` unless ``found`` bytes after a header are the values of ``shape``.
-
-    Before any memory is set aside.
-    """
-    expected = math.prod(shape)
-    if found != expected:
+    """Raise ``DataError`` unless ``found`` bytes after a header are the values of ``shape``."""
+    if found != (expected := math.prod(shape)):
         short = f"ends after {found:,} bytes of values"
         problem = short if found < expected else "has bytes after its last value"
         raise DataError(f"{where}: {problem}; {_expected(shape)}")
@@ -84,12 +80,11 @@ def read_blocks(
         count = min(num_rows, shape[0] - start)
         data = _read(file, count * row_bytes, where, "is damaged or cut short", shape)
         if len(data) < count * row_bytes:
-            found = start * row_bytes + len(data)
-            raise DataError(f"{where}: ends after {found:,} bytes of values; {_expected(shape)}")
+            check_num_bytes(where, shape, start * row_bytes + len(data))
         yield np.frombuffer(data, np.uint8).reshape(count, *shape[1:])
     # Also reads and checks the checksum of a compressed file.
-    if _read(file, 1, where, "is damaged", shape):
-        raise DataError(f"{where}: has bytes after its last value; {_expected(shape)}")
+    num_more = len(_read(file, 1, where, "is damaged", shape))
+    check_num_bytes(where, shape, math.prod(shape) + num_more)
 
 
 def _read(

@@ -3,6 +3,8 @@
     with whole_file(Path("index.json")) as temporary:
         temporary.write_bytes(b"{}")
 
+``whole_folder`` does the same for a new folder with all its files.
+
 A rename is atomic only within one file system.
 """
 
@@ -13,6 +15,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -47,6 +50,26 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+    _flush(path.parent)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside ``path``; then rename it, or remove it on an error.
+
+    Create the folders above. Raise ``OSError``, and leave ``path`` unchanged, if writing fails or
+    ``path`` is there and not an empty folder.
+    """
+    temporary = path.parent / f"{OWN_PREFIX}folder-{os.getpid()}-{secrets.token_hex(8)}"
+    _make_folder(temporary)
+    try:
+        yield temporary
+        for written in (*temporary.rglob("*"), temporary):
+            _flush(written)
+        temporary.replace(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
     _flush(path.parent)
 

@@ -44,6 +44,11 @@ def local_path(text: str) -> Path:
         ) from None
 
 
+def absolute_uri(text: str) -> str:
+    """Return ``text`` if it has a scheme, else its absolute path: workers have other folders."""
+    return text if ":" in text.partition("/")[0] else str(local_path(text))
+
+
 def file_uri(path: Path) -> str:
     """Return the URI that ``local_path`` turns into ``path`` again.
 

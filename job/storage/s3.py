@@ -74,12 +74,20 @@ class S3Store:
         return ObjectInfo(key, found["ContentLength"], _tag(found))
 
     def write(self, key: str, data: bytes) -> None:
+        if len(data) >= PART_BYTES:
+            self.write_in_parts(key, data)
+            return
         with self._storage_errors("write", key):
-            if len(data) < PART_BYTES:
-                self._client.put_object(**self._at(key), Body=data)
-                return
-            with transfer_manager(self._client, self._spec) as manager:
-                manager.upload(io.BytesIO(data), self._bucket, self._root + key).result()
+            self._client.put_object(**self._at(key), Body=data)
+
+    def write_in_parts(self, key: str, data: bytes) -> None:
+        """Write by a multipart upload, as large objects are; it may have a single small part."""
+        with (
+            self._storage_errors("write in parts", key),
+            transfer_manager(self._client, self._spec, threshold_bytes=1) as manager,
+        ):
+            path = self._root + checked_key(self.uri, key)
+            manager.upload(io.BytesIO(data), self._bucket, path).result()
 
     def write_if(self, key: str, data: bytes, etag: str | None) -> str | None:
         condition = (
@@ -183,11 +191,13 @@ class S3Store:
 
     def _get(self, key: str, options: dict[str, str]) -> bytes:
         """Return the body; boto3 does not retry one that is cut short or fails its checksum."""
-        from botocore.exceptions import (
-            FlexibleChecksumError,
-            IncompleteReadError,
-            ReadTimeoutError,
-            ResponseStreamingError,
+        from botocore import exceptions
+
+        cut_short = (
+            exceptions.FlexibleChecksumError,
+            exceptions.IncompleteReadError,
+            exceptions.ReadTimeoutError,
+            exceptions.ResponseStreamingError,
         )
 
         def get() -> bytes:
@@ -200,12 +210,6 @@ class S3Store:
             with closing(body):
                 return bytes(body.read())
 
-        cut_short = (
-            FlexibleChecksumError,
-            IncompleteReadError,
-            ReadTimeoutError,
-            ResponseStreamingError,
-        )
         with self._storage_errors("read", key):
             return retrying(on=cut_short, max_attempts=self._spec.max_attempts)(get)
 

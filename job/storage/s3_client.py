@@ -55,15 +55,15 @@ def new_getter(spec: StorageSpec, bucket: str) -> Getter:
     )
 
 
-def transfer_manager(client: Any, spec: StorageSpec) -> Any:
-    """Return a context manager that uploads in parts.
+def transfer_manager(client: Any, spec: StorageSpec, *, threshold_bytes: int = PART_BYTES) -> Any:
+    """Return a context manager that uploads in parts, from ``threshold_bytes`` on.
 
     Unlike ``client.upload_file`` it raises the server's own error.
     """
     from boto3.s3.transfer import TransferConfig, create_transfer_manager
 
     config = TransferConfig(
-        multipart_threshold=PART_BYTES,
+        multipart_threshold=threshold_bytes,
         multipart_chunksize=PART_BYTES,
         max_concurrency=spec.max_connections,
         # The other one, if installed, ignores the client's endpoint options and retries.

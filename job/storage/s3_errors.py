@@ -4,11 +4,14 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html. Secr
 """
 
 import http.client
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
 
 from job.config.errors import StorageError
 from job.storage.store import Interrupted, Reason
 from job.telemetry.secrets import mask_secrets
+
+T = TypeVar("T")
 
 
 class _Meaning(NamedTuple):
@@ -174,7 +177,7 @@ def storage_error(uri: str, action: str, endpoint: str | None, error: Exception)
     by_status = _BY_CODE.get(str(status.get("HTTPStatusCode", "")))
     if by_status in (_DENIED, _NOT_S3) and code and not code.isdigit():
         by_status = None  # S3's own code for another error; many share these statuses
-    meaning = meaning or by_status or _by_exception(error)
+    meaning = meaning or by_status or _by_class(_BY_EXCEPTION, error) or _OTHER
     said = (
         f"{code}: {details.get('Message') or 'no message'}"
         if code
@@ -209,11 +212,8 @@ def _reason_of_status(status: int | None) -> Reason | None:
         return "throttled"
     if status == 408:
         return "timeout"
-    return (
-        "server_error"
-        if status is not None and status >= 500 and status not in (501, 507)
-        else None
-    )
+    is_failure = status is not None and status >= 500 and status not in (501, 507)
+    return "server_error" if is_failure else None
 
 
 def _reason_of(error: BaseException) -> Reason | None:
@@ -221,10 +221,7 @@ def _reason_of(error: BaseException) -> Reason | None:
     wrapped = getattr(error, "kwargs", {}).get("error")
     if any(isinstance(part, http.client.IncompleteRead) for part in getattr(wrapped, "args", ())):
         return "truncated"
-    kinds = [kind.__name__ for kind in type(error).__mro__]
-    return next(
-        (_REASON_BY_EXCEPTION[name] for name in kinds if name in _REASON_BY_EXCEPTION), None
-    )
+    return _by_class(_REASON_BY_EXCEPTION, error)
 
 
 def _denial(message: str) -> _Meaning:
@@ -234,12 +231,7 @@ def _denial(message: str) -> _Meaning:
     return _EXPLICIT if "explicit deny" in message else _DENIED
 
 
-def _by_exception(error: Exception) -> _Meaning:
-    return next(
-        (
-            _BY_EXCEPTION[kind.__name__]
-            for kind in type(error).__mro__
-            if kind.__name__ in _BY_EXCEPTION
-        ),
-        _OTHER,
-    )
+def _by_class(table: Mapping[str, T], error: BaseException) -> T | None:
+    """Return the entry of the error's class, or of its nearest ancestor."""
+    names = (kind.__name__ for kind in type(error).__mro__)
+    return next((table[name] for name in names if name in table), None)

@@ -50,9 +50,8 @@ class Getter:
         self._base_url = signed.partition("?")[0].removesuffix("k")
         self._credentials = credentials
         self._http = http
-        self._misses = (
-            0 if credentials is not None and self._base_url.endswith("/") else _MAX_MISSES
-        )
+        can_sign = credentials is not None and self._base_url.endswith("/")
+        self._misses = 0 if can_sign else _MAX_MISSES
 
     def get(self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]) -> None:
         """Pass the bytes to ``write``, piece by piece; fewer only at the object's end.
@@ -63,19 +62,13 @@ class Getter:
         answer = self._direct(key, part) if self._misses < _MAX_MISSES else None
         if answer is not None:
             self._misses = 0
-            status, length, body = (
-                answer.status_code,
-                answer.headers.get("Content-Length"),
-                answer.raw,
-            )
+            status, body = answer.status_code, answer.raw
+            length = answer.headers.get("Content-Length")
         else:
             found = self._client.get_object(Bucket=self._bucket, Key=key, Range=part)
             self._misses += 1  # boto3 got an answer that the direct request did not
-            status, length, body = (
-                found["ResponseMetadata"]["HTTPStatusCode"],
-                found.get("ContentLength"),
-                found["Body"],
-            )
+            status, body = found["ResponseMetadata"]["HTTPStatusCode"], found["Body"]
+            length = found.get("ContentLength")
         try:
             if start > 0 and status != 206:
                 raise RangeIgnored(start)

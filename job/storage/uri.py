@@ -4,7 +4,6 @@ All URIs are checked here; ``tests/storage/uri_cases.py`` has a table of the ref
 """
 
 import re
-from dataclasses import replace
 
 from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
@@ -46,7 +45,7 @@ def open_store(
         from job.storage.s3 import S3Store  # boto3 takes most of a second to load
 
         spec = spec or StorageSpec()
-        return S3Store(uri, replace(spec, max_attempts=max_attempts) if max_attempts else spec)
+        return S3Store(uri, spec.replace(max_attempts=max_attempts) if max_attempts else spec)
     raise ConfigError(f"{uri}: unknown scheme {scheme}://; {EXPECTED}")
 
 

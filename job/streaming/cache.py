@@ -1,8 +1,8 @@
 """The shard cache: downloaded shards on the local disk, within a budget, shared by all processes.
 
     CACHE_DIR/shards/SHA256.u8         a whole, verified shard
-    CACHE_DIR/shards/SHA256.partial    a shard being downloaded; full size from the start,
-                                       so that a full disk is noticed then
+    CACHE_DIR/shards/SHA256.partial    a shard being downloaded, allocated whole at the start,
+                                       so that a full disk fails before the download
 
 Knows files and locks, not how a shard is downloaded. A reader holds a shared ``flock`` on its file,
 a downloader an exclusive one. The kernel releases both when a process dies, so a SIGKILL leaves
@@ -26,8 +26,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from job.config.byte_size import bytes_text
 from job.config.errors import StorageError
+from job.config.text import bytes_text
 from job.data.index import Shard
 from job.storage import os_errors
 from job.streaming.cache_folder import (
@@ -105,9 +105,9 @@ class ShardDownload:
 
 
 class ShardCache:
-    """The cache below ``cache_dir``. Each process limits the whole folder to its ``budget_bytes``.
+    """The cache below ``cache_dir``, at most ``budget_bytes`` with the files of other processes.
 
-    Threads may share one.
+    Safe for threads.
     """
 
     def __init__(self, cache_dir: Path, budget_bytes: int) -> None:

@@ -7,8 +7,8 @@ import os
 import time
 from collections.abc import Callable
 
-from job.config.byte_size import bytes_text
 from job.config.errors import StorageError
+from job.config.text import bytes_text
 from job.data.index import Shard
 from job.data.verify import damaged, descriptor_sha256
 from job.storage.retry import Deadline

@@ -5,8 +5,10 @@ Suffixes: S stripes, K steps, P positions of a stripe, H height, W width, C chan
     reader = Reader(order, index, positions, shards)
     chunk = reader.chunk(first_step=0, num_steps=20)    # [S, K, P, H, W, C]
     batch = chunk[:, 3].reshape(-1, H, W, C)             # the positions of step 3, in order
+    labels = reader.labels(first_step=0, num_steps=20)  # [S, K, P], if ``shards`` have labels
 """
 
+import math
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import numpy as np
 from numpy.typing import NDArray
 
-from job.data.index import Index
+from job.data.index import LABEL_BYTES, Index
 from job.data.order import Order, Positions, ShardRead, shard_reads, stripe_width
 from job.streaming.buffers import Buffers
 from job.streaming.fetch import Stopped
@@ -47,18 +49,11 @@ class Reader:
         ``chunk[:, k]`` reshaped to ``[positions.size, H, W, C]`` is step ``first_step + k``.
         Stripe by stripe, so that rows of a shard lie together. ``Stopped`` after ``close``.
         """
-        num_stripes, stripe_rows, row_bytes = (
-            self._positions.size // self._width,
-            num_steps * self._width,
-            self._index.row_bytes,
-        )
+        shape = self._positions.size // self._width, num_steps * self._width, self._index.row_bytes
         with self._lock:
-            if self._is_closed:
-                raise Stopped
+            self._check_open()
             self._shards.advance(first_step, first_step + num_steps)
-            chunk = self._buffers.take(num_stripes * stripe_rows * row_bytes).reshape(
-                num_stripes, stripe_rows, row_bytes
-            )
+            chunk = self._buffers.take(math.prod(shape)).reshape(shape)
             runs = shard_reads(self._order, first_step, num_steps, self._positions)
             if self._threads == 1 or chunk.nbytes < PARALLEL_BYTES:
                 self._copy(runs, chunk)
@@ -71,7 +66,18 @@ class Reader:
                 wait(parts)
                 for part in parts:
                     part.result()
-        return chunk.reshape(num_stripes, num_steps, self._width, *self._index.image_shape)
+        return chunk.reshape(shape[0], num_steps, self._width, *self._index.image_shape)
+
+    def labels(self, first_step: int, num_steps: int) -> NDArray[np.int32]:
+        """Return the labels of the chunk that was read last: int32 ``[S, K, P]``."""
+        num_stripes, stripe_rows = self._positions.size // self._width, num_steps * self._width
+        labels = np.empty((num_stripes, stripe_rows, LABEL_BYTES), np.uint8)
+        with self._lock:
+            self._check_open()
+            runs = shard_reads(self._order, first_step, num_steps, self._positions)
+            num_shards = len(self._index.shards)
+            self._copy((run._replace(shard=num_shards + run.shard) for run in runs), labels)
+        return labels.view("<i4").reshape(num_stripes, num_steps, self._width)
 
     def close(self) -> None:
         """Close the shards' files; interrupt a ``chunk`` that runs in another thread."""
@@ -80,6 +86,10 @@ class Reader:
         with self._lock:
             self._pool.shutdown()
             self._shards.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Stopped
 
     def _copy(self, runs: Iterable[ShardRead], chunk: NDArray[np.uint8]) -> None:
         for stripe, start, shard, rows in runs:

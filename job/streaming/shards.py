@@ -1,21 +1,23 @@
 """The rows of shards for a reader: in place on the local disk, or from the cache of a remote store.
 
-Both map the file, so a row is read when it is copied out. Shards that are no longer read stay
-mapped within bounds: the resident memory of a reader is that of the shards in use, and some more.
+A label file is read like a shard, with rows of 4 bytes: of N shards, number N + n is the label
+file of shard n. Both map the file, so a row is read when it is copied out. Shards that are no
+longer read stay mapped within bounds: the resident memory of a reader is that of the shards in use,
+and some more.
 """
 
 import mmap
 import os
 import resource
 from collections import OrderedDict
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from job.config.spec import DataSpec
-from job.data.index import Index, Shard
+from job.data.index import Index, Shard, label_shards
 from job.data.order import Need
 from job.data.verify import damaged, descriptor_sha256
 from job.storage import os_errors
@@ -38,7 +40,7 @@ class Shards(Protocol):
         """Prepare for steps ``first_step ... stop_step - 1``, which are read next."""
 
     def rows(self, number: int) -> NDArray[np.uint8]:
-        """Return all rows of a shard, mapped: uint8 ``[N, H * W * C]``.
+        """Return all rows of a shard, mapped: uint8 ``[N, H * W * C]``, of labels ``[N, 4]``.
 
         Raise ``DataError`` if it is damaged, ``StorageError`` if it cannot be read.
         """
@@ -59,24 +61,36 @@ def open_shards(
     connections: int = 16,
     sharers: int = 1,
     listener: StreamListener | None = None,
+    with_labels: bool = False,
 ) -> Shards:
     """Return the shards of the data set at ``store``, for a reader that needs ``needed``.
 
     ``connections`` requests run at once; ``sharers`` processes of this host use the cache.
+    ``with_labels`` adds the label files, which every shard must have.
     """
-    if store.local_path(index.shards[0].name) is not None:
-        return LocalShards(store, index, spec.verify)
+    files = index.shards
+    if with_labels:
+        files, needed = (*files, *label_shards(index)), _with_labels(needed, len(files))
+    if store.local_path(files[0].name) is not None:
+        return LocalShards(store, files, spec.verify)
     return CachedShards(
-        store, index, spec, needed, connections, sharers, listener or NullListener()
+        store, files, spec, needed, connections, sharers, listener or NullListener()
     )
+
+
+def _with_labels(needed: Iterator[Need], num_shards: int) -> Iterator[Need]:
+    """Yield each need of a shard, and one of its label file at the same steps."""
+    for need in needed:
+        yield need
+        yield need._replace(shard=num_shards + need.shard)
 
 
 class LocalShards:
     """Shards in a local folder, read in place."""
 
-    def __init__(self, store: ObjectStore, index: Index, verify: bool) -> None:
-        self._store, self._index, self._verify = store, index, verify
-        self._maps = _Maps(index)
+    def __init__(self, store: ObjectStore, files: Sequence[Shard], verify: bool) -> None:
+        self._store, self._files, self._verify = store, files, verify
+        self._maps = _Maps(files)
         self._read_shards: set[int] = set()  # since the last ``advance``
         self._verified: set[int] = set()
 
@@ -88,7 +102,7 @@ class LocalShards:
         self._read_shards.add(number)
         if (rows := self._maps.get(number)) is not None:
             return rows
-        shard = self._index.shards[number]
+        shard = self._files[number]
         path = self._store.local_path(shard.name)
         assert path is not None
         try:
@@ -133,18 +147,18 @@ class CachedShards:
     def __init__(
         self,
         store: ObjectStore,
-        index: Index,
+        files: Sequence[Shard],
         spec: DataSpec,
         needed: Iterator[Need],
         connections: int,
         sharers: int,
         listener: StreamListener,
     ) -> None:
-        self._maps = _Maps(index)
+        self._maps = _Maps(files)
         self._fetcher = Fetcher(store, connections, listener)
         cache = ShardCache(local_path(spec.cache_dir), spec.cache_bytes)
         self._ahead = FetchAhead(
-            index.shards,
+            files,
             needed,
             cache,
             ShardLoader(store, cache, self._fetcher, spec.verify, listener),
@@ -192,8 +206,8 @@ class _Maps:
     needed now stay. Each is an open file, so their number is limited.
     """
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
+    def __init__(self, files: Sequence[Shard]) -> None:
+        self._files = files
         self._bytes = 0  # mapped
         self._max_maps = min(MAX_MAPPED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._maps: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
@@ -208,10 +222,10 @@ class _Maps:
         """Map an open file and return its rows. The descriptor may be closed afterwards."""
         while len(self._maps) >= self._max_maps:
             self._unmap(next(iter(self._maps)))
-        shard = self._index.shards[number]
+        shard = self._files[number]
         mapped = mmap.mmap(descriptor, shard.num_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
         rows = self._maps[number] = np.frombuffer(mapped, np.uint8).reshape(
-            shard.num_rows, self._index.row_bytes
+            shard.num_rows, shard.num_bytes // shard.num_rows
         )
         self._bytes += shard.num_bytes
         return rows
@@ -224,7 +238,7 @@ class _Maps:
         if self._bytes <= idle_bytes:
             return
         idle = [number for number in self._maps if number not in needed]
-        surplus = sum(self._index.shards[number].num_bytes for number in idle) - idle_bytes
+        surplus = sum(self._files[number].num_bytes for number in idle) - idle_bytes
         for number in idle:
             if surplus <= 0:
                 break
@@ -237,6 +251,6 @@ class _Maps:
 
     def _unmap(self, number: int) -> int:
         del self._maps[number]
-        num_bytes = self._index.shards[number].num_bytes
+        num_bytes = self._files[number].num_bytes
         self._bytes -= num_bytes
         return num_bytes

@@ -32,7 +32,7 @@ def test_a_container_has_fewer_cores_than_its_machine(
 
 
 def test_a_local_cluster_has_the_usable_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray starts a process for each: on all 64 of a shared server they would take minutes and gigabytes."""
+    """Ray starts a process for each: on 64 cores that takes minutes and gigabytes."""
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {3})
     assert local_cores() == 4

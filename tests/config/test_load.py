@@ -3,18 +3,17 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
+from job.config.documents import preset_names
 from job.config.errors import ConfigError
-from job.config.load import all_keys, load_run, preset_names, to_yaml
-from job.config.waits import save_wait_seconds
+from job.config.load import load_run, origins, read_layers, to_yaml
 
 REQUIRED = ["uri=runs/one", "data.uri=packed"]
 
 
-def refusal(*overrides: str, preset: str | None = "notebook", path: Path | None = None) -> str:
+def refusal(*overrides: str, preset: str | None = "notebook") -> str:
     with pytest.raises(ConfigError) as caught:
-        load_run(preset, path, [*REQUIRED, *overrides])
+        load_run(preset, None, [*REQUIRED, *overrides])
     assert caught.value.exit_code == 2
     return str(caught.value)
 
@@ -47,19 +46,30 @@ def refusal(*overrides: str, preset: str | None = "notebook", path: Path | None 
             "training.updates is 'both'; expected one of alternating, simultaneous",
         ),
         ("training.real_label=0.5", "training.real_label is 0.5; expected more than 0.5"),
-        ("training.generator_optimizer.learning_rate=.nan", "expected a number"),
+        ("training.generator_optimizer.learning_rate=.nan", "is nan; expected a finite number"),
+        ("training.generator_optimizer.learning_rate=true", "expected a number"),
+        ("training.generator_optimizer.learning_rate=fast", "is 'fast' (text); expected a number"),
+        ("data.verify=1", "data.verify is 1 (a whole number); expected true or false"),
+        ("data.cache_bytes=5 apples", "expected at least 1 byte, for example 64MiB, 1GB or"),
+        ("data.cache_bytes=0", "data.cache_bytes is 0; expected at least 1 byte"),
+        ("training=null", "training is None; expected a section with keys"),
+        ("uri=!!binary aGVsbG8=", "uri is b'hello' (bytes); expected text"),
+        ("training.5=3", "training.5: unknown key"),
         (
             "training.global_batch_size=100",
-            "training.global_batch_size is 100; expected a multiple of the 8 replicas (for example 96 or 104)",
+            "training.global_batch_size is 100; expected a multiple of the 8 replicas"
+            " (for example 96 or 104)",
         ),
         (
             "training.global_batch_size=3",
-            "training.global_batch_size is 3; expected a multiple of the 8 replicas (for example 8)",
+            "training.global_batch_size is 3; expected a multiple of the 8 replicas"
+            " (for example 8)",
         ),
         ("model.image_size=30", "model.image_size has height 30; expected a multiple of 4"),
         (
             "preset=notbook",
-            "preset is 'notbook'; expected one of dcgan128, dcgan32, dcgan64, fashion, notebook; did you mean notebook?",
+            "preset is 'notbook'; expected one of dcgan128, dcgan32, dcgan64, fashion, notebook;"
+            " did you mean notebook?",
         ),
         (
             "storage.endpoint_url=http://me:hunter2@s3.local",
@@ -91,64 +101,76 @@ def test_a_wrong_value_is_refused_with_key_found_and_expected(override: str, mes
     assert "hunter2" not in text
 
 
-def test_combinations_that_cannot_train_are_refused() -> None:
-    assert "expected alternating updates with batch normalization in D" in refusal(
-        "model.discriminator.normalize=true", "training.updates=simultaneous"
-    )
-    assert "expected batch_norm: local" in refusal(
-        "training.jit_compile=true", "training.batch_norm=synchronized"
-    )
-    assert "expected one of them" in refusal("training.epochs=null")
-    assert "data.uri is not set" in refusal("data.uri=''")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[1, 2]", "found a list at the top"),
-        ("a: [", "not valid YAML"),
-        ("seed: 1\nseed: 2", "not valid YAML in line 2, column 1: the key seed is there twice"),
-        (
-            "training:\n\tepochs: 2",
-            "in line 2, column 1: while scanning for the next token found character '\\t' that cannot start any token",
-        ),
-        ("training:\n\tepochs: 2", "Indent with spaces: YAML takes no tabs"),
-        ("[" * 3000, "nested too deeply"),
-        ("seed: 1\nsede: 2", "sede: unknown key; did you mean seed?"),
-    ],
-)
-def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "run.yaml"
-    path.write_text(text)
-    assert message in refusal(path=path)
-
-
-def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:
-    assert "No such file" in refusal(path=tmp_path / "none.yaml")
-    binary = tmp_path / "binary.yaml"
-    for content in (b"\x89PNG\r\n\x1a\n", b"\xff\xfe\x00\xd8", b"seed: \xfc"):
-        binary.write_bytes(content)
-        assert "not a text file; expected YAML in UTF-8" in refusal(path=binary)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_files_of_windows_are_read(tmp_path: Path, encoding: str) -> None:
-    path = tmp_path / "run.yaml"
-    path.write_bytes("uri: Läufe/ü\r\ntraining:\r\n  epochs: 2\r\n".encode(encoding))
-    spec = load_run("notebook", path, ["data.uri=packed"])
-    assert (spec.uri, spec.training.epochs) == ("Läufe/ü", 2.0)
-
-
 def test_later_sources_win(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(
-        "preset: notebook\ntraining: {global_batch_size: 48, generator_optimizer: {learning_rate: 2e-4}}\n"
+        "preset: notebook\n"
+        "training: {global_batch_size: 48, generator_optimizer: {learning_rate: 2e-4}}\n"
     )
     spec = load_run(path=path, overrides=[*REQUIRED, "training.global_batch_size=64"])
     assert spec.training.global_batch_size == 64  # --set over the file
     assert spec.training.generator_optimizer.learning_rate == 2e-4  # the file over the preset
     assert spec.training.generator_optimizer.name == "rmsprop"  # the preset's other keys stay
     assert spec.preset == "notebook"
+
+
+def test_the_environment_is_between_the_file_and_set(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("preset: notebook\ntraining: {steps: 1, min_steps: 2, epochs: 3}\n")
+    variables = {
+        "DCGAN_SET_TRAINING__STEPS": "10",
+        "DCGAN_SET_TRAINING__MIN_STEPS": "20",
+        "DCGAN_SET_PRESET": "dcgan64",
+    }
+    sources = (path, [*REQUIRED, "training.min_steps=200"], variables)
+    training = load_run(None, *sources).training
+    assert (training.steps, training.min_steps, training.epochs) == (10, 200, 3)
+    assert training.global_batch_size == 128  # of dcgan64
+    found = origins(read_layers(None, *sources))
+    assert {key: found[f"training.{key}"] for key in ("steps", "min_steps", "epochs")} == {
+        "steps": "environment",
+        "min_steps": "--set",
+        "epochs": "file",
+    }
+    assert found["preset"] == "environment"
+    assert found["training.global_batch_size"] == "preset dcgan64"
+    assert found["seed"] == "default"
+    assert load_run(None, path, REQUIRED).training.steps == 1  # only variables that are given
+
+
+def test_the_origin_of_values_that_follow_from_others() -> None:
+    found = origins(read_layers("fashion", None, ["training.epochs=3", "preset=notebook"]))
+    assert found["preset"] == "--preset"
+    assert found["training.min_steps"] == "own epochs"
+    assert found["model.generator.kernel_size"] == "preset fashion"
+    assert set(origins(read_layers()).values()) == {"default"}
+
+
+def test_a_wrong_value_from_the_environment_names_the_variable() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_run("notebook", None, REQUIRED, {"DCGAN_SET_WORKERS__COUNT": "two"})
+    assert str(caught.value) == (
+        "workers.count is 'two' (text); expected a whole number (from DCGAN_SET_WORKERS__COUNT)"
+    )
+
+
+def test_set_changes_one_of_two_sections_that_a_yaml_anchor_makes_equal(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(
+        "training: {generator_optimizer: &same {beta_1: 0.5}, discriminator_optimizer: *same}\n"
+    )
+    sources = (tmp_path / "run.yaml", [*REQUIRED, "training.generator_optimizer.beta_1=0.7"])
+    training = load_run("notebook", *sources).training
+    assert training.generator_optimizer.beta_1 == 0.7
+    assert training.discriminator_optimizer.beta_1 == 0.5
+    found = origins(read_layers("notebook", *sources))
+    assert found["training.discriminator_optimizer.beta_1"] == "file"
+
+
+def test_an_empty_section_of_the_file_keeps_the_values_of_the_preset(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("training:\n")
+    overrides = [*REQUIRED, "training.steps=5"]
+    spec = load_run("dcgan64", tmp_path / "run.yaml", overrides)
+    assert spec == load_run("dcgan64", None, overrides)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +188,18 @@ def test_epochs_of_your_own_are_taken_as_they_are(
     preset: str | None, overrides: list[str], min_steps: int
 ) -> None:
     assert load_run(preset, overrides=[*REQUIRED, *overrides]).training.min_steps == min_steps
+
+
+def test_every_way_to_write_a_value() -> None:
+    overrides = [
+        "training.generator_optimizer.learning_rate=2e-4",
+        "data.cache_bytes=1.5 GB",
+        "model.image_size=32",
+    ]
+    spec = load_run("notebook", overrides=[*REQUIRED, *overrides])
+    assert spec.training.generator_optimizer.learning_rate == 2e-4
+    assert (spec.data.cache_bytes, type(spec.data.cache_bytes)) == (1_500_000_000, int)
+    assert spec.model.image_size == (32, 32)
 
 
 @pytest.mark.parametrize("preset", preset_names())
@@ -205,71 +239,3 @@ def test_the_notebook_preset_is_the_notebooks_recipe() -> None:
         spec.samples.rows,
         spec.samples.columns,
     ) == (1.0, 0.0, 5, 5)
-
-
-def test_every_key_of_a_preset_file_is_known() -> None:
-    folder = Path(__file__).parents[2] / "job" / "config" / "presets"
-    for path in folder.glob("*.yaml"):
-        assert set(_dotted(yaml.safe_load(path.read_text()))) <= set(all_keys())
-
-
-def _dotted(values: dict, prefix: str = "") -> list[str]:
-    names = []
-    for name, value in values.items():
-        names += _dotted(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
-    return names
-
-
-@pytest.mark.parametrize("name", ["2026-02-03", "2026-02-30"])
-def test_a_date_is_text(name: str) -> None:
-    assert load_run("notebook", overrides=[*REQUIRED, f"uri={name}"]).uri == name
-
-
-@pytest.mark.parametrize(
-    ("uri", "train_seconds", "save_wait"),
-    [
-        (
-            "s3://bucket/run",
-            450,
-            0.8 * (450 - 160),
-        ),  # the defaults: a grid may take 20 s, and two attempts of 10 + 60 s
-        ("s3://bucket/run", 170, 8),
-        ("runs/one", 60, 32),
-        ("runs/one", 10, 0),
-        ("runs/one", 0, 300),
-        ("runs/one", 10_000, 300),
-    ],
-)
-def test_a_save_waits_less_than_the_other_workers_may(
-    uri: str, train_seconds: float, save_wait: float
-) -> None:
-    settings = [
-        f"uri={uri}",
-        f"watchdog.train_seconds={train_seconds}",
-        "data.fetch_patience_seconds=5",
-    ]
-    spec = load_run("notebook", overrides=["data.uri=b", *settings])
-    assert save_wait_seconds(spec) == pytest.approx(save_wait)
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        (
-            ["uri=s3://bucket/run", "watchdog.train_seconds=60", "data.fetch_patience_seconds=30"],
-            "watchdog.train_seconds is 60; expected more than 160, because a grid may wait that long for the store"
-            r" \(storage timeouts of 10 \+ 60 s, twice, and retries\)",
-        ),
-        (
-            ["uri=runs/one", "watchdog.start_seconds=300"],
-            r"watchdog.start_seconds is 300; expected more than 625, .*: data.fetch_patience_seconds \(300\) twice, checkpoints",
-        ),
-        (
-            ["uri=s3://bucket/run", "watchdog.start_seconds=765"],
-            "watchdog.start_seconds is 765; expected more than 765",
-        ),
-    ],
-)
-def test_a_limit_below_the_waits_for_the_store_is_refused(settings: list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        load_run("notebook", overrides=["data.uri=b", *settings])

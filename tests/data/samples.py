@@ -66,11 +66,20 @@ def idx(values: NDArray[np.uint8]) -> bytes:
 def numbered(
     num_images: int, height: int = 2, width: int = 3, channels: int = 1
 ) -> NDArray[np.uint8]:
-    """Images ``[N, H, W, C]`` that differ: the first two values are the number's bytes, the others follow from it."""
+    """Return images ``[N, H, W, C]`` that differ.
+
+    The first two values are the bytes of the image's number; the others follow from it.
+    """
     numbers = np.arange(num_images)
     values = (numbers[:, None] * 7 + np.arange(height * width * channels)).astype(np.uint8)
     values[:, 0], values[:, 1] = numbers & 255, numbers >> 8
     return values.reshape(num_images, height, width, channels)
+
+
+def numbers(rows: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the number of each row among the images of ``numbered``."""
+    flat = rows.reshape(len(rows), -1).astype(np.int64)
+    return flat[:, 0] + 256 * flat[:, 1]
 
 
 def packed_index(

@@ -1,4 +1,4 @@
-"""The index: what is written is read again, and whatever was done to the file since is told by field."""
+"""The index: a written one is read back, and a changed one is refused by the field's name."""
 
 import json
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from job.data.index import (
     PackSettings,
     Shard,
     SkippedImage,
+    label_shards,
     read_index,
     write_index,
 )
@@ -91,7 +92,8 @@ def test_fingerprint_is_of_the_images_and_their_order() -> None:
 def test_a_missing_index(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=rf"file://{tmp_path}/index.json: not found; expected a packed data set .*`dcgan-train data pack",
+        match=f"file://{tmp_path}/index.json: not found; expected a packed data set "
+        ".*`dcgan-train data pack",
     ):
         read_index(open_store(str(tmp_path)))
 
@@ -107,7 +109,7 @@ def test_a_missing_index(tmp_path: Path) -> None:
         (b"{}", "format_version is missing"),
     ],
 )
-def test_a_file_that_is_no_index(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_an_index(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "index.json").write_bytes(content)
     with pytest.raises(DataError, match=f"{message}.*dcgan-train data pack"):
         read_index(open_store(str(tmp_path)))
@@ -195,7 +197,8 @@ def drop(*path: Any) -> Callable[[Any], None]:
         ),
         (
             put("num_rows", 2**48 + 1),
-            "num_rows is 281474976710657; expected a whole number of at least 1, at most 281474976710656",
+            "num_rows is 281474976710657; expected a whole number of at least 1, at most "
+            "281474976710656",
         ),
         (
             put("shards", 1, "num_bytes", 2**40 + 1),
@@ -219,7 +222,8 @@ def drop(*path: Any) -> Callable[[Any], None]:
         (put("options", "seed", float("nan")), r"is not JSON \(NaN is not a number in JSON\)"),
         (
             put("options", "seed", 2**63),
-            "options.seed is 9223372036854775808; expected a whole number, at most 9223372036854775807",
+            "options.seed is 9223372036854775808; expected a whole number, at most "
+            "9223372036854775807",
         ),
         (drop("options", "fit"), "options.fit is missing"),
         (drop("options", "seed"), "options.seed is missing"),
@@ -265,6 +269,31 @@ def test_an_index_larger_than_any_is_neither_written_nor_read_to_its_end(
         read_index(store)
     with pytest.raises(
         DataError,
-        match=r"2 shards make an index of [\d,]+ bytes; expected at most 1,000: pack with a larger --shard-bytes",
+        match=r"2 shards make an index of [\d,]+ bytes; expected at most 1,000: pack with a "
+        "larger --shard-bytes",
     ):
         write_index(store, INDEX)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_labelled"),
+    [
+        ({}, True),
+        ({"classes": None}, False),
+        ({"classes": (ImageClass("cat", 9), ImageClass("dog", 5))}, False),  # one of no class
+        ({"shards": (INDEX.shards[0], replace(INDEX.shards[1], labels=None))}, False),
+    ],
+)
+def test_label_files_are_shards_of_four_byte_rows_if_every_image_has_a_class(
+    changes: dict[str, Any], is_labelled: bool
+) -> None:
+    index = replace(INDEX, **changes)
+    assert index.is_labelled == is_labelled
+    assert label_shards(index) == (
+        (
+            Shard("shard-00000.labels.i32", 10, 40, "b" * 64),
+            Shard("shard-00001.labels.i32", 5, 20, "d" * 64),
+        )
+        if is_labelled
+        else ()
+    )

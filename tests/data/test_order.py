@@ -1,4 +1,7 @@
-"""The order of samples: the same for every number of workers, no image twice in an epoch, any step reachable at once, each worker its own shards."""
+"""The order of samples: the same for every number of workers, no image twice in an epoch.
+
+Any step is reachable at once, and each worker reads its own shards.
+"""
 
 import time
 from collections import Counter
@@ -59,7 +62,7 @@ def test_every_number_of_workers_sees_the_same_global_batches(
 @pytest.mark.parametrize("num_shards", [1, 2, 40, 300])
 @pytest.mark.parametrize("rows", [1, 333])
 def test_on_a_grid_of_sizes(batch: int, num_shards: int, rows: int) -> None:
-    """For each size: every number of workers that can share the batch, an epoch's end in the middle, and the images of two epochs."""
+    """Every number of workers that can share the batch, across an epoch's end, for two epochs."""
     order = Order((rows,) * (num_shards - 1) + (rows + batch,), batch, 7)
     steps = order.steps_per_epoch
     whole = rows_at(order, 0, 2 * steps)
@@ -94,7 +97,7 @@ def test_an_epoch_shows_no_image_twice_and_leaves_out_only_the_rest(
 
 @quick
 @given(orders, st.integers(0, 50), st.integers(1, 30), st.integers(0, 99))
-def test_any_step_and_slot_can_be_reached_at_once(
+def test_any_step_and_position_can_be_reached_at_once(
     order: Order, step: int, num_steps: int, position: int
 ) -> None:
     position %= order.global_batch_size
@@ -108,10 +111,10 @@ def test_any_step_and_slot_can_be_reached_at_once(
 
 @quick
 @given(orders, st.integers(0, 50), st.integers(1, 30), st.sampled_from(NUM_WORKERS))
-def test_a_run_killed_anywhere_goes_on_with_any_number_of_workers(
+def test_a_run_killed_anywhere_resumes_with_any_number_of_workers(
     order: Order, killed_at: int, more: int, num_workers: int
 ) -> None:
-    """What is seen before and after, each image as often as without the interruption."""
+    """Each image is seen as often as without the interruption."""
     if order.global_batch_size % num_workers:
         return
     after = np.concatenate(
@@ -188,7 +191,7 @@ def test_a_worker_needs_its_share_of_the_bytes(batch: int, num_shards: int) -> N
 
 
 def test_a_shard_is_in_use_once_an_epoch() -> None:
-    """Neighbouring streams read the shard that they share at the same time, so no cache is needed to fetch it once."""
+    """Neighbouring streams read their common shard at the same time: no cache has to keep it."""
     order = Order((250,) * 400, 64, 3)
     spans: dict[int, list[tuple[int, int]]] = {}
     for need in needs(order, Positions(0, 64), 0, order.steps_per_epoch):
@@ -200,7 +203,7 @@ def test_a_shard_is_in_use_once_an_epoch() -> None:
         assert start <= stop
 
 
-def test_a_reader_of_all_has_one_shard_a_lane_in_use() -> None:
+def test_a_reader_of_all_has_one_shard_a_stream_in_use() -> None:
     """Two at the step at which a stream goes from one to the next."""
     order = Order((250,) * 2000, 64, 3)
     in_use = [
@@ -231,13 +234,14 @@ def test_epochs_and_seeds_differ() -> None:
 
 @pytest.mark.parametrize("shard_rows", [(1000,) * 50, (50_000,), (7,) * 7000])
 def test_rows_are_shuffled(shard_rows: tuple[int, ...]) -> None:
-    """Rows that lie beside each other seldom come beside each other, and a row comes anywhere in the epoch."""
+    """Neighbouring rows are seldom neighbours in the order, and a row may be anywhere in it."""
     order = Order(shard_rows, 50, 11)
     epochs = [
         rows_at(order, epoch * order.steps_per_epoch, order.steps_per_epoch).ravel()
         for epoch in range(12)
     ]
-    # Two positions of a stream are neighbours in the batch, of one shard: of its n rows, 2 / n of the pairs lie beside each other.
+    # Two positions of a stream are neighbours in the batch, of one shard: of its n rows, 2 / n of
+    # the pairs are neighbours in it.
     assert np.mean(np.abs(np.diff(epochs[0])) == 1) < 2 / min(
         shard_rows[0], 2000
     )  # rows of a stream
@@ -268,7 +272,7 @@ EXPECTED = [
 
 
 def test_the_order_is_the_one_of_every_earlier_version() -> None:
-    """Changing it would make every run that goes on skip and repeat images: raise ``ORDER_VERSION`` then."""
+    """A change makes every resumed run skip and repeat images: raise ``ORDER_VERSION`` then."""
     assert order_module.ORDER_VERSION == 2
     assert rows_at(Order((300, 300, 300, 100), 8, 42), 124, 2).tolist() == EXPECTED
 
@@ -292,7 +296,7 @@ def test_a_batch_that_workers_cannot_share_is_an_error() -> None:
 
 @quick
 @given(st.integers(1, 200))
-def test_lanes_divide_the_batch(batch: int) -> None:
+def test_streams_divide_the_batch(batch: int) -> None:
     order = Order((1000,), batch, 0)
     assert batch % order.num_streams == 0
     assert order.num_streams <= 48

@@ -8,7 +8,8 @@ from job.data.permutation import fold, hash_range, permutation, uniform
 
 
 def test_hash_is_splitmix64() -> None:
-    # The first outputs of the reference implementation (Vigna, prng.di.unimi.it/splitmix64.c) for the state 1234567.
+    # The first outputs of the reference implementation (Vigna, prng.di.unimi.it/splitmix64.c) for
+    # the state 1234567.
     expected = [
         6457827717110365317,
         3203168211198807973,

@@ -28,7 +28,7 @@ def test_a_whole_data_set_passes_with_every_byte_read(tmp_path: Path, index: Ind
     assert sum(read) == 300 * (6 + 4)
 
 
-def test_every_kind_of_damage_is_told(tmp_path: Path, index: Index) -> None:
+def test_every_kind_of_damage_is_reported(tmp_path: Path, index: Index) -> None:
     out = tmp_path / "out"
     (out / "shard-00000.u8").unlink()
     (out / "shard-00001.u8").write_bytes((out / "shard-00001.u8").read_bytes()[:-1])

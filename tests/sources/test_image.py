@@ -1,8 +1,8 @@
-"""Decoding: every mode as a viewer would show it, every broken file an error that says how."""
+"""One image: fitted to its size, turned upright, and an error for every broken file."""
 
 import io
-import subprocess
-import sys
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +11,20 @@ from PIL import Image
 
 from job.config.errors import DataError
 from job.sources.image import ImagePolicy, decode_image
+from tests.data.peak_memory import number_printed_by
 from tests.data.samples import encoded, grey_png
+from tests.sources.image_files import ANY, decode_any, grey_tiff, tiff
 
-ROOT = Path(__file__).parents[2]
-ANY = ImagePolicy(size=None, channels=None)
+# Pytest shows the warnings that job.sources.image silences.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning"
+)
 
 
 def decode(
     image: Image.Image, image_format: str = "PNG", policy: ImagePolicy = ANY, **options: object
 ) -> np.ndarray:
     return decode_image(encoded(image, image_format, **options), policy).pixels
-
-
-def first_pixel(image: Image.Image, image_format: str = "PNG", **options: object) -> list[int]:
-    return decode(image, image_format, **options)[0, 0].tolist()
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "BMP"])
@@ -38,72 +38,20 @@ MEASURE = """
 import sys
 from pathlib import Path
 from job.sources.image import ImagePolicy, decode_image
-def peak():  # not ru_maxrss: see tests/packing/test_pack.py
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+from tests.data.peak_memory import peak_bytes
 data = Path(sys.argv[1]).read_bytes()
-before = peak()
+before = peak_bytes()
 decode_image(data, ImagePolicy((64, 64), None))
-print((peak() - before) * 1024)
+print(peak_bytes() - before)
 """
 
 
 @pytest.mark.parametrize("mode", ["RGB", "I;16"])
 def test_a_large_image_takes_few_bytes_a_pixel(tmp_path: Path, mode: str) -> None:
-    """Many threads decode at a time, each an image of up to 89 million pixels: a copy more is a gigabyte more."""
+    """Many threads each decode up to 89 million pixels: one more copy is one more gigabyte."""
     (tmp_path / "a.png").write_bytes(encoded(Image.new(mode, (4000, 4000)), compress_level=1))
-    command = [sys.executable, "-c", MEASURE, str(tmp_path / "a.png")]
-    num_bytes = int(
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    )
+    num_bytes = number_printed_by(MEASURE, tmp_path / "a.png")
     assert num_bytes / 4000**2 < 9, f"{num_bytes / 4000**2:.1f} bytes a pixel"
-
-
-def test_palette_becomes_colour() -> None:
-    image = Image.new("P", (2, 2), 1)
-    image.putpalette([0, 0, 0, 200, 30, 40])
-    assert first_pixel(image) == [200, 30, 40]
-
-
-def test_grey_palette_is_grey() -> None:
-    image = Image.new("P", (2, 2), 1)
-    image.putpalette([0, 0, 0, 77, 77, 77])
-    decoded = decode_image(encoded(image), ANY)
-    assert decoded.is_grey
-    assert decoded.pixels[0, 0].tolist() == [77, 77, 77]
-
-
-def test_transparent_palette_lies_on_white() -> None:
-    image = Image.new("P", (2, 2), 1)
-    image.putpalette([0, 0, 0, 200, 30, 40])
-    assert first_pixel(image, transparency=1) == [255, 255, 255]
-
-
-def test_alpha_lies_on_white() -> None:
-    assert first_pixel(Image.new("RGBA", (2, 2), (0, 0, 0, 0))) == [255, 255, 255]
-    assert first_pixel(Image.new("RGBA", (2, 2), (200, 0, 0, 128))) == [227, 127, 127]
-    decoded = decode_image(encoded(Image.new("LA", (2, 2), (100, 0))), ANY)
-    assert decoded.is_grey
-    assert decoded.pixels[0, 0].tolist() == [255, 255, 255]
-
-
-def test_cmyk_becomes_rgb() -> None:
-    red, green, blue = first_pixel(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=95)
-    assert red > 240
-    assert green < 20
-    assert blue < 20
-
-
-def test_sixteen_bits_are_scaled_not_clipped() -> None:
-    values = np.array([[0, 257, 32768, 65535]], np.uint16)
-    image = Image.fromarray(values)
-    assert image.mode == "I;16"
-    assert decode(image)[0, :, 0].tolist() == [0, 1, 128, 255]
-
-
-def test_one_bit_is_black_and_white() -> None:
-    image = Image.fromarray(np.array([[True, False]]))
-    assert image.mode == "1"
-    assert decode(image)[0, :, 0].tolist() == [255, 0]
 
 
 def test_channels() -> None:
@@ -119,11 +67,13 @@ def test_channels() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(orientation: int) -> None:
-    """A picture with a dark top left quarter, stored as each orientation says, always decodes to itself."""
+    """An image with a dark top left quarter decodes to itself, whatever its orientation tag."""
     upright = np.full((16, 32), 255, np.uint8)
     upright[:8, :16] = 0
-    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.T,
-              6: np.rot90(upright), 7: upright[::-1, ::-1].T, 8: np.rot90(upright, -1)}[orientation]  # fmt: skip
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.T,
+        6: np.rot90(upright), 7: upright[::-1, ::-1].T, 8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
     exif = Image.Exif()
     exif[0x0112] = orientation
     pixels = decode(Image.fromarray(np.ascontiguousarray(stored)), "JPEG", exif=exif, quality=95)[
@@ -139,7 +89,7 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     "exif",
     [b"not exif", b"x", b"Exif\0\0Exif\0\0II*\0\x08\0\0\0\1\0", b"Exif\0\0II*\0\xff\xff\xff\xff"],
 )
-def test_an_exif_block_that_is_none_harms_no_pixel(image_format: str, exif: bytes) -> None:
+def test_an_invalid_exif_block_changes_no_pixel(image_format: str, exif: bytes) -> None:
     image = Image.effect_noise((32, 16), 50)
     data = encoded(image, image_format, exif=exif)
     assert np.array_equal(decode_image(data, ANY).pixels, decode(image, image_format))
@@ -148,7 +98,7 @@ def test_an_exif_block_that_is_none_harms_no_pixel(image_format: str, exif: byte
         decode_image(cut, ANY)
 
 
-def test_an_exif_block_of_avif_that_is_none_harms_no_pixel() -> None:
+def test_an_invalid_exif_block_of_avif_changes_no_pixel() -> None:
     image, exif = Image.effect_noise((32, 16), 50), Image.Exif()
     exif[0x0112] = 6
     whole = encoded(image, "AVIF")
@@ -206,7 +156,7 @@ def test_extreme_shapes_fit(fit: str, size: tuple[int, int]) -> None:
 
 
 def test_a_large_photo_looks_the_same_reduced() -> None:
-    """JPEGs are decoded at a fraction of their size; the result must be that of decoding them whole."""
+    """A JPEG is decoded at a fraction of its size, with the result of decoding it whole."""
     y, x = np.mgrid[0:800, 0:1200]
     stripes = 127 + 120 * np.sin(x / 4)  # too fine for an eighth of the size
     photo = Image.fromarray(
@@ -228,7 +178,8 @@ def test_a_large_photo_looks_the_same_reduced() -> None:
         (b"", r"is empty \(0 bytes\)"),
         (
             b"just some text",
-            r"is not a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image \(it begins with b'just some te'\)",
+            r"is not a PNG, JPEG, WebP, BMP, GIF, TIFF, PNM or AVIF image \(it begins with "
+            r"b'just some te'\)",
         ),
         (
             encoded(Image.new("L", (4, 4)), "PCX"),
@@ -252,12 +203,12 @@ def test_a_decompression_bomb_is_an_error_not_a_warning(
     assert len(bomb) < 100_000
     with pytest.raises(
         DataError,
-        match=rf"is a decompression bomb\? Image size \({side * side} pixels\).*; expected at most 89,478,485 pixels",
+        match=rf"is a decompression bomb\? Image size \({side * side} pixels\).*; expected at "
+        "most 89,478,485 pixels",
     ):
         decode_image(bomb, ANY)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(
     "image_format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF"]
 )
@@ -278,3 +229,99 @@ def test_damaged_bytes_never_crash(image_format: str) -> None:
         except DataError:
             num_refused += 1
     assert num_refused > 50
+
+
+def test_a_tiff_is_turned_upright_once() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = decode_any(
+        encoded(Image.fromarray(np.array([[0, 80], [160, 240]], np.uint8)), "TIFF", exif=exif)
+    ).pixels
+    assert pixels[..., 0].tolist() == [[160, 0], [240, 80]]
+
+
+def test_avif() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = decode_any(
+        encoded(Image.new("RGBA", (8, 6), (250, 10, 100, 255)), "AVIF", exif=exif)
+    ).pixels
+    assert pixels.shape == (8, 6, 3)
+    assert np.abs(pixels.astype(int) - [250, 10, 100]).max() < 10
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "TIFF", "WEBP", "PNG", "AVIF"])
+def test_the_first_frame_is_read(image_format: str) -> None:
+    frames = [Image.new("RGB", (8, 8), (value, value, value)) for value in (40, 200, 90)]
+    data = encoded(frames[0], image_format, save_all=True, append_images=frames[1:])
+    assert np.abs(decode_any(data).pixels.astype(int) - 40).max() < 5
+
+
+def test_later_frames_of_a_gif_are_not_even_read() -> None:
+    frames = [Image.effect_noise((32, 32), 50 + number) for number in range(3)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.array_equal(decode_any(data[: len(data) // 2]).pixels[..., 0], np.asarray(frames[0]))
+
+
+def test_a_tile_of_a_tiff_is_a_decompression_bomb() -> None:
+    side = 10_000
+    tile = zlib.compress(bytes(1000))
+    tags = {
+        256: (3, 1, 16), 257: (3, 1, 16), 258: (3, 1, 8), 259: (3, 1, 8), 262: (3, 1, 1),
+        322: (3, 1, side), 323: (3, 1, side), 324: (4, 1, -1), 325: (4, 1, len(tile)),
+    }  # fmt: skip
+    data = tiff(tags, tile)
+    with pytest.raises(
+        DataError,
+        match=r"is a decompression bomb\? Tile size \(100000000 pixels\); expected at most "
+        "89,478,485",
+    ):
+        decode_any(data)
+
+
+@pytest.mark.parametrize("tag", [258, 273, 279])
+def test_a_tag_of_a_tiff_has_at_most_262144_values(tag: int) -> None:
+    whole = grey_tiff(16, 8, False, bytes(16))
+    assert decode_any(whole).pixels.shape == (1, 16, 3)
+    with pytest.raises(
+        DataError,
+        match=rf"is a TIFF image whose tag {tag} has 300,000 values; expected at most 262,144",
+    ):
+        decode_any(
+            grey_tiff(16, 8, False, b"\x08\0\0\0" * 300_000, **{f"t{tag}": (4, 300_000, -1)})
+        )
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "TIFF", "AVIF", "PPM"])
+def test_large_images_of_other_formats_are_bombs(image_format: str) -> None:
+    header = {
+        "GIF": b"GIF89a"
+        + struct.pack("<2H3B", 10_000, 10_000, 0, 0, 0)
+        + b","
+        + struct.pack("<4HB", 0, 0, 10_000, 10_000, 0)
+        + b"\x08\0;",
+        "TIFF": grey_tiff(65535, 8, False, bytes(9), t257=(3, 1, 2000)),
+        "PPM": b"P5 10000 10000 255\n",
+        "AVIF": encoded(Image.new("RGB", (16, 16)), "AVIF").replace(
+            b"ispe\0\0\0\0" + struct.pack(">2I", 16, 16),
+            b"ispe\0\0\0\0" + struct.pack(">2I", 10_000, 10_000),
+        ),
+    }[image_format]
+    with pytest.raises(DataError, match=r"is a decompression bomb\? Image size \(\d+ pixels\)"):
+        decode_any(header)
+
+
+def test_a_large_colour_profile_or_text_is_accepted() -> None:
+    large = zlib.compress(bytes(3 << 20))
+    info = io.BytesIO()
+    Image.new("RGB", (2, 2), (1, 2, 3)).save(info, "PNG", icc_profile=bytes(3 << 20))
+    assert decode_any(info.getvalue()).pixels[0, 0].tolist() == [1, 2, 3]
+    text = b"workflow\0\0" + large
+    chunk = (
+        struct.pack(">I", len(text))
+        + b"zTXt"
+        + text
+        + struct.pack(">I", zlib.crc32(b"zTXt" + text))
+    )
+    whole = encoded(Image.new("RGB", (2, 2), (1, 2, 3)))
+    assert decode_any(whole[:33] + chunk + whole[33:]).pixels[0, 0].tolist() == [1, 2, 3]

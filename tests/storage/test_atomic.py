@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from job.storage.atomic import remove_leftovers, whole_file
+from job.storage.atomic import remove_leftovers, whole_file, whole_folder
 from job.storage.local import LocalStore
 from tests.disks import mounted
 
@@ -115,3 +115,19 @@ def test_files_are_as_readable_as_the_user_wants(tmp_path: Path) -> None:
     finally:
         os.umask(umask)
     assert (tmp_path / "k").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "new" / "model") as temporary:
+        (temporary / "variables").mkdir()
+        (temporary / "variables" / "data").write_bytes(b"data")
+        assert not (tmp_path / "new" / "model").exists()
+        assert list(LocalStore(tmp_path).list()) == []
+    assert (tmp_path / "new" / "model" / "variables" / "data").read_bytes() == b"data"
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+    with pytest.raises(FileNotFoundError), whole_folder(tmp_path / "failed") as temporary:
+        (temporary / "absent" / "data").touch()
+    with pytest.raises(OSError), whole_folder(tmp_path / "new" / "model"):
+        pass
+    assert {path.name for path in tmp_path.rglob("*")} == {"new", "model", "variables", "data"}

@@ -1,6 +1,5 @@
 """Buckets whose policies demand headers (encryption, requester pays, ACLs): all have them."""
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,7 +115,7 @@ def test_a_stream_asks_once_also_with_headers(demanding: tuple[FaultProxy, str])
 def test_an_explicit_deny_points_to_the_settings(
     demanding: tuple[FaultProxy, str], tmp_path: Path, left_out: str
 ) -> None:
-    spec = dataclasses.replace(DEMANDED, kms_key_id=None, **{left_out: None})
+    spec = DEMANDED.replace(kms_key_id=None, **{left_out: None})
     store = S3Store(demanding[1], spec)
     (tmp_path / "large").write_bytes(LARGE)
     expected = (
@@ -136,7 +135,7 @@ def test_an_explicit_deny_points_to_the_settings(
 def test_a_bucket_that_lets_the_requester_pay_points_to_the_setting(
     demanding: tuple[FaultProxy, str],
 ) -> None:
-    store = S3Store(demanding[1], dataclasses.replace(DEMANDED, request_payer=None))
+    store = S3Store(demanding[1], DEMANDED.replace(request_payer=None))
     for read in (
         lambda: store.read("k"),
         lambda: store.stat("k"),

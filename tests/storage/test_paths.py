@@ -12,7 +12,7 @@ from job.cli.main import run_command
 from job.config.errors import ConfigError
 from job.config.load import load_run
 from job.sources.open_source import canonical_uri
-from job.storage.paths import file_uri, local_path
+from job.storage.paths import absolute_uri, file_uri, local_path
 from job.storage.uri import open_store
 from job.training.preflight import with_absolute_paths
 from tests.report.runs import done_run
@@ -55,7 +55,7 @@ def test_an_earlier_uri_is_found_undecoded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["~nosuchuser/a", "", " ", "a\0b", "file://a", "file:///a%00b"])
-def test_what_names_no_path_is_a_configuration_error(text: str) -> None:
+def test_text_that_names_no_path_is_a_configuration_error(text: str) -> None:
     with pytest.raises(ConfigError, match="expected"):
         local_path(text)
 
@@ -111,6 +111,7 @@ sys.exit(run_command(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="needs root, to become a user who has no entry in the system's table"
 )
@@ -161,6 +162,7 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user without an entry")
 def test_ray_train_is_imported_without_a_home() -> None:
     program = """
@@ -177,3 +179,14 @@ import job.launch.trainer
 def test_the_cache_is_below_the_home_folder(home: Path) -> None:
     spec = with_absolute_paths(load_run("fashion", overrides=["uri=a", "data.uri=b"]))
     assert spec.data.cache_dir == f"{home}/.cache/dcgan-train"
+
+
+def test_an_absolute_uri_keeps_what_has_a_scheme(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a wrong one, which opening it then rejects."""
+    monkeypatch.chdir(tmp_path)
+    for uri in ("s3://bucket/a", "s3:bucket", "file:///a%20b", "http://x"):
+        assert absolute_uri(uri) == uri
+    assert absolute_uri("runs/first") == str(tmp_path / "runs" / "first")
+    assert absolute_uri("/a/b:c") == "/a/b:c"

@@ -175,6 +175,7 @@ def test_the_endpoint_has_no_address(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_endpoint_takes_connections_and_never_answers(tmp_path: Path) -> None:
     import socket
 
@@ -425,6 +426,7 @@ def test_a_failed_head_is_explained_by_its_status() -> None:
         assert [request.method for request in server.requests] == ["HEAD"]
 
 
+@pytest.mark.slow
 def test_a_burst_of_slow_down_is_waited_out() -> None:
     busy = s3_error(503, "SlowDown", "Please reduce your request rate.")
     with scripted_s3([busy, busy, Answer(200, b"data")]) as server:
@@ -435,6 +437,7 @@ def test_a_burst_of_slow_down_is_waited_out() -> None:
         assert len(server.requests) == 3
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_reported_with_the_attempts() -> None:
     with scripted_s3([s3_error(503, "SlowDown", "Please reduce your request rate.")]) as server:
         store = S3Store(

@@ -20,6 +20,7 @@ from job.streaming.shards import open_shards
 from tests.data.samples import numbered, packed_index
 
 ENDLESS = 10**6
+NUM_CLASSES = 7
 
 
 class Heard(NullListener):
@@ -63,10 +64,13 @@ class RemoteStore(LocalStore):
 def pack_numbered(
     folder: Path, num_images: int = 1000, shard_images: int = 100, **shape: int
 ) -> Index:
-    """Pack a data set of different images; the first two bytes of each are its number."""
-    source = folder.parent / f"{folder.name}.npy"
+    """Pack a data set of different images; the first two bytes of each are its number.
+
+    The label of each is its number modulo ``NUM_CLASSES``.
+    """
+    source = folder.parent / f"{folder.name}.npz"
     images = numbered(num_images, **shape)
-    np.save(source, images)
+    np.savez(source, images=images, labels=np.arange(num_images) % NUM_CLASSES)
     return packed_index(source, folder, shard_bytes=shard_images * images[0].size)
 
 
@@ -86,6 +90,7 @@ def open_reader(
     listener: StreamListener | None = None,
     connections: int = 4,
     threads: int = 1,
+    with_labels: bool = False,
     **data: object,
 ) -> Reader:
     """Return a reader of one worker from ``first_step`` on; ``data`` are fields of ``DataSpec``."""
@@ -95,7 +100,14 @@ def open_reader(
     spec = DataSpec(cache_dir=str(cache_dir), **data)  # type: ignore[arg-type]
     needed = needs(order, positions, first_step, stop_step)
     shards = open_shards(
-        store, index, spec, needed, connections=connections, sharers=num_workers, listener=listener
+        store,
+        index,
+        spec,
+        needed,
+        connections=connections,
+        sharers=num_workers,
+        listener=listener,
+        with_labels=with_labels,
     )
     return Reader(order, index, positions, shards, threads)
 

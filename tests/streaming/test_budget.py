@@ -62,6 +62,7 @@ def test_bytes_in_use_match_a_walk_through_the_epoch(tmp_path: Path) -> None:
     assert bytes_in_use(order, index, positions, steps) == max_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch", "shard_images", "num_workers"),
     [(12, 20, 1), (12, 20, 2), (64, 5, 1), (64, 21, 2), (128, 21, 1), (100, 1, 4)],

@@ -1,21 +1,26 @@
 """Reading: the right images from a folder and a store, for any number of workers."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from job.config.errors import DataError
-from job.data.index import Index
+from job.data.index import Index, read_index
 from job.data.order import Positions, rows_at
 from job.storage.local import LocalStore
+from job.streaming.budget import bytes_in_use
 from job.streaming.reader import PARALLEL_BYTES
 from tests.data.samples import packed_rows
 from tests.streaming.sets import (
+    NUM_CLASSES,
+    RemoteStore,
     batches_of,
     both_stores,
     damage_content,
+    damage_size,
     numbers_of,
     open_reader,
     order_of,
@@ -45,6 +50,63 @@ def test_workers_together_read_the_global_batches(
     images = np.concatenate(parts, axis=1)
     assert images.shape == (101, BATCH, 2, 3, 1)
     assert np.array_equal(images, packed_rows(folder, index)[rows_at(order, 0, 101)])
+
+
+@both_stores
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_labels_are_those_of_the_images(
+    folder: Path, tmp_path: Path, store_class: type[LocalStore], num_workers: int
+) -> None:
+    """Across the end of an epoch, of whole streams, and the images are those read without."""
+    for worker in range(num_workers):
+        options = {"worker": worker, "num_workers": num_workers}
+        with (
+            open_reader(store_class(folder), tmp_path / "a", **options) as plain,
+            open_reader(store_class(folder), tmp_path / "b", with_labels=True, **options) as reader,
+        ):
+            for step, count in ((0, 20), (20, 1), (21, 60), (81, 20)):
+                chunk, labels = reader.chunk(step, count), reader.labels(step, count)
+                assert labels.dtype == np.int32
+                assert labels.shape == chunk.shape[:3]
+                assert np.array_equal(labels, numbers_of(chunk) % NUM_CLASSES)
+                assert np.array_equal(chunk, plain.chunk(step, count))
+
+
+def test_labels_are_fetched_ahead_in_the_smallest_cache(store: RemoteStore, tmp_path: Path) -> None:
+    index = read_index(store)
+    order, positions = order_of(index), Positions(0, BATCH)
+    smallest = bytes_in_use(order, index, positions, 10, with_labels=True)
+    assert smallest > bytes_in_use(order, index, positions, 10)
+    with open_reader(
+        store, tmp_path / "cache", with_labels=True, cache_bytes=smallest, fetch_patience_seconds=5
+    ) as reader:
+        for step in range(0, order.steps_per_epoch, 10):
+            chunk, labels = reader.chunk(step, 10), reader.labels(step, 10)
+            assert np.array_equal(labels, numbers_of(chunk) % NUM_CLASSES)
+    assert any(name.endswith(".labels.i32") for name in store.streamed)
+
+
+def test_without_labels_no_label_file_is_read(store: RemoteStore, tmp_path: Path) -> None:
+    with open_reader(store, tmp_path / "cache") as reader:
+        reader.chunk(0, 10)
+    assert store.streamed
+    assert not any(name.endswith(".labels.i32") for name in store.streamed)
+
+
+@both_stores
+@pytest.mark.parametrize("damage", [damage_size, damage_content])
+def test_a_damaged_label_file_is_named(
+    folder: Path,
+    tmp_path: Path,
+    store_class: type[LocalStore],
+    damage: Callable[[Path], None],
+) -> None:
+    damage(folder / "shard-00003.labels.i32")
+    named = pytest.raises(DataError, match=r"/shard-00003\.labels\.i32: (is 399|has SHA)")
+    with open_reader(store_class(folder), tmp_path / "cache", with_labels=True) as reader:
+        reader.chunk(0, 83)
+        with named:
+            reader.labels(0, 83)
 
 
 @both_stores

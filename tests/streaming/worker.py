@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from job.config.load import load_run
+from job.run.stores import open_stores
 from job.streaming.reader import Reader
 from job.telemetry.step_report import StepReport
 from job.training import input as training_input
@@ -59,7 +60,7 @@ class Recording(Reader):
     def chunk(self, first_step: int, num_steps: int) -> np.ndarray:
         """The same."""
         chunk = super().chunk(first_step, num_steps)
-        numbers = np.moveaxis(numbers_of(chunk), 1, 0).reshape(num_steps, -1)  # [S, K, W] to [K, B]
+        numbers = np.moveaxis(numbers_of(chunk), 1, 0).reshape(num_steps, -1)  # [S, K, P] to [K, B]
         with Path(os.environ["IMAGES_SEEN"]).open("a") as file:
             file.write(json.dumps([first_step, numbers.tolist()]) + "\n")
         return chunk
@@ -76,7 +77,10 @@ def main() -> None:
     rank, world_size = int(sys.argv[1]), int(sys.argv[2])
     spec = load_run("notebook", overrides=sys.argv[3:])
     worker.run(
-        spec, Topology(rank, world_size, local_rank=rank, local_world_size=world_size), Scribe()
+        spec,
+        open_stores(spec),
+        Topology(rank, world_size, local_rank=rank, local_world_size=world_size),
+        Scribe(),
     )
 
 

@@ -1,0 +1,68 @@
+"""``croissant.json``: what the reference implementation requires of it.
+
+``mlcroissant validate`` is not part of the tests: docs/generate.md has the command.
+"""
+
+import json
+from typing import Any
+
+import pytest
+
+from job.data.croissant import (
+    DataFile,
+    Description,
+    croissant,
+    field,
+    parquet_files,
+    png_members,
+    record_set,
+    set_name,
+)
+
+ABOUT = Description("a-set", "Text", "2026-11-29", {"dataBiases": "none", "dataUseCases": ["a"]})
+FILE = DataFile("shard-0.tar", 7, "0" * 64, "application/x-tar")
+
+
+def document(*sets: dict[str, Any]) -> dict[str, Any]:
+    records = [record_set(field("image", "sc:ImageObject", {"fileProperty": "content"}))]
+    return json.loads(croissant(ABOUT, [FILE], sets, records if sets else []))
+
+
+def test_it_conforms_to_croissant_and_its_rai_vocabulary() -> None:
+    found = document()
+    assert found["@type"] == "sc:Dataset"
+    assert "http://mlcommons.org/croissant/1.1" in found["conformsTo"]
+    assert found["rai:dataUseCases"] == ["a"]
+    assert "recordSet" not in found
+    assert "license" not in found
+
+
+def test_every_prefix_and_property_is_in_its_context() -> None:
+    """Otherwise JSON-LD would take a property for one of schema.org."""
+    found = document(png_members([FILE.name]))
+    context = found.pop("@context")
+    schema_org = {"version", "datePublished", "distribution", "contentUrl", "contentSize"}
+    schema_org |= {"encodingFormat", "sha256"}
+
+    def keys(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            return set(value).union(*map(keys, value.values()))
+        return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+    for key in keys(found) - schema_org:
+        prefix = key.partition(":")[0]
+        assert key.startswith("@") or key in context or prefix in context, key
+
+
+@pytest.mark.parametrize("image_set", [png_members([FILE.name]), parquet_files()])
+def test_every_reference_has_its_object(image_set: dict[str, Any]) -> None:
+    found = document(image_set)
+    ids = {each["@id"] for each in found["distribution"]}
+    for record_field in found["recordSet"][0]["field"]:
+        assert record_field["source"]["fileSet"]["@id"] in ids
+    assert {each["@id"] for each in image_set.get("containedIn", [])} <= ids
+
+
+def test_a_name_is_the_last_part_of_the_uri() -> None:
+    assert set_name("s3://bucket/my set/") == "my-set"
+    assert set_name("s3://bucket/...") == "images"
