@@ -1,5 +1,10 @@
 """The generator: a latent vector ``[B, Z]`` to an image ``[B, H, W, C]`` in [-1, 1], float32.
 
+A conditional one also takes the label of the image's class, int32 ``[B]``: its embedding is put
+beside the latent vector (Mirza and Osindero 2014, arXiv:1411.1784). It begins with a length of
+about 1, that of one-hot labels. With one as long as the latent vector, G made the same image of a
+class from any latent vector (docs/training.md).
+
 Built only from layers that ship with Keras, so that ``generator.keras`` loads anywhere. Radford et
 al. 2015 (arXiv:1511.06434); sub-pixel upsampling: Shi et al. 2016 (arXiv:1609.05158). The tutorial
 notebook's network: 7x7x128 > 14x14x64 > 28x28x1.
@@ -10,15 +15,21 @@ from typing import NamedTuple
 import keras
 
 from job.config.model import GeneratorSpec, ModelSpec
-from job.gan.layers import Initializers, activation
+from job.gan.layers import Initializers, activation, one_hot
 
 
 def build_generator(
-    model: ModelSpec, seed: int, *, policy: str = "float32", synchronized: bool = False
+    model: ModelSpec,
+    seed: int,
+    *,
+    num_classes: int = 0,
+    policy: str = "float32",
+    synchronized: bool = False,
 ) -> keras.Model:
-    """Return a Keras functional model; ``policy`` is a Keras dtype policy.
+    """Return a Keras functional model of latents, or of ``[latents, label]`` with classes.
 
-    With ``synchronized``, batch statistics are those of all replicas.
+    ``policy`` is a Keras dtype policy. With ``synchronized``, batch statistics are those of all
+    replicas.
     """
     spec = model.generator
     initializers = Initializers(seed, "generator", model.init_stddev)
@@ -26,12 +37,25 @@ def build_generator(
     project, *upsampled = spec.filters
 
     latents = keras.Input((spec.latent_size,), name="latents")
+    inputs, x = latents, latents
+    if num_classes:
+        label = keras.Input((), dtype="int32", name="label")
+        # Not a Keras embedding, whose sparse gradients need other collective operations.
+        embedding = keras.layers.Dense(
+            spec.latent_size,
+            use_bias=False,
+            kernel_initializer=initializers.embedding(spec.latent_size),
+            name="class_embedding",
+            dtype=policy,
+        )(one_hot(label, num_classes))
+        inputs = [latents, label]
+        x = keras.layers.Concatenate(name="latents_and_class", dtype=policy)([latents, embedding])
     x = keras.layers.Dense(
         height * width * project,
         kernel_initializer=initializers.kernel(),
         name="project",
         dtype=policy,
-    )(latents)
+    )(x)
     x = keras.layers.Reshape((height, width, project), name="map", dtype=policy)(x)
     x = _norm_and_activation(
         x, spec, "project", active=spec.project_activation, policy=policy, synchronized=synchronized
@@ -44,7 +68,7 @@ def build_generator(
         )
     x = _upsample(x, model.channels, spec, "image", initializers, policy)
     images = keras.layers.Activation("tanh", name="image_range", dtype="float32")(x)
-    return keras.Model(latents, images, name="generator")
+    return keras.Model(inputs, images, name="generator")
 
 
 class Sizes(NamedTuple):
@@ -55,13 +79,14 @@ class Sizes(NamedTuple):
     largest_output: int
 
 
-def generator_sizes(model: ModelSpec) -> Sizes:
+def generator_sizes(model: ModelSpec, num_classes: int = 0) -> Sizes:
     """Return the sizes of ``build_generator(model, ...)`` by arithmetic, allocating nothing."""
     spec = model.generator
     height, width = (side // 2 ** len(spec.filters) for side in model.image_size)
     channels = spec.filters[0]
     largest = height * width * channels
-    num_trainable = (spec.latent_size + 1) * largest
+    num_inputs = 2 * spec.latent_size if num_classes else spec.latent_size
+    num_trainable = num_classes * spec.latent_size + (num_inputs + 1) * largest
     for filters in (*spec.filters[1:], model.channels):
         num_outputs = 4 * filters if spec.upsampling == "subpixel" else filters
         num_trainable += (spec.kernel_size**2 * channels * num_outputs) + num_outputs

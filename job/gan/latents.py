@@ -20,6 +20,11 @@ def sample_latents(
     return normal_rows(seed, purpose, step, first_index, num_latents, latent_size)
 
 
+def with_labels(latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor | list[tf.Tensor]:
+    """Return the inputs of a generator: latents ``[B, Z]``, with labels ``[B]`` if there are."""
+    return latents if labels is None else [latents, labels]
+
+
 def fixed_latents(seed: int, num_latents: int, latent_size: int) -> tf.Tensor:
     """Return the latents ``[B, Z]`` of a run's sample grids, the same at every step."""
     zero = tf.constant(0, tf.int64)

@@ -15,11 +15,25 @@ class Initializers:
 
     def kernel(self) -> keras.initializers.Initializer:
         """Return the next kernel's: normal with the paper's deviation, or Glorot uniform."""
-        self._count += 1
-        seed = (self._seed + self._count) % 2**31
         if self._stddev is None:
-            return keras.initializers.GlorotUniform(seed=seed)
-        return keras.initializers.RandomNormal(stddev=self._stddev, seed=seed)
+            return keras.initializers.GlorotUniform(seed=self._next_seed())
+        return keras.initializers.RandomNormal(stddev=self._stddev, seed=self._next_seed())
+
+    def embedding(self, size: int) -> keras.initializers.Initializer:
+        """Return the next embedding's: normal, so that a vector of ``size`` has a length of 1."""
+        return keras.initializers.RandomNormal(stddev=size**-0.5, seed=self._next_seed())
+
+    def _next_seed(self) -> int:
+        self._count += 1
+        return (self._seed + self._count) % 2**31
+
+
+def one_hot(label: keras.KerasTensor, num_classes: int) -> keras.KerasTensor:
+    """Return labels, int32 ``[B]``, as float32 ``[B, num_classes]``, with a layer of Keras."""
+    layer = keras.layers.CategoryEncoding(
+        num_classes, output_mode="one_hot", name="one_hot", dtype="float32"
+    )
+    return layer(label)
 
 
 def activation(name: str, policy: str) -> keras.layers.Layer:

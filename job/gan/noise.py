@@ -1,21 +1,35 @@
-"""All random numbers of a training step: latents, dropout masks and flips."""
+"""All random numbers of a training step: latents, dropout masks and flips.
 
+The images that a conditional generator makes for a step have the classes of the step's real images:
+the same frequencies, without a further random number, for any number of replicas.
+"""
+
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from job.config.spec import RunSpec
 from job.gan.discriminator import dropout_masks
-from job.gan.latents import sample_latents
+from job.gan.latents import sample_latents, with_labels
 from job.gan.networks import Networks
-from job.gan.streams import SEED_BITS, Purpose, uniform_rows
+from job.gan.streams import SEED_BITS, Purpose, normal_rows, uniform_rows
 
 
 class BatchSlice(NamedTuple):
-    """A replica's part of a step: the step, and its first index in the global batch (int64)."""
+    """A replica's part of a step: the step, and its first index in the global batch (int64).
+
+    ``labels``, int32 ``[B]``, are those of its real images, if the networks are conditional.
+    """
 
     step: tf.Tensor
     first_index: tf.Tensor
+    labels: tf.Tensor | None = None
+
+    @property
+    def place(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the step and the first index, the key of every random number."""
+        return self.step, self.first_index
 
 
 class StepNoise:
@@ -31,21 +45,40 @@ class StepNoise:
         self._seed = spec.seed + (stream << SEED_BITS)
         self._discriminator = networks.discriminator
 
-    def latents(self, purpose: Purpose, at: BatchSlice, num_images: int) -> tf.Tensor:
+    def latents(
+        self, purpose: Purpose, at: BatchSlice, num_images: int
+    ) -> tf.Tensor | list[tf.Tensor]:
+        """Return the inputs of G: latents, or ``[latents, labels]``."""
         size = self._spec.model.generator.latent_size
-        return sample_latents(self._seed, purpose, *at, num_images, size)
+        latents = sample_latents(self._seed, purpose, *at.place, num_images, size)
+        return with_labels(latents, at.labels)
 
     def masks(self, purpose: Purpose, at: BatchSlice, num_images: int) -> list[tf.Tensor]:
+        """Return the inputs of D beside its images: dropout masks, then labels if there are."""
         rate = self._spec.model.discriminator.dropout
-        return dropout_masks(self._discriminator, rate, self._seed, purpose, *at, num_images)
+        masks = dropout_masks(self._discriminator, rate, self._seed, purpose, *at.place, num_images)
+        return masks if at.labels is None else [*masks, at.labels]
 
     def both_masks(self, at: BatchSlice, num_images: int) -> tuple[list[tf.Tensor], ...]:
-        """Return the dropout masks of D for the fake and for the real images of a step."""
+        """Return the ``masks`` for the fake and for the real images of a step."""
         purposes = Purpose.DROPOUT_FAKE, Purpose.DROPOUT_REAL
         return tuple(self.masks(purpose, at, num_images) for purpose in purposes)
+
+    def uniform(self, purpose: Purpose, at: BatchSlice, num_images: int, numbers: int) -> tf.Tensor:
+        """Return ``numbers`` uniform numbers in [0, 1) for each image, float32 ``[B, numbers]``."""
+        return uniform_rows(self._seed, purpose, at.step, at.first_index, num_images, numbers)
+
+    def pixels(self, purpose: Purpose, at: BatchSlice, num_images: int) -> tf.Tensor:
+        """Return standard normal numbers in the shape of the images, float32 ``[B, H, W, C]``."""
+        model = self._spec.model
+        shape = (*model.image_size, model.channels)
+        numbers = normal_rows(
+            self._seed, purpose, at.step, at.first_index, num_images, math.prod(shape)
+        )
+        return tf.reshape(numbers, [-1, *shape])
 
     def flip(self, images: tf.Tensor, at: BatchSlice) -> tf.Tensor:
         if not self._spec.data.horizontal_flip:
             return images
-        numbers = uniform_rows(self._seed, Purpose.FLIP, *at, len(images), 1)
+        numbers = uniform_rows(self._seed, Purpose.FLIP, *at.place, len(images), 1)
         return tf.where(numbers[:, :, None, None] < 0.5, images[:, :, ::-1], images)

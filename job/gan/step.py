@@ -10,9 +10,18 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from job.config.spec import RunSpec
-from job.gan import losses
-from job.gan.networks import Networks
-from job.gan.noise import BatchSlice, StepNoise
+from job.gan.discriminator_loss import (
+    Rules,
+    build_rules,
+    discriminate,
+    draw,
+    judgements,
+    mean_of_terms,
+    overfitting_share,
+    with_penalties,
+)
+from job.gan.networks import Networks, generator_weights
+from job.gan.noise import BatchSlice
 from job.gan.streams import Purpose
 
 # A gradient's norm is the sum over replicas of the norms of their parts: the norm itself with one
@@ -22,6 +31,7 @@ METRICS = (
     "generator_loss",
     "real_probability",
     "fake_probability",
+    "discriminator_accuracy",
     "discriminator_gradient_norm",
     "generator_gradient_norm",
 )
@@ -33,13 +43,14 @@ Step = Callable[[tf.Tensor, BatchSlice], tf.Tensor]
 
 
 def build_step(spec: RunSpec, networks: Networks, noise_stream: int = 0) -> Step:
-    """Return ``step(real uint8 [B, H, W, C], batch_slice) -> float32 [7]``: the ``MEASURES``.
+    """Return ``step(real uint8 [B, H, W, C], batch_slice) -> float32 [8]``: the ``MEASURES``.
 
     Their sums over replicas are the ``METRICS``. Noise streams have no numbers in common; a run
     that rolls back uses another one.
     """
+    rules = build_rules(spec, networks, noise_stream)
     build = _alternating if spec.training.updates == "alternating" else _simultaneous
-    return build(spec, networks, StepNoise(spec, networks, noise_stream))
+    return build(rules, networks)
 
 
 def decode(images: tf.Tensor) -> tf.Tensor:
@@ -52,25 +63,42 @@ def encode(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.clip_by_value(tf.round((images + 1.0) * 127.5), 0.0, 255.0), tf.uint8)
 
 
-def _alternating(spec: RunSpec, networks: Networks, noise: StepNoise) -> Step:
+def _alternating(rules: Rules, networks: Networks) -> Step:
     """Update D on fake and real images; then G, on fresh latents (the notebook and the paper)."""
+    spec, noise, objective, augmentation = (
+        rules.spec,
+        rules.noise,
+        rules.objective,
+        rules.augmentation,
+    )
     generator, discriminator = networks.generator, networks.discriminator
     batch = spec.training.global_batch_size
 
     @_compiled(spec)
-    def discriminator_gradients(real, latents, masks):
-        fake = generator(latents, training=True)
+    def discriminator_gradients(real, latents, draws, step):
+        fake = augmentation.apply(generator(latents, training=True), draws.fake)
+        real = augmentation.apply(real, draws.real)
         with tf.GradientTape() as tape:
-            fake_logits, real_logits = _discriminate(spec, discriminator, fake, real, masks)
-            loss = _discriminator_loss(spec, fake_logits, real_logits)
-        metrics = [loss, *_probabilities(real_logits, fake_logits, batch)]
-        return tape.gradient(loss, _weights(discriminator)), metrics
+            logits = discriminate(spec, discriminator, fake, real, draws.masks)
+            loss = mean_of_terms(objective, logits, batch)
+            total = with_penalties(rules, loss, real, fake, draws, step)
+        metrics = [loss, *judgements(logits, batch)]
+        return (
+            tape.gradient(total, _weights(discriminator)),
+            metrics,
+            overfitting_share(rules, logits),
+        )
 
     @_compiled(spec)
-    def generator_gradients(latents, masks):
+    def generator_gradients(latents, masks, fake_draw, real, real_masks, real_draw):
+        real_logits = None
+        if objective.uses_pairs:
+            real = augmentation.apply(real, real_draw)
+            real_logits = discriminator([real, *real_masks], training=True)
         with tf.GradientTape() as tape:
-            logits = discriminator([generator(latents, training=True), *masks], training=True)
-            loss = tf.reduce_sum(losses.generator_loss(logits)) / batch
+            fake = augmentation.apply(generator(latents, training=True), fake_draw)
+            logits = discriminator([fake, *masks], training=True)
+            loss = tf.reduce_sum(objective.generator_loss(real_logits, logits)) / batch
         return tape.gradient(loss, _weights(generator)), loss
 
     def step(images: tf.Tensor, at: BatchSlice) -> tf.Tensor:
@@ -78,95 +106,87 @@ def _alternating(spec: RunSpec, networks: Networks, noise: StepNoise) -> Step:
         num_images = images.shape[0]
         latents = noise.latents(Purpose.LATENTS_DISCRIMINATOR, at, num_images)
         real = noise.flip(decode(images), at)
-        gradients, (d_loss, real_probability, fake_probability) = discriminator_gradients(
-            real, latents, noise.both_masks(at, num_images)
+        gradients, (d_loss, *judged), share = discriminator_gradients(
+            real, latents, draw(rules, at, num_images), at.step
         )
         d_norm, computing = tf.linalg.global_norm(gradients), _time_after(*gradients) - begun
         networks.discriminator_optimizer.apply(gradients, discriminator.trainable_variables)
+        augmentation.update(share, at.step)
         begun = _time_after(_weights(discriminator)[-1].read_value())
         latents = noise.latents(Purpose.LATENTS_GENERATOR, at, num_images)
         masks = noise.masks(Purpose.DROPOUT_GENERATOR, at, num_images)
-        gradients, g_loss = generator_gradients(latents, masks)
+        real_masks, real_draw = [], None
+        if objective.uses_pairs:
+            real_masks = noise.masks(Purpose.DROPOUT_GENERATOR_REAL, at, num_images)
+            real_draw = augmentation.draw(Purpose.AUGMENT_GENERATOR_REAL, at, num_images)
+        fake_draw = augmentation.draw(Purpose.AUGMENT_GENERATOR, at, num_images)
+        gradients, g_loss = generator_gradients(
+            latents, masks, fake_draw, real, real_masks, real_draw
+        )
         computing += _time_after(*gradients) - begun
         networks.generator_optimizer.apply(gradients, generator.trainable_variables)
-        _average_generator(spec, networks)
+        _average_generator(networks, rules.schedules.ema_decay(at.step))
         g_norm, computing = tf.linalg.global_norm(gradients), tf.cast(computing, tf.float32)
-        return tf.stack(
-            [d_loss, g_loss, real_probability, fake_probability, d_norm, g_norm, computing]
-        )
+        return tf.stack([d_loss, g_loss, *judged, d_norm, g_norm, computing])
 
     return step
 
 
-def _simultaneous(spec: RunSpec, networks: Networks, noise: StepNoise) -> Step:
+def _simultaneous(rules: Rules, networks: Networks) -> Step:
     """Update both from one forward and one backward pass through D.
 
-    See ``losses.generator_over_discriminator_gradient``.
+    See ``Objective.fake_gradient_ratio``. It holds for each sample as long as D treats samples
+    separately, that is without batch normalization in D.
     """
+    spec, noise, objective, augmentation = (
+        rules.spec,
+        rules.noise,
+        rules.objective,
+        rules.augmentation,
+    )
+    if objective.fake_gradient_ratio is None:
+        raise ValueError("simultaneous updates need an objective with a fake_gradient_ratio")
+    ratio = objective.fake_gradient_ratio
     generator, discriminator = networks.generator, networks.discriminator
     batch = spec.training.global_batch_size
 
     @_compiled(spec)
-    def both_gradients(real, latents, masks):
+    def both_gradients(real, latents, draws, step):
+        real = augmentation.apply(real, draws.real)
         with tf.GradientTape() as generator_tape:
-            fake = generator(latents, training=True)
+            fake = augmentation.apply(generator(latents, training=True), draws.fake)
         with tf.GradientTape() as tape:
             tape.watch(fake)
-            fake_logits, real_logits = _discriminate(spec, discriminator, fake, real, masks)
-            d_loss = _discriminator_loss(spec, fake_logits, real_logits)
-        *d_gradients, at_fake = tape.gradient(d_loss, [*_weights(discriminator), fake])
-        # D's loss is a mean over 2 batches (fake and real), G's over one: hence the factor 2.
-        factor = 2.0 * losses.generator_over_discriminator_gradient(fake_logits)
+            logits = discriminate(spec, discriminator, fake, real, draws.masks)
+            d_loss = mean_of_terms(objective, logits, batch)
+            total = with_penalties(rules, d_loss, real, fake, draws, step)
+        *d_gradients, at_fake = tape.gradient(total, [*_weights(discriminator), fake])
+        # Penalties have no gradient at the fakes, and D's loss is the mean of its terms.
+        factor = objective.num_terms * ratio(*logits)
         g_gradients = generator_tape.gradient(
             fake, _weights(generator), output_gradients=at_fake * factor[:, None, None, None]
         )
-        g_loss = tf.reduce_sum(losses.generator_loss(fake_logits)) / batch
-        metrics = [d_loss, g_loss, *_probabilities(real_logits, fake_logits, batch)]
-        return d_gradients, g_gradients, metrics
+        g_loss = tf.reduce_sum(objective.generator_loss(*logits)) / batch
+        metrics = [d_loss, g_loss, *judgements(logits, batch)]
+        return d_gradients, g_gradients, metrics, overfitting_share(rules, logits)
 
     def step(images: tf.Tensor, at: BatchSlice) -> tf.Tensor:
         begun = _time_after(images, _weights(generator)[-1].read_value())
         num_images = images.shape[0]
         latents = noise.latents(Purpose.LATENTS_GENERATOR, at, num_images)
         real = noise.flip(decode(images), at)
-        d_gradients, g_gradients, metrics = both_gradients(
-            real, latents, noise.both_masks(at, num_images)
+        d_gradients, g_gradients, metrics, share = both_gradients(
+            real, latents, draw(rules, at, num_images), at.step
         )
         computing = tf.cast(_time_after(*d_gradients, *g_gradients) - begun, tf.float32)
         networks.discriminator_optimizer.apply(d_gradients, discriminator.trainable_variables)
         networks.generator_optimizer.apply(g_gradients, generator.trainable_variables)
-        _average_generator(spec, networks)
+        augmentation.update(share, at.step)
+        _average_generator(networks, rules.schedules.ema_decay(at.step))
         norms = tf.linalg.global_norm(d_gradients), tf.linalg.global_norm(g_gradients)
         return tf.stack([*metrics, *norms, computing])
 
     return step
-
-
-def _discriminate(
-    spec: RunSpec, discriminator, fake: tf.Tensor, real: tf.Tensor, masks
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the logits of fake and of real images: as one batch, which is faster.
-
-    As two batches if D normalizes, because its batch statistics must not mix them.
-    """
-    fake_masks, real_masks = masks
-    if spec.model.discriminator.normalize:
-        fake_logits = discriminator([fake, *fake_masks], training=True)
-        return fake_logits, discriminator([real, *real_masks], training=True)
-    both_masks = [tf.concat(pair, axis=0) for pair in zip(fake_masks, real_masks, strict=True)]
-    logits = discriminator([tf.concat([fake, real], axis=0), *both_masks], training=True)
-    return logits[: fake.shape[0]], logits[fake.shape[0] :]
-
-
-def _discriminator_loss(spec: RunSpec, fake_logits: tf.Tensor, real_logits: tf.Tensor) -> tf.Tensor:
-    fake = tf.reduce_sum(losses.discriminator_loss_fake(fake_logits))
-    real = tf.reduce_sum(losses.discriminator_loss_real(real_logits, spec.training.real_label))
-    return (fake + real) / (2 * spec.training.global_batch_size)
-
-
-def _probabilities(real_logits: tf.Tensor, fake_logits: tf.Tensor, batch: int) -> list[tf.Tensor]:
-    """Return this replica's shares of the mean D(x) and the mean D(G(z))."""
-    return [tf.reduce_sum(tf.sigmoid(logits)) / batch for logits in (real_logits, fake_logits)]
 
 
 def _time_after(*values: tf.Tensor) -> tf.Tensor:
@@ -186,9 +206,9 @@ def _weights(network) -> list:
     return [variable.value for variable in network.trainable_variables]
 
 
-def _average_generator(spec: RunSpec, networks: Networks) -> None:
-    """ema := decay * ema + (1 - decay) * weight, equal on every replica."""
-    decay, weights = spec.training.ema_decay, networks.generator.trainable_variables
+def _average_generator(networks: Networks, decay: float | tf.Tensor) -> None:
+    """ema := decay * ema + (1 - decay) * weight, of this replica's moving statistics, too."""
+    weights = generator_weights(networks.generator)
     for average, weight in zip(networks.ema, weights, strict=bool(networks.ema)):
         average.assign(decay * average + (1.0 - decay) * weight.value)
 

@@ -26,9 +26,17 @@ class Purpose(enum.IntEnum):
     LATENTS_SAMPLES = 2
     LATENTS_GENERATE = 3
     FLIP = 4
+    AUGMENT_FAKE = 5
+    AUGMENT_REAL = 6
+    AUGMENT_GENERATOR = 7
+    AUGMENT_GENERATOR_REAL = 8
+    PENALTY_FAKE = 9
+    PENALTY_REAL = 10
+    PENALTY_POSITION = 11
     DROPOUT_FAKE = 64  # plus the number of the dropout layer
     DROPOUT_REAL = 128
     DROPOUT_GENERATOR = 192
+    DROPOUT_GENERATOR_REAL = 256
 
 
 def normal_rows(
