@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from job.config.errors import StorageError
 from job.config.validation import shown
+from job.data.index import ImageClass
 from job.data.json_fields import (
     Counts,
     Items,
@@ -75,6 +76,9 @@ class Manifest:
     settings: Annotated[dict[str, Any], plain(depth=1)] = field(default_factory=dict)
     noise_stream: Annotated[int, Whole(0, 2**31 - 1)] = 0  # which set of noise it trained with
     reason: SaveReason = "schedule"  # why it was saved
+    classes: Items[ImageClass] = ()  # that the networks are conditioned on, by label
+    # The features, real images and numbers of images of the scores in `metrics`.
+    scored_by: Texts = field(default_factory=dict)
 
     @property
     def folder(self) -> str:

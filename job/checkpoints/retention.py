@@ -1,4 +1,4 @@
-"""Retention: keep the newest checkpoints, those at round steps, pinned ones and the best.
+"""Retention: keep the newest checkpoints, the best, pinned ones and those at round steps.
 
 Removes the rest, and the leftovers of killed saves. Only a checkpoint that is whole by the listing
 counts as kept, so the last good one is never removed. Unreadable, quarantined and pinned ones are
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import islice
 
+from job.checkpoints.best import best_of
 from job.checkpoints.checkpoints import Checkpoints, Folder
 from job.checkpoints.manifest import NAME, BadManifest, Manifest
 from job.config.spec import CheckpointSpec
@@ -47,6 +48,9 @@ def prune(
     kept: set[int | None] = {folder.step for folder in islice(filter(whole, usable), spec.keep)}
     if not kept:  # no good checkpoint yet: a person decides
         return
+    newest = next(filter(None, map(whole, usable)))
+    if best := best_of(newest.metrics):
+        kept.add(best.step)
     if spec.keep_best:
         scored = [
             manifest

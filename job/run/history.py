@@ -7,7 +7,6 @@ are identified by ``start`` and ``row``, so a row written twice counts once (``m
      "phase": "train", "step": 1200, "dcgan_step": 1200, ...}
 """
 
-import datetime
 import io
 import json
 import math
@@ -23,7 +22,7 @@ from job.run.layout import STATUS, events_key, grid_key, metrics_key
 from job.run.segments import Segments, Writer
 from job.run.status_file import StatusFile
 from job.storage.store import ObjectStore
-from job.telemetry.logs import plain
+from job.telemetry.logs import plain, time_text
 from job.telemetry.step_report import StepReport
 
 DIGITS = 6  # a float32 has no more than seven
@@ -47,12 +46,8 @@ class History:
         *,
         clock: Callable[[], float] = time.time,
     ):
-        self._start, self._read_values, self._every_seconds, self._clock = (
-            start,
-            read_values,
-            every_seconds,
-            clock,
-        )
+        self._start, self._read_values = start, read_values
+        self._every_seconds, self._clock = every_seconds, clock
         self._writer = writer
         self._rows = writer.open(lambda number: metrics_key(start, number))
         self._events: Segments = writer.open(
@@ -62,13 +57,13 @@ class History:
         self._row_at = -math.inf
         self._last: tuple[StepReport, bool] | None = None  # the latest report; True if it has a row
         self._has_trained = False
-        self._status = StatusFile(start, every_seconds)
+        self.status = StatusFile(start, every_seconds)
         writer.later(self._read_status)
-        writer.replace(STATUS, self._status.content)
+        writer.replace(STATUS, self.status.content)
 
     def _read_status(self, store: ObjectStore) -> None:
         if store.stat(STATUS):
-            self._status.resume_from(store.read(STATUS))
+            self.status.resume_from(store.read(STATUS))
 
     def observe(self, progress: StepReport, num_steps: int) -> None:
         """Record a report over ``num_steps`` steps.
@@ -88,22 +83,14 @@ class History:
         if is_beginning:
             self._event(partial(tensorboard.restart_event, now, progress.step))
         self._last = (progress, is_due)
-        self._status.observe(progress, now, num_steps)
+        self.status.observe(progress, now, num_steps)
         if is_due:
             self._row(progress, now)
 
     def grid(self, step: int, make_png: Callable[[], bytes]) -> None:
         """Record the grid of ``step``; the writer's thread encodes it."""
-        self._status.grid(grid_key(step))
+        self.status.grid(grid_key(step))
         self._event(partial(_picture_event, self._clock(), step, make_png))
-
-    def metrics_url(self, url: str) -> None:
-        """Record the address of this worker's metrics in the status."""
-        self._status.metrics_url(url)
-
-    def rolled_back(self) -> None:
-        """Count a roll-back."""
-        self._status.rolled_back()
 
     def close(self) -> None:
         """Add a row of the last report, if it has none; the writer's last flush writes it."""
@@ -112,13 +99,11 @@ class History:
 
     def _row(self, progress: StepReport, now: float) -> None:
         values = dict(self._read_values())
-        self._status.values(_rounded(values))
+        self.status.values(_rounded(values))
         self._num_rows += 1
         self._row_at = now
         row: dict[str, Any] = {
-            "time": datetime.datetime.fromtimestamp(now, datetime.UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z"),
+            "time": time_text(now, "milliseconds"),
             "start": self._start,
             "row": self._num_rows,
             "phase": progress.phase,

@@ -125,10 +125,8 @@ def parse_holder(data: bytes, uri: str) -> Holder:
 
 
 def _this_process() -> Process:
-    host, pid = (
-        re.sub(r"[^\w.-]", "-", platform.node(), flags=re.ASCII)[:255] or "unknown",
-        os.getpid(),
-    )
+    host = re.sub(r"[^\w.-]", "-", platform.node(), flags=re.ASCII)[:255] or "unknown"
+    pid = os.getpid()
     try:
         if os.readlink("/proc/self") == str(pid):  # else it is the /proc of another container
             boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -8,6 +8,7 @@
       status.json                              the run now (job.run.status_file)
       summary.json                             written last: the run is done (job.run.summary)
       report.html                              HTML report (job.report)
+      evaluation.json, pairs.png               of `evaluate --record` (job.quality)
       checkpoints/                             keys in job.checkpoints
         step-000001200/
           generator.npz, discriminator.npz, generator_optimizer.npz, ...
@@ -19,15 +20,15 @@
       samples/
         step-000001200.png, progress.gif       grids, and all of them as an animation
       starts/20260102T030405Z.json             one attempt: facts and outcome (job.run.attempts)
-      metrics/START-000001.jsonl               metric rows of one start of the workers
-      metrics.jsonl                            rows of ended starts, merged
+      metrics/START-000001.jsonl               metric rows of an attempt of the workers
+      metrics.jsonl                            rows of ended attempts, merged
       events/events.out.tfevents.START-000001  the same for TensorBoard
       logs/START-rank001-000001.jsonl          log of one process
       divergences/                             losses that were not finite (job.training)
       hangs/20260102T030405Z-worker-1.txt      stacks of a worker that hung
 
-START is ``20260102T030405Z-000``: the time of the attempt, and which of its starts of the workers
-this is. Names sort as text in the order of time.
+START names an attempt of the workers, ``20260102T030405Z-000``: the time at which the program was
+started, and the restarts of the workers since. Names sort as text in the order of time.
 """
 
 import datetime
@@ -37,6 +38,7 @@ LEASE = "lease.json"
 STATUS = "status.json"
 SUMMARY = "summary.json"
 REPORT = "report.html"
+EVALUATION, PAIRS = "evaluation.json", "pairs.png"
 GRIDS = "samples/step-"
 PROGRESS = "samples/progress.gif"
 STARTS = "starts/"
@@ -62,7 +64,7 @@ def start_key(time: datetime.datetime) -> str:
 
 
 def start_name(stamp: str, num_restarts: int) -> str:
-    """Return the name of a start of the workers; an attempt's first is ``STAMP-000``."""
+    """Return the name of an attempt of the workers; the program's first is ``STAMP-000``."""
     return f"{stamp}-{num_restarts:03d}"
 
 

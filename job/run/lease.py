@@ -4,10 +4,10 @@
         start(lease.token)    # the chief calls check_holder(store, token) before each manifest
         lease.check()         # now and then: LeaseLost ends the job
 
-``lease.json`` names the holder (``job.run.holder``). A conditional write decides who wins. The
-holder rewrites it every third of its seconds. Another job watches it for all of these seconds on
-its own clock: if it changes, the holder lives; if not, the other job takes it over (Gray and
-Cheriton 1989, "Leases"). Clocks need not agree. Knows nothing of checkpoints, workers or Ray.
+``lease.json`` names the holder (``job.run.holder``). If two jobs write it, a conditional write lets
+one win. The holder renews it three times within its ``seconds``. Another job watches the file for
+as long, by its own clock: if it changes, the holder lives; if not, the other job takes it over
+(Gray and Cheriton 1989, "Leases"). Clocks need not agree. Knows no checkpoints, workers or Ray.
 """
 
 import logging
@@ -202,7 +202,10 @@ class Lease:
             log.error("%s", error)
 
     def _renew(self) -> None:
-        """Rewrite it; ``LeaseLost`` if another job has it. ``StorageError`` leaves this open."""
+        """Rewrite the lease; raise ``LeaseLost`` if another job has it.
+
+        After a ``StorageError`` it is unknown whether the write succeeded.
+        """
         for _ in range(_RENEWAL_ATTEMPTS):
             self._holder = self._holder.again()
             tag = self._store.write_if(LEASE, self._holder.to_json(), self._tag)

@@ -76,11 +76,8 @@ def read_lines(store: ObjectStore, entry: ObjectInfo) -> Iterator[bytes]:
 def parse_row(line: bytes, with_values: bool = True) -> Row | None:
     """Return the row of a line; None if the line is not a row."""
     stored = object_or_empty(line)
-    attempt, number, step = (
-        stored.get("start"),
-        as_step(stored.get("row")),
-        as_step(stored.get("step")),
-    )
+    attempt = stored.get("start")
+    number, step = as_step(stored.get("row")), as_step(stored.get("step"))
     if not isinstance(attempt, str) or not 0 < len(attempt) <= MAX_ATTEMPT_LENGTH:
         return None
     if number is None or step is None:

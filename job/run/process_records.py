@@ -5,12 +5,10 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from job.config.spec import RunSpec
-from job.config.waits import LOOP_ATTEMPTS
 from job.run.layout import run_name
 from job.run.log_file import log_to_store
 from job.run.segments import Writer
 from job.storage.store import ObjectStore
-from job.storage.uri import open_store
 
 
 class Records(NamedTuple):
@@ -22,16 +20,11 @@ class Records(NamedTuple):
 
 @contextmanager
 def process_records(
-    spec: RunSpec, start: str, who: str, rank: int | None = None
+    spec: RunSpec, store: ObjectStore, start: str, who: str, rank: int | None = None
 ) -> Iterator[Records]:
     """Store this process's log as ``logs/START-WHO-...``; flush everything at the end."""
     with (
-        Writer(open_records(spec), spec.history.every_seconds) as writer,
+        Writer(store, spec.history.every_seconds) as writer,
         log_to_store(writer, start, who, run_name(spec.uri), rank),
     ):
         yield Records(writer, start)
-
-
-def open_records(spec: RunSpec) -> ObjectStore:
-    """Open the run folder with few retries: the writer's thread retries by itself."""
-    return open_store(spec.uri, spec.storage, max_attempts=LOOP_ATTEMPTS)

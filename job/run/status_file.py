@@ -5,19 +5,19 @@ lease says if a job is alive.
 """
 
 import dataclasses
-import datetime
 import json
 import math
 import threading
 from typing import Any
 
-from job.telemetry.logs import plain
+from job.telemetry.logs import plain, time_text
 from job.telemetry.step_report import StepReport, seconds_left
 
 FORMAT_VERSION = 1
 MAX_BYTES = 1 << 20
 MAX_POINTS = 120
 CURVES = ("generator_loss", "discriminator_loss")
+SCORES = ("step", "frechet_distance")
 
 
 class StatusFile:
@@ -32,6 +32,7 @@ class StatusFile:
             "rollbacks": 0,
         }
         self._points: list[tuple[float, ...]] = []
+        self._scores: list[tuple[float, float]] = []
         self._stride, self._num_seen = 1, 0
         self._checkpoint_step: int | None = None
         self._has_report = False
@@ -39,16 +40,25 @@ class StatusFile:
         self._trained_at = math.nan  # the latest report over steps
 
     def resume_from(self, data: bytes) -> None:
-        """Keep the curves of earlier attempts up to this one; skip unreadable ones."""
+        """Keep curves and scores of earlier attempts up to this one; skip unreadable ones."""
         try:
-            curves = json.loads(data[:MAX_BYTES])["curves"]
-            points = [
-                tuple(float(value) for value in point)
-                for point in zip(*(curves[name] for name in ("step", *CURVES)), strict=True)
-            ]
+            document = json.loads(data[:MAX_BYTES])
+            points, scores = (
+                [
+                    tuple(float(value) for value in point)
+                    for point in zip(*(curves[name] for name in names), strict=True)
+                ]
+                for curves, names in (
+                    (document["curves"], ("step", *CURVES)),
+                    (document.get("scores", {name: [] for name in SCORES}), SCORES),
+                )
+            )
         except (ValueError, KeyError, TypeError, RecursionError):
             return
         with self._lock:
+            first_score = min([self._first_step, *(step for step, _ in self._scores)])
+            earlier = [(step, value) for step, value in scores if step < first_score]
+            self._scores = earlier[-MAX_POINTS:] + self._scores
             first_step = self._points[0][0] if self._points else math.inf
             before = [point for point in points if point[0] < min(first_step, self._first_step)]
             self._points = [
@@ -68,9 +78,9 @@ class StatusFile:
                 }
             self._first_step = min(self._first_step, progress.step + 1)
             if self._has_report and progress.checkpoint_step not in (None, self._checkpoint_step):
-                self._document["checkpoint_time"] = _text(now)
+                self._document["checkpoint_time"] = time_text(now)
             self._checkpoint_step, self._has_report = progress.checkpoint_step, True
-            self._document |= {"time": _text(now), "progress": report}
+            self._document |= {"time": time_text(now), "progress": report}
             if num_steps:
                 # NaN is written as text and read as unknown.
                 self._document["report_seconds"] = now - self._trained_at
@@ -81,6 +91,12 @@ class StatusFile:
         """Record the newest grid."""
         with self._lock:
             self._document["grid"] = key
+
+    def score(self, step: int, distance: float) -> None:
+        """Record the Frechet distance after ``step`` steps; keep the last ``MAX_POINTS``."""
+        with self._lock:
+            before = [score for score in self._scores if score[0] < step]  # if the run rolled back
+            self._scores = [*before, (step, float(f"{distance:.4g}"))][-MAX_POINTS:]
 
     def metrics_url(self, url: str) -> None:
         """Record the address of the chief's metrics."""
@@ -93,7 +109,7 @@ class StatusFile:
             self._document["values"] = values
 
     def rolled_back(self) -> None:
-        """Count a roll-back."""
+        """Count a rollback."""
         with self._lock:
             self._document["rollbacks"] += 1
 
@@ -106,7 +122,12 @@ class StatusFile:
                 name: [point[number] for point in self._points]
                 for number, name in enumerate(("step", *CURVES))
             }
-            return json.dumps(plain(self._document | {"curves": curves}), indent=1).encode()
+            scores = {
+                name: [score[number] for score in self._scores]
+                for number, name in enumerate(SCORES)
+            }
+            document = self._document | {"curves": curves, "scores": scores}
+            return json.dumps(plain(document), indent=1).encode()
 
     def _add_point(self, progress: StepReport) -> None:
         """Add one report of ``stride``: a bounded number of points covers the attempt evenly."""
@@ -120,11 +141,3 @@ class StatusFile:
         if len(self._points) > MAX_POINTS:
             self._points = self._points[::2]
             self._stride *= 2
-
-
-def _text(now: float) -> str:
-    return (
-        datetime.datetime.fromtimestamp(now, datetime.UTC)
-        .isoformat(timespec="seconds")
-        .replace("+00:00", "Z")
-    )

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from job.data.json_fields import read_object
 from job.run.layout import SUMMARY
+from job.run.stored_json import as_number
 from job.storage.store import ObjectStore
 
 MAX_BYTES = 1 << 16
@@ -31,6 +32,11 @@ class Summary:
 def write_summary(store: ObjectStore, summary: Summary) -> None:
     """Write it into the run folder."""
     store.write(SUMMARY, json.dumps(asdict(summary), indent=2).encode())
+
+
+def read_speed(store: ObjectStore) -> float | None:
+    """Return the images per second of the last attempt; None if unknown."""
+    return as_number(read_object(store, SUMMARY, MAX_BYTES).get("images_per_second"))
 
 
 def finished_step(store: ObjectStore) -> int | None:

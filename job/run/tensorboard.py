@@ -13,7 +13,16 @@ from tensorboardX.record_writer import masked_crc32c
 GROUPS = (
     (
         "health",
-        ("loss", "probability", "gradient", "non_finite", "diversity", "rollbacks", "quality"),
+        (
+            "loss",
+            "probability",
+            "accuracy",
+            "gradient",
+            "non_finite",
+            "diversity",
+            "rollbacks",
+            "quality",
+        ),
     ),
     ("checkpoints", ("dcgan_checkpoint",)),
     ("data", ("dcgan_fetch", "dcgan_cache")),

@@ -10,7 +10,7 @@ from job.telemetry.instruments import Instruments
 
 Outcome = Literal["committed", "skipped", "failed"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-# Stages in the saving thread: serialize the arrays, upload the parts, write the manifest.
+# Stages in the upload thread: serialize the arrays, upload the parts, write the manifest.
 Stage = Literal["pack", "upload", "commit"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 BUCKETS_SECONDS = (0.01, 0.03, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -41,7 +41,7 @@ class CheckpointMetrics:
         )
         self._stages = new.counters(
             "dcgan_checkpoint_stage_seconds_total",
-            "Time of committed checkpoints in the saving thread, by stage.",
+            "Time of committed checkpoints in the upload thread, by stage.",
             "stage",
             STAGES,
         )

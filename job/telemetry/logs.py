@@ -43,6 +43,11 @@ def at_step(step: int | None) -> None:
     _step = step
 
 
+def time_text(seconds: float, timespec: str = "seconds") -> str:
+    """Return ``seconds`` since 1970 as ``2026-01-02T03:04:05Z``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
 def plain(value: Any) -> Any:
     """Return ``value`` for JSON, masked: NaN and infinity as text, unknown types as ``str``."""
     if value is None or isinstance(value, bool):
@@ -67,13 +72,8 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = dict(getattr(record, "fields", {}))
-        time = (
-            datetime.fromtimestamp(record.created, UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z")
-        )
         event: dict[str, Any] = {
-            "time": time,
+            "time": time_text(record.created, "milliseconds"),
             "level": record.levelname.lower(),
             **self._origin,
             "step": fields.pop("step", _step),

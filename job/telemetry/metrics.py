@@ -5,7 +5,7 @@ the first report: a loss of 0 that nobody computed would mislead.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Info, ProcessCollector
@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Info, ProcessCollector
 from job.telemetry.checkpoint_metrics import CheckpointMetrics
 from job.telemetry.instruments import LABELS, Instruments
 from job.telemetry.phase_metrics import PhaseMetrics
-from job.telemetry.step_report import Phase, StepReport, seconds_left
+from job.telemetry.step_report import StepReport, seconds_left
 
 STEP_BUCKETS_SECONDS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -51,6 +51,10 @@ REPORTED = {
         "dcgan_fake_probability",
         "Mean D(G(z)): probability it gives generated images of being real.",
     ),
+    "discriminator_accuracy": (
+        "dcgan_discriminator_accuracy",
+        "Share of pairs of a real and a generated image that the discriminator orders rightly.",
+    ),
     "discriminator_gradient_norm": (
         "dcgan_discriminator_gradient_norm",
         "Norm of the discriminator's gradient, summed over replicas, mean since the last report.",
@@ -76,6 +80,35 @@ TIMED = {
         "dcgan_sync_seconds_total",
         "Rest of the step time: exchanging gradients, waiting for the slowest worker,"
         " applying them; on GPUs also computing them.",
+    ),
+}
+# Score: metric and meaning. Only the chief has them, in runs with scores.
+SCORES = {
+    "frechet_distance": (
+        "dcgan_quality_frechet_distance",
+        "Frechet distance of generated images to real ones; 0 is best.",
+    ),
+    "best_frechet_distance": (
+        "dcgan_quality_best_frechet_distance",
+        "Smallest Frechet distance of a checkpoint of this run, with the same features.",
+    ),
+    "kernel_distance": (
+        "dcgan_quality_kernel_distance",
+        "Kernel distance (KID) of generated images to real ones; 0 is best.",
+    ),
+    "kernel_error": ("dcgan_quality_kernel_error", "Standard error of the kernel distance."),
+    "precision": (
+        "dcgan_quality_precision",
+        "Share of generated images that are like real ones.",
+    ),
+    "recall": ("dcgan_quality_recall", "Share of real images that are like generated ones."),
+    "density": (
+        "dcgan_quality_density",
+        "Real images that a generated one is like, over the expected number; 1 is best.",
+    ),
+    "coverage": (
+        "dcgan_quality_coverage",
+        "Share of real images with a generated one nearby.",
     ),
 }
 
@@ -104,7 +137,7 @@ class WorkerMetrics:
         self, new: Instruments, save_reasons: Sequence[str], clock: Callable[[], float]
     ) -> None:
         self._labels = new.labels
-        self._phases = PhaseMetrics(new, clock)
+        self.enter = PhaseMetrics(new, clock).enter
         self.checkpoints = CheckpointMetrics(new, save_reasons, clock)
         self._reported = {field: new.setter(*metric) for field, metric in REPORTED.items()}
         self._timed = {field: new.counter(*metric) for field, metric in TIMED.items()}
@@ -120,8 +153,9 @@ class WorkerMetrics:
         )
         self.data_diversity = new.setter(
             "dcgan_data_diversity",
-            "The same over real images: those of the first step of this process.",
+            "The same over real images: at most 256 of the first call of this process.",
         )
+        self._scores = {name: new.setter(*metric) for name, metric in SCORES.items()}
         self._steps = new.counter("dcgan_steps_total", "Steps done by this process.")
         self._images = new.counter(
             "dcgan_images_total", "Real images seen by all workers together while this process ran."
@@ -131,13 +165,13 @@ class WorkerMetrics:
             "Time of one step, including waiting for images and for other workers.",
             STEP_BUCKETS_SECONDS,
         )
-        self._non_finite = new.counter(
+        self.not_finite = new.counter(
             "dcgan_non_finite_total", "Calls with a loss or a norm that was NaN or infinite."
-        )
-        self._rollbacks = new.counter(
+        ).inc
+        self.rolled_back = new.counter(
             "dcgan_rollbacks_total",
-            "Times this process rolled back to a checkpoint after a number that was not finite.",
-        )
+            "Times this process rolled back: after a number that was not finite, or worse images.",
+        ).inc
         self._preemptions = new.counters(
             "dcgan_preemptions_total",
             "Times this process was asked to save early.",
@@ -170,10 +204,6 @@ class WorkerMetrics:
         self._target_world_size(target_size)
         self._restarts(restarts)
 
-    def enter(self, phase: Phase) -> None:
-        """Enter ``phase``."""
-        self._phases.enter(phase)
-
     def observe(self, report: StepReport, num_steps: int) -> None:
         """Record a report over the last ``num_steps`` steps; with 0 only the gauges move."""
         for field, set_gauge in self._reported.items():
@@ -192,13 +222,10 @@ class WorkerMetrics:
             self.checkpoints.seen(report.checkpoint_step, fresh=self._num_reports > 0)
         self._num_reports += 1
 
-    def not_finite(self) -> None:
-        """Count a call with a NaN or infinite number."""
-        self._non_finite.inc()
-
-    def rolled_back(self) -> None:
-        """Count a roll-back to a checkpoint."""
-        self._rollbacks.inc()
+    def scored(self, scores: Mapping[str, float]) -> None:
+        """Set the scores of the generated images."""
+        for name, value in scores.items():
+            self._scores[name](value)
 
     def preempted(self, reason: Preemption) -> None:
         """Count a request to save early."""

@@ -10,11 +10,8 @@ from job.config.errors import DcganError
 
 
 @contextlib.contextmanager
-def quiet_stderr(enabled: bool = True) -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Hide what the block writes to file descriptor 2, unless an unexpected exception is raised."""
-    if not enabled:
-        yield
-        return
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as hidden:

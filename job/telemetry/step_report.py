@@ -6,7 +6,7 @@ Plain numbers only, so it can be sent between processes and imported at no cost.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Phase = Literal["start", "compile", "train", "sample", "checkpoint", "done"]
+Phase = Literal["start", "compile", "train", "sample", "score", "checkpoint", "done"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
@@ -29,6 +29,9 @@ class StepReport:
     """Mean D(x): the discriminator's probability that real images are real."""
     fake_probability: float
     """Mean D(G(z)): its probability that generated images are real."""
+    discriminator_accuracy: float
+    """Share of pairs of a real and a generated image that D orders rightly, 0 to 1; half: it cannot
+    tell them apart."""
     discriminator_gradient_norm: float
     generator_gradient_norm: float
     """Sum of the norms of the replicas' gradients: an upper bound of the gradient's norm."""

@@ -1,9 +1,11 @@
-"""Collective operations on a few named integers.
+"""Collective operations on a few named integers, and on the rows of a matrix.
 
 All workers must make the same calls in the same order.
 """
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 MAX_VALUES = 4  # of one operation; fixed, so that it is traced once
 
@@ -28,7 +30,11 @@ class Collectives:
         def sum_vector(values: tf.Tensor) -> tf.Tensor:
             return strategy.experimental_local_results(strategy.run(share, args=(values,)))[0]
 
-        self._sum_vector = sum_vector
+        @tf.function
+        def sum_matrix(values: tf.Tensor) -> tf.Tensor:
+            return strategy.experimental_local_results(strategy.run(share, args=(values,)))[0]
+
+        self._sum_vector, self._sum_matrix = sum_vector, sum_matrix
 
     def sum_over_workers(self, **values: int) -> dict[str, int]:
         """Return each value summed over all workers, on every worker."""
@@ -39,3 +45,10 @@ class Collectives:
     def broadcast_from_chief(self, **values: int) -> dict[str, int]:
         """Return the chief's values on every worker; those that other workers pass are ignored."""
         return self.sum_over_workers(**(values if self._is_chief else dict.fromkeys(values, 0)))
+
+    def sum_rows(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the sum of ``[N, D]`` over all workers, on every worker.
+
+        Exact if each row is 0 on all workers but one.
+        """
+        return np.asarray(self._sum_matrix(tf.constant(values)))

@@ -11,17 +11,17 @@ import tensorflow as tf
 
 from job.config.host import boot_number
 from job.config.spec import RunSpec
-from job.config.waits import LOOP_ATTEMPTS
-from job.data.index import Index, read_index
+from job.data.index import ImageClass, Index, read_index
 from job.data.order import Order
 from job.run.layout import HANGS, STAMP, hang_key, start_name
 from job.run.process_records import Records
+from job.run.stores import RunStores
 from job.storage.retry import retry
 from job.storage.store import ObjectStore
-from job.storage.uri import open_store
 from job.telemetry.stream_metrics import StreamMetrics
+from job.training.automatic import without_auto
 from job.training.collectives import Collectives
-from job.training.identity import check_images
+from job.training.identity import check_images, classes_of
 from job.training.listeners import Driver, Listeners
 from job.training.schedule import Schedule, plan
 from job.training.strategy import create_strategy
@@ -59,6 +59,11 @@ class RunContext:
         rows = tuple(shard.num_rows for shard in self.index.shards)
         return Order(rows, self.spec.training.global_batch_size, self.spec.seed)
 
+    @property
+    def classes(self) -> tuple[ImageClass, ...]:
+        """The classes that the networks are conditioned on; ``()`` if they are not."""
+        return classes_of(self.spec, self.index)
+
     def retry(self, operation: Callable[[], T]) -> T:
         """Return the result of a store operation, retried for ``data.fetch_patience_seconds``."""
         return retry(operation, self.spec.data.fetch_patience_seconds)
@@ -67,23 +72,22 @@ class RunContext:
 @contextmanager
 def open_context(
     spec: RunSpec,
+    stores: RunStores,
     topology: Topology,
     driver: Driver,
     check_ownership: Callable[[], None],
     records: Records | None,
 ) -> Iterator[RunContext]:
-    """Create the strategy, open the stores, read the index and start the telemetry."""
+    """Create the strategy, read the index and start the telemetry."""
     now = datetime.datetime.now(datetime.UTC)
     attempt = records.start if records else start_name(f"{now:{STAMP}}", topology.restarts)
     target_world_size = spec.workers.max_workers
     spec = with_workers(spec, topology.world_size)
     strategy = create_strategy(spec)  # before any other TensorFlow operation
-    # Few attempts: the loop retries by itself, and must not wait long for a failing store.
-    store = open_store(spec.uri, spec.storage, max_attempts=LOOP_ATTEMPTS)
-    data_store = open_store(spec.data.uri, spec.storage)
-    patience_seconds = spec.data.fetch_patience_seconds
-    index = retry(lambda: read_index(data_store), patience_seconds)
+    store, patience_seconds = stores.loop, spec.data.fetch_patience_seconds
+    index = retry(lambda: read_index(stores.data), patience_seconds)
     check_images(spec, index)
+    spec = without_auto(spec, index.num_rows)
     num_hangs = retry(lambda: sum(1 for _ in store.list(HANGS)), patience_seconds)
 
     def write_hang(text: str) -> None:
@@ -108,7 +112,7 @@ def open_context(
             topology=topology,
             attempt=attempt,
             store=store,
-            data_store=data_store,
+            data_store=stores.data,
             index=index,
             schedule=plan(spec, index.num_rows),
             strategy=strategy,

@@ -1,4 +1,6 @@
-"""Diagnosis of a loss that is not finite, in the run folder: ``divergences/step-000000740.json``.
+"""The reason of each rollback, in the run folder: ``divergences/step-000000740-1.json``.
+
+A loss was not finite, or the images became much worse.
 
 The number of these files is the number of rollbacks, and of the noise stream used since.
 """
@@ -8,6 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +25,7 @@ MAX_RANKS = 62  # whose bad shares are reported: bits of an int64
 
 @dataclass(frozen=True)
 class Divergence:
-    """``metrics`` (float32 ``[K, 6]``) of a train call from ``first_step``; ``row`` is bad."""
+    """``metrics`` (float32 ``[K, 7]``) of a train call from ``first_step``; ``row`` is bad."""
 
     first_step: int
     row: int
@@ -35,16 +38,47 @@ class Divergence:
         """The step that diverged, counted from 1."""
         return self.first_step + self.row + 1
 
+    def details(self) -> dict[str, Any]:
+        """Return what the record says beyond the step."""
+        shown = self.metrics[max(0, self.row - 10) : self.row + 1].tolist()
+        first_shown = self.step - len(shown) + 1
+        steps = [{"step": first_shown + i, **_plain(row)} for i, row in enumerate(shown)]
+        return {"workers": list(self.ranks), "steps_before": steps}
+
     def __str__(self) -> str:
         column = int(np.nonzero(~np.isfinite(self.metrics[self.row]))[0][0])
         value = self.metrics[self.row, column]
         return f"step {self.step}: {METRICS[column]} is {value}; expected a finite number"
 
 
+@dataclass(frozen=True)
+class WorseImages:
+    """The Frechet distance after ``step`` is over ``quality.rollback_ratio`` times the best.
+
+    ``scores`` are known to the chief alone.
+    """
+
+    step: int
+    ratio: float
+    scores: dict[str, float]
+
+    def details(self) -> dict[str, Any]:
+        """Return what the record says beyond the step."""
+        return dict(self.scores)
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}: the images became worse; expected a Frechet distance of at most"
+            f" {self.ratio:g} times the best one (quality.rollback_ratio)"
+        )
+
+
 class Diverged(DivergedError):
     """Raised by all workers at the same step; ``checkpoint_step`` is the last committed one."""
 
-    def __init__(self, divergence: Divergence, checkpoint_step: int | None, more: str = "") -> None:
+    def __init__(
+        self, divergence: Divergence | WorseImages, checkpoint_step: int | None, more: str = ""
+    ) -> None:
         super().__init__(str(divergence) + more)
         self.divergence, self.checkpoint_step = divergence, checkpoint_step
 
@@ -66,18 +100,13 @@ def record(store: ObjectStore, diverged: Diverged, patience_seconds: float) -> t
     are written as text.
     """
     divergence = diverged.divergence
-    shown = divergence.metrics[max(0, divergence.row - 10) : divergence.row + 1]
     number = retry(lambda: count(store), patience_seconds) + 1
-    first_shown = divergence.step - len(shown) + 1
     document = {
         "step": divergence.step,
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "workers": list(divergence.ranks),
         "last_good_checkpoint": diverged.checkpoint_step,
         "number": number,
-        "steps_before": [
-            {"step": first_shown + i, **_plain(row)} for i, row in enumerate(shown.tolist())
-        ],
+        **divergence.details(),
     }
     key = f"{ROOT}step-{divergence.step:09d}-{number}.json"
     data = json.dumps(document, indent=2).encode()

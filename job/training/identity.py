@@ -3,14 +3,17 @@
 from typing import Any
 
 from job.checkpoints.manifest import Manifest
+from job.config.documents import flat
 from job.config.errors import ConfigError, DataError, StorageError
 from job.config.load import build_model, to_dict
 from job.config.model import ModelSpec
 from job.config.spec import RunSpec
 from job.config.text import counted
 from job.config.validation import shown
-from job.data.index import Index
+from job.data.index import ImageClass, Index
 from job.data.order import ORDER_VERSION
+
+MAX_CLASSES, MAX_CLASS_NAME = 1024, 64  # with all of them a manifest is still below its limit
 
 
 def model_identity(spec: RunSpec) -> dict[str, Any]:
@@ -19,14 +22,20 @@ def model_identity(spec: RunSpec) -> dict[str, Any]:
         **to_dict(spec.model),
         "generator_optimizer": spec.training.generator_optimizer.name,
         "discriminator_optimizer": spec.training.discriminator_optimizer.name,
-        "averaged": spec.training.ema_decay > 0,
+        "averaged": spec.training.is_averaged,
     }
+
+
+def classes_of(spec: RunSpec, index: Index) -> tuple[ImageClass, ...]:
+    """Return the classes that the networks are conditioned on; ``()`` if they are not."""
+    return (index.classes or ()) if spec.model.conditional else ()
 
 
 def model_of(manifest: Manifest, uri: str) -> tuple[ModelSpec, str, bool]:
     """Return a manifest's model, its precision, and whether its weights were averaged.
 
-    Raises ``StorageError`` with ``uri`` and the key if it is not a model of this program.
+    A conditional model has the manifest's ``classes``, another one none. Raises ``StorageError``
+    with ``uri`` and the key if it is not a model of this program.
     """
     optimizers = ("generator_optimizer", "discriminator_optimizer")
     values = {key: value for key, value in manifest.model.items() if key not in optimizers}
@@ -43,6 +52,12 @@ def model_of(manifest: Manifest, uri: str) -> tuple[ModelSpec, str, bool]:
             f" {shown(is_averaged)}; expected float32 or bfloat16, and true or false; use another"
             " checkpoint"
         )
+    if model.conditional != bool(manifest.classes):
+        raise StorageError(
+            f"{where} model.conditional is {model.conditional} and it has"
+            f" {len(manifest.classes)} classes; expected classes exactly if it is conditional; use"
+            " another checkpoint"
+        )
     return model, precision, is_averaged
 
 
@@ -57,7 +72,7 @@ def order_identity(spec: RunSpec) -> dict[str, int]:
 
 def settings_of(spec: RunSpec) -> dict[str, Any]:
     """Return the whole configuration by dotted keys, as it is saved with every checkpoint."""
-    return _flat(to_dict(spec))
+    return flat(to_dict(spec))
 
 
 def changes(spec: RunSpec, newest: Manifest) -> dict[str, tuple[Any, Any]]:
@@ -72,7 +87,9 @@ def changes(spec: RunSpec, newest: Manifest) -> dict[str, tuple[Any, Any]]:
 
 def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> None:
     """Raise ``ConfigError`` if the checkpoints at ``uri`` are of another model, data or order."""
-    wanted, found = _flat(model_identity(spec)), _flat(newest.model)
+    # Earlier versions saved no key that exists since: their model has its default.
+    wanted = flat(model_identity(spec))
+    found = flat(to_dict(ModelSpec())) | flat(newest.model)
     for key in sorted(wanted.keys() | found.keys()):
         if wanted.get(key) != found.get(key):
             raise ConfigError(
@@ -80,6 +97,15 @@ def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> N
                 f" {wanted.get(key)!r} in this configuration; expected the same model, or another"
                 " run folder (uri)"
             )
+    names, saved = (
+        [each.name for each in classes] for classes in (classes_of(spec, index), newest.classes)
+    )
+    if names != saved:
+        raise ConfigError(
+            f"{uri}: holds checkpoints of other classes: {shown(saved)} there, {shown(names)} in"
+            f" {spec.data.uri}; expected the same names in the same order, or another run folder"
+            " (uri)"
+        )
     if newest.data_fingerprint != index.fingerprint:
         raise ConfigError(
             f"{uri}: was trained on data {newest.data_fingerprint[:16]}, {spec.data.uri} is"
@@ -95,7 +121,10 @@ def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> N
 
 
 def check_images(spec: RunSpec, index: Index) -> None:
-    """Raise an error unless the images have the model's shape and fill one global batch."""
+    """Raise an error unless the images have the model's shape and fill one global batch.
+
+    Those of a conditional model must all have a class.
+    """
     wanted = (*spec.model.image_size, spec.model.channels)
     if tuple(index.image_shape) != wanted:
         found = "x".join(map(str, index.image_shape))
@@ -112,11 +141,29 @@ def check_images(spec: RunSpec, index: Index) -> None:
             f" at most {index.num_rows}, or pack more images"
         )
 
+    if spec.model.conditional:
+        _check_classes(spec.data.uri, index)
 
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(values, dict):
-        return {prefix.rstrip("."): values}
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.")
-    return flat
+
+def _check_classes(uri: str, index: Index) -> None:
+    """Raise ``ConfigError`` unless all images have a class, and a manifest can hold the classes."""
+    where, remedy = f"model.conditional is true and {uri} has", "or set model.conditional to false"
+    if not index.is_labelled:
+        num_labelled = sum(each.num_rows for each in index.classes or ())
+        found = (
+            f"{num_labelled:,} of {index.num_rows:,} images with a class"
+            if num_labelled
+            else "no classes"
+        )
+        raise ConfigError(
+            f"{where} {found}; expected a class for every image: pack a folder with one folder per"
+            f" class, or images with a file of labels, {remedy}"
+        )
+    classes = index.classes or ()
+    longest = max(len(each.name) for each in classes)
+    if len(classes) > MAX_CLASSES or longest > MAX_CLASS_NAME:
+        raise ConfigError(
+            f"{where} {len(classes):,} classes with names of up to {longest:,} characters; expected"
+            f" at most {MAX_CLASSES:,} and {MAX_CLASS_NAME}: pack them with fewer or shorter names,"
+            f" {remedy}"
+        )

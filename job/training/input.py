@@ -1,4 +1,7 @@
-"""The chunks of the train calls, read ahead by tf.data, without Python per image."""
+"""The chunks of the train calls, read ahead by tf.data, without Python per image.
+
+Suffixes: S stripes, K steps, P positions of a stripe, B images of this worker per step.
+"""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -6,12 +9,9 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from job.config.errors import DataError
 from job.config.spec import RunSpec
-from job.data.order import Order, needs, stripe_width, worker_positions
-from job.streaming.budget import check_budget
-from job.streaming.reader import Reader
-from job.streaming.shards import open_shards
-from job.training.context import RunContext
+from job.data.order import Order, stripe_width, worker_positions
 from job.training.schedule import Schedule
 from job.training.topology import Topology
 
@@ -24,12 +24,16 @@ class ChunkReader(Protocol):
     def chunk(self, first_step: int, num_steps: int) -> np.ndarray:
         """Return uint8 ``[S, K, P, H, W, C]``."""
 
+    def labels(self, first_step: int, num_steps: int) -> np.ndarray:
+        """Return the labels of the last chunk, int32 ``[S, K, P]``; for a conditional model."""
+
 
 class Input:
     """This worker's images from step ``start`` on: a chunk for each call of the schedule.
 
-    A chunk is uint8 ``[S, K, P, H, W, C]``. S stripes of P positions are the B images of one step
-    in order: ``chunk[:, k]`` reshaped to ``[B, H, W, C]``.
+    Yields ``(chunk,)``, uint8 ``[S, K, P, H, W, C]``. S stripes of P positions are the B images of
+    one step in order: ``chunk[:, k]`` reshaped to ``[B, H, W, C]``. With ``num_classes`` it yields
+    ``(chunk, labels)``, int32 ``[S, K, P]``, in the same order.
     """
 
     def __init__(
@@ -40,51 +44,45 @@ class Input:
         order: Order,
         schedule: Schedule,
         start: int,
+        num_classes: int = 0,
     ):
         positions = worker_positions(order, topology.rank, topology.world_size)
         width = stripe_width(order, positions)
         self._reader, self._calls = reader, schedule.calls(start)
+        self._spec, self._num_classes = spec, num_classes
         self._error: Exception | None = None
         shape = [positions.size // width, None, width, *spec.model.image_size, spec.model.channels]
+        signature = [tf.TensorSpec(shape, tf.uint8)]
+        if num_classes:
+            signature.append(tf.TensorSpec(shape[:3], tf.int32))
         options = tf.data.Options()
         # Nothing to tune here, and waiting for its thread can delay the end of a run by seconds.
         options.autotune.enabled = False
-        dataset = tf.data.Dataset.from_generator(
-            self._gather, output_signature=tf.TensorSpec(shape, tf.uint8)
-        )
+        dataset = tf.data.Dataset.from_generator(self._gather, output_signature=tuple(signature))
         self.dataset = dataset.prefetch(CHUNKS_AHEAD).with_options(options)
 
-    def __iter__(self) -> Iterator[tf.Tensor]:
+    def __iter__(self) -> Iterator[tuple[tf.Tensor, ...]]:
         try:
             yield from self.dataset
         except tf.errors.OpError as error:
             raise self._error or error from error  # tf.data wraps every error
 
-    def _gather(self) -> Iterator[np.ndarray]:
+    def _gather(self) -> Iterator[tuple[np.ndarray, ...]]:
         try:
             for first_step, num_steps in self._calls:
-                yield self._reader.chunk(first_step, num_steps)
+                chunk = self._reader.chunk(first_step, num_steps)
+                yield (
+                    (chunk, self._labels(first_step, num_steps)) if self._num_classes else (chunk,)
+                )
         except Exception as error:  # the edge of tf.data's thread; raised again by ``__iter__``
             self._error = error
             raise
 
-
-def open_reader(context: RunContext, start: int) -> Reader:
-    """Open the reader of this worker's part of the images from step ``start`` on."""
-    spec, topology, index, order = context.spec, context.topology, context.index, context.order
-    positions = worker_positions(order, topology.rank, topology.world_size)
-    if context.data_store.local_path(index.shards[0].name) is None:
-        # The workers of this host share the cache; assume that each reads as much as this one.
-        num_local = topology.local_world_size
-        steps_per_call = spec.training.steps_per_call
-        check_budget(spec.data.cache_bytes, order, index, [positions] * num_local, steps_per_call)
-    shards = open_shards(
-        context.data_store,
-        index,
-        spec.data,
-        needs(order, positions, start, context.schedule.total_steps),
-        connections=spec.storage.max_connections,
-        sharers=topology.local_world_size,
-        listener=context.streaming,
-    )
-    return Reader(order, index, positions, shards, threads=max(1, round(spec.workers.cpus)))
+    def _labels(self, first_step: int, num_steps: int) -> np.ndarray:
+        labels = self._reader.labels(first_step, num_steps)
+        if labels.min() < 0 or labels.max() >= self._num_classes:
+            raise DataError(
+                f"{self._spec.data.uri}: labels from {labels.min()} to {labels.max()}; expected"
+                f" 0 to {self._num_classes - 1}, the classes of index.json: pack the images again"
+            )
+        return labels

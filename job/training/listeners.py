@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from job.checkpoints.saver import Event as SaveEvent
+from job.checkpoints.uploader import SaveEvent
 from job.telemetry.step_report import Phase, StepReport
 
 
@@ -30,10 +30,13 @@ class Listener:
         """Report on a train call of ``num_steps``; of 0 steps at the start and after a commit."""
 
     def on_first_images(self, images: np.ndarray) -> None:
-        """Receive the real images ``[B, H, W, C]``, uint8, of this worker's first step."""
+        """Receive the real images ``[B, H, W, C]``, uint8, of this worker's first call."""
 
     def on_grid(self, step: int, images: np.ndarray) -> None:
         """Receive the generated images ``[B, H, W, C]``, uint8, of a sample grid (chief only)."""
+
+    def on_scores(self, step: int, scores: dict[str, float]) -> None:
+        """Receive the scores of the generated images after ``step`` steps (chief only)."""
 
     def on_save_event(self, event: SaveEvent) -> None:
         """A save was committed or skipped, or one of its requests failed (chief only)."""
@@ -48,7 +51,7 @@ class Listener:
         """Training resumed from this run's own checkpoint at ``step``."""
 
     def on_rollback(self) -> None:
-        """The run goes back to its last checkpoint, with other noise."""
+        """The run rolls back to its last checkpoint, with other noise."""
 
     def on_requests(self, requests: Requests) -> None:
         """Receive the driver's requests, after every train call."""

@@ -1,4 +1,4 @@
-"""The training loop of one worker: step, check, report, sample, save, agree.
+"""The training loop of one worker: step, check, report, sample, score, save, agree.
 
 Every worker runs the same loop over the same steps. Only the chief writes, and only between
 collective operations. After each train call the workers agree whether to stop, which step is
@@ -8,8 +8,9 @@ committed, and whether the chief found bad weights.
 import logging
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -22,18 +23,19 @@ from job.telemetry.step_report import Phase, StepReport
 from job.training import snapshot
 from job.training.checkpointer import Checkpointer
 from job.training.context import RunContext
-from job.training.divergence import MAX_RANKS, Diverged, Divergence, first_bad
+from job.training.divergence import MAX_RANKS, Diverged, Divergence, WorseImages, first_bad
 from job.training.input import Input
 from job.training.multi_step import TrainCall
 from job.training.samples import save_grid
+from job.training.scoring import Scorer
 
 log = logging.getLogger("dcgan.training")
 
 
 class _Times(NamedTuple):
-    """Seconds of the last train call, in all, waiting for images, and computing gradients.
+    """Seconds of one train call: in all, waiting for images, and computing gradients.
 
-    The agreement before it is included: as inside a call, workers wait there for the slowest.
+    ``seconds`` includes the agreement before the call, where workers wait for the slowest, too.
     """
 
     num_steps: int
@@ -43,7 +45,7 @@ class _Times(NamedTuple):
 
     @property
     def sync_seconds(self) -> float:
-        """The rest, for exchanging and applying gradients; two clocks may differ by a few us."""
+        """The rest: exchanging and applying gradients. At least 0, as two clocks may differ."""
         return max(0.0, self.seconds - self.data_wait_seconds - self.compute_seconds)
 
 
@@ -61,10 +63,12 @@ class Loop:
         checkpointer: Checkpointer,
         resumed: Manifest | None,
         on_first_call: Callable[[], None],
+        scorer: Scorer | None = None,
     ):
         self._context, self._networks, self._train_call = context, networks, train_call
         self._checkpointer, self._on_first_call = checkpointer, on_first_call
-        self._exporter = snapshot.Exporter(context.spec)
+        self._scorer = scorer
+        self._exporter = snapshot.Exporter(context.spec, context.classes)
         self._step = resumed.step if resumed else 0
         logs.at_step(self._step)
         self._committed_step = resumed.step if resumed else None
@@ -73,6 +77,12 @@ class Loop:
         self._images_per_second = 0.0
         self._reported_at = time.monotonic()
         self._agreeing_seconds = 0.0  # since the last call
+        self._is_stopped_early = False
+
+    @property
+    def step(self) -> int:
+        """Return the steps done."""
+        return self._step
 
     def run(self, images: Input) -> bool:
         """Train to the last step, or until asked to stop, and save that step.
@@ -84,9 +94,11 @@ class Loop:
             self._save_grid()
         self._report("compile")
         waiting_since = self._reported_at = time.monotonic()
-        for (first_step, num_steps), chunk in zip(schedule.calls(start), images, strict=True):
+        for (first_step, num_steps), (chunk, *labels) in zip(
+            schedule.calls(start), images, strict=True
+        ):
             called_at = time.monotonic()
-            outputs = self._train_call(chunk, tf.constant(first_step, tf.int64))
+            outputs = self._train_call(chunk, tf.constant(first_step, tf.int64), *labels)
             metrics, measures = (values.numpy() for values in outputs)
             self._check_finite(metrics, measures, first_step)
             self._step = first_step + num_steps
@@ -109,8 +121,10 @@ class Loop:
             waiting_since = time.monotonic()
         self._context.listeners.on_phase("checkpoint")
         reason: SaveReason = "preemption" if is_stopped else "end"
-        self._checkpointer.finish(self._step, self._metrics, reason)
-        return not is_stopped or self._step == schedule.total_steps
+        if self._is_stopped_early:
+            reason = "end"
+        self._checkpointer.finish(self._step, self._saved_metrics(), reason)
+        return reason == "end" or self._step == schedule.total_steps
 
     def _check_finite(self, metrics: np.ndarray, measures: np.ndarray, first_step: int) -> None:
         """Raise ``Diverged`` if a metric is not finite. All workers have the same ``metrics``."""
@@ -123,27 +137,26 @@ class Loop:
         own_bit = 1 << rank if is_own and rank < MAX_RANKS else 0
         bits = context.collectives.sum_over_workers(bad_ranks=own_bit)["bad_ranks"]
         ranks = tuple(rank for rank in range(MAX_RANKS) if bits >> rank & 1)
-        # The others wait while the chief finishes its save and writes the diagnosis.
-        context.listeners.on_phase("start")
-        committed = self._checkpointer.wait_for_save()  # what was saved before this is good
-        divergence = Divergence(first_step, row, metrics, ranks)
+        self._diverge(Divergence(first_step, row, metrics, ranks))
+
+    def _diverge(self, divergence: Divergence | WorseImages) -> NoReturn:
+        """Raise ``Diverged``. All workers call it at the same step."""
+        # The other workers wait until the chief has finished its save and written the diagnosis.
+        self._context.listeners.on_phase("start")
+        committed = self._checkpointer.wait_for_save()  # its weights are from before this call
         raise Diverged(divergence, committed or self._committed_step)
 
     def _report(self, phase: Phase, times: _Times = NO_TIMES) -> None:
-        spec, schedule, topology = (
-            self._context.spec,
-            self._context.schedule,
-            self._context.topology,
-        )
-        batch, now = spec.training.global_batch_size, time.monotonic()
+        context, now = self._context, time.monotonic()
+        batch = context.spec.training.global_batch_size
         if times.num_steps:
             self._images_per_second = times.num_steps * batch / (now - self._reported_at)
             self._reported_at = now
         num_steps = max(times.num_steps, 1)
         report = StepReport(
             step=self._step,
-            total_steps=schedule.total_steps,
-            epoch=self._step / schedule.steps_per_epoch,
+            total_steps=context.schedule.total_steps,
+            epoch=self._step / context.schedule.steps_per_epoch,
             images=self._step * batch,
             images_per_second=self._images_per_second,
             **self._metrics,
@@ -153,39 +166,51 @@ class Loop:
             sync_seconds=times.sync_seconds / num_steps,
             checkpoint_step=self._committed_step,
             phase=phase,
-            world_size=topology.world_size,
-            restarts=topology.restarts,
-            rank=topology.rank,
+            world_size=context.topology.world_size,
+            restarts=context.topology.restarts,
+            rank=context.topology.rank,
         )
-        self._context.listeners.on_phase(phase)
-        self._context.listeners.on_report(report, times.num_steps)
+        context.listeners.on_phase(phase)
+        context.listeners.on_report(report, times.num_steps)
 
     def _after_first_call(self, chunk: tf.Tensor, seconds: float) -> None:
         fields = {"step": self._step, "seconds": round(seconds, 3)}
         log.info("first call done", extra={"fields": fields})
         self._on_first_call()
-        first_step_images = chunk[:, 0].numpy().reshape(-1, *chunk.shape[3:])
-        self._context.listeners.on_first_images(first_step_images)
+        self._context.listeners.on_first_images(chunk.numpy().reshape(-1, *chunk.shape[3:]))
 
     def _after_call(self) -> bool:
-        """Sample and save if the schedule says so; return whether all workers stop now."""
+        """Sample, score and save if the schedule says so; return whether all workers stop now."""
         schedule, listeners = self._context.schedule, self._context.listeners
         if schedule.samples_at(self._step):
             self._save_grid()
+        if self._scorer and schedule.scores_at(self._step):
+            self._score(self._scorer)
         if schedule.checkpoints_at(self._step):
             reason: SaveReason = "end" if self._step == schedule.total_steps else "schedule"
             listeners.on_phase("checkpoint")
-            self._checkpointer.save(self._step, self._metrics, reason)
+            self._checkpointer.save(self._step, self._saved_metrics(), reason)
         asked_at = time.monotonic()
         requests = self._context.driver.requests()
         listeners.on_requests(requests)
         self._agreeing_seconds += time.monotonic() - asked_at
         if requests.save:
-            self._checkpointer.save_if_idle(self._step, self._metrics)
+            self._checkpointer.save_if_idle(self._step, self._saved_metrics())
         return self._agree(stop=requests.stop)
 
+    def _score(self, scorer: Scorer) -> None:
+        """Score the images. Raise ``Diverged`` if they are too bad, before that step is saved."""
+        listeners, ratio = self._context.listeners, self._context.spec.quality.rollback_ratio
+        listeners.on_phase("score")
+        if scores := scorer.score(self._shown_generator(), self._step):
+            listeners.on_scores(self._step, scores)
+        if ratio is not None:
+            is_worse = int(scorer.is_worse_than(ratio))
+            if self._context.collectives.sum_over_workers(worse_images=is_worse)["worse_images"]:
+                self._diverge(WorseImages(self._step, ratio, scorer.metrics(self._step)))
+
     def _agree(self, *, stop: bool) -> bool:
-        """Agree on what only some workers know; return whether all of them stop now."""
+        """Sum over the workers what only some of them know; return whether all stop now."""
         bad_weights: DivergedError | None = None
         try:
             self._checkpointer.check_finished_saves()
@@ -197,6 +222,7 @@ class Loop:
             stop_requests=int(stop),
             committed_step=self._checkpointer.committed_step or 0,  # 0 on all but the chief
             bad_weights=int(bad_weights is not None),
+            early_stop=int(self._scorer is not None and self._scorer.is_over(self._step)),
         )
         self._agreeing_seconds += time.monotonic() - asked_at
         if sums["bad_weights"]:
@@ -207,13 +233,25 @@ class Loop:
         if committed and committed != self._committed_step:
             self._committed_step = committed
             self._report("checkpoint")
-        return sums["stop_requests"] > 0
+        self._is_stopped_early = sums["early_stop"] > 0
+        return self._is_stopped_early or sums["stop_requests"] > 0
+
+    def _saved_metrics(self) -> dict[str, float]:
+        return self._metrics | (self._scorer.metrics(self._step) if self._scorer else {})
+
+    def _shown_generator(self) -> keras.Model:
+        return self._exporter.load(snapshot.shown_weights(self._networks))
 
     def _save_grid(self) -> None:
         """Save the sample grid, on the chief: after each call all have the same statistics."""
         context = self._context
         if context.topology.is_chief:
             context.listeners.on_phase("sample")
-            generator = self._exporter.load(snapshot.shown_weights(self._networks))
-            images = save_grid(context.spec, context.store, generator, self._step)
+            images = save_grid(
+                context.spec,
+                context.store,
+                self._shown_generator(),
+                self._step,
+                len(context.classes),
+            )
             context.listeners.on_grid(self._step, images)

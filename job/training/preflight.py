@@ -1,14 +1,15 @@
 """Checks before any process starts: stores, images, the run folder. No Ray, no TensorFlow."""
 
-import dataclasses
 import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from job.checkpoints.best import best_of
 from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.manifest import Manifest
 from job.checkpoints.origin import open_origin
@@ -20,15 +21,20 @@ from job.config.versions import versions
 from job.config.waits import LOOP_ATTEMPTS
 from job.data.index import Index, read_index
 from job.data.order import Order, worker_positions
+from job.quality.kernel import MIN_ROWS
+from job.quality.keys import CLASSIFIER
 from job.run import attempts
 from job.run.layout import CONFIGURATION
 from job.run.lease import Lease, acquire
+from job.run.stores import RunStores, open_stores
 from job.run.summary import finished_step
 from job.storage.paths import local_path
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.streaming.budget import check_budget
 from job.streaming.cache_folder import CacheFolder
+from job.training.automatic import without_auto
+from job.training.early_stop import is_early_stop
 from job.training.identity import changes, check_identity, check_images
 from job.training.schedule import Schedule, plan
 
@@ -38,6 +44,7 @@ class Preflight:
     """A run that can start from ``resumed`` (None: from step 0), or that is finished already."""
 
     spec: RunSpec
+    stores: RunStores
     index: Index
     schedule: Schedule
     resumed: Manifest | None
@@ -49,20 +56,20 @@ class Preflight:
         return changes(self.spec, self.resumed) if self.resumed else {}
 
 
-def check(spec: RunSpec) -> Preflight:
+def check(spec: RunSpec, stores: RunStores | None = None) -> Preflight:
     """Check a run by its index and its newest manifest; raise the ``DcganError`` found.
 
-    Creates nothing but the cache folder.
+    Creates nothing but the cache folder. ``stores`` are those of an earlier check; None opens them.
     """
     spec = with_absolute_paths(spec)
-    data_store = open_store(spec.data.uri, spec.storage)
-    index = read_index(data_store)
+    stores = stores or open_stores(spec)
+    index = read_index(stores.data)
     check_images(spec, index)
-    _check_shards(data_store, index)
-    if data_store.local_path(index.shards[0].name) is None:
+    spec = without_auto(spec, index.num_rows)
+    _check_shards(stores.data, index)
+    if stores.data.local_path(index.shards[0].name) is None:
         _check_cache(spec, index)
-    store = open_store(spec.uri, spec.storage)
-    resumed = _newest(Checkpoints(store))
+    resumed = _newest(Checkpoints(stores.folder))
     is_own = resumed is not None
     if resumed:
         if spec.checkpoints.resume == "never":
@@ -75,6 +82,7 @@ def check(spec: RunSpec) -> Preflight:
         spec = _with_length_of(spec, resumed)
     else:
         resumed = _origin(spec, index)
+    spec = with_features(spec, stores.data, index)
     schedule = plan(spec, index.num_rows)
     is_past = resumed is not None and resumed.step > schedule.total_steps
     if resumed and is_past and not is_own:
@@ -84,9 +92,14 @@ def check(spec: RunSpec) -> Preflight:
             " earlier checkpoint"
         )
     is_finished = is_past or (
-        resumed is not None and resumed.step == schedule.total_steps == finished_step(store)
+        resumed is not None
+        and resumed.step == finished_step(stores.folder)
+        and (
+            resumed.step == schedule.total_steps
+            or is_early_stop(spec, best_of(resumed.metrics), resumed.step)
+        )
     )
-    return Preflight(spec, index, schedule, resumed, is_finished)
+    return Preflight(spec, stores, index, schedule, resumed, is_finished)
 
 
 def _with_length_of(spec: RunSpec, resumed: Manifest) -> RunSpec:
@@ -94,13 +107,46 @@ def _with_length_of(spec: RunSpec, resumed: Manifest) -> RunSpec:
 
     A folder of an earlier version has none, and so the same command ends at the same step.
     """
-    if spec.training.min_steps != TrainingSpec.min_steps:
+    if spec.training.min_steps != TrainingSpec().min_steps:
         return spec
     began_with = resumed.settings.get("training.min_steps")
     min_steps = began_with if isinstance(began_with, int) else 0
-    return dataclasses.replace(
-        spec, training=dataclasses.replace(spec.training, min_steps=min_steps)
-    )
+    return spec.replace(training=spec.training.replace(min_steps=min_steps))
+
+
+def with_features(spec: RunSpec, data: ObjectStore, index: Index) -> RunSpec:
+    """Return ``spec`` with ``quality.features`` resolved: ``auto`` is classifier or none.
+
+    Raise ``ConfigError`` for a classifier that does not exist, or too few images to score.
+    """
+    features = spec.quality.features
+    has_classifier = data.stat(CLASSIFIER) is not None
+    if features == "auto":
+        is_scored = has_classifier and index.num_rows >= MIN_ROWS
+        features = "classifier" if is_scored else "none"
+    elif features != "none" and index.num_rows < MIN_ROWS:
+        raise ConfigError(
+            f"quality.features is {features}, and {spec.data.uri} has {index.num_rows} images;"
+            f" expected at least {MIN_ROWS}, or quality.features: none"
+        )
+    elif features == "classifier" and not has_classifier:
+        raise ConfigError(
+            f"quality.features is classifier, and {spec.data.uri} has none; run `dcgan-train"
+            f" quality fit {spec.data.uri}` first, or set quality.features: none"
+        )
+    _check_unscored(spec, features)
+    return spec.replace(quality=spec.quality.replace(features=features))
+
+
+def _check_unscored(spec: RunSpec, features: str) -> None:
+    """Raise ``ConfigError`` if the run has no scores and a key needs them."""
+    for name in ("stop_after_steps", "rollback_ratio"):
+        value = getattr(spec.quality, name)
+        if features == "none" and value is not None:
+            raise ConfigError(
+                f"quality.{name} is {value:g}, and the run has no scores; run `dcgan-train quality"
+                f" fit {spec.data.uri}` first, set quality.features, or leave quality.{name} unset"
+            )
 
 
 def _newest(checkpoints: Checkpoints) -> Manifest | None:
@@ -148,13 +194,19 @@ def _check_cache(spec: RunSpec, index: Index) -> None:
     )
     min_workers = spec.workers.min_workers  # with more of them each reads less
     workers = [worker_positions(order, worker, min_workers) for worker in range(min_workers)]
+    check = partial(
+        check_budget,
+        spec.data.cache_bytes,
+        order,
+        index,
+        steps_per_call=spec.training.steps_per_call,
+        with_labels=spec.model.conditional,
+    )
     if not is_local():  # where the workers will be is not known yet: each could be alone, at best
         for positions in workers:
-            check_budget(
-                spec.data.cache_bytes, order, index, [positions], spec.training.steps_per_call
-            )
+            check([positions])
         return
-    check_budget(spec.data.cache_bytes, order, index, workers, spec.training.steps_per_call)
+    check(workers)
     with CacheFolder(Path(spec.data.cache_dir)).locked():
         pass
 
@@ -168,8 +220,7 @@ def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease 
         return
     # A separate connection with short timeouts: a renewal must not wait behind an upload.
     soon = spec.checkpoints.lease_seconds / 6
-    storage = dataclasses.replace(
-        spec.storage,
+    storage = spec.storage.replace(
         connect_timeout_seconds=min(spec.storage.connect_timeout_seconds, soon),
         read_timeout_seconds=min(spec.storage.read_timeout_seconds, soon),
     )
@@ -181,14 +232,10 @@ def leased(preflight: Preflight, note: Callable[[str], None]) -> Iterator[Lease 
 
 def record(preflight: Preflight) -> attempts.Attempt:
     """Write ``run.yaml``, the resolved configuration, and ``starts/TIME.json``, this attempt."""
+    spec, store, index = preflight.spec, preflight.stores.folder, preflight.index
     head = [f"# {name}: {version}" for name, version in versions().items()]
-    head += [
-        f"# data fingerprint: {preflight.index.fingerprint}",
-        f"# images: {preflight.index.num_rows}",
-    ]
-    store: ObjectStore = open_store(preflight.spec.uri, preflight.spec.storage)
-    store.write(CONFIGURATION, ("\n".join(head) + "\n" + to_yaml(preflight.spec)).encode())
-    spec, index = preflight.spec, preflight.index
+    head += [f"# data fingerprint: {index.fingerprint}", f"# images: {index.num_rows}"]
+    store.write(CONFIGURATION, ("\n".join(head) + "\n" + to_yaml(spec)).encode())
     return attempts.begin(
         store,
         {
@@ -212,14 +259,17 @@ def record(preflight: Preflight) -> attempts.Attempt:
 
 def with_absolute_paths(spec: RunSpec) -> RunSpec:
     """Return ``spec`` with absolute paths: workers run in other folders than the command."""
-    data = dataclasses.replace(
-        spec.data, uri=_absolute(spec.data.uri), cache_dir=_cache_dir(spec.data)
-    )
+    data = spec.data.replace(uri=_absolute(spec.data.uri), cache_dir=_cache_dir(spec.data))
     resume = spec.checkpoints.resume
-    checkpoints = dataclasses.replace(
-        spec.checkpoints, resume=resume if resume in RESUME_MODES else _absolute(resume)
+    checkpoints = spec.checkpoints.replace(
+        resume=resume if resume in RESUME_MODES else _absolute(resume)
     )
-    return dataclasses.replace(spec, uri=_absolute(spec.uri), data=data, checkpoints=checkpoints)
+    kind, separator, uri = spec.quality.features.partition(":")  # such as file:my.keras
+    features = f"{kind}:{_absolute(uri)}" if separator and uri else kind
+    quality = spec.quality.replace(features=features)
+    return spec.replace(
+        uri=_absolute(spec.uri), data=data, checkpoints=checkpoints, quality=quality
+    )
 
 
 def _absolute(uri: str) -> str:

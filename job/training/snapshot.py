@@ -3,7 +3,9 @@
 Knows no stores. An ``.npz`` is a zip of plain arrays named by variable; loading never unpickles.
 """
 
-from collections.abc import Iterable, Mapping
+import json
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -13,9 +15,13 @@ import tensorflow as tf
 from job.checkpoints import arrays
 from job.config.errors import DivergedError, StorageError
 from job.config.spec import RunSpec
+from job.data.index import ImageClass
 from job.gan.generator import build_generator
-from job.gan.networks import Networks, dtype_policy
+from job.gan.networks import Networks, dtype_policy, generator_weights
 from job.storage.scratch import scratch_folder
+
+CLASSES = "classes.json"
+ADAPTIVE, EMA_STATISTICS = "augmentation.npz", "generator_ema_statistics.npz"
 
 
 class Snapshot(NamedTuple):
@@ -34,33 +40,40 @@ class Exporter:
     For one thread.
     """
 
-    def __init__(self, spec: RunSpec):
+    def __init__(self, spec: RunSpec, classes: Sequence[ImageClass] = ()):
+        self._classes = [each.name for each in classes]
         self._model = build_generator(
-            spec.model, spec.seed, policy=dtype_policy(spec.training.precision)
+            spec.model,
+            spec.seed,
+            num_classes=len(classes),
+            policy=dtype_policy(spec.training.precision),
         )
 
     def load(self, shown: Iterable[np.ndarray]) -> keras.Model:
         """Return the generator with these weights (``shown_weights``)."""
-        targets = (*self._model.trainable_variables, *self._model.non_trainable_variables)
-        for target, value in zip(targets, shown, strict=True):
+        for target, value in zip(generator_weights(self._model), shown, strict=True):
             target.assign(value)
         return self._model
 
     def to_keras(self, shown: Iterable[np.ndarray]) -> bytes:
-        """Return the content of ``generator.keras``."""
+        """Return the content of ``generator.keras``.
+
+        That of a conditional model, a zip as all are, also has ``classes.json``, which Keras
+        ignores: the names of the labels 0, 1, ...
+        """
         with scratch_folder() as folder:
             path = folder / "generator.keras"
             self.load(shown).save(path)
+            if self._classes:
+                with zipfile.ZipFile(path, "a") as archive:
+                    archive.writestr(CLASSES, json.dumps(self._classes))
             return path.read_bytes()
 
 
 def shown_weights(networks: Networks) -> list[np.ndarray]:
-    """Return the weights for ``Exporter``; moving statistics are never averaged over steps."""
-    trained = networks.ema or [
-        variable.value for variable in networks.generator.trainable_variables
-    ]
-    statistics = [variable.value for variable in networks.generator.non_trainable_variables]
-    return [_read(variable) for variable in (*trained, *statistics)]
+    """Return the weights for ``Exporter``: the averages, if there are any."""
+    weights = [variable.value for variable in generator_weights(networks.generator)]
+    return [_read(variable) for variable in networks.ema or weights]
 
 
 def take(networks: Networks, step: int) -> Snapshot:
@@ -97,6 +110,8 @@ def put(networks: Networks, parts: Mapping[str, bytes], spec: RunSpec) -> None:
     groups = _groups(networks)
     found = {}
     for name, variables in groups.items():
+        if name in (ADAPTIVE, EMA_STATISTICS) and name not in parts:
+            continue  # saved before augmentation was adaptive, or statistics were averaged
         if name not in parts:
             raise StorageError(f"checkpoint has no {name}; expected {', '.join(groups)}")
         expected = {
@@ -107,6 +122,9 @@ def put(networks: Networks, parts: Mapping[str, bytes], spec: RunSpec) -> None:
     for name, values in found.items():
         for key, array in values.items():
             groups[name][key].assign(array)
+    if EMA_STATISTICS in groups and EMA_STATISTICS not in found:
+        for key, average in groups[EMA_STATISTICS].items():
+            average.assign(found["generator.npz"][key])
     networks.generator_optimizer.learning_rate = spec.training.generator_optimizer.learning_rate
     networks.discriminator_optimizer.learning_rate = (
         spec.training.discriminator_optimizer.learning_rate
@@ -121,8 +139,14 @@ def _groups(networks: Networks) -> dict[str, dict[str, tf.Variable]]:
         "discriminator_optimizer.npz": _named(networks.discriminator_optimizer.variables),
     }
     if networks.ema:
-        names = (variable.path for variable in networks.generator.trainable_variables)
-        groups["generator_ema.npz"] = dict(zip(names, networks.ema, strict=True))
+        names = [variable.path for variable in generator_weights(networks.generator)]
+        averages = list(zip(names, networks.ema, strict=True))
+        num_trained = len(networks.generator.trainable_variables)
+        groups["generator_ema.npz"] = dict(averages[:num_trained])
+        if statistics := dict(averages[num_trained:]):
+            groups[EMA_STATISTICS] = statistics
+    if networks.adaptive:
+        groups[ADAPTIVE] = networks.adaptive._asdict()
     return groups
 
 

@@ -93,7 +93,7 @@ def average_statistics(networks: Networks) -> None:
     Training does not read them, but samples and checkpoints do. One collective operation on one
     vector.
     """
-    variables = [statistic.value for statistic in moving_statistics(networks)]
+    variables = moving_statistics(networks)
     if not variables:
         return
     packed = tf.concat([tf.reshape(variable, [-1]) for variable in variables], axis=0)

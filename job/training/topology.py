@@ -1,6 +1,5 @@
 """The place of a worker process in its group."""
 
-import dataclasses
 from typing import NamedTuple
 
 from job.config.spec import RunSpec
@@ -26,4 +25,4 @@ class Topology(NamedTuple):
 
 def with_workers(spec: RunSpec, world_size: int) -> RunSpec:
     """Return ``spec`` with ``workers.count`` set to the actual number of workers."""
-    return dataclasses.replace(spec, workers=dataclasses.replace(spec.workers, count=world_size))
+    return spec.replace(workers=spec.workers.replace(count=world_size))

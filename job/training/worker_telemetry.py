@@ -10,8 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from job.checkpoints.saver import REFUSED
-from job.checkpoints.saver import Event as SaveEvent
+from job.checkpoints.uploader import REFUSED, SaveEvent
 from job.config.spec import RunSpec, WatchdogSpec
 from job.config.versions import versions
 from job.data.index import Index
@@ -100,6 +99,9 @@ class MetricsListener(Listener):
         if step and len(images) > 1:
             self._metrics.sampled(diversity(images))
 
+    def on_scores(self, step: int, scores: dict[str, float]) -> None:
+        self._metrics.scored(scores)
+
     def on_save_event(self, event: SaveEvent) -> None:
         self._metrics.checkpoints.ended(
             event.step,
@@ -152,16 +154,20 @@ class HistoryListener(Listener):
     """Feeds the run's history, on the chief."""
 
     def __init__(self, history: History, spec: RunSpec):
-        self._history, self._grid_size = history, (spec.samples.rows, spec.samples.columns)
+        self._history, self._columns = history, spec.samples.columns
 
     def on_report(self, report: StepReport, num_steps: int) -> None:
         self._history.observe(report, num_steps)
 
     def on_grid(self, step: int, images: np.ndarray) -> None:
-        self._history.grid(step, lambda: png_bytes(image_grid(images, *self._grid_size)))
+        rows, columns = len(images) // self._columns, self._columns
+        self._history.grid(step, lambda: png_bytes(image_grid(images, rows, columns)))
+
+    def on_scores(self, step: int, scores: dict[str, float]) -> None:
+        self._history.status.score(step, scores["frechet_distance"])
 
     def on_rollback(self) -> None:
-        self._history.rolled_back()
+        self._history.status.rolled_back()
 
 
 class WatchdogListener(Listener):
@@ -175,7 +181,11 @@ class WatchdogListener(Listener):
 
 
 class LogListener(Listener):
-    """Logs committed and skipped checkpoints."""
+    """Logs scores, and committed and skipped checkpoints."""
+
+    def on_scores(self, step: int, scores: dict[str, float]) -> None:
+        fields = {name: round(value, 4) for name, value in scores.items()}
+        log.info("scored", extra={"fields": fields})
 
     def on_save_event(self, event: SaveEvent) -> None:
         if event.outcome == "skipped":
@@ -219,7 +229,7 @@ def worker_telemetry(
         if url:
             driver.on_note(f"metrics of worker {topology.rank}: {url}")
         if url and history:
-            history.metrics_url(url)
+            history.status.metrics_url(url)
         try:
             with watchdog:
                 # Metrics first, so that a scrape never lags behind the history and the bar.
@@ -239,6 +249,7 @@ def _limits(spec: WatchdogSpec) -> dict[Phase, float]:
         "compile": spec.start_seconds,
         "train": spec.train_seconds,
         "sample": spec.train_seconds,
+        "score": spec.train_seconds,
         "checkpoint": spec.checkpoint_seconds,
     }
 

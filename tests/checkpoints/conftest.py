@@ -26,4 +26,4 @@ def any_store(
     server: S3Server = request.getfixturevalue("s3_server")
     for name, value in server.env().items():
         monkeypatch.setenv(name, value)
-    yield open_store(f"s3://{server.new_bucket('saver')}/run")
+    yield open_store(f"s3://{server.new_bucket('uploader')}/run")

@@ -1,7 +1,5 @@
 """The checkpoint protocol on a folder: what is committed, what is restored, and what is refused."""
 
-from pathlib import Path
-
 import pytest
 
 from job.checkpoints.checkpoints import Checkpoints
@@ -9,13 +7,7 @@ from job.checkpoints.retention import prune
 from job.config.errors import StorageError
 from job.config.spec import CheckpointSpec
 from job.storage.store import ObjectStore
-from job.storage.uri import open_store
 from tests.checkpoints.saves import PARTS, counting, facts, save
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return open_store(str(tmp_path / "run"))
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from job.checkpoints.best import Best
 from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.retention import prune
 from job.config.errors import StorageError
 from job.config.spec import CheckpointSpec
 from job.run.lease import LeaseLost
 from job.storage.store import ObjectStore
-from job.storage.uri import open_store
 from tests.checkpoints.saves import Breaking, counting, facts, parts_of, save, steps_of, tree
 from tests.servers.tools import ROOT
 
@@ -24,17 +24,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-@pytest.fixture
-def store(folder: Path) -> ObjectStore:
-    return open_store(str(folder))
-
-
-def test_the_newest_stay(store: ObjectStore) -> None:
+def test_the_newest_are_kept(store: ObjectStore) -> None:
     prune(save(store, 10, 20, 30, 40), CheckpointSpec(keep=2))
     assert steps_of(store) == [40, 30]
 
 
-def test_round_steps_pinned_ones_and_the_best_stay_too(store: ObjectStore) -> None:
+def test_round_steps_pinned_ones_and_the_best_are_kept(store: ObjectStore) -> None:
     checkpoints = Checkpoints(store)
     for step, loss in (
         (100, 0.9),
@@ -58,6 +53,15 @@ def test_round_steps_pinned_ones_and_the_best_stay_too(store: ObjectStore) -> No
     assert steps_of(store) == [400]
 
 
+def test_the_checkpoint_with_the_best_score_is_kept(store: ObjectStore) -> None:
+    checkpoints = Checkpoints(store)
+    for step, best in ((10, Best(9.5, 10)), (20, Best(8.0, 20)), (30, Best(8.0, 20))):
+        checkpoints.save(facts(step, **best.to_metrics()), parts_of(step))
+    checkpoints.save(facts(40, **Best(8.0, 20).to_metrics()), parts_of(40))
+    prune(checkpoints, CheckpointSpec(keep=1))
+    assert steps_of(store) == [40, 20]
+
+
 def test_only_a_committed_step_can_be_pinned(store: ObjectStore) -> None:
     with pytest.raises(
         StorageError,
@@ -67,7 +71,9 @@ def test_only_a_committed_step_can_be_pinned(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
-def test_the_last_good_one_stays_under_newer_damaged_ones(store: ObjectStore, damage: str) -> None:
+def test_the_last_good_one_is_kept_below_newer_damaged_ones(
+    store: ObjectStore, damage: str
+) -> None:
     """``keep`` is 1, and the newest is not whole: a restart needs the one before."""
     checkpoints = save(store, 10, 20, 30)
     key = "checkpoints/step-000000030/generator.npz"
@@ -77,7 +83,7 @@ def test_the_last_good_one_stays_under_newer_damaged_ones(store: ObjectStore, da
     assert checkpoints.restore()[0].step == 20
 
 
-def test_a_quarantined_one_neither_counts_nor_goes(store: ObjectStore) -> None:
+def test_a_quarantined_one_is_neither_counted_nor_removed(store: ObjectStore) -> None:
     checkpoints = save(store, 10, 20, 30)
     checkpoints.quarantine(checkpoints.committed()[0], "generator.npz: SHA-256 differs")
     assert steps_of(store) == [20, 10]
@@ -89,14 +95,14 @@ def test_a_quarantined_one_neither_counts_nor_goes(store: ObjectStore) -> None:
     assert steps_of(store) == [30, 20]
 
 
-def test_the_step_just_committed_stays_behind_newer_ones(store: ObjectStore) -> None:
+def test_the_step_just_committed_is_kept_behind_newer_ones(store: ObjectStore) -> None:
     """A run that passed a checkpoint over trains on behind it."""
     checkpoints = save(store, 10, 20, 15)
     prune(checkpoints, CheckpointSpec(keep=1), committed=15)
     assert steps_of(store) == [20, 15]
 
 
-def test_a_pinned_one_that_is_being_written_again_stays(store: ObjectStore) -> None:
+def test_a_pinned_one_that_is_being_written_again_is_kept(store: ObjectStore) -> None:
     checkpoints = save(store, 10, 20)
     checkpoints.pin(10)
     store.delete("checkpoints/step-000000010/manifest.json")
@@ -104,7 +110,7 @@ def test_a_pinned_one_that_is_being_written_again_stays(store: ObjectStore) -> N
     assert store.stat("checkpoints/step-000000010/generator.npz")
 
 
-def test_who_lost_the_run_folder_removes_nothing(store: ObjectStore, folder: Path) -> None:
+def test_a_job_that_lost_the_run_folder_removes_nothing(store: ObjectStore, folder: Path) -> None:
     def lost() -> None:
         raise LeaseLost("another job trains here")
 
@@ -117,7 +123,7 @@ def test_who_lost_the_run_folder_removes_nothing(store: ObjectStore, folder: Pat
     assert tree(folder) == before
 
 
-def test_the_file_that_a_killed_process_was_writing_goes_too(
+def test_the_unfinished_file_of_a_killed_process_is_removed(
     store: ObjectStore, folder: Path
 ) -> None:
     checkpoints = save(store, 10, 20)
@@ -140,7 +146,7 @@ def test_the_file_that_a_killed_process_was_writing_goes_too(
     assert not (folder / "checkpoints" / "step-000000010").exists()
 
 
-def test_a_folder_with_other_zeros_is_somebody_elses(store: ObjectStore) -> None:
+def test_a_folder_with_other_zeros_is_left_alone(store: ObjectStore) -> None:
     checkpoints = save(store, 10)
     store.write("checkpoints/step-0000000010/generator.npz", b"unknown")
     prune(checkpoints, CheckpointSpec(keep=1))
@@ -149,9 +155,7 @@ def test_a_folder_with_other_zeros_is_somebody_elses(store: ObjectStore) -> None
     assert store.read("checkpoints/step-0000000010/generator.npz") == b"unknown"
 
 
-def test_what_killed_saves_left_is_collected_but_nothing_else(
-    store: ObjectStore, folder: Path
-) -> None:
+def test_only_leftovers_of_killed_saves_are_collected(store: ObjectStore, folder: Path) -> None:
     checkpoints = save(store, 10, 20)
     foreign = {
         "checkpoints/notes.txt",

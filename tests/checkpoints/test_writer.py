@@ -81,7 +81,7 @@ def test_a_claim_whose_answer_is_lost_is_repeated(store: ObjectStore) -> None:
     check = retry(lambda: claim(losing, FIRST), 60.0, sleep=lambda seconds: None)
     assert losing.num_lost == 1
     check()
-    again = claim(store, FIRST)  # after a roll-back
+    again = claim(store, FIRST)  # after a rollback
     again()
     with pytest.raises(Superseded):
         check()

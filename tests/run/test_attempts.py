@@ -1,26 +1,28 @@
 """Attempts: their order, their outcome, and records that cannot be read."""
 
-from pathlib import Path
+import json
 
 import pytest
 
+from job.config.errors import StorageError
 from job.run import attempts
 from job.storage.store import ObjectStore
-from job.storage.uri import open_store
+from tests.checkpoints.saves import Breaking, for_good_from
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> ObjectStore:
-    return open_store(str(tmp_path / "run"))
-
-
-def test_an_attempt_is_later_than_all_before_even_if_the_clock_is_behind(
-    folder: ObjectStore,
-) -> None:
-    folder.write("starts/29990101T000000Z.json", b"{}")
+def test_attempts_are_in_order_even_if_the_clock_is_behind(folder: ObjectStore) -> None:
+    folder.write("starts/20991231T235959Z.json", b"{}")  # a machine whose clock was wrong
     folder.write("starts/notes.json", b"{}")
-    assert attempts.begin(folder, {}).stamp == "29990101T000001Z"
-    assert attempts.stamps(folder) == ["29990101T000000Z", "29990101T000001Z"]
+    first, second = attempts.begin(folder, {}), attempts.begin(folder, {})
+    assert attempts.stamps(folder) == ["20991231T235959Z", first.stamp, second.stamp]
+    assert (first.stamp, second.stamp) == ("21000101T000000Z", "21000101T000001Z")
+    begun = json.loads(folder.read(f"starts/{first.stamp}.json"))["time"]
+    assert begun == "2100-01-01T00:00:00+00:00"
+
+
+def test_an_attempt_needs_its_record(folder: ObjectStore) -> None:
+    with pytest.raises(StorageError):
+        attempts.begin(Breaking(folder, for_good_from(1)), {})
 
 
 def test_an_outcome_is_written_once_the_attempt_ends(folder: ObjectStore) -> None:

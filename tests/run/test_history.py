@@ -11,18 +11,10 @@ from job.run.segments import SEGMENT_BYTES
 from job.storage.store import ObjectStore
 from job.telemetry.series import current_values
 from tests.report.runs import CALL, Clock, started
+from tests.run.stored import FIRST, stored_rows
 from tests.telemetry.step_reports import report
 
 ROOT = Path(__file__).parents[2]
-FIRST = "20260102T030000Z"
-
-
-def stored_rows(store: ObjectStore) -> list[dict[str, object]]:
-    return [
-        json.loads(line)
-        for entry in store.list(METRICS_SEGMENTS)
-        for line in store.read(entry.key).splitlines()
-    ]
 
 
 def test_rows_are_written_at_the_first_call_checkpoints_the_end_and_intervals(
@@ -30,7 +22,7 @@ def test_rows_are_written_at_the_first_call_checkpoints_the_end_and_intervals(
 ) -> None:
     with started(folder, FIRST, 0, Clock(), every_seconds=10.0) as course:
         course.train(1110, checkpoint_every=300)  # a call of 20 steps takes 1 s
-    found = [(row["phase"], row["step"]) for row in stored_rows(folder)]
+    found = [(row["phase"], row["step"]) for row in stored_rows(folder, METRICS_SEGMENTS)]
     assert found == [
         ("compile", 0),
         ("train", 20),
@@ -43,16 +35,16 @@ def test_rows_are_written_at_the_first_call_checkpoints_the_end_and_intervals(
         ("train", 1100),
         ("train", 1120),
     ]
-    assert [row["row"] for row in stored_rows(folder)] == list(range(1, 11))
-    assert {row["start"] for row in stored_rows(folder)} == {f"{FIRST}-000"}
-    assert stored_rows(folder)[1]["time"] == "2026-01-02T03:00:01.000Z"
+    assert [row["row"] for row in stored_rows(folder, METRICS_SEGMENTS)] == list(range(1, 11))
+    assert {row["start"] for row in stored_rows(folder, METRICS_SEGMENTS)} == {f"{FIRST}-000"}
+    assert stored_rows(folder, METRICS_SEGMENTS)[1]["time"] == "2026-01-02T03:00:01.000Z"
 
 
 def test_a_row_has_the_names_and_values_that_prometheus_has(folder: ObjectStore) -> None:
     with started(folder, FIRST, 0, Clock()) as course:
         course.train(40)
         values = current_values(course.metrics.registry)
-    last = stored_rows(folder)[-1]
+    last = stored_rows(folder, METRICS_SEGMENTS)[-1]
     assert last["dcgan_step"] == last["step"] == 40
     assert {
         "dcgan_discriminator_loss",
@@ -93,11 +85,12 @@ def test_counters_stay_exact_over_days(folder: ObjectStore) -> None:
             report(step=20, step_seconds=123_456.7890123, generator_loss=0.123456789), 1
         )
         course.history.observe(report(step=20), 1)
-    values = stored_rows(folder)[-1]
+    values = stored_rows(folder, METRICS_SEGMENTS)[-1]
     assert values["dcgan_step_seconds_sum"] == pytest.approx(123_456.7890123, rel=1e-11)
     assert values["dcgan_generator_loss"] == 0.123457
 
 
+@pytest.mark.slow
 def test_segments_follow_each_other(folder: ObjectStore) -> None:
     with started(folder, FIRST, 0, Clock(), every_seconds=1.0) as course:
         course.train(20 * 1000, checkpoint_every=10**9)

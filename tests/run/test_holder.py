@@ -75,7 +75,7 @@ def test_every_field_is_needed(name: str) -> None:
         )
 
 
-def test_what_is_written_is_read() -> None:
+def test_a_written_lease_is_read_back() -> None:
     holder = new_holder(30)
     assert parse_holder(holder.to_json(), "uri") == holder
     elsewhere = dataclasses.replace(holder, process_started=None, boot_id=None, pid_namespace=None)
@@ -89,7 +89,7 @@ def test_tokens_are_of_one_job_each() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
-def test_a_process_is_gone_when_it_has_ended_or_its_number_is_anothers() -> None:
+def test_a_process_is_gone_when_it_has_ended_or_its_number_is_reused() -> None:
     own = new_holder(30)
     assert own.pid == os.getpid()
     assert not is_gone(own)

@@ -1,8 +1,8 @@
 """Stored logs: lines of the program and of libraries, the end of a process, no secrets."""
 
-import json
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from job.run.segments import Writer
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.telemetry.logs import at_step
+from tests.run.stored import stored_rows
 from tests.servers.prometheus import wait_for
 
 START = "20260102T030000Z-000"
@@ -26,11 +27,7 @@ def store(tmp_path: Path) -> ObjectStore:
 
 
 def events(store: ObjectStore) -> list[dict[str, Any]]:
-    return [
-        json.loads(line)
-        for entry in store.list(LOGS)
-        for line in store.read(entry.key).splitlines()
-    ]
+    return stored_rows(store, LOGS)
 
 
 def kept(store: ObjectStore) -> dict[str, str]:
@@ -42,7 +39,21 @@ def kept(store: ObjectStore) -> dict[str, str]:
     }
 
 
-def test_ours_from_info_up_and_warnings_of_others_once_each(store: ObjectStore) -> None:
+@pytest.fixture(autouse=True)
+def _as_in_a_new_process() -> Iterator[None]:
+    """A test before in this process may have silenced TensorFlow, or trained to some step."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.NOTSET)
+    at_step(None)
+    yield
+    at_step(None)
+    logger.setLevel(level)
+
+
+def test_lines_of_the_program_from_info_up_and_warnings_of_libraries_once_each(
+    store: ObjectStore,
+) -> None:
     with Writer(store, 3600.0) as writer, log_to_store(writer, START, "rank001", "garments", 1):
         logging.getLogger("dcgan.training").info(
             "first call done", extra={"fields": {"step": 20, "seconds": 1.5}}
@@ -76,7 +87,7 @@ def test_ours_from_info_up_and_warnings_of_others_once_each(store: ObjectStore) 
     assert len(found) == 8
 
 
-def test_what_kept_a_logger_from_its_parents_does_not_hide_it(store: ObjectStore) -> None:
+def test_a_logger_without_propagation_is_stored(store: ObjectStore) -> None:
     logger = logging.getLogger("ray")
     propagate, logger.propagate = logger.propagate, False
     try:
@@ -101,14 +112,11 @@ def test_rays_libraries_keep_their_warnings_from_ray_and_not_from_us(
 
 
 def test_lines_have_the_step_that_the_worker_is_at(store: ObjectStore) -> None:
-    try:
-        with Writer(store, 3600.0) as writer, log_to_store(writer, START, "rank000", "garments", 0):
-            logging.getLogger("dcgan.x").info("before the first")
-            at_step(1200)
-            logging.getLogger("ray").warning("slow")
-            logging.getLogger("dcgan.x").info("committed", extra={"fields": {"step": 1000}})
-    finally:
-        at_step(None)
+    with Writer(store, 3600.0) as writer, log_to_store(writer, START, "rank000", "garments", 0):
+        logging.getLogger("dcgan.x").info("before the first")
+        at_step(1200)
+        logging.getLogger("ray").warning("slow")
+        logging.getLogger("dcgan.x").info("committed", extra={"fields": {"step": 1000}})
     assert {event["event"]: event.get("step") for event in events(store)} == {
         "process started": None,
         "before the first": None,
@@ -184,7 +192,7 @@ def test_secrets_are_masked(store: ObjectStore, monkeypatch: pytest.MonkeyPatch)
     assert data.count(b"***") >= 3
 
 
-def test_a_formatter_that_others_put_into_it_changes_nothing(store: ObjectStore) -> None:
+def test_a_formatter_of_other_code_changes_nothing(store: ObjectStore) -> None:
     with Writer(store, 3600.0) as writer, log_to_store(writer, START, "driver", "garments"):
         for handler in logging.getLogger().handlers:
             before = handler.formatter

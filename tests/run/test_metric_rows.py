@@ -10,7 +10,7 @@ from job.run.layout import METRICS, METRICS_SEGMENTS
 from job.storage.store import ObjectStore
 from tests.checkpoints.saves import Breaking
 from tests.report.runs import Clock, started, troubled_run
-from tests.run.test_history import FIRST, stored_rows
+from tests.run.stored import FIRST, stored_rows
 
 
 def test_a_segment_that_was_written_again_while_merging_stays(folder: ObjectStore) -> None:
@@ -32,7 +32,7 @@ def test_a_segment_that_was_written_again_while_merging_stays(folder: ObjectStor
 
 def test_a_merge_that_was_cut_short_doubles_nothing(folder: ObjectStore) -> None:
     troubled_run(folder, end=lambda start: None)
-    before, num_lines = read_metrics(folder), len(stored_rows(folder))
+    before, num_lines = read_metrics(folder), len(stored_rows(folder, METRICS_SEGMENTS))
 
     def no_deletion(request: int, name: str) -> None:
         if name == "delete":
@@ -41,10 +41,10 @@ def test_a_merge_that_was_cut_short_doubles_nothing(folder: ObjectStore) -> None
     with pytest.raises(KeyboardInterrupt):
         metric_rows.merge(Breaking(folder, no_deletion))
     assert folder.stat(METRICS)
-    assert stored_rows(folder)
+    assert stored_rows(folder, METRICS_SEGMENTS)
     assert read_metrics(folder) == before
     metric_rows.merge(folder)
-    assert stored_rows(folder) == []
+    assert stored_rows(folder, METRICS_SEGMENTS) == []
     assert folder.read(METRICS).count(b"\n") == num_lines
     assert read_metrics(folder) == before
 

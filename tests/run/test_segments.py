@@ -17,6 +17,7 @@ from job.run.segments import MAX_WAITING, SEGMENT_BYTES, URGENT_SECONDS, Segment
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.checkpoints.saves import Breaking, for_good_from
+from tests.run.stored import stored_lines
 from tests.servers.prometheus import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -27,8 +28,7 @@ def key(number: int) -> str:
 
 
 def lines(store: ObjectStore) -> list[bytes]:
-    data = b"".join(store.read(entry.key) for entry in store.list("rows/"))
-    return data.splitlines()
+    return stored_lines(store, "rows/")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> ObjectStore:
     return open_store(str(tmp_path / "run"))
 
 
-def test_what_was_appended_is_there_at_the_end_in_order(store: ObjectStore) -> None:
+def test_all_records_are_stored_in_order(store: ObjectStore) -> None:
     with Writer(store, 3600.0) as writer:
         segments = writer.open(key)
         for number in range(1000):
@@ -63,7 +63,7 @@ def test_a_full_segment_is_left_alone_and_each_begins_with_the_head(store: Objec
         assert data.endswith(b"\n")
 
 
-def test_nothing_is_written_where_nothing_is_new(store: ObjectStore) -> None:
+def test_nothing_is_written_without_new_records(store: ObjectStore) -> None:
     counted = Breaking(store, lambda number, name: None)
     segments = Segments(key, b"head\n", lambda: None)
     segments.flush(counted)
@@ -74,6 +74,7 @@ def test_nothing_is_written_where_nothing_is_new(store: ObjectStore) -> None:
     assert counted.requests == 1
 
 
+@pytest.mark.slow
 def test_an_outage_costs_nothing_and_is_logged_once(
     store: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,7 +141,7 @@ def test_a_long_series_is_thinned_out_and_never_ends(
     assert len(caplog.records) == 1
 
 
-def test_a_store_that_hangs_holds_up_nobody(store: ObjectStore) -> None:
+def test_a_store_that_hangs_blocks_no_thread(store: ObjectStore) -> None:
     let_go = threading.Event()
     with Writer(
         Breaking(store, lambda request, name: let_go.wait(60) and None), 0.05, close_seconds=0.5
@@ -154,7 +155,7 @@ def test_a_store_that_hangs_holds_up_nobody(store: ObjectStore) -> None:
     let_go.set()
 
 
-def test_what_is_appended_while_a_flush_is_under_way_is_in_the_last_one(store: ObjectStore) -> None:
+def test_records_appended_during_a_flush_are_in_the_last_one(store: ObjectStore) -> None:
     entered, let_go = threading.Event(), threading.Event()
 
     def before(request: int, name: str) -> None:

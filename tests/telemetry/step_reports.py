@@ -15,6 +15,7 @@ MIDDLE = StepReport(
     generator_loss=1.2341,
     real_probability=0.71,
     fake_probability=0.24,
+    discriminator_accuracy=0.83,
     discriminator_gradient_norm=0.31,
     generator_gradient_norm=0.42,
     step_seconds=0.0176,

@@ -48,6 +48,18 @@ def fill(metrics: WorkerMetrics) -> None:
     metrics.hung(0)
     metrics.sampled(0.1)
     metrics.data_diversity(0.2)
+    metrics.scored(
+        {
+            "frechet_distance": 12.5,
+            "best_frechet_distance": 11.5,
+            "kernel_distance": 0.5,
+            "kernel_error": 0.25,
+            "precision": 0.75,
+            "recall": 0.7,
+            "density": 1.1,
+            "coverage": 0.9,
+        }
+    )
 
 
 def exposed_name(family: Metric) -> str:
@@ -107,9 +119,15 @@ def test_a_report_sets_the_gauges(metrics: WorkerMetrics) -> None:
     }
     losses = [
         value(metrics, f"dcgan_{name}")
-        for name in ("discriminator_loss", "generator_loss", "real_probability", "fake_probability")
+        for name in (
+            "discriminator_loss",
+            "generator_loss",
+            "real_probability",
+            "fake_probability",
+            "discriminator_accuracy",
+        )
     ]
-    assert losses == [0.512, 1.2341, 0.71, 0.24]
+    assert losses == [0.512, 1.2341, 0.71, 0.24, 0.83]
 
 
 def test_a_report_counts_the_steps_since_the_one_before(metrics: WorkerMetrics) -> None:

@@ -31,6 +31,7 @@ def test_one_phase_at_a_time(metrics: WorkerMetrics, clock: Clock) -> None:
         "compile": 8.0,
         "train": 4.0,
         "sample": 0.0,
+        "score": 0.0,
         "checkpoint": 0.5,
         "done": 3.0,
     }

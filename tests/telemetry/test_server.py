@@ -166,6 +166,7 @@ def test_a_client_that_disconnects_prints_nothing(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_thousand_scrapes_leave_nothing_behind() -> None:
     def state(pid: int) -> dict[str, int]:
         status = dict(

@@ -190,6 +190,7 @@ def test_a_process_that_hangs_reports_its_stacks_and_ends(
         )
 
 
+@pytest.mark.slow
 def test_a_call_that_keeps_the_gil_is_ended_by_the_c_timer(tmp_path: Path) -> None:
     ended = hang("gil", "file", tmp_path)
     assert ended.returncode == 1
@@ -200,6 +201,7 @@ def test_a_call_that_keeps_the_gil_is_ended_by_the_c_timer(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("write", "why"), [("stuck", "not written within 0.5 s"), ("refused", "the store is full")]
 )
@@ -213,6 +215,7 @@ def test_a_store_that_hangs_or_refuses_does_not_delay_the_end(
     assert events["error"]["event"] == f"rank 1: the stacks of the hang are in the log only: {why}"
 
 
+@pytest.mark.slow
 def test_a_bug_in_on_hang_does_not_keep_the_process(tmp_path: Path) -> None:
     ended = hang("lock", "broken", tmp_path)
     assert ended.returncode == 1
@@ -222,6 +225,7 @@ def test_a_bug_in_on_hang_does_not_keep_the_process(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_c_timer_is_off_if_nothing_is_watched() -> None:
     """It would end the process 0.8 s after the watchdog last set it: its clock does not move."""
     ended = python("-c", UNWATCHED)

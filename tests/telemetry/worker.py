@@ -24,6 +24,18 @@ def main() -> None:
     metrics.hung(1)
     metrics.checkpoints.every(500)
     metrics.data_diversity(0.2)
+    metrics.scored(
+        {
+            "frechet_distance": 12.5,
+            "best_frechet_distance": 11.5,
+            "kernel_distance": 0.5,
+            "kernel_error": 0.25,
+            "precision": 0.75,
+            "recall": 0.7,
+            "density": 1.1,
+            "coverage": 0.9,
+        }
+    )
     metrics.enter("start")
     metrics.build_info("0.1.0", "fashion", "sha256:1f")
     streaming = StreamMetrics("garments", 1, metrics.registry, RETRIES)

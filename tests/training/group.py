@@ -1,7 +1,7 @@
-"""A group of worker processes without Ray: what one of them runs, and how a test starts them all.
+"""A group of worker processes without Ray: the program of one, and a function that starts all.
 
-Each process makes the real strategy over ``TF_CONFIG``, trains a few steps on fixed images, case by case, and leaves its state of each in
-``CASE-RANK.npz``.
+Each process makes the real strategy over ``TF_CONFIG``, trains a few steps on fixed images, case by
+case, and writes its state of each to ``CASE-RANK.npz``.
 """
 
 import json
@@ -29,10 +29,11 @@ State = dict[str, np.ndarray]
 
 
 class Case(NamedTuple):
-    """What one run of a group trains: the ``notebook`` preset with these settings, for ``steps`` steps."""
+    """One run of a group: the ``notebook`` preset with these settings, for ``steps`` steps."""
 
     overrides: list[str]
     steps: int = 1
+    num_classes: int = 0  # of labels that are drawn; both networks are conditional then
 
 
 def train_group(
@@ -41,14 +42,15 @@ def train_group(
     cases: Mapping[str, Case],
     *,
     num_devices: int = 0,
-    timeout: float = 180,
+    timeout: float = 500,
     fork: bool = True,
 ) -> dict[str, list[State]]:
-    """Train every case in ``num_workers`` processes and return, by case, the state of each worker at its end.
+    """Train every case in ``num_workers`` processes; return each worker's last state, by case.
 
-    With ``num_devices`` each worker has that many replicas, on logical CPU devices that take the place of its GPUs. A state is
-    each variable by ``part/name``, ``metrics`` ``[steps, 6]``, the ``latents`` of this worker, and ``unequal``, the names of
-    variables that differ between its replicas.
+    With ``num_devices`` each worker has that many replicas, on logical CPU devices that take the
+    place of its GPUs. A state is each variable by ``part/name``, ``metrics`` ``[steps, 6]``, the
+    ``latents`` of this worker, and ``unequal``, the names of variables that differ between its
+    replicas.
     """
     folder.mkdir(parents=True, exist_ok=True)
     dead_proxy = f"http://127.0.0.1:{free_port()}"  # workers never use it among themselves
@@ -122,13 +124,14 @@ def _worker(folder: Path, num_workers: int, num_devices: int, cases: Mapping[str
         else create_strategy(next(iter(specs.values())))
     )
     for name, spec in specs.items():
-        np.savez(folder / f"{name}-{rank}.npz", **_train(spec, strategy, rank, cases[name].steps))
+        np.savez(folder / f"{name}-{rank}.npz", **_train(spec, strategy, rank, cases[name]))
 
 
 def _strategy_on_logical_devices(num_devices: int) -> "tf.distribute.Strategy":
-    """Return the strategy of a worker with ``num_devices`` GPUs, on as many logical devices of the CPU.
+    """Return the strategy of a worker with ``num_devices`` GPUs, on logical devices of the CPU.
 
-    TensorFlow (2.21) gives a worker without GPUs one replica; only the list of its devices is replaced.
+    TensorFlow (2.21) gives a worker without GPUs one replica; only the list of its devices is
+    replaced.
     """
     import tensorflow as tf
     from tensorflow.python.distribute.collective_all_reduce_strategy import (
@@ -149,7 +152,7 @@ def _strategy_on_logical_devices(num_devices: int) -> "tf.distribute.Strategy":
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def _train(spec: "RunSpec", strategy: "tf.distribute.Strategy", rank: int, steps: int) -> State:
+def _train(spec: "RunSpec", strategy: "tf.distribute.Strategy", rank: int, case: Case) -> State:
     import tensorflow as tf
 
     from job.checkpoints.arrays import pack
@@ -160,8 +163,9 @@ def _train(spec: "RunSpec", strategy: "tf.distribute.Strategy", rank: int, steps
     from job.training.collectives import Collectives
     from job.training.multi_step import build_train_call
 
+    steps, num_classes = case.steps, case.num_classes
     with strategy.scope():
-        networks = build_networks(spec)
+        networks = build_networks(spec, num_classes)
     batch, part, num_local = (
         spec.training.global_batch_size,
         spec.replica_batch_size,
@@ -169,19 +173,22 @@ def _train(spec: "RunSpec", strategy: "tf.distribute.Strategy", rank: int, steps
     )
     here = part * num_local
     shape = (steps, batch, *spec.model.image_size, spec.model.channels)
-    images = np.random.default_rng(IMAGE_SEED).integers(0, 256, shape, np.uint8)[
-        :, rank * here : (rank + 1) * here
-    ]
+    random, own = np.random.default_rng(IMAGE_SEED), slice(rank * here, (rank + 1) * here)
+    images = random.integers(0, 256, shape, np.uint8)[:, own]
+    labels = []
+    if num_classes:
+        drawn = random.integers(0, num_classes, (steps, batch), np.int32)[:, own]
+        labels = [tf.constant(drawn[np.newaxis])]
     call = build_train_call(spec, strategy, networks)
     chunk = tf.constant(images[np.newaxis])  # one stripe
-    metrics, _ = call(chunk, tf.constant(0, tf.int64))
+    metrics, _ = call(chunk, tf.constant(0, tf.int64), *labels)
     taken = snapshot.take(networks, steps).state
     state = {
         f"{part}/{key}": array for part, arrays in taken.items() for key, array in arrays.items()
     }
     unequal = _unequal(strategy, networks)
     if num_local > 1:  # what was saved comes back on every replica
-        call(chunk, tf.constant(steps, tf.int64))
+        call(chunk, tf.constant(steps, tf.int64), *labels)
         snapshot.put(networks, {part: pack(arrays) for part, arrays in taken.items()}, spec)
         unequal += _unequal(strategy, networks)
         for name, arrays in snapshot.take(networks, steps).state.items():
@@ -224,6 +231,7 @@ def _unequal(strategy: "tf.distribute.Strategy", networks: "Networks") -> list[s
     ]
     named = [(variable.path, variable.value) for part in parts for variable in part.variables]
     named += [(variable.name, variable) for variable in networks.ema]
+    named += [(variable.name, variable) for variable in networks.adaptive or ()]
     values = {
         name: [replica.numpy() for replica in strategy.experimental_local_results(variable)]
         for name, variable in named

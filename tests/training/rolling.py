@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from job.config.errors import DcganError
 from job.config.load import load_run
+from job.run.stores import open_stores
 from job.training import context, worker
 from job.training.collectives import Collectives
 from job.training.multi_step import TrainCall, build_train_call
@@ -48,7 +49,8 @@ def main() -> None:
 
     worker.build_train_call, context.Collectives = build_bad_call, PrintingCollectives
     try:
-        worker.run(load_run("notebook", overrides=sys.argv[2:]), Topology(0, 1), scribe)
+        spec = load_run("notebook", overrides=sys.argv[2:])
+        worker.run(spec, open_stores(spec), Topology(0, 1), scribe)
     except DcganError as error:
         say(f"error: {error}")
         sys.exit(error.exit_code)

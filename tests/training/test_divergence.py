@@ -33,5 +33,5 @@ def test_a_write_whose_answer_is_lost_counts_once(
     assert divergence.record(store, diverged(45), 60.0) == (
         "divergences/step-000000045-2.json",
         2,
-    )  # after going back, at the same step
+    )  # after a rollback, at the same step
     assert divergence.count(store) == 2

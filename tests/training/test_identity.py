@@ -1,18 +1,36 @@
-"""A run folder belongs to one model, one data set and one order of images; everything else may change between starts."""
+"""A run folder belongs to one model, data set and order of images; all else may change."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 
-from job.checkpoints.manifest import Manifest
-from job.config.errors import ConfigError, DataError
+from job.checkpoints.manifest import Manifest, Part, parse_manifest
+from job.config.errors import ConfigError, DataError, StorageError
 from job.config.load import load_run
 from job.config.spec import RunSpec
-from job.data.index import Index, PackSettings, read_index
+from job.data.index import (
+    MAX_NUM_ROWS,
+    ImageClass,
+    Index,
+    LabelFile,
+    PackSettings,
+    read_index,
+)
 from job.packing.pack import PackJob, pack
 from job.storage.uri import open_store
-from job.training.identity import check_identity, check_images, model_identity, order_identity
+from job.training.identity import (
+    MAX_CLASS_NAME,
+    MAX_CLASSES,
+    changes,
+    check_identity,
+    check_images,
+    classes_of,
+    model_identity,
+    model_of,
+    order_identity,
+    settings_of,
+)
 
 
 def spec_of(*overrides: str) -> RunSpec:
@@ -60,6 +78,8 @@ def saved(spec: RunSpec, index: Index) -> Manifest:
             "generator_optimizer is 'rmsprop' there and 'adam'",
         ),
         ("training.ema_decay=0.9", "averaged is False there and True"),
+        ("training.ema_half_life_images=1000", "averaged is False there and True"),
+        ("model.discriminator.spectral_norm=true", "spectral_norm is False there and True"),
         ("seed=1", "was trained with seed 0, this configuration has 1"),
         (
             "training.global_batch_size=64",
@@ -72,6 +92,16 @@ def test_another_run_is_refused_with_both_values(index: Index, change: str, mess
         check_identity(spec_of(change), index, saved(spec_of(), index), "runs/one")
     assert message in str(caught.value)
     assert "runs/one" in str(caught.value)
+
+
+def test_a_key_that_an_earlier_version_did_not_have_is_its_default(index: Index) -> None:
+    before = saved(spec_of(), index)
+    model = {**before.model, "discriminator": dict(before.model["discriminator"])}
+    del model["discriminator"]["spectral_norm"]
+    before = dataclasses.replace(before, model=model)
+    check_identity(spec_of(), index, before, "runs/one")
+    with pytest.raises(ConfigError, match="spectral_norm is False there and True"):
+        check_identity(spec_of("model.discriminator.spectral_norm=true"), index, before, "runs/one")
 
 
 def test_other_images_are_refused(index: Index) -> None:
@@ -95,6 +125,110 @@ def test_what_does_not_change_the_state_may_change(index: Index, change: str) ->
     check_identity(spec_of(change), index, saved(spec_of(), index), "runs/one")
 
 
+def test_changed_settings_are_listed_with_both_values(index: Index) -> None:
+    before = saved(spec_of(), index)
+    assert changes(spec_of("training.steps=70"), before) == {}  # an earlier version saved none
+    before = dataclasses.replace(before, settings=settings_of(spec_of()))
+    now = spec_of(
+        "training.generator_optimizer.learning_rate=0.5",
+        "training.steps=70",
+        "workers.count=4",
+        "uri=runs/two",
+    )
+    assert changes(now, before) == {
+        "training.generator_optimizer.learning_rate": (0.001, 0.5),
+        "training.steps": (None, 70),
+        "workers.count": (2, 4),
+    }
+
+
+def test_a_manifest_without_newer_keys_has_their_defaults(index: Index) -> None:
+    old = saved(spec_of(), index)
+    del old.model["conditional"]
+    check_identity(spec_of(), index, old, "runs/one")
+    assert not model_of(old, "runs/one")[0].conditional
+
+
+LABELLED = (ImageClass("cat", 20), ImageClass("dog", 20))
+
+
+def labelled(index: Index, classes: tuple[ImageClass, ...] | None = LABELLED) -> Index:
+    shards = tuple(
+        dataclasses.replace(shard, labels=LabelFile(f"{shard.name}.i32", "a" * 64))
+        for shard in index.shards
+    )
+    return dataclasses.replace(index, classes=classes, shards=shards)
+
+
+def test_checkpoints_of_other_classes_are_refused(index: Index) -> None:
+    spec, index = spec_of("model.conditional=true"), labelled(index)
+    assert classes_of(spec, index) == LABELLED
+    assert classes_of(spec_of(), index) == ()
+    before = dataclasses.replace(saved(spec, index), classes=LABELLED)
+    check_identity(spec, index, before, "runs/one")
+    renamed = labelled(index, (ImageClass("cat", 20), ImageClass("fox", 20)))
+    with pytest.raises(
+        ConfigError, match=r"of other classes: \['cat', 'dog'\] there, \['cat', 'fox'\] in packed;"
+    ):
+        check_identity(spec, renamed, before, "runs/one")
+    with pytest.raises(ConfigError, match="conditional is True there and False"):
+        check_identity(spec_of(), index, before, "runs/one")
+
+
+def test_a_manifest_has_classes_exactly_if_its_model_is_conditional(index: Index) -> None:
+    spec = spec_of("model.conditional=true")
+    manifest = dataclasses.replace(saved(spec, index), classes=LABELLED)
+    assert model_of(manifest, "runs/one")[0] == spec.model
+    for broken in (
+        saved(spec, index),
+        dataclasses.replace(saved(spec_of(), index), classes=LABELLED),
+    ):
+        with pytest.raises(StorageError, match=r"model\.conditional is .* use another checkpoint"):
+            model_of(broken, "runs/one")
+
+
+@pytest.mark.parametrize(
+    ("classes", "found"),
+    [
+        (None, "has no classes; expected a class for every image"),
+        (
+            (ImageClass("cat", 20), ImageClass("dog", 19)),
+            "has 39 of 40 images with a class; expected",
+        ),
+        (
+            (ImageClass("cat", 20), ImageClass("d" * 65, 20)),
+            "has 2 classes with names of up to 65 characters; expected at most 1,024 and 64",
+        ),
+    ],
+)
+def test_a_conditional_model_needs_the_class_of_every_image(
+    index: Index, classes: tuple[ImageClass, ...] | None, found: str
+) -> None:
+    given, spec = labelled(index, classes), spec_of("model.conditional=true")
+    check_images(spec_of(), given)
+    check_images(spec, labelled(index))
+    with pytest.raises(ConfigError) as caught:
+        check_images(spec, given)
+    assert f"model.conditional is true and packed {found}" in str(caught.value)
+
+
+def test_a_manifest_has_room_for_the_longest_list_of_classes(index: Index) -> None:
+    longest = "\U0001f408" * MAX_CLASS_NAME  # a character that takes 12 bytes in JSON
+    manifest = dataclasses.replace(
+        saved(spec_of("model.conditional=true"), index),
+        classes=(ImageClass(longest, MAX_NUM_ROWS),) * MAX_CLASSES,
+        parts=(Part("generator.npz", 1, "a" * 64),),
+    )
+    assert parse_manifest(manifest.to_json(), "runs/one").classes == manifest.classes
+
+
+def test_a_manifest_contains_the_model(index: Index) -> None:
+    spec = spec_of("training.ema_decay=0.9", "training.precision=bfloat16")
+    manifest = dataclasses.replace(saved(spec, index), settings=settings_of(spec))
+    assert model_of(manifest, "runs/one") == (spec.model, "bfloat16", True)
+    assert model_of(saved(spec_of(), index), "runs/one") == (spec_of().model, "float32", False)
+
+
 def test_images_must_fit_the_model_and_fill_a_batch(index: Index) -> None:
     check_images(spec_of(), index)
     with pytest.raises(
@@ -104,6 +238,7 @@ def test_images_must_fit_the_model_and_fill_a_batch(index: Index) -> None:
         check_images(spec_of("model.image_size=32", "model.channels=3"), index)
     with pytest.raises(
         DataError,
-        match=r"40 images; expected at least one global batch of 64 .* Lower it to at most 40, or pack more images",
+        match=r"40 images; expected at least one global batch of 64 .*"
+        r" Lower it to at most 40, or pack more images",
     ):
         check_images(spec_of("training.global_batch_size=64"), index)

@@ -1,137 +1,26 @@
-"""What a start goes on from: the newest checkpoint that is whole and does not crash the run, the same on every worker."""
+"""The checkpoint that an attempt resumes from, the same on every worker.
+
+It is the newest one that is whole and does not crash the run.
+"""
 
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from job.checkpoints import crash_counts
-from job.checkpoints.checkpoints import QUARANTINED, Checkpoints
-from job.checkpoints.manifest import Manifest
-from job.checkpoints.saver import Saver
+from job.checkpoints.checkpoints import QUARANTINED
 from job.config.errors import ConfigError, StorageError
-from job.config.load import load_run
-from job.config.spec import RunSpec
-from job.data.index import Index
 from job.run import attempts
-from job.run.layout import start_name
 from job.storage.store import Interrupted
 from job.storage.uri import open_store
 from job.training import resume
-from job.training.checkpointer import Checkpointer, open_checkpointer
-from job.training.context import RunContext
-from job.training.identity import changes, model_identity, order_identity, settings_of
-from job.training.resume import Resume
-from job.training.topology import Topology
 from tests.checkpoints.saves import Breaking, LosingAnswers, counting, parts_of
 from tests.servers.s3 import S3Server
-from tests.streaming.sets import pack_numbered
+from tests.training.run_folder import Run, Values, part_of
 
-pytestmark = pytest.mark.timeout(60)
-
-
-Values = dict[str, int]
-
-
-def context_of(**values: Any) -> RunContext:
-    """Return a context with these fields; the others are None."""
-    return RunContext(**dict.fromkeys(RunContext.__dataclass_fields__) | values)
-
-
-class Run:
-    """A run folder with checkpoints of 10, 20 and 30 steps."""
-
-    def __init__(self, folder: Path, **settings: object):
-        self.index: Index = pack_numbered(folder / "set", 64, 32, height=8, width=8)
-        self.settings = settings
-        self.uri = str(folder / "run")
-        self.stamp, self.num_attempts = "20260102T030405Z", 0
-        for step in (10, 20, 30):
-            self.save(step)
-
-    @property
-    def spec(self) -> RunSpec:
-        values = {
-            "uri": self.uri,
-            "data.uri": "set",
-            "model.image_size": 8,
-            "training.global_batch_size": 8,
-            **self.settings,
-        }
-        return load_run("notebook", overrides=[f"{key}={value}" for key, value in values.items()])
-
-    @property
-    def checkpoints(self) -> Checkpoints:
-        return Checkpoints(open_store(self.uri))
-
-    def save(self, step: int) -> None:
-        spec = self.spec
-        facts = Manifest(
-            step=step,
-            images_seen=step * 8,
-            created="2026-01-01T00:00:00+00:00",
-            model=model_identity(spec),
-            data_fingerprint=self.index.fingerprint,
-            order=order_identity(spec),
-            world_size=2,
-            metrics={},
-            versions={},
-            parts=(),
-            settings=settings_of(spec),
-        )
-        self.checkpoints.save(facts, parts_of(step))
-
-    def resume(
-        self,
-        rank: int = 0,
-        chosen: Values | None = None,
-        store: object = None,
-        world_size: int = 2,
-        hosts: int = 7,
-        said: list[Values] | None = None,
-    ) -> Resume:
-        """Start the next attempt of a worker.
-
-        ``chosen`` is the chief's choice; the values that this worker broadcasts go to ``said``.
-        """
-
-        def broadcast(**values: int) -> Values:
-            (said if said is not None else []).append(values)
-            return chosen or values
-
-        context = context_of(
-            spec=self.spec,
-            topology=Topology(rank, world_size),
-            attempt=self.next_attempt(),
-            store=store or open_store(self.uri),
-            index=self.index,
-            collectives=SimpleNamespace(broadcast_from_chief=broadcast),
-            hosts=hosts,
-        )
-        return Resume(context)
-
-    def restore(self, *args: Any, **values: Any) -> int | None:
-        """Return the step that the next attempt of a worker resumes from."""
-        found = self.resume(*args, **values).restore()
-        if found is None:
-            return None
-        assert found.parts == parts_of(found.manifest.step)
-        return found.manifest.step
-
-    def next_attempt(self) -> str:
-        """Return the name of the next attempt of the workers by the same program."""
-        self.num_attempts += 1
-        return start_name(self.stamp, self.num_attempts - 1)
-
-    def train_from_newest(self) -> int | None:
-        """Return the step that an attempt resumes from whose first train call succeeds."""
-        resume = self.resume()
-        found = resume.restore()
-        resume.mark_succeeded()
-        return found.manifest.step if found else None
+pytestmark = [pytest.mark.training, pytest.mark.timeout(60)]
 
 
 @pytest.fixture(autouse=True)
@@ -142,10 +31,6 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
-
-
-def part_of(run: Run, step: int, name: str) -> Path:
-    return Path(run.uri) / "checkpoints" / f"step-{step:09d}" / name
 
 
 @pytest.mark.parametrize("name", ["generator.npz", "discriminator.npz"])
@@ -167,7 +52,7 @@ def test_every_damage_falls_back_and_is_quarantined(run: Run, name: str, damage:
     assert run.restore() == 30
 
 
-def test_damage_everywhere_stops_every_start(run: Run) -> None:
+def test_damage_everywhere_stops_every_attempt(run: Run) -> None:
     for step in (10, 20, 30):
         part_of(run, step, "generator.npz").unlink()
     for _ in range(2):  # the second finds all of them quarantined
@@ -177,27 +62,25 @@ def test_damage_everywhere_stops_every_start(run: Run) -> None:
             run.restore()
 
 
-def test_manifests_that_cannot_be_read_stop_a_start_too(run: Run) -> None:
+def test_manifests_that_cannot_be_read_stop_an_attempt_too(run: Run) -> None:
     for step in (10, 20, 30):
         part_of(run, step, "manifest.json").write_bytes(b"{")
     with pytest.raises(StorageError, match="none of them whole"):
         run.restore()
 
 
-def test_a_checkpoint_that_ends_two_starts_is_passed_over(
+def test_a_checkpoint_that_ends_two_attempts_is_skipped(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert [run.restore() for _ in range(4)] == [30, 30, 20, 20]
-    assert [run.restore() for _ in range(2)] == [
-        30,
-        30,
-    ]  # two of them: the cause is elsewhere, and nothing has to be trained again for it
+    # Two of them: the cause is elsewhere, and nothing has to be trained again for it.
+    assert [run.restore() for _ in range(2)] == [30, 30]
     assert "the run crashed right after step 20, too: resuming from step 30 again" in caplog.text
     assert "checkpoint of step 30 skipped: the run crashed 2 times right after it" in caplog.text
 
 
-def test_a_start_whose_count_is_written_twice_counts_once(run: Run) -> None:
-    """The answer of the write is lost, so it is repeated: a second start still takes the newest."""
+def test_an_attempt_whose_count_is_written_twice_counts_once(run: Run) -> None:
+    """The write's answer is lost, so it is repeated: a second attempt still takes the newest."""
     losing = LosingAnswers(open_store(run.uri), "write")
     assert run.restore(store=losing) == 30
     assert losing.num_lost == 1
@@ -206,7 +89,7 @@ def test_a_start_whose_count_is_written_twice_counts_once(run: Run) -> None:
 
 @pytest.mark.parametrize("end", [None, ("stopped", None), ("failed", 3)])
 def test_a_stop_is_not_a_crash(run: Run, end: tuple[str, int | None] | None) -> None:
-    """Ctrl-C, a kill of everything, a store that is away: each before the first call, and the program is started again."""
+    """Ctrl-C, a kill of everything, a store that is away, each before the first call ended."""
     for _ in range(4):
         program = attempts.begin(open_store(run.uri), {})
         run.stamp, run.num_attempts = program.stamp, 0
@@ -226,7 +109,7 @@ def test_a_crash_that_ends_the_program_counts(run: Run) -> None:
 
 
 def test_workers_that_come_and_go_are_not_a_crash(run: Run) -> None:
-    """Nodes are taken away, and the run goes on with as many workers as there are."""
+    """Nodes are taken away, and the run continues with as many workers as there are."""
     assert [run.restore(world_size=size) for size in (4, 3, 2, 3)] == [30] * 4
 
 
@@ -261,20 +144,9 @@ def test_the_counts_of_an_earlier_version_are_read(run: Run) -> None:
     assert run.restore() == 20
 
 
-def test_a_start_that_trains_clears_the_count(run: Run) -> None:
-    assert [
-        run.restore(),
-        run.train_from_newest(),
-        run.restore(),
-        run.restore(),
-        run.restore(),
-    ] == [
-        30,
-        30,
-        30,
-        30,
-        20,
-    ]
+def test_an_attempt_that_trains_clears_the_count(run: Run) -> None:
+    assert [run.restore(), run.train_from_newest()] == [30, 30]
+    assert [run.restore() for _ in range(3)] == [30, 30, 20]
 
 
 def test_the_only_checkpoint_is_taken_however_often_it_crashed(run: Run) -> None:
@@ -296,14 +168,14 @@ def chosen_by(run: Run) -> Values:
     return values
 
 
-def test_every_worker_takes_what_the_chief_chose(run: Run) -> None:
+def test_every_worker_takes_the_chiefs_choice(run: Run) -> None:
     part_of(run, 30, "generator.npz").unlink()
     chosen = chosen_by(run)
     assert run.restore(1, chosen) == 20
 
 
 def test_a_worker_reads_what_it_needs_and_nothing_else(run: Run) -> None:
-    """However many checkpoints there are: 512 workers start at once. ``generator.keras`` is for people."""
+    """512 workers may start at once. ``generator.keras`` is for people."""
     for step in (10, 20, 30):
         manifest = run.checkpoints.manifest(step)
         run.checkpoints.save(manifest, {**parts_of(step), "generator.keras": b"another 100 MB"})
@@ -366,25 +238,6 @@ def test_one_wrong_reading_quarantines_nothing(run: Run, monkeypatch: pytest.Mon
     assert not part_of(run, 30, QUARANTINED).exists()
 
 
-def test_what_stands_at_the_last_step_is_not_written_again(run: Run) -> None:
-    """To write a step again uncommits it first, and a start may find nothing left to train."""
-    before = {path: path.stat().st_mtime_ns for path in Path(run.uri).rglob("*")}
-    with Saver(run.checkpoints, run.spec.checkpoints) as saver:
-        context = context_of(spec=run.spec, topology=Topology(0, 2), index=run.index)
-        checkpointer = Checkpointer(context, None, saver, noise_stream=0, committed_step=30)
-        checkpointer.save(30, {}, "end")
-        checkpointer.finish(30, {}, "end")
-    assert {path: path.stat().st_mtime_ns for path in Path(run.uri).rglob("*")} == before
-
-
-def test_only_the_chief_reports_the_committed_step(run: Run) -> None:
-    """The loop sums it over the workers, so that of two workers would be twice the step."""
-    spec = load_run("notebook", overrides=["uri=a", "data.uri=b"])
-    context = context_of(spec=spec, topology=Topology(1, 2))
-    with open_checkpointer(context, None, noise_stream=0, committed_step=30) as checkpointer:
-        assert checkpointer.committed_step is None
-
-
 def test_an_origin_without_checkpoints_is_refused(run: Run, tmp_path: Path) -> None:
     run.uri = str(tmp_path / "second")
     run.settings = {"checkpoints.resume": str(tmp_path / "nothing")}
@@ -396,7 +249,7 @@ def test_an_origin_without_checkpoints_is_refused(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.s3
-def test_a_run_folder_copied_to_another_store_goes_on(run: Run, s3_env: S3Server) -> None:
+def test_a_run_folder_copied_to_another_store_is_resumed(run: Run, s3_env: S3Server) -> None:
     bucket = s3_env.new_bucket("copied")
     shutil.copytree(run.uri, s3_env.folder / bucket / "run")
     run.uri = f"s3://{bucket}/run"
@@ -419,15 +272,10 @@ def test_another_model_or_order_is_refused(run: Run, key: str, value: object) ->
         run.restore()
 
 
-def test_what_may_change_is_known(run: Run) -> None:
+def test_other_settings_may_change(run: Run) -> None:
     run.settings = {
         "training.generator_optimizer.learning_rate": 0.5,
         "training.steps": 70,
         "workers.count": 4,
     }
     assert run.restore() == 30
-    assert changes(run.spec, run.checkpoints.committed()[0]) == {
-        "training.generator_optimizer.learning_rate": (0.001, 0.5),
-        "training.steps": (None, 70),
-        "workers.count": (2, 4),
-    }

@@ -1,4 +1,7 @@
-"""A loss that is not finite: the last checkpoint stays, the diagnosis is written, the run goes back with other noise, and not for ever."""
+"""A loss that is not finite: the run rolls back to its last checkpoint with other noise.
+
+The diagnosis is written, and the number of rollbacks is limited.
+"""
 
 import json
 import re
@@ -43,7 +46,7 @@ def train(folder: Path, num_bad_sets: int, **settings: object) -> tuple[int, str
 
 @pytest.fixture(scope="module")
 def rolled_back(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run to its end in one start, with one loss that is not finite on the way."""
+    """A run to its end in one attempt, with one loss that is not finite on the way."""
     folder = tmp_path_factory.mktemp("once")
     code, output = train(folder, 1)
     assert code == 0, output
@@ -66,7 +69,7 @@ def diagnoses(folder: Path) -> list[dict]:
     ]
 
 
-def test_it_goes_back_with_other_noise_and_ends_well(rolled_back: Path) -> None:
+def test_it_rolls_back_with_other_noise_and_ends_well(rolled_back: Path) -> None:
     (diagnosis,) = diagnoses(rolled_back)
     assert diagnosis["step"] == 45
     assert diagnosis["workers"] == [0]
@@ -84,14 +87,14 @@ def test_it_goes_back_with_other_noise_and_ends_well(rolled_back: Path) -> None:
     ]
     output = (rolled_back / "train.log").read_text()
     assert (
-        "generator_loss is nan; expected a finite number: going back to the last checkpoint (step"
+        "generator_loss is nan; expected a finite number: rolling back to the last checkpoint (step"
         in output
     )
     assert "dcgan_rollbacks_total" in output
 
 
-def test_who_waits_for_the_others_trains(rolled_back: Path) -> None:
-    """Also where a grid and a checkpoint came before: a worker that hangs then is no save that holds, and has another alert."""
+def test_a_worker_that_waits_for_others_is_training(rolled_back: Path) -> None:
+    """Also after a grid and a checkpoint: a hang there is not a slow save; its alert differs."""
     said = re.findall(r"^agreeing in (.+)$", (rolled_back / "train.log").read_text(), re.MULTILINE)
     assert said.count("train") >= 8
     assert {phase for phase in said if phase != "start"} == {"train"}
@@ -100,8 +103,8 @@ def test_who_waits_for_the_others_trains(rolled_back: Path) -> None:
     assert said.count("start") == 6
 
 
-def test_a_start_after_that_keeps_to_the_other_noise(rolled_back: Path, tmp_path: Path) -> None:
-    """Stopped after the roll-back and started again: the same weights as without the stop."""
+def test_an_attempt_after_that_uses_the_same_other_noise(rolled_back: Path, tmp_path: Path) -> None:
+    """Stopped after the rollback and started again: the same weights as without the stop."""
     assert train(tmp_path, 1, training__steps=60)[0] == 0
     assert train(tmp_path, 1)[0] == 0
     assert len(diagnoses(tmp_path)) == 1
@@ -110,19 +113,19 @@ def test_a_start_after_that_keeps_to_the_other_noise(rolled_back: Path, tmp_path
     assert not [name for name in wanted if wanted[name].tobytes() != found[name].tobytes()]
 
 
-def test_not_for_ever(tmp_path: Path) -> None:
+def test_the_number_of_rollbacks_is_limited(tmp_path: Path) -> None:
     code, output = train(tmp_path, 100, training__max_rollbacks=1)
     assert code == 4, output
     assert [each["number"] for each in diagnoses(tmp_path)] == [1, 2]
     assert (
-        "error: step 45: generator_loss is nan; expected a finite number. That was number 2, each with other noise"
-        in output
+        "error: step 45: generator_loss is nan; expected a finite number."
+        " That was number 2, each with other noise" in output
     )
     assert "(training.max_rollbacks is 1). Last good checkpoint: step 40 in" in output
     assert Checkpoints(open_store(str(tmp_path / "run"))).restore()[0].step == 40
 
 
-def test_before_the_first_checkpoint_it_begins_anew(tmp_path: Path) -> None:
+def test_before_the_first_checkpoint_it_begins_again(tmp_path: Path) -> None:
     code, output = train(tmp_path, 1, checkpoints__every_steps=80)
     assert code == 0, output
     assert diagnoses(tmp_path)[0]["last_good_checkpoint"] is None

@@ -1,4 +1,4 @@
-"""The GIF at the end of a run: of a long run it shows, and reads, an even choice of the grids."""
+"""Grids of a run: their latents and classes, and the GIF, an even choice of many grids."""
 
 import io
 from pathlib import Path
@@ -10,8 +10,9 @@ from PIL import Image
 from job.images.grids import png_bytes
 from job.run.layout import GRIDS, PROGRESS, grid_key
 from job.storage.uri import open_store
-from job.training.samples import MAX_FRAMES, save_progress
+from job.training.samples import MAX_FRAMES, MAX_GRID_CLASSES, grid_inputs, save_progress
 from tests.checkpoints.saves import counting
+from tests.training.alone import spec_of
 
 pytestmark = pytest.mark.training
 
@@ -31,3 +32,15 @@ def test_only_the_grids_that_the_gif_shows_are_read(tmp_path: Path) -> None:
         assert gif.n_frames == MAX_FRAMES
         gif.seek(MAX_FRAMES - 1)
         assert int(np.asarray(gif.convert("L"))[0, 0]) == 249
+
+
+def test_the_grid_of_a_conditional_model_has_a_row_a_class_and_one_latent_a_column(
+    tmp_path: Path,
+) -> None:
+    spec = spec_of(tmp_path, samples__rows=2, samples__columns=3)
+    plain = np.asarray(grid_inputs(spec, 0))
+    assert len(np.unique(plain, axis=0)) == len(plain) == 6
+    latents, labels = grid_inputs(spec, 4)
+    assert np.reshape(labels, [4, 3]).tolist() == [[row] * 3 for row in range(4)]
+    assert np.array_equal(np.reshape(latents, [4, 3, -1]), [plain[:3]] * 4)
+    assert len(grid_inputs(spec, 100)[0]) == 3 * MAX_GRID_CLASSES

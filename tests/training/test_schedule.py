@@ -1,4 +1,4 @@
-"""When calls end, grids are made and checkpoints saved: the same whatever step a run starts from."""
+"""The ends of calls, the grids and the checkpoints are the same from any step on."""
 
 import pytest
 from hypothesis import given
@@ -10,11 +10,11 @@ from job.training.schedule import Schedule, plan
 counts = st.integers(1, 60)
 
 
-@given(counts, counts, counts, counts, st.integers(0, 200))
+@given(counts, counts, counts, counts, counts, st.integers(0, 200))
 def test_a_resumed_run_makes_the_calls_of_the_whole_run(
-    per_call: int, sample: int, checkpoint: int, total: int, start: int
+    per_call: int, sample: int, checkpoint: int, score: int, total: int, start: int
 ) -> None:
-    schedule = Schedule(total, 10, per_call, sample, checkpoint)
+    schedule = Schedule(total, 10, per_call, sample, checkpoint, score)
     whole = list(schedule.calls(0))
     assert [first for first, _ in whole] == [
         sum(num for _, num in whole[:index]) for index in range(len(whole))
@@ -28,7 +28,7 @@ def test_a_resumed_run_makes_the_calls_of_the_whole_run(
     assert all(
         step in ends
         for step in range(1, total + 1)
-        if schedule.checkpoints_at(step) or schedule.samples_at(step)
+        if schedule.checkpoints_at(step) or schedule.samples_at(step) or schedule.scores_at(step)
     )
 
 
@@ -46,7 +46,7 @@ def test_epochs_become_steps_and_the_last_partial_batch_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("settings", "num_rows", "total_steps", "sample_every"),
     [
-        ([], 800, 5000, 50),  # an epoch is 6 steps: 25 of them are no training
+        ([], 800, 5000, 50),  # an epoch is 6 steps: 25 of them train nothing
         ([], 128, 5000, 50),
         ([], 60_000, 25 * 468, 468),
         ([], 1_000_000, 25 * 7812, 7812),
@@ -80,4 +80,22 @@ def test_steps_win_over_epochs_and_the_last_step_has_grid_and_checkpoint() -> No
 
 @pytest.mark.parametrize("start", [7, 9])
 def test_a_finished_run_has_no_calls(start: int) -> None:
-    assert list(Schedule(7, 1, 1, 1, 1).calls(start)) == []
+    assert list(Schedule(7, 1, 1, 1, 1, 1).calls(start)) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "score_every"),
+    [
+        ([], 500),
+        (["checkpoints.every_steps=200"], 600),
+        (["checkpoints.every_steps=2000"], 2000),
+        (["quality.every_steps=70"], 70),
+    ],
+)
+def test_scores_are_at_checkpoints_and_not_too_often(settings: list[str], score_every: int) -> None:
+    spec = load_run("notebook", overrides=["uri=a", "data.uri=b", *settings])
+    schedule = plan(spec, 60_000)
+    assert schedule.score_every == score_every
+    assert not schedule.scores_at(0)
+    assert schedule.scores_at(score_every)
+    assert schedule.scores_at(schedule.total_steps)

@@ -1,6 +1,7 @@
-"""The saved state: it comes back exactly, it never holds a pickle, and a plain Keras loads the generator."""
+"""The saved state: restored exactly, never a pickle; a plain Keras loads the generator."""
 
 import io
+import json
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,8 @@ import pytest
 from job.config.errors import DivergedError, StorageError
 from job.config.load import load_run
 from job.config.spec import RunSpec
-from job.gan.networks import Networks, build_networks
+from job.data.index import ImageClass
+from job.gan.networks import Networks, build_networks, generator_weights
 from job.training import snapshot
 
 pytestmark = pytest.mark.training
@@ -30,9 +32,12 @@ def spec_of(*overrides: str, preset: str = "fashion") -> RunSpec:
     return load_run(preset, overrides=[*TINY, *overrides])
 
 
-def scrambled(spec: RunSpec, seed: int = 5) -> Networks:
-    """Networks whose every variable, optimizer slots included, has a value of its own."""
-    networks = build_networks(spec)
+CLASSES = (ImageClass("cat", 3), ImageClass("dog", 4), ImageClass("owl", 1))
+
+
+def scrambled(spec: RunSpec, seed: int = 5, num_classes: int = 0) -> Networks:
+    """Return networks whose every variable, optimizer slots included, has another value."""
+    networks = build_networks(spec, num_classes)
     random = np.random.default_rng(seed)
     for holder in networks[:4]:
         for variable in holder.variables:
@@ -46,9 +51,11 @@ def scrambled(spec: RunSpec, seed: int = 5) -> Networks:
     return networks
 
 
-def parts_of(networks: Networks, spec: RunSpec) -> dict[str, bytes]:
-    """What a checkpoint of these networks holds."""
-    return snapshot.to_parts(snapshot.take(networks, 7), snapshot.Exporter(spec))
+def parts_of(
+    networks: Networks, spec: RunSpec, classes: tuple[ImageClass, ...] = ()
+) -> dict[str, bytes]:
+    """Return the parts of a checkpoint of these networks."""
+    return snapshot.to_parts(snapshot.take(networks, 7), snapshot.Exporter(spec, classes))
 
 
 def arrays_of(parts: dict[str, bytes]) -> dict[str, np.ndarray]:
@@ -61,19 +68,53 @@ def arrays_of(parts: dict[str, bytes]) -> dict[str, np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("preset", ["fashion", "notebook"])
-def test_the_state_comes_back_bit_for_bit(preset: str) -> None:
-    spec = spec_of(preset=preset)
-    saved = parts_of(scrambled(spec), spec)
-    fresh = build_networks(spec)
+@pytest.mark.parametrize(
+    ("preset", "classes"), [("fashion", ()), ("notebook", ()), ("fashion", CLASSES)]
+)
+def test_the_state_comes_back_bit_for_bit(preset: str, classes: tuple[ImageClass, ...]) -> None:
+    spec, num_classes = spec_of(preset=preset), len(classes)
+    saved = parts_of(scrambled(spec, num_classes=num_classes), spec, classes)
+    fresh = build_networks(spec, num_classes)
     snapshot.put(fresh, saved, spec)
-    wanted, found = arrays_of(saved), arrays_of(parts_of(fresh, spec))
+    wanted, found = arrays_of(saved), arrays_of(parts_of(fresh, spec, classes))
     assert wanted.keys() == found.keys()
+    for name in ("generator.npz/class_embedding/kernel", "discriminator.npz/projection/kernel"):
+        assert (name in wanted) == bool(classes)
     differing = [name for name, array in wanted.items() if not np.array_equal(array, found[name])]
     assert all(
         "learning_rate" in name for name in differing
     )  # those are the configuration's, not the checkpoint's
     assert ("generator_ema.npz" in saved) == (preset == "fashion")
+
+
+def test_a_checkpoint_from_before_statistics_were_averaged_begins_with_the_newest() -> None:
+    saved = parts_of(scrambled(spec_of()), spec_of())
+    del saved[snapshot.EMA_STATISTICS]
+    fresh = build_networks(spec_of())
+    snapshot.put(fresh, saved, spec_of())
+    generator = fresh.generator
+    averages = fresh.ema[len(generator.trainable_variables) :]
+    for average, statistic in zip(averages, generator.non_trainable_variables, strict=True):
+        assert np.array_equal(average, statistic)
+        assert not np.array_equal(average, np.zeros(average.shape))
+
+
+def test_the_state_of_adaptive_augmentation_is_saved_and_may_be_missing() -> None:
+    adaptive = spec_of("training.augment.mode=adaptive")
+    networks, fresh, begun = (build_networks(adaptive) for _ in range(3))
+    assert networks.adaptive is not None
+    networks.adaptive.probability.assign(0.25)
+    networks.adaptive.sign_sum.assign(-1.5)
+    saved = parts_of(networks, adaptive)
+    assert snapshot.ADAPTIVE in saved
+    snapshot.put(fresh, saved, adaptive)
+    assert [float(value) for value in fresh.adaptive or ()] == [0.25, -1.5]
+    plain = build_networks(spec_of())
+    snapshot.put(plain, saved, spec_of())
+    old = parts_of(plain, spec_of())
+    assert snapshot.ADAPTIVE not in old
+    snapshot.put(begun, old, adaptive)
+    assert [float(value) for value in begun.adaptive or ()] == [0.0, 0.0]
 
 
 def test_a_changed_learning_rate_is_taken_from_the_configuration() -> None:
@@ -117,40 +158,60 @@ def test_a_snapshot_does_not_follow_the_training() -> None:
     ("other", "message"),
     [
         ("model.generator.filters=[16, 4]", "has shape"),
-        ("training.ema_decay=0.5", "checkpoint has no generator_ema.npz"),
+        ("training.ema_half_life_images=9", "checkpoint has no generator_ema.npz"),
         ("model.generator.normalize=none", "not known here"),
     ],
 )
 def test_another_models_state_is_refused(other: str, message: str) -> None:
-    saved = parts_of(scrambled(spec_of("training.ema_decay=0")), spec_of("training.ema_decay=0"))
-    spec = spec_of(*([] if "ema" in other else ["training.ema_decay=0"]), other)
+    plain = spec_of("training.ema_half_life_images=null")
+    saved = parts_of(scrambled(plain), plain)
+    spec = spec_of("training.ema_half_life_images=null", other)
     with pytest.raises(StorageError, match=message):
         snapshot.put(build_networks(spec), saved, spec)
 
 
-@pytest.mark.parametrize("preset", ["fashion", "notebook"])
-def test_a_plain_keras_loads_the_generator(tmp_path: Path, preset: str) -> None:
-    spec = spec_of(preset=preset)
-    networks = scrambled(spec)
-    exporter = snapshot.Exporter(spec)
-    (tmp_path / "generator.keras").write_bytes(exporter.to_keras(snapshot.shown_weights(networks)))
-    latents = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+LOAD = """
+import keras, numpy as np, sys
+for name in ("fashion", "notebook"):
+    generator = keras.models.load_model(f"{name}.keras")
+    np.save(f"{name}.npy", generator(np.load("latents.npy"), training=False))
+generator = keras.models.load_model("conditional.keras")
+inputs = {"latents": np.load("latents.npy"), "label": np.load("labels.npy")}
+np.save("conditional.npy", generator.predict(list(inputs.values()), verbose=0))
+np.save("named.npy", generator.predict(inputs, verbose=0))
+assert not [name for name in sys.modules if name == "job" or name.startswith("job.")]
+"""
+
+
+def test_a_plain_keras_loads_the_generators(tmp_path: Path) -> None:
+    """In a process without this program; a conditional one by a list and by names."""
+    latents = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+    labels = np.array([2, 0, 1, 2], np.int32)
     np.save(tmp_path / "latents.npy", latents)
-    script = (
-        "import keras, numpy as np, sys\n"
-        "images = keras.models.load_model('generator.keras')(np.load('latents.npy'), training=False)\n"
-        "assert not [name for name in sys.modules if name == 'job' or name.startswith('job.')]\n"
-        "np.save('images.npy', images)\n"
+    np.save(tmp_path / "labels.npy", labels)
+    wanted = {}
+    for preset in ("fashion", "notebook"):
+        spec = spec_of(preset=preset)
+        networks = scrambled(spec)
+        shown, exporter = snapshot.shown_weights(networks), snapshot.Exporter(spec)
+        (tmp_path / f"{preset}.keras").write_bytes(exporter.to_keras(shown))
+        exported = exporter.load(shown)
+        wanted[preset] = exported(latents, training=False)
+        weights = generator_weights(exported)
+        for variable, average in zip(weights, networks.ema, strict=bool(networks.ema)):
+            assert np.array_equal(variable, average)  # people see the averaged weights
+    spec = spec_of("model.conditional=true")
+    shown = snapshot.shown_weights(scrambled(spec, num_classes=3))
+    exporter, path = snapshot.Exporter(spec, CLASSES), tmp_path / "conditional.keras"
+    path.write_bytes(exporter.to_keras(shown))
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read("classes.json")) == ["cat", "dog", "owl"]
+    wanted["conditional"] = wanted["named"] = exporter.load(shown)(
+        [latents, labels], training=False
     )
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=120)
-    exported = exporter.load(snapshot.shown_weights(networks))
-    for variable, average in zip(
-        exported.trainable_variables, networks.ema, strict=bool(networks.ema)
-    ):
-        assert np.array_equal(variable, average)  # people see the averaged weights
-    np.testing.assert_allclose(
-        np.load(tmp_path / "images.npy"), exported(latents, training=False), atol=1e-6
-    )
+    subprocess.run([sys.executable, "-c", LOAD], cwd=tmp_path, check=True, timeout=120)
+    for name, images in wanted.items():
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), images, atol=1e-6)
 
 
 def test_what_does_not_fit_changes_nothing() -> None:

@@ -182,6 +182,7 @@ def test_nobody_is_waited_for_who_never_scraped(tmp_path: Path) -> None:
         assert time.monotonic() - started < 1
 
 
+@pytest.mark.slow
 def test_a_hang_is_counted_while_its_process_still_answers(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.training.test_worker_telemetry", str(tmp_path)]
     with subprocess.Popen(

@@ -1,14 +1,14 @@
 """The upload thread: it commits checkpoints in the background while training continues.
 
 Three layers save: ``job.training.checkpointer`` takes the snapshot in the training loop,
-``Saver`` runs the upload in a thread, ``Checkpoints.save`` is the protocol on the store. One save
-is in flight at a time. Requests are retried; the run fails only if nothing could be committed for
+``Uploader`` saves it in a thread, ``Checkpoints.save`` is the protocol on the store. One save is in
+flight at a time. Requests are retried; the run fails only if nothing could be committed for
 ``checkpoints.fail_after_seconds``.
 
-    saver.save(facts, lambda: parts)    # returns at once
-    for event in saver.events():        # after every train call, in the training thread
+    uploader.save(manifest, lambda: parts)
+    for event in uploader.events():    # after every train call, in the training thread
         ...
-    saver.finish()
+    uploader.finish()
 """
 
 import logging
@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.checkpoints.manifest import Manifest
@@ -28,18 +28,15 @@ from job.config.spec import CheckpointSpec
 from job.config.waits import MAX_SAVE_WAIT_SECONDS
 from job.storage.retry import retrying
 from job.storage.store import Interrupted
+from job.telemetry.checkpoint_metrics import Outcome, Stage
 
 log = logging.getLogger("dcgan.checkpoint")
 
-Outcome = Literal["committed", "skipped", "failed"]
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-# Stages of a committed save: arrays to bytes, parts to the store, the manifest.
-Stage = Literal["pack", "upload", "commit"]
 REFUSED = "refused"  # reason of a failed request that the store answered
 _LOG_SECONDS = 30.0  # between two reports of a store that is out of reach
 
 
-class Event(NamedTuple):
+class SaveEvent(NamedTuple):
     """The outcome of a save, or of one request of it: a ``failed`` one is retried.
 
     ``stages`` are the seconds of a committed save.
@@ -55,16 +52,16 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True)
 class _Work:
-    facts: Manifest
+    manifest: Manifest
     parts: Callable[[], Mapping[str, bytes]]
-    since: float
+    requested_at: float
 
 
 class SaveFailed(StorageError):
     """Nothing could be saved for ``checkpoints.fail_after_seconds``."""
 
 
-class Saver:
+class Uploader:
     """Owns the upload thread. A context manager; its methods are for the training thread.
 
     ``check_owner`` raises if another job has the run folder; it is called before each change of the
@@ -80,12 +77,8 @@ class Saver:
         max_wait_seconds: float = MAX_SAVE_WAIT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._checkpoints, self._spec, self._check_owner, self._clock = (
-            checkpoints,
-            spec,
-            check_owner,
-            clock,
-        )
+        self._checkpoints, self._spec = checkpoints, spec
+        self._check_owner, self._clock = check_owner, clock
         self._max_wait_seconds = max_wait_seconds
         self._changed = threading.Condition()
         self._work: _Work | None = None  # in flight, or about to be
@@ -93,11 +86,11 @@ class Saver:
         self._closing = threading.Event()
         self._error: Exception | None = None
         self._known: Known = {}
-        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._events: SimpleQueue[SaveEvent] = SimpleQueue()
         self._saved_at = clock()
-        self._thread = threading.Thread(target=self._run, name="checkpoint-saver", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="checkpoint-upload", daemon=True)
 
-    def __enter__(self) -> "Saver":
+    def __enter__(self) -> "Uploader":
         self._thread.start()
         return self
 
@@ -113,13 +106,13 @@ class Saver:
         """No save is in flight."""
         return self._work is None
 
-    def save(self, facts: Manifest, parts: Callable[[], Mapping[str, bytes]]) -> None:
-        """Compute ``parts()`` and commit them in the background, as step ``facts.step``.
+    def save(self, manifest: Manifest, parts: Callable[[], Mapping[str, bytes]]) -> None:
+        """Compute ``parts()`` and commit them in the background, as step ``manifest.step``.
 
         With another save in flight, wait for it or skip this one (``checkpoints.when_busy``). A
         failing save is not waited for.
         """
-        since = self._clock()
+        requested_at = self._clock()
         with self._changed:
             if self._spec.when_busy == "wait":
                 self._changed.wait_for(
@@ -127,18 +120,18 @@ class Saver:
                 )
             if self._work is not None:
                 self._events.put(
-                    Event(
-                        facts.step,
+                    SaveEvent(
+                        manifest.step,
                         "skipped",
                         0.0,
-                        reason=f"the save of step {self._work.facts.step} is still under way",
+                        reason=f"the save of step {self._work.manifest.step} is still under way",
                     )
                 )
                 return
-            self._work = _Work(facts, parts, since)
+            self._work = _Work(manifest, parts, requested_at)
             self._changed.notify_all()
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[SaveEvent]:
         """Return the events since the last call. Raise the error that ended the upload thread."""
         found = []
         while not self._events.empty():
@@ -180,7 +173,7 @@ class Saver:
             self._check_owner()
 
         committed = self._checkpoints.save(
-            work.facts, parts, lambda request: self._persist(work, request), check_owner
+            work.manifest, parts, lambda request: self._persist(work, request), check_owner
         )
         self._saved_at = self._clock()
         stages: dict[Stage, float] = {
@@ -189,10 +182,10 @@ class Saver:
             "commit": self._saved_at - checked_at,
         }
         self._events.put(
-            Event(
+            SaveEvent(
                 committed.step,
                 "committed",
-                self._saved_at - work.since,
+                self._saved_at - work.requested_at,
                 committed.num_bytes,
                 stages=stages,
             )
@@ -212,7 +205,7 @@ class Saver:
         logged_at = float("-inf")
 
         def failing_seconds() -> float:
-            return self._clock() - max(self._saved_at, work.since)
+            return self._clock() - max(self._saved_at, work.requested_at)
 
         def attempt() -> object:
             if self._closing.is_set():
@@ -222,7 +215,12 @@ class Saver:
             except StorageError as error:
                 reason = error.reason if isinstance(error, Interrupted) else REFUSED
                 self._events.put(
-                    Event(work.facts.step, "failed", self._clock() - work.since, reason=reason)
+                    SaveEvent(
+                        work.manifest.step,
+                        "failed",
+                        self._clock() - work.requested_at,
+                        reason=reason,
+                    )
                 )
                 raise
             self._failing = False
@@ -232,7 +230,7 @@ class Saver:
             nonlocal logged_at
             if self._clock() - logged_at > _LOG_SECONDS:
                 logged_at = self._clock()
-                step = work.facts.step
+                step = work.manifest.step
                 log.warning("checkpoint of step %d is not saved yet, retrying: %s", step, error)
             with self._changed:
                 self._failing = True
@@ -256,4 +254,4 @@ class Saver:
 
 
 class _Closed(Exception):
-    """The saver was closed during a save."""
+    """The uploader was closed during a save."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from job.checkpoints.checkpoints import Checkpoints
-from job.checkpoints.saver import Event, SaveFailed, Saver
+from job.checkpoints.uploader import SaveEvent, SaveFailed, Uploader
 from job.config.errors import DivergedError, StorageError
 from job.config.spec import CheckpointSpec
 from job.run.lease import LeaseLost
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.timeout(60)
 WAIT_SECONDS = 20.0
 
 
-def saver(
+def uploader(
     store: object, check_owner: Callable[[], None] = lambda: None, **settings: object
-) -> Saver:
-    return Saver(Checkpoints(store), CheckpointSpec(**settings), check_owner)
+) -> Uploader:
+    return Uploader(Checkpoints(store), CheckpointSpec(**settings), check_owner)
 
 
-def outcomes(events: list[Event]) -> list[tuple[int, str]]:
+def outcomes(events: list[SaveEvent]) -> list[tuple[int, str]]:
     return [(event.step, event.outcome) for event in events]
 
 
@@ -53,7 +53,7 @@ class Gate:
 
 def test_training_continues_while_a_slow_store_is_written_to(store: ObjectStore) -> None:
     gate = Gate()
-    with saver(Breaking(store, gate)) as saving:
+    with uploader(Breaking(store, gate)) as saving:
         saving.save(facts(10), lambda: parts_of(10))
         assert gate.is_waited_at.wait(WAIT_SECONDS)
         assert not saving.is_idle
@@ -79,7 +79,7 @@ def test_a_commit_says_where_its_time_went(store: ObjectStore) -> None:
         tick()
         return parts_of(10)
 
-    with Saver(
+    with Uploader(
         Checkpoints(Breaking(store, tick)), CheckpointSpec(), clock=lambda: now[0]
     ) as saving:
         saving.save(facts(10), pack)
@@ -89,17 +89,17 @@ def test_a_commit_says_where_its_time_went(store: ObjectStore) -> None:
     assert sum(event.stages.values()) == event.seconds
 
 
-def test_the_parts_are_made_in_the_saving_thread(store: ObjectStore) -> None:
+def test_the_parts_are_made_in_the_upload_thread(store: ObjectStore) -> None:
     threads = []
-    with saver(store) as saving:
+    with uploader(store) as saving:
         saving.save(facts(10), lambda: threads.append(threading.current_thread()) or parts_of(10))
         assert saving.finish(WAIT_SECONDS)
-    assert [thread.name for thread in threads] == ["checkpoint-saver"]
+    assert [thread.name for thread in threads] == ["checkpoint-upload"]
 
 
 def test_the_next_save_waits_for_the_one_before(store: ObjectStore) -> None:
     gate = Gate()
-    with saver(Breaking(store, gate), when_busy="wait") as saving:
+    with uploader(Breaking(store, gate), when_busy="wait") as saving:
         saving.save(facts(10), lambda: parts_of(10))
         assert gate.is_waited_at.wait(WAIT_SECONDS)
         second = threading.Thread(target=saving.save, args=(facts(20), lambda: parts_of(20)))
@@ -114,9 +114,9 @@ def test_the_next_save_waits_for_the_one_before(store: ObjectStore) -> None:
     assert steps_of(store) == [20, 10]
 
 
-def test_or_is_skipped_and_counted(store: ObjectStore) -> None:
+def test_a_save_at_the_same_time_is_skipped_and_counted(store: ObjectStore) -> None:
     gate = Gate()
-    with saver(Breaking(store, gate), when_busy="skip") as saving:
+    with uploader(Breaking(store, gate), when_busy="skip") as saving:
         saving.save(facts(10), lambda: parts_of(10))
         assert gate.is_waited_at.wait(WAIT_SECONDS)
         saving.save(facts(20), lambda: parts_of(20))
@@ -130,7 +130,7 @@ def test_or_is_skipped_and_counted(store: ObjectStore) -> None:
 
 def test_a_save_does_not_wait_longer_than_the_other_workers_may(store: ObjectStore) -> None:
     gate = Gate()
-    with Saver(
+    with Uploader(
         Checkpoints(Breaking(store, gate)), CheckpointSpec(when_busy="wait"), max_wait_seconds=0.05
     ) as saving:
         saving.save(facts(10), lambda: parts_of(10))
@@ -145,7 +145,7 @@ def test_hiccups_are_repeated_and_counted(store: ObjectStore) -> None:
         if request % 2:
             raise Interrupted(f"request {request}: slow down", "throttled")
 
-    with saver(Breaking(store, every_second)) as saving:
+    with uploader(Breaking(store, every_second)) as saving:
         saving.save(facts(10), lambda: parts_of(10))
         assert saving.finish(WAIT_SECONDS)
         events = saving.events()
@@ -167,7 +167,7 @@ def test_while_saving_fails_the_next_is_skipped_and_training_never_waits(
         if broken.is_set():
             raise StorageError("access denied")
 
-    with saver(Breaking(store, while_broken), when_busy="wait") as saving:
+    with uploader(Breaking(store, while_broken), when_busy="wait") as saving:
         saving.save(facts(10), lambda: parts_of(10))
         saving.save(facts(20), lambda: parts_of(20))  # would wait for ever
         events = saving.events()
@@ -181,7 +181,7 @@ def test_while_saving_fails_the_next_is_skipped_and_training_never_waits(
 
 def test_only_a_configured_age_of_failure_ends_the_run(store: ObjectStore) -> None:
     save(store, 10)
-    with saver(Breaking(store, for_good_from(3)), fail_after_seconds=0.3) as saving:
+    with uploader(Breaking(store, for_good_from(3)), fail_after_seconds=0.3) as saving:
         saving.save(facts(20), lambda: parts_of(20))
         assert saving.finish(WAIT_SECONDS)
         with pytest.raises(
@@ -201,7 +201,7 @@ def test_the_age_of_a_failure_begins_with_the_save(store: ObjectStore) -> None:
         if name == "write" and (error := next(hiccups, None)):
             raise error
 
-    with Saver(
+    with Uploader(
         Checkpoints(Breaking(store, once)),
         CheckpointSpec(fail_after_seconds=60),
         clock=lambda: now[0],
@@ -226,7 +226,7 @@ def test_a_write_that_was_held_up_finds_the_run_folder_taken(store: ObjectStore)
             taken.append(True)
             raise Interrupted("unreachable", "connection")
 
-    with saver(Breaking(store, away), check_owner) as saving:
+    with uploader(Breaking(store, away), check_owner) as saving:
         saving.save(
             facts(20),
             lambda: {"generator.npz": b"other bytes", "discriminator.npz": b"other bytes"},
@@ -237,9 +237,9 @@ def test_a_write_that_was_held_up_finds_the_run_folder_taken(store: ObjectStore)
     assert Checkpoints(store).restore()[1] == parts_of(20)
 
 
-def test_what_was_just_saved_stays_behind_a_newer_one(store: ObjectStore) -> None:
+def test_a_step_just_saved_is_kept_behind_a_newer_one(store: ObjectStore) -> None:
     save(store, 10, 20)
-    with saver(store, keep=1) as saving:
+    with uploader(store, keep=1) as saving:
         saving.save(facts(15), lambda: parts_of(15))
         assert saving.finish(WAIT_SECONDS)
     assert steps_of(store) == [20, 15]
@@ -247,18 +247,18 @@ def test_what_was_just_saved_stays_behind_a_newer_one(store: ObjectStore) -> Non
 
 def test_closing_gives_up_what_cannot_be_saved(store: ObjectStore) -> None:
     save(store, 10)
-    with saver(Breaking(store, for_good_from(4))) as saving:
+    with uploader(Breaking(store, for_good_from(4))) as saving:
         saving.save(facts(20), lambda: parts_of(20))
         assert not saving.finish(0.3)
     assert steps_of(store) == [10]
 
 
-def test_who_lost_the_run_folder_commits_nothing(store: ObjectStore) -> None:
+def test_a_job_that_lost_the_run_folder_commits_nothing(store: ObjectStore) -> None:
     def lost() -> None:
         raise LeaseLost("another job trains here")
 
     save(store, 20)
-    with saver(store, lost) as saving:
+    with uploader(store, lost) as saving:
         saving.save(facts(20), lambda: {"generator.npz": b"other"})
         assert saving.finish(WAIT_SECONDS)
         with pytest.raises(LeaseLost, match="another job trains here"):
@@ -270,7 +270,7 @@ def test_weights_that_are_not_finite_are_reported_and_not_saved(store: ObjectSto
     def parts() -> dict[str, bytes]:
         raise DivergedError("a weight is not finite")
 
-    with saver(store) as saving:
+    with uploader(store) as saving:
         saving.save(facts(10), parts)
         assert saving.finish(WAIT_SECONDS)
         with pytest.raises(DivergedError):
@@ -285,7 +285,7 @@ def test_a_save_cut_off_after_any_request_leaves_the_checkpoint_before(
     settings = {"fail_after_seconds": 1e-9, "keep": 1}
     counted = Breaking(any_store, lambda request, name: None)
     save(any_store, 10, 20)
-    with saver(counted, **settings) as saving:
+    with uploader(counted, **settings) as saving:
         saving.save(facts(30), lambda: parts_of(30))
         assert saving.finish(WAIT_SECONDS)
         assert outcomes(saving.events()) == [(30, "committed")]
@@ -295,7 +295,7 @@ def test_a_save_cut_off_after_any_request_leaves_the_checkpoint_before(
         for entry in list(any_store.list()):
             any_store.delete(entry.key)
         save(any_store, 10, 20)
-        with saver(Breaking(any_store, for_good_from(number)), **settings) as saving:
+        with uploader(Breaking(any_store, for_good_from(number)), **settings) as saving:
             saving.save(facts(30), lambda: parts_of(30))
             assert saving.finish(WAIT_SECONDS)
         manifest, parts = Checkpoints(any_store).restore()
@@ -303,7 +303,7 @@ def test_a_save_cut_off_after_any_request_leaves_the_checkpoint_before(
         assert manifest.step in (20, 30)
         assert parts == parts_of(manifest.step)
         # And the next save, with a store that works, leaves nothing behind.
-        with saver(any_store, **settings) as saving:
+        with uploader(any_store, **settings) as saving:
             saving.save(facts(40), lambda: parts_of(40))
             assert saving.finish(WAIT_SECONDS)
         assert {entry.key for entry in any_store.list()} == {

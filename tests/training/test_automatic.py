@@ -1,0 +1,44 @@
+"""The values ``auto`` of a run, by the size of its images and their number."""
+
+import pytest
+
+from job.config.load import load_run
+from job.config.spec import RunSpec
+from job.training.automatic import without_auto
+
+
+def spec_of(*overrides: str, preset: str = "notebook") -> RunSpec:
+    return load_run(preset, overrides=["uri=a", "data.uri=b", *overrides])
+
+
+@pytest.mark.parametrize(
+    ("preset", "num_images", "gamma"),
+    [
+        ("notebook", 60_000, 0.784),
+        ("notebook", 1_000_000, 0.784),
+        ("notebook", 15_000, 1.57),
+        ("notebook", 300, 3.14),
+        ("dcgan64", 60_000, 4.1),
+    ],
+)
+def test_gamma_grows_with_the_pixels_and_with_scarcity(
+    preset: str, num_images: int, gamma: float
+) -> None:
+    spec = spec_of(
+        "training.objective={r1_gamma: auto, r2_gamma: auto}",
+        "model.discriminator.normalize=false",
+        preset=preset,
+    )
+    objective = without_auto(spec, num_images).training.objective
+    assert (objective.r1_gamma, objective.r2_gamma) == (gamma, gamma)
+
+
+@pytest.mark.parametrize(("num_images", "mode"), [(9_999, "fixed"), (10_000, "none")])
+def test_few_images_are_augmented(num_images: int, mode: str) -> None:
+    spec = spec_of("training.augment.mode=auto")
+    assert without_auto(spec, num_images).training.augment.mode == mode
+
+
+def test_what_is_not_auto_stays() -> None:
+    spec = spec_of("training.objective.r1_gamma=0.5", "training.augment.mode=adaptive")
+    assert without_auto(spec, 100) == spec
