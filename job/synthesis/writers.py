@@ -1,33 +1,33 @@
-"""Write generated images: single PNGs, one ``.npz``, packed shards to train on, or one grid.
+"""Write generated images for people: single PNGs, one ``.npz``, one grid or one GIF.
 
-Each in constant memory, complete or absent.
+Each in constant memory, complete or absent. ``job.synthesis.parts`` has formats for programs.
 """
 
 import contextlib
+import io
 import math
-import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
-from job.config.versions import versions
-from job.data.index import INDEX_KEY, Index, PackedSource, PackSettings, write_index
-from job.data.shard_writer import ShardWriter, shard_bytes_for
 from job.images.grids import image_grid, png_bytes
 from job.storage.paths import local_path
 from job.storage.scratch import scratch_folder
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
+from job.synthesis.marking import DIGITAL_SOURCE_TYPE, FIELD, marked
+from job.synthesis.plan import PNG_NAME, png_name
 
-PNG_NAME = re.compile(r"\d{9,}\.png")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".npz", ".npy", ".zip")
 MAX_GRID_IMAGES = 1024  # more cells than that nobody can look at
-_FILES = {"npz": "images.npz", "grid": "grid.png"}
+_FILES = {"npz": "images.npz", "grid": "grid.png", "gif": "images.gif"}
+_GIF_MILLISECONDS = 50  # of a frame
 
 Blocks = Iterator[np.ndarray]  # uint8 [B, H, W, C]
 
@@ -40,46 +40,63 @@ class Destination(NamedTuple):
     key: str  # of the file; empty for a folder of files
     num_images: int
     start: int
+    is_marked: bool = True  # as synthetic
+    num_between: int | None = None  # images interpolated between two; None: none
 
 
 def open_destination(
-    form: str, uri: str, storage: StorageSpec, num_images: int, start: int
+    form: str,
+    uri: str,
+    storage: StorageSpec,
+    num_images: int,
+    start: int,
+    *,
+    is_marked: bool = True,
+    num_between: int | None = None,
 ) -> Destination:
-    """Return where to write ``form`` (png, npz, shards or grid); loads no TensorFlow.
+    """Return where to write ``form`` (png, npz, grid or gif); loads no TensorFlow.
 
     ``ConfigError`` if that cannot be written there, or would replace other images.
     """
-    if form == "grid" and num_images > MAX_GRID_IMAGES:
+    num_cells = num_images * (1 if num_between is None else num_between + 2)
+    if form in ("grid", "gif") and num_cells > MAX_GRID_IMAGES:
+        between = "" if num_between is None else f" and --interpolate {num_between}"
         raise ConfigError(
-            f"--num is {num_images} with --format grid; expected at most {MAX_GRID_IMAGES}: "
-            "use --format png or npz"
+            f"--num is {num_images}{between} with --format {form}; expected at most"
+            f" {MAX_GRID_IMAGES} images: use --format png or npz"
+        )
+    if (num_between is None and form == "gif") or (
+        num_between is not None and (form not in ("grid", "gif") or num_images < 2)
+    ):
+        raise ConfigError(
+            f"--interpolate is {num_between} with --format {form} and --num {num_images}; expected"
+            " a number with --format grid or gif and --num 2 or more, and none with others"
         )
     if form in _FILES:
-        return Destination(form, *_open_file(uri, storage, _FILES[form]), num_images, start)
+        store, key = _open_file(uri, storage, _FILES[form])
+        return Destination(form, store, key, num_images, start, is_marked, num_between)
     store = open_store(uri, storage)
-    if form == "shards" and store.stat(INDEX_KEY) is not None:
-        raise ConfigError(
-            f"{store.uri} holds a data set already; expected an empty folder: choose another --out"
-        )
-    for entry in store.list() if form == "png" else ():
+    for entry in store.list():
         if PNG_NAME.fullmatch(entry.key) and start <= int(entry.key[:-4]) < start + num_images:
             raise ConfigError(
                 f"{store.uri} holds {entry.key} already; expected none of the images to write: "
                 "choose another --out or --start"
             )
-    return Destination(form, store, "", num_images, start)
+    return Destination(form, store, "", num_images, start, is_marked)
 
 
-def write_images(destination: Destination, blocks: Blocks, origin: str) -> str:
-    """Write all images and return the URI of what was written; ``origin`` is their source."""
+def write_images(
+    destination: Destination, blocks: Blocks, labels: NDArray[np.int32] | None = None
+) -> str:
+    """Write all images and return the URI of what was written; an npz also gets ``labels``."""
     store = destination.store
     match destination.form:
         case "png":
             _write_png(destination, blocks)
         case "npz":
-            _write_npz(destination, blocks)
-        case "shards":
-            _write_shards(destination, blocks, origin)
+            _write_npz(destination, blocks, labels)
+        case "gif":
+            _write_gif(destination, blocks)
         case _:
             _write_grid(destination, blocks)
     return f"{store.uri.rstrip('/')}/{destination.key}" if destination.key else store.uri
@@ -104,12 +121,13 @@ def _open_file(uri: str, storage: StorageSpec, name: str) -> tuple[ObjectStore, 
 
 def _write_png(destination: Destination, blocks: Blocks) -> None:
     """Write one PNG per image, named by its index."""
+    from job.synthesis.png import encode_pngs  # loads TensorFlow
+
     written: list[str] = []
     try:
         for block in blocks:
-            for image in block:
-                key = f"{destination.start + len(written):09d}.png"
-                png = png_bytes(image_grid(image[None], 1, 1, scale=1, padding=0))
+            for png in encode_pngs(block, mark=destination.is_marked):
+                key = png_name(destination.start + len(written))
                 destination.store.write(key, png)
                 written.append(key)
     except BaseException:
@@ -119,8 +137,12 @@ def _write_png(destination: Destination, blocks: Blocks) -> None:
         raise
 
 
-def _write_npz(destination: Destination, blocks: Blocks) -> None:
-    """Write ``images`` uint8 ``[N, H, W, C]`` and ``indices`` int64 ``[N]`` for ``numpy.load``."""
+def _write_npz(destination: Destination, blocks: Blocks, labels: NDArray[np.int32] | None) -> None:
+    """Write ``images`` uint8 ``[N, H, W, C]`` and ``indices`` int64 ``[N]`` for ``numpy.load``.
+
+    With classes also ``labels``, int32 ``[N]``. ``digital_source_type`` marks them as synthetic:
+    text, without an axis.
+    """
     num_images, start = destination.num_images, destination.start
     with scratch_folder() as folder:
         path = folder / "images.npz"
@@ -132,32 +154,41 @@ def _write_npz(destination: Destination, blocks: Blocks) -> None:
                         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
                         np.lib.format.write_array_header_1_0(member, header)
                     member.write(np.ascontiguousarray(block).data)
-            with archive.open("indices.npy", "w") as member:
-                indices = np.arange(start, start + num_images, dtype=np.int64)
-                np.lib.format.write_array(member, indices)
+            arrays: dict[str, np.ndarray] = {
+                "indices": np.arange(start, start + num_images, dtype=np.int64)
+            }
+            if labels is not None:
+                arrays["labels"] = labels
+            if destination.is_marked:
+                arrays[FIELD] = np.array(DIGITAL_SOURCE_TYPE)
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
         destination.store.upload(path, destination.key)
 
 
-def _write_shards(destination: Destination, blocks: Blocks, origin: str) -> None:
-    """Write a packed data set for ``data.uri``: synthetic images to add to few real ones."""
-    store, num_images = destination.store, destination.num_images
-    first = next(blocks)
-    height, width, channels = shape = first.shape[1:]
-    shard_bytes = shard_bytes_for(num_images, first[0].size)
-    with scratch_folder() as folder, ShardWriter(store, shape, folder, shard_bytes) as writer:
-        writer.append(first)
-        for block in blocks:
-            writer.append(block)
-        source = PackedSource(origin, "generated", None, num_images, 0, (), {})
-        settings = PackSettings(f"{height}x{width}", channels, "exact")
-        packed_by = versions()["dcgan-train"]
-        shards = writer.finish()
-        write_index(store, Index(shape, num_images, shards, None, source, settings, packed_by))
-
-
 def _write_grid(destination: Destination, blocks: Blocks) -> None:
-    """Write one PNG, as square as the number of images allows."""
-    columns = math.ceil(math.sqrt(destination.num_images))
-    rows = math.ceil(destination.num_images / columns)
-    png = png_bytes(image_grid(np.concatenate(list(blocks)), rows, columns))
-    destination.store.write(destination.key, png)
+    """Write one PNG, as square as the number of images allows; interpolated: a row for each two."""
+    images = np.concatenate(list(blocks))
+    if destination.num_between is None:
+        columns = math.ceil(math.sqrt(destination.num_images))
+    else:
+        columns = destination.num_between + 2
+    png = png_bytes(image_grid(images, math.ceil(len(images) / columns), columns))
+    destination.store.write(destination.key, marked(png) if destination.is_marked else png)
+
+
+def _write_gif(destination: Destination, blocks: Blocks) -> None:
+    """Write one endless GIF; its comment marks it as synthetic, as a GIF has no XMP in Pillow."""
+    pictures = [image_grid(image[None], 1, 1, padding=0) for block in blocks for image in block]
+    buffer = io.BytesIO()
+    pictures[0].save(
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=_GIF_MILLISECONDS,
+        loop=0,
+        comment=DIGITAL_SOURCE_TYPE.encode() if destination.is_marked else b"",
+    )
+    destination.store.write(destination.key, buffer.getvalue())

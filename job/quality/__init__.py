@@ -1,0 +1,1 @@
+"""Scores: how close generated images are to real ones, as numbers with their uncertainty."""

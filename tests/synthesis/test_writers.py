@@ -1,0 +1,146 @@
+"""Single PNGs, one ``.npz`` and one grid: complete or absent, and marked as synthetic."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from job.config.errors import ConfigError, StorageError
+from job.config.storage import StorageSpec
+from job.synthesis.images import image_blocks
+from job.synthesis.interpolation import interpolated_blocks
+from job.synthesis.marking import DIGITAL_SOURCE_TYPE
+from job.synthesis.writers import MAX_GRID_IMAGES, open_destination, write_images
+from tests.synthesis.runs import whole
+
+pytestmark = pytest.mark.training
+
+
+def write(
+    generator, form: str, out: Path, num_images: int = 70, start: int = 0, *, is_marked: bool = True
+) -> str:
+    destination = open_destination(
+        form, str(out), StorageSpec(), num_images, start, is_marked=is_marked
+    )
+    return write_images(destination, image_blocks(generator, 0, num_images, start))
+
+
+def test_png_files_are_named_by_index(generator, tmp_path: Path) -> None:
+    write(generator, "png", tmp_path / "out", 3, start=63)
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [
+        "000000063.png",
+        "000000064.png",
+        "000000065.png",
+    ]
+    pixels = np.asarray(Image.open(tmp_path / "out" / "000000064.png"))
+    assert np.array_equal(pixels, whole(generator, 0, 1, 64)[0, :, :, 0])
+
+
+@pytest.mark.parametrize("name", ["images.npz", ""])
+def test_npz_loads_with_numpy(generator, tmp_path: Path, name: str) -> None:
+    uri = write(
+        generator, "npz", tmp_path / "out" / name if name else tmp_path / "out", 70, start=10
+    )
+    assert uri.endswith("/out/images.npz")
+    with np.load(tmp_path / "out" / "images.npz", allow_pickle=False) as archive:
+        assert np.array_equal(archive["images"], whole(generator, 0, 70, 10))
+        assert np.array_equal(archive["indices"], np.arange(10, 80))
+        assert archive["digital_source_type"] == DIGITAL_SOURCE_TYPE
+
+
+def test_a_grid_is_one_picture_and_has_a_limit(generator, tmp_path: Path) -> None:
+    assert write(generator, "grid", tmp_path / "grid.png", 7).endswith("/grid.png")
+    width, height = Image.open(io.BytesIO((tmp_path / "grid.png").read_bytes())).size
+    assert width == height  # 3 x 3 cells
+    with pytest.raises(ConfigError, match=f"expected at most {MAX_GRID_IMAGES}"):
+        write(generator, "grid", tmp_path / "grid.png", MAX_GRID_IMAGES + 1)
+
+
+@pytest.mark.parametrize("form", ["png", "npz", "grid"])
+def test_nothing_is_left_of_what_failed(generator, tmp_path: Path, form: str) -> None:
+    def breaking():
+        yield whole(generator, 0, 64)
+        raise StorageError("the disk is gone")
+
+    out = tmp_path / "out"
+    with pytest.raises(StorageError, match="the disk is gone"):
+        write_images(open_destination(form, str(out), StorageSpec(), 128, 0), breaking())
+    assert not [path for path in out.rglob("*") if path.is_file()]
+
+
+def test_images_that_are_there_are_not_mixed_with_others(generator, tmp_path: Path) -> None:
+    write(generator, "png", tmp_path / "out", 4, start=0)
+    write(generator, "png", tmp_path / "out", 4, start=4)  # the next part
+    with pytest.raises(ConfigError, match=r"holds 000000007.png already"):
+        write(generator, "png", tmp_path / "out", 4, start=7)
+    assert len(list((tmp_path / "out").glob("*.png"))) == 8
+
+
+@pytest.mark.parametrize(("form", "name"), [("grid", "o.jpg"), ("grid", "o.npz"), ("npz", "o.png")])
+def test_a_file_of_another_kind_is_refused(generator, tmp_path: Path, form: str, name: str) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=f"expected a folder, or a file that ends in .{'png' if form == 'grid' else 'npz'}",
+    ):
+        write(generator, form, tmp_path / name, 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_case_of_an_ending_does_not_matter(generator, tmp_path: Path) -> None:
+    write(generator, "grid", tmp_path / "o.PNG", 4)
+    assert (tmp_path / "o.PNG").is_file()
+
+
+def test_a_full_temporary_folder_is_named(
+    generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/dev/full")
+    with pytest.raises(
+        StorageError, match=r"/dev/full: cannot hold a temporary file .* set TMPDIR"
+    ):
+        write(generator, "npz", tmp_path / "out")
+
+
+@pytest.mark.parametrize("form", ["png", "grid"])
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_a_png_says_that_it_is_synthetic(
+    generator, tmp_path: Path, form: str, is_marked: bool
+) -> None:
+    """Pillow finds the XMP where the specification puts it, and still reads the pixels."""
+    write(generator, form, tmp_path, 1, is_marked=is_marked)
+    [path] = tmp_path.glob("*.png")
+    with Image.open(path) as image:
+        image.load()
+        assert (DIGITAL_SOURCE_TYPE in image.info.get("xmp", b"").decode()) is is_marked
+        assert image.mode == "L"
+
+
+@pytest.mark.parametrize(
+    ("form", "num_images", "num_between"),
+    [("gif", 5, None), ("grid", 1, 3), ("png", 5, 3), ("npz", 5, 0)],
+)
+def test_interpolation_needs_two_images_and_a_picture(
+    tmp_path: Path, form: str, num_images: int, num_between: int | None
+) -> None:
+    with pytest.raises(ConfigError, match=f"--interpolate is {num_between} with --format {form}"):
+        open_destination(form, str(tmp_path), StorageSpec(), num_images, 0, num_between=num_between)
+
+
+def test_a_strip_has_a_row_for_each_two_neighbours(generator, tmp_path: Path) -> None:
+    out = open_destination("grid", str(tmp_path), StorageSpec(), 4, 0, num_between=3)
+    write_images(out, interpolated_blocks(generator, 0, 4, 0, 3, is_loop=False))
+    width, height = Image.open(tmp_path / "grid.png").size
+    assert (width // 112, height // 112) == (5, 3)  # cells of 4 x 28 pixels, and padding
+
+
+def test_a_gif_has_a_frame_for_each_image_and_says_that_it_is_synthetic(
+    generator, tmp_path: Path
+) -> None:
+    out = open_destination("gif", str(tmp_path / "walk.gif"), StorageSpec(), 3, 0, num_between=4)
+    write_images(out, interpolated_blocks(generator, 0, 3, 0, 4, is_loop=True))
+    with Image.open(tmp_path / "walk.gif") as gif:
+        assert gif.n_frames == 15
+        assert gif.info["loop"] == 0
+        assert gif.info["comment"] == DIGITAL_SOURCE_TYPE.encode()
