@@ -54,6 +54,7 @@ class Chart(NamedTuple):
     marks: list[tuple[str, Mark]]
     x_ticks: list[tuple[str, str]]
     y_ticks: list[tuple[str, str]]
+    x_label: str
 
 
 class Bucket(NamedTuple):
@@ -99,6 +100,7 @@ def chart(
     *,
     limits: tuple[float, float] | None = None,
     may_be_log: bool = False,
+    x_label: str = "step",
 ) -> Chart | None:
     """Return the chart of ``lines``; None if they have no finite point.
 
@@ -124,6 +126,7 @@ def chart(
         ],
         across.ticks(),
         up.ticks(),
+        x_label,
     )
 
 

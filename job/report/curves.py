@@ -1,11 +1,11 @@
 """The report's charts: from the metric rows of a run to series over steps."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from job.report.charts import Chart, Line, Mark, Points, chart
-from job.report.incidents import NOT_FINITE, Incident
+from job.report.incidents import NOT_FINITE, WORSE_IMAGES, Incident
 from job.report.metric_history import MetricHistory
 from job.run.metric_rows import Row
 
@@ -32,10 +32,11 @@ def training_charts(history: MetricHistory, incidents: Sequence[Incident]) -> li
             marks,
         ),
         chart(
-            "D's probability that an image is real",
+            "D's probability that an image is real, and its accuracy for pairs",
             [
                 over_steps("real images: D(x)", 1, "dcgan_real_probability"),
                 over_steps("generated images: D(G(z))", 2, "dcgan_fake_probability"),
+                over_steps("accuracy", 3, "dcgan_discriminator_accuracy"),
             ],
             marks,
             limits=(0.0, 1.0),
@@ -62,6 +63,21 @@ def training_charts(history: MetricHistory, incidents: Sequence[Incident]) -> li
                 per_step("waiting for images", 2, "dcgan_data_wait_seconds_total"),
             ],
             marks,
+        ),
+        chart(
+            "Frechet distance to the real images (0 is best)",
+            [over_steps("generated", 2, "dcgan_quality_frechet_distance")],
+            marks,
+            may_be_log=True,
+        ),
+        chart(
+            "Precision (are they good?) and coverage (are all kinds there?)",
+            [
+                over_steps("precision", 1, "dcgan_quality_precision"),
+                over_steps("coverage", 2, "dcgan_quality_coverage"),
+            ],
+            marks,
+            limits=(0.0, 1.0),
         ),
         chart(
             "Image diversity: standard deviation of a pixel",
@@ -102,10 +118,21 @@ def milliseconds_per_step(rows: Sequence[Row], name: str) -> Points:
 
 def seconds_trained(history: MetricHistory) -> float:
     """Return the time from first to last row, summed over attempts; repeated steps count again."""
-    return sum(
-        max(0.0, _seconds_between(history.first_rows[attempt].time, row.time))
-        for attempt, row in history.last_rows.items()
-    )
+    return sum(_attempt_seconds(history, row) for row in history.last_rows.values())
+
+
+def training_clock(history: MetricHistory) -> Callable[[Row], float]:
+    """Return a function from a row to the seconds trained up to it, without pauses."""
+    begins, total = {}, 0.0
+    for attempt, last in history.last_rows.items():
+        begins[attempt] = total
+        total += _attempt_seconds(history, last)
+    return lambda row: begins[row.attempt] + _attempt_seconds(history, row)
+
+
+def _attempt_seconds(history: MetricHistory, row: Row) -> float:
+    """Return the time from the first row of an attempt to one of its rows."""
+    return max(0.0, _seconds_between(history.first_rows[row.attempt].time, row.time))
 
 
 def _seconds_between(first: str, last: str) -> float:
@@ -125,5 +152,5 @@ def _marks(history: MetricHistory, incidents: Sequence[Incident]) -> list[Mark]:
     return restarts + [
         Mark(float(incident.step), "incident", f"{incident.kind}: {incident.details}")
         for incident in incidents
-        if incident.step and incident.kind == NOT_FINITE
+        if incident.step and incident.kind in (NOT_FINITE, WORSE_IMAGES)
     ]

@@ -14,10 +14,11 @@ from markupsafe import Markup, escape
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.errors import StorageError
 from job.report.curves import seconds_trained, training_charts
+from job.report.evaluated import read_evaluated
 from job.report.incidents import Incident, read_attempts, read_incidents
 from job.report.metric_history import MetricHistory, read_metrics
 from job.report.page import clean, render
-from job.report.pictures import read_gif, read_grids
+from job.report.pictures import read_pictures
 from job.report.status import RunStatus, read_status
 from job.run import metric_rows
 from job.run.attempts import AttemptRecord
@@ -44,30 +45,33 @@ def write_report(store: ObjectStore) -> str:
             metric_rows.merge(store)
         except StorageError as error:  # this user may not be allowed to delete
             log.warning("metrics.jsonl is not written: %s", error)
-    store.write(REPORT, _report(store, status))
+    store.write(REPORT, build_report(store, status))
     return f"{store.uri.rstrip('/')}/{REPORT}"
 
 
-def build_report(store: ObjectStore) -> bytes:
-    """Return the report. Raises ``StorageError`` if there is no run."""
-    return _report(store, read_status(store))
+def build_report(
+    store: ObjectStore, status: RunStatus | None = None, refresh_seconds: int | None = None
+) -> bytes:
+    """Return the report. Raises ``StorageError`` if there is no run.
 
-
-def _report(store: ObjectStore, status: RunStatus) -> bytes:
+    With ``refresh_seconds`` a browser loads the page again after that time, until the run is over.
+    """
+    status = status or read_status(store)
     history, attempts = read_metrics(store), read_attempts(store)
     incidents = read_incidents(store, attempts, history)
     charts = training_charts(history, incidents)
     return render(
         "report.html.j2",
         name=run_name(store.uri)[:200],
+        refresh_seconds=None if status.is_over else refresh_seconds,
         status=status,
         tiles=list(_tiles(status, history)),
         incidents=[_incident_cells(incident) for incident in incidents],
         num_bad_lines=history.num_bad_lines,
         charts=charts,
         mark_kinds={mark.kind for chart in charts for _, mark in chart.marks},
-        gif=read_gif(store),
-        grids=read_grids(store),
+        pictures=read_pictures(store),
+        evaluated=read_evaluated(store),
         attempts=[_attempt_cells(attempt) for attempt in attempts],
         data=list(_data(store, attempts)),
         environment=list(_environment(attempts, status)),

@@ -1,6 +1,6 @@
 """The incidents of a run, from its folder.
 
-Restarts, roll-backs, hangs, damaged checkpoints and repeated requests.
+Restarts, rollbacks, hangs, damaged checkpoints and repeated requests.
 """
 
 import re
@@ -20,6 +20,7 @@ from job.storage.store import ObjectMissing, ObjectStore
 
 MAX_OF_A_KIND = 200
 NOT_FINITE = "a number was not finite"
+WORSE_IMAGES = "the images became worse"
 COUNTERS = {
     "dcgan_fetch_retries_total": "image downloads retried, chief",
     "dcgan_checkpoint_failures_total": "checkpoint saves that failed",
@@ -80,11 +81,15 @@ def _divergences(store: ObjectStore) -> Iterator[Incident]:
     for entry in islice(store.list(DIVERGENCES), MAX_OF_A_KIND):
         record = read_object(store, entry.key)
         details = f"rolled back to step {record.get('last_good_checkpoint')}"
+        kind, distance, best = NOT_FINITE, record.get("frechet_distance"), None
+        if distance is not None:
+            kind, best = WORSE_IMAGES, record.get("best_frechet_distance")
+            details += f"; Frechet distance {distance}, best {best}"
         workers = record.get("workers")
         if isinstance(workers, list) and workers:
             details += f"; found on worker {', '.join(map(str, workers))}"
         time, step = str(record.get("time", ""))[:40], as_step(record.get("step"))
-        yield Incident(NOT_FINITE, time, step, details[:200])
+        yield Incident(kind, time, step, details[:200])
 
 
 def _hangs(store: ObjectStore) -> Iterator[Incident]:
@@ -102,7 +107,7 @@ def _quarantined(store: ObjectStore) -> Iterator[Incident]:
     for folder in checkpoints.folders():
         if folder.is_quarantined:
             reason = checkpoints.why_quarantined(folder)
-            yield Incident("a checkpoint was damaged", "", folder.step, reason)
+            yield Incident("a checkpoint was quarantined", "", folder.step, reason)
 
 
 def _counts(history: MetricHistory) -> Iterator[Incident]:

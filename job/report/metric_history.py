@@ -1,7 +1,7 @@
 """The metric rows that count: those of the steps that lead to the end of a run.
 
 A row read twice counts once. Rows of steps that were trained again, by a later attempt or after a
-roll-back, are superseded.
+rollback, are superseded.
 """
 
 from dataclasses import dataclass, field

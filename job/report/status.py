@@ -7,22 +7,22 @@ ended. A stored value of an unexpected type counts as missing.
 import datetime
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.errors import StorageError
 from job.data.json_fields import read_object
+from job.report.health import diagnose
 from job.run import attempts
 from job.run.attempts import AttemptRecord
 from job.run.holder import MAX_BYTES, BadLease, Holder, is_gone, parse_holder
 from job.run.layout import CONFIGURATION, DIVERGENCES, GRIDS, HANGS, LEASE, STATUS, grid_step
-from job.run.status_file import CURVES
+from job.run.status_file import CURVES, SCORES
 from job.run.stored_json import as_number, as_object, as_step, as_text
 from job.run.summary import finished_step
 from job.storage.store import ObjectMissing, ObjectStore
 
 State = Literal["starting", "running", "done", "stopped", "failed", "stale"]
-STATES: tuple[State, ...] = get_args(State)
 MAX_COUNTED = 10_000
 MAX_POINTS = 1000
 FRESH_SECONDS = 120.0  # for status.json of a run without a lease
@@ -60,6 +60,7 @@ class RunStatus:
     generator_loss: float | None = None
     real_probability: float | None = None
     fake_probability: float | None = None
+    discriminator_accuracy: float | None = None
     world_size: int | None = None
     restarts: int | None = None
     """Restarts of the workers in this attempt of the program."""
@@ -73,8 +74,12 @@ class RunStatus:
     """URI of the newest grid."""
     curves: dict[str, list[float]] = field(default_factory=dict)
     """Equally long lists for ``step`` and each of ``CURVES``."""
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    """Equally long lists for each of ``SCORES``."""
     values: dict[str, float] = field(default_factory=dict)
     """Every series of the last row, by its Prometheus name."""
+    health: list[str] = field(default_factory=list)
+    """Sentences: is this mode collapse, is D too strong, do the scores still improve?"""
     lease_number: int | None = None
 
     @property
@@ -124,6 +129,13 @@ def read_status(store: ObjectStore, before: RunStatus | None = None) -> RunStatu
         grid = _grid_uri(store, stored.get("grid")) or before.grid
     else:
         checkpoint_step, checkpoint_ago, grid = _newest(store, now)
+    curves = _lists(stored.get("curves"), ("step", *CURVES))
+    scores = _lists(stored.get("scores"), SCORES)
+    values = {
+        as_text(name): number
+        for name, value in as_object(stored.get("values")).items()
+        if (number := as_number(value)) is not None
+    }
     return RunStatus(
         uri=store.uri,
         state=state,
@@ -148,12 +160,10 @@ def read_status(store: ObjectStore, before: RunStatus | None = None) -> RunStatu
         checkpoint_seconds_ago=checkpoint_ago,
         metrics_url=as_text(stored.get("metrics_url")) if is_running else "",
         grid=grid,
-        curves=_curves(as_object(stored.get("curves"))),
-        values={
-            as_text(name): number
-            for name, value in as_object(stored.get("values")).items()
-            if (number := as_number(value)) is not None
-        },
+        curves=curves,
+        scores=scores,
+        values=values,
+        health=diagnose(values, list(zip(*scores.values(), strict=True))),
         lease_number=holder.number if holder else None,
     )
 
@@ -167,6 +177,7 @@ _NUMBERS = (
     "generator_loss",
     "real_probability",
     "fake_probability",
+    "discriminator_accuracy",
 )
 
 
@@ -191,9 +202,7 @@ def _state(
             return "running", ""
         by_clock = f"for {renewed_ago:.0f} s, by the clock of this machine"
         return "stale", f"its lease was not renewed {by_clock}: {holder}"
-    if (
-        reported_ago is not None and reported_ago < FRESH_SECONDS
-    ):  # checkpoints.lease_seconds may be 0
+    if reported_ago is not None and reported_ago < FRESH_SECONDS:  # a run without a lease
         return "running", ""
     if newest is None and finished_step(store) is not None:
         return "done", ""
@@ -245,10 +254,9 @@ def _count(store: ObjectStore, prefix: str) -> int:
     return sum(1 for _ in islice(store.list(prefix), MAX_COUNTED))
 
 
-def _curves(stored: dict[str, Any]) -> dict[str, list[float]]:
-    """Return the curves without points that have no number (a NaN loss), or no curves."""
-    names = ("step", *CURVES)
-    lists = [stored.get(name) for name in names]
+def _lists(stored: Any, names: tuple[str, ...]) -> dict[str, list[float]]:
+    """Return stored curves without points that have no number (a NaN loss), or no curves."""
+    lists = [as_object(stored).get(name) for name in names]
     if not all(isinstance(values, list) and len(values) <= MAX_POINTS for values in lists):
         return {}
     points = [

@@ -4,17 +4,19 @@ python -m tests.report.runs FOLDER    # one with every kind of incident
 """
 
 import dataclasses
+import functools
 import json
 import math
 import random
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from job.checkpoints.best import Best
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.load import load_run, to_yaml
 from job.images.grids import image_grid, png_bytes, progress_gif
@@ -29,7 +31,8 @@ from job.telemetry.metrics import WorkerMetrics
 from job.telemetry.series import current_values
 from job.telemetry.step_report import StepReport
 from job.telemetry.stream_metrics import StreamMetrics
-from tests.checkpoints.saves import save
+from tests.checkpoints.saves import facts as checkpoint_facts
+from tests.checkpoints.saves import parts_of, save
 
 TOTAL = 6000
 CALL = 20
@@ -72,12 +75,13 @@ class SimulatedAttempt:
         self.history = History(
             writer,
             start,
-            partial(current_values, self.metrics.registry),
+            functools.partial(current_values, self.metrics.registry),
             every_seconds,
             clock=clock,
         )
-        self.history.metrics_url(METRICS_URL)
+        self.history.status.metrics_url(METRICS_URL)
         self._step, self._saved = first_step, first_step or None
+        self._best = Best(math.inf, 0)
         self.report("compile", 0)
 
     def report(self, phase: str, num_steps: int) -> None:
@@ -111,6 +115,19 @@ class SimulatedAttempt:
         self.metrics.sampled(0.1 + 0.2 * self._step / TOTAL)
         self.history.grid(self._step, lambda: png)
 
+    def score(self, distance: float, scored_by: dict[str, str]) -> None:
+        """Score the present step, and save it with its scores."""
+        self.metrics.scored({"frechet_distance": distance})
+        self.history.status.score(self._step, distance)
+        self._best = min(self._best, Best(distance, self._step))
+        manifest = checkpoint_facts(
+            self._step, frechet_distance=distance, **self._best.to_metrics()
+        )
+        Checkpoints(self._store).save(
+            dataclasses.replace(manifest, scored_by=scored_by), parts_of(self._step)
+        )
+        self.report("score", 0)
+
     def back_to(self, step: int) -> None:
         """Roll back after a number that was not finite."""
         record = {
@@ -124,7 +141,7 @@ class SimulatedAttempt:
             f"{DIVERGENCES}step-{self._step + 3:09d}-1.json", json.dumps(record).encode()
         )
         self._step = step
-        self.history.rolled_back()
+        self.history.status.rolled_back()
         self.report("compile", 0)
 
     def _progress(self, phase: str) -> StepReport:
@@ -143,6 +160,7 @@ class SimulatedAttempt:
             generator_loss=1.6 - 0.9 * math.exp(-share * 4) + noise(0, 0.08),
             real_probability=0.72 + noise(0, 0.02),
             fake_probability=0.28 + 0.2 * math.exp(-share * 3) + noise(0, 0.02),
+            discriminator_accuracy=0.74 + 0.2 * math.exp(-share * 5) + noise(0, 0.02),
             discriminator_gradient_norm=math.exp(noise(-1, 0.3))
             * (40 if 0.3 < share < 0.305 else 1),
             generator_gradient_norm=math.exp(noise(-0.4, 0.3)),
@@ -222,8 +240,26 @@ def grid(step: int) -> bytes:
     return png_bytes(image_grid(mixed, 5, 5))
 
 
+@functools.cache
+def _recorded(write: Callable[[ObjectStore], None]) -> dict[str, bytes]:
+    """Return the files that ``write`` makes in a run folder: once a session, not for each test."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(folder)
+        write(store)
+        return {entry.key: store.read(entry.key) for entry in store.list()}
+
+
+def _copy(files: dict[str, bytes], store: ObjectStore) -> None:
+    for key, data in files.items():
+        store.write(key, data)
+
+
 def done_run(store: ObjectStore) -> None:
     """Write a run from start to end without incidents."""
+    _copy(_recorded(_write_done_run), store)
+
+
+def _write_done_run(store: ObjectStore) -> None:
     start, clock = attempts.begin(store, facts()), Clock()
     store.write(CONFIGURATION, configuration())
     with started(store, start.stamp, 0, clock) as course:
@@ -232,12 +268,50 @@ def done_run(store: ObjectStore) -> None:
     finish(store, start)
 
 
+SCORED_BY = {
+    "features": "classifier",
+    "features_fingerprint": "a" * 64,
+    "real_fingerprint": "b" * 64,
+    "num_real": "2000",
+    "num_generated": "2000",
+}
+
+
+def scored_run(
+    store: ObjectStore,
+    distances: dict[int, float],
+    scored_by: dict[str, str] = SCORED_BY,
+    **settings: str,
+) -> None:
+    """Write a run with a grid, a checkpoint and a score at each step of ``distances``."""
+    start, clock = attempts.begin(store, facts()), Clock()
+    store.write(CONFIGURATION, configuration(**settings))
+    with started(store, start.stamp, 0, clock) as course:
+        course.sample()
+        for step, distance in distances.items():
+            course.train(step)
+            course.sample()
+            course.score(distance, scored_by)
+    start.end("done")
+
+
 def troubled_run(
     store: ObjectStore,
     end: Callable[[attempts.Attempt], None] | None = None,
     every_seconds: float = 10.0,
 ) -> None:
     """Write a run that was killed, restarted, rolled back, hung, damaged and throttled."""
+    if end is None and every_seconds == 10.0:
+        _copy(_recorded(_write_troubled_run), store)
+    else:
+        _write_troubled_run(store, end, every_seconds)
+
+
+def _write_troubled_run(
+    store: ObjectStore,
+    end: Callable[[attempts.Attempt], None] | None = None,
+    every_seconds: float = 10.0,
+) -> None:
     clock = Clock()
     store.write(CONFIGURATION, configuration())
     killed = attempts.begin(store, facts())

@@ -2,7 +2,13 @@
 
 import pytest
 
-from job.report.curves import milliseconds_per_step, seconds_trained, series, steady
+from job.report.curves import (
+    milliseconds_per_step,
+    seconds_trained,
+    series,
+    steady,
+    training_clock,
+)
 from job.report.metric_history import MetricHistory
 from job.run.metric_rows import Row
 
@@ -45,3 +51,10 @@ def test_the_time_of_all_attempts_is_summed() -> None:
     for each in ROWS:
         history.add(each)
     assert seconds_trained(history) == 4 + 8
+
+
+def test_the_time_up_to_a_row_has_no_pauses() -> None:
+    history = MetricHistory()
+    for each in [*ROWS[:4], row("b", 1, "train", 60, 1.0), row("b", 31, "train", 70, 2.0)]:
+        history.add(each)
+    assert list(map(training_clock(history), history.rows)) == [0, 1, 2, 4, 4, 34]

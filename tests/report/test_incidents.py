@@ -14,7 +14,7 @@ def test_every_kind_is_found_in_the_order_of_time(folder: ObjectStore) -> None:
         ("a worker hung", None),
         ("the workers restarted", 2000),
         ("the program was killed", 1000),
-        ("a checkpoint was damaged", 1000),
+        ("a checkpoint was quarantined", 1000),
         ("image downloads retried, chief", None),
     ]
     details = {incident.kind: incident.details for incident in incidents}

@@ -1,4 +1,4 @@
-"""Rows that count after restarts and roll-backs, also of large files and for pandas."""
+"""Rows that count after restarts and rollbacks, also of large files and for pandas."""
 
 import re
 from pathlib import Path
