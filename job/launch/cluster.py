@@ -41,6 +41,15 @@ def cluster(
 
     Yields True for a private cluster. ``waiting`` gets a text whenever a wait begins.
     """
+    with connection(waiting, verbose=verbose) as own:
+        waiting("room for the workers in the cluster")
+        wait_for_room(workers, timeout_seconds=0.0 if own else workers.start_timeout_seconds)
+        yield own
+
+
+@contextlib.contextmanager
+def connection(waiting: Callable[[str], None], *, verbose: bool = False) -> Iterator[bool]:
+    """Start or join the cluster, as ``cluster`` does, without a wait for room."""
     own = is_local()
     options = {"log_to_driver": verbose, "logging_level": "INFO" if verbose else "ERROR"}
     on_sigterm = signal.getsignal(signal.SIGTERM)
@@ -52,8 +61,6 @@ def cluster(
                 on_sigterm(signal.SIGTERM, None)
             raise
         signal.signal(signal.SIGTERM, on_sigterm)
-        waiting("room for the workers in the cluster")
-        wait_for_room(workers, timeout_seconds=0.0 if own else workers.start_timeout_seconds)
         yield own
     finally:
         ray.shutdown()
@@ -182,7 +189,7 @@ def wait_for_room(workers: WorkerSpec, timeout_seconds: float) -> None:
     """Return when all workers fit, as a cluster may grow; ``ConfigError`` after the timeout."""
     deadline = time.monotonic() + timeout_seconds
     while True:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = alive_nodes()
         if num_bundles(nodes, bundle(workers)) >= workers.min_workers:
             return
         if time.monotonic() >= deadline:
@@ -191,3 +198,8 @@ def wait_for_room(workers: WorkerSpec, timeout_seconds: float) -> None:
                 where = f"after {timeout_seconds:.0f} s (workers.start_timeout_seconds) {where}"
             raise no_room(workers, nodes, where)
         time.sleep(POLL_SECONDS)
+
+
+def alive_nodes() -> list[dict[str, float]]:
+    """Return the resources of each node of the joined cluster."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -1,12 +1,14 @@
-"""Estimate the training time before a run starts.
+"""Estimate the training time and the memory of a worker before a run starts.
 
-From the run's own earlier speed, or from the networks' arithmetic and a probe of this machine.
-Loads no TensorFlow. Counts the multiply-adds of convolutions and dense layers; everything else is
-part of the measured share.
+The time from the run's own earlier speed, or from the networks' arithmetic and a probe of this
+machine; the memory from the sizes of the layers. Loads no TensorFlow. Counts convolutions and dense
+layers; everything else is part of the measured constants.
 """
 
 import math
 import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +19,6 @@ from job.config.spec import RunSpec
 from job.data.json_fields import read_object
 from job.run.layout import STATUS
 from job.run.status_file import MAX_BYTES
-from job.storage.uri import open_store
 from job.training.preflight import Preflight
 
 PROBE_SECONDS = 1.0
@@ -27,6 +28,14 @@ _PROBE_SIDE = 1024
 # (docs/training.md).
 _SHARE = 0.6
 _FACTOR = 2.0  # the estimate may be wrong by this much either way
+# Of a worker's memory. Measured on a CPU (docs/doctor.md): TensorFlow with Ray and boto3, and the
+# values that an image's step keeps of each output of a layer: of G its activation, normalization
+# and gradient; of D those and the mask, for a real and a generated image.
+_PROCESS_BYTES = 900 * 10**6
+_KEPT_OF_G, _KEPT_OF_D = 3, 8
+_FLOAT_BYTES = 4
+_CHUNKS = 3  # of a train call's images: read, ready and in use
+_GPU_PROCESS_BYTES = 10**9  # CUDA's and cuDNN's own, on the GPU and beside it; not measured
 
 
 def time_text(checked: Preflight, rate: float | None = None) -> str:
@@ -64,7 +73,8 @@ def multiply_adds(spec: RunSpec) -> float:
     backward, and one for its input only. ``simultaneous``: through G one forward and one backward;
     through D two forward, two backward, and one for its input only.
     """
-    generator, discriminator = _generator(spec.model), _discriminator(spec.model)
+    generator = _multiply_adds(_generator(spec.model))
+    discriminator = _multiply_adds(_discriminator(spec.model))
     if spec.training.updates == "alternating":
         return 4 * generator + 8 * discriminator
     return 3 * generator + 7 * discriminator
@@ -81,27 +91,62 @@ def probe(seconds: float = PROBE_SECONDS) -> float:
     return count * _PROBE_SIDE**3 / (time.process_time() - used) * usable_cores()
 
 
-def _generator(model: ModelSpec) -> float:
+def memory_bytes(spec: RunSpec) -> tuple[int, int]:
+    """Return the estimated bytes of a worker's process, and of each of its GPUs; 0 without any."""
+    training, model = spec.training, spec.model
+    generator, discriminator = list(_generator(model)), list(_discriminator(model))
+    weights = sum(layer.weights for layer in (*generator, *discriminator))
+    # Each weight with its gradient, the optimizer's and averaged values, and two copies that are
+    # saved.
+    network = _FLOAT_BYTES * weights * (7 + training.is_averaged)
+    kept = _KEPT_OF_G * sum(layer.outputs for layer in generator)
+    kept += _KEPT_OF_D * sum(layer.outputs for layer in discriminator)
+    size = 2 if training.precision == "bfloat16" else _FLOAT_BYTES
+    batch = round(kept * size * spec.replica_batch_size)
+    height, width = model.image_size
+    images = height * width * model.channels * training.global_batch_size // spec.workers.count
+    chunks = _CHUNKS * images * training.steps_per_call
+    if spec.workers.gpus:
+        return _PROCESS_BYTES + _GPU_PROCESS_BYTES + chunks, network + batch + _GPU_PROCESS_BYTES
+    return _PROCESS_BYTES + chunks + network + batch, 0
+
+
+class _Layer(NamedTuple):
+    """A convolution or a dense layer: its weights, their uses on an image, and its outputs."""
+
+    weights: int
+    uses: int
+    outputs: int
+
+
+def _generator(model: ModelSpec) -> Iterator[_Layer]:
     spec = model.generator
     height, width = (side // 2 ** len(spec.filters) for side in model.image_size)
     channels = spec.filters[0]
-    total = spec.latent_size * height * width * channels
+    values = height * width * channels
+    yield _Layer(spec.latent_size * values, 1, values)
     for filters in (*spec.filters[1:], model.channels):
         outputs = 4 * filters if spec.upsampling == "subpixel" else filters
-        total += height * width * spec.kernel_size**2 * channels * outputs
+        positions = height * width
+        weights = spec.kernel_size**2 * channels * outputs
+        yield _Layer(weights, positions, 4 * positions * filters)
         height, width, channels = 2 * height, 2 * width, filters
-    return float(total)
 
 
-def _discriminator(model: ModelSpec) -> float:
+def _discriminator(model: ModelSpec) -> Iterator[_Layer]:
     spec = model.discriminator
     height, width = model.image_size
-    channels, total = model.channels, 0
+    channels = model.channels
     for filters in spec.filters:
         height, width = -(-height // 2), -(-width // 2)
-        total += height * width * spec.kernel_size**2 * channels * filters
+        positions = height * width
+        yield _Layer(spec.kernel_size**2 * channels * filters, positions, positions * filters)
         channels = filters
-    return float(total + height * width * channels)
+    yield _Layer(height * width * channels, 1, 1)
+
+
+def _multiply_adds(layers: Iterable[_Layer]) -> float:
+    return float(sum(layer.weights * layer.uses for layer in layers))
 
 
 def _measured_images_per_second(checked: Preflight) -> float | None:
@@ -114,7 +159,7 @@ def _measured_images_per_second(checked: Preflight) -> float | None:
     ):
         return None
     try:
-        status = read_object(open_store(spec.uri, spec.storage), STATUS, MAX_BYTES)
+        status = read_object(checked.stores.folder, STATUS, MAX_BYTES)
     except StorageError:
         return None
     progress = status.get("progress")

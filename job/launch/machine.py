@@ -4,7 +4,6 @@ Loads Ray only to count GPUs. With ``RAY_ADDRESS`` the workers run elsewhere: th
 checked when the cluster is joined, their ports when they start.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 from job.config.errors import ConfigError
@@ -20,7 +19,7 @@ def check_machine(spec: RunSpec) -> None:
     """Raise ``ConfigError`` if cores, GPUs or a metrics port for local workers are missing."""
     if not is_local():
         return
-    node = {"CPU": float(local_cores()), "GPU": float(_num_gpus() if spec.workers.gpus else 0)}
+    node = {"CPU": float(local_cores()), "GPU": float(num_gpus() if spec.workers.gpus else 0)}
     room = num_bundles([node], bundle(spec.workers))
     if room < spec.workers.min_workers:
         raise no_room(spec.workers, [node], "on this machine")
@@ -33,7 +32,7 @@ def with_metrics_host(spec: RunSpec) -> RunSpec:
     """Return ``spec`` with ``metrics.host`` on loopback if it is unset and the cluster private."""
     if spec.metrics.host is not None or not is_local():
         return spec
-    return dataclasses.replace(spec, metrics=dataclasses.replace(spec.metrics, host=LOOPBACK))
+    return spec.replace(metrics=spec.metrics.replace(host=LOOPBACK))
 
 
 def unchecked(spec: RunSpec) -> str:
@@ -82,7 +81,7 @@ def _amounts(resources: Mapping[str, float]) -> str:
     )
 
 
-def _num_gpus() -> int:
+def num_gpus() -> int:
     """Return the number of GPUs that Ray finds here, counted by Ray (2.60: no public name)."""
     from ray._private.accelerators import get_accelerator_manager_for_resource
 

@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,18 +23,15 @@ from job import KERAS_ENV
 from job.config.errors import DcganError
 from job.config.spec import RunSpec, WorkerSpec
 from job.launch.cluster import cluster
+from job.launch.failure import raise_failure
 from job.launch.machine import with_metrics_host
 from job.launch.mailbox import MailboxDriver, MailboxHandler, on_this_node, start_mailbox
 from job.run.lease import Lease, check_holder
-from job.storage.uri import open_store
 from job.telemetry.step_report import StepReport
 
 log = logging.getLogger("dcgan.launch")
 
 POLL_SECONDS = 0.25
-REMEDY = (
-    "Run the same command to resume from the last checkpoint, or with -v to see the workers' output"
-)
 WORKER_ENV = {**KERAS_ENV, "TF_CPP_MIN_LOG_LEVEL": "2"}
 # Workers stay in their working directory instead of one of Ray Train's.
 FIT_ENV = {**WORKER_ENV, "RAY_CHDIR_TO_TRIAL_DIR": "0"}
@@ -52,10 +50,6 @@ class View(Protocol):
     def note(self, text: str) -> None: ...
 
 
-class TrainingCrashed(DcganError):
-    """The worker group died more often than ``workers.max_restarts`` allows."""
-
-
 def train(
     spec: RunSpec, view: View, lease: Lease | None = None, *, stamp: str = "", verbose: bool = False
 ) -> None:
@@ -70,15 +64,7 @@ def train(
     )
     with ray_folder as ray_storage, ray_cluster as is_private:
         mailbox = start_mailbox()
-        start_seconds = spec.workers.start_timeout_seconds
-        if spec.workers.min_workers < spec.workers.max_workers:
-            start_seconds = ELASTIC_START_SECONDS
-        fit = ray.remote(
-            num_cpus=0,
-            max_retries=spec.workers.max_restarts,
-            runtime_env={"env_vars": FIT_ENV | {START_TIMEOUT: f"{start_seconds:g}"}},
-            scheduling_strategy=on_this_node(),
-        )(_fit)
+        fit = fit_task(_fit, spec.workers)
         worker_config = {
             "spec": with_metrics_host(spec),
             "mailbox": mailbox,
@@ -99,7 +85,20 @@ def train(
                 ray.get(mailbox.request_stop.remote())
                 watch.until_done(spec.checkpoints.grace_seconds)
             raise
-        _raise_failure(fitting, spec)
+        raise_failure(fitting, spec.workers)
+
+
+def fit_task(function: Callable[..., object], workers: WorkerSpec) -> Any:
+    """Return ``function``, which calls ``fit``, as a Ray task on the driver's node."""
+    start_seconds = workers.start_timeout_seconds
+    if workers.min_workers < workers.max_workers:
+        start_seconds = ELASTIC_START_SECONDS
+    return ray.remote(
+        num_cpus=0,
+        max_retries=workers.max_restarts,
+        runtime_env={"env_vars": FIT_ENV | {START_TIMEOUT: f"{start_seconds:g}"}},
+        scheduling_strategy=on_this_node(),
+    )(function)
 
 
 class _Watch:
@@ -147,7 +146,7 @@ def _fit(
         num_restarts = max(ray.get(mailbox.num_restarts.remote()), num_controllers)
         restarts_left = workers.max_restarts - num_restarts
         try:
-            _trainer(workers, worker_config, ray_storage, max(restarts_left, 0)).fit()
+            new_trainer(_worker, workers, worker_config, ray_storage, max(restarts_left, 0)).fit()
             return
         except ray.exceptions.ActorDiedError:
             if restarts_left <= 0:
@@ -176,8 +175,12 @@ def _free_placement_groups(mailbox: Any, is_private: bool) -> None:
         ray.util.remove_placement_group(group)
 
 
-def _trainer(
-    workers: WorkerSpec, worker_config: dict[str, Any], ray_storage: str, max_restarts: int
+def new_trainer(
+    entry: Callable[[dict[str, Any]], None],
+    workers: WorkerSpec,
+    worker_config: dict[str, Any],
+    ray_storage: str,
+    max_restarts: int,
 ) -> Any:
     """Return a ``TensorflowTrainer``; Ray Train keeps its own state in ``ray_storage``."""
     import ray.train
@@ -187,7 +190,7 @@ def _trainer(
     is_elastic = sizes[0] < sizes[1]
     gpus = {"GPU": workers.gpus} if workers.gpus else {}
     return TensorflowTrainer(
-        _worker,
+        entry,
         train_loop_config=worker_config,
         scaling_config=ray.train.ScalingConfig(
             num_workers=sizes if is_elastic else workers.count,
@@ -215,6 +218,7 @@ def _worker(config: dict[str, Any]) -> None:
     begun = time.time()
     from job.run.layout import STAMP, run_name, start_name
     from job.run.process_records import process_records
+    from job.run.stores import open_stores
     from job.telemetry import logs
     from job.training import worker
     from job.training.topology import Topology
@@ -234,13 +238,13 @@ def _worker(config: dict[str, Any]) -> None:
         restarts,
         context.get_local_world_size(),
     )
-    store = open_store(spec.uri, spec.storage)
-    check_ownership = partial(check_holder, store, token) if token else lambda: None
+    stores = open_stores(spec)
+    check_ownership = partial(check_holder, stores.folder, token) if token else lambda: None
     stamp = config["stamp"] or f"{datetime.datetime.now(datetime.UTC):{STAMP}}"
     attempt = start_name(stamp, restarts)
     try:
         with (
-            process_records(spec, attempt, f"rank{rank:03d}", rank) as records,
+            process_records(spec, stores.loop, attempt, f"rank{rank:03d}", rank) as records,
             MailboxDriver(mailbox, rank) as driver,
         ):
             log.info("worker started", extra={"fields": {"pid": os.getpid(), "begun": begun}})
@@ -249,38 +253,9 @@ def _worker(config: dict[str, Any]) -> None:
                     f"attempt {restarts + 1} of the workers, {topology.world_size} of them,"
                     " from the last checkpoint"
                 )
-            worker.run(spec, topology, driver, check_ownership, records)
+            worker.run(spec, stores, topology, driver, check_ownership, records)
     except DcganError as error:
         ray.get(mailbox.post_error.remote(error))
         raise
     finally:
         logging.getLogger("dcgan").removeHandler(handler)
-
-
-def _raise_failure(fitting: Any, spec: RunSpec) -> None:
-    """Raise ``TrainingCrashed`` if ``fit`` failed, naming the worker and the cause."""
-    try:
-        ray.get(fitting)
-    except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        failures = getattr(cause, "worker_failures", None)
-        if not failures:
-            raise TrainingCrashed(
-                f"Ray ended the run: {type(cause).__name__}: {_short(cause)}. {REMEDY}"
-            ) from error
-        rank, failure = next(iter(failures.items()))
-        raise TrainingCrashed(
-            f"training crashed more than workers.max_restarts ({spec.workers.max_restarts}) times;"
-            f" at last worker {rank}: {type(failure).__name__}: {_short(failure)}. {REMEDY}"
-        ) from error
-
-
-def _short(error: BaseException) -> str:
-    """Return the first and the last line of an error's text.
-
-    Ray's begin with the event and end, after tracebacks, with the reason.
-    """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return "no reason given"
-    return " ... ".join(dict.fromkeys((lines[0], lines[-1]))).rstrip(".")

@@ -1,4 +1,4 @@
-"""Fixtures of the tests that start the whole program: packed images, a place for Ray's files, and one finished run that several tests look at."""
+"""Fixtures of tests that start the program: packed images, Ray's folder, one finished run."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ CHECKPOINT_EVERY = 50
 
 
 class Finished(NamedTuple):
-    """A run that nothing disturbed: the images it was trained on, its folder and what it printed."""
+    """A run that nothing disturbed: its images, its folder and its output."""
 
     data: Path
     folder: Path
@@ -24,7 +24,11 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="session")
 def ray_folder() -> Iterator[Path]:
-    """Ray's temporary files. Not below pytest's own folder: the path of a Unix socket has at most 107 bytes, and Ray appends 80."""
+    """Ray's temporary files.
+
+    Not below pytest's own folder: the path of a Unix socket has at most 107 bytes, and Ray appends
+    80.
+    """
     with tempfile.TemporaryDirectory(
         prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:
@@ -57,7 +61,7 @@ def undisturbed(
 
 
 def run_command(data: Path, folder: Path, **settings: object) -> list[str]:
-    """The command that makes ``undisturbed``, into another folder or with other settings."""
+    """Return the command of ``undisturbed``, with another folder or other settings."""
     plan = {
         "training__steps": STEPS,
         "checkpoints__every_steps": CHECKPOINT_EVERY,

@@ -1,6 +1,8 @@
-"""The program as a user starts it: ``python -m job`` in a session of its own, watched from outside, and ended with all it started.
+"""The program as a user starts it: ``python -m job`` in a new session, watched from outside.
 
-with started(["train", "--config", "run.yaml"], tmp_path / "train.log", environment(ray_folder)) as program:
+It is ended with all it started.
+
+with started(["train", "--config", "run.yaml"], log, environment(ray_folder)) as program:
     program.wait_for_text("metrics of worker 0")
     program.send(signal.SIGTERM)
     assert program.exit_code() == 143
@@ -37,16 +39,16 @@ SMALL = {
     "metrics.port": "0",
     "metrics.linger_seconds": "0",
 }
-START_SECONDS = (
-    240.0  # of Ray and of TensorFlow in two workers, on a machine that is busy with other tests
-)
+# Of Ray and of TensorFlow in two workers, on a machine that is busy with other tests.
+START_SECONDS = 400.0
 LEAVE_SECONDS = 30.0
-# They compute nothing. Where a driver gets SIGKILL they look for its dead cluster for 60 s (measured: 62 s) and then leave by themselves.
+# They compute nothing. If a driver gets SIGKILL they search for its dead cluster for 60 s and then
+# leave (62 s measured).
 RAY_AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")
 
 
 class Process(NamedTuple):
-    """A process that runs: not one that has ended and waits for its parent to notice."""
+    """A process that runs, so not one that has ended and waits for its parent to notice."""
 
     pid: int
     parent: int
@@ -55,7 +57,10 @@ class Process(NamedTuple):
 
 
 def environment(ray_folder: Path, **more: str) -> dict[str, str]:
-    """This process's variables without those that would steer AWS or Ray; temporary files and Ray's own go to ``ray_folder``."""
+    """Return this process's variables without those of AWS and Ray.
+
+    Temporary files and Ray's go to ``ray_folder``.
+    """
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))
     }
@@ -65,7 +70,10 @@ def environment(ray_folder: Path, **more: str) -> dict[str, str]:
 
 
 def pack_command(num_images: int, folder: str | Path) -> list[str]:
-    """``data pack`` of 28x28 grey images: Fashion-MNIST from Debian's package if it is installed, else garments that the program draws."""
+    """Return ``data pack`` of 28x28 grey images.
+
+    Fashion-MNIST from Debian's package if it is installed, else garments that the program draws.
+    """
     source = (
         "keras:fashion_mnist" if DEBIAN_FASHION.is_dir() else f"synthetic:garments:{num_images}"
     )
@@ -73,7 +81,7 @@ def pack_command(num_images: int, folder: str | Path) -> list[str]:
 
 
 def train_command(data: str | Path, run: str | Path, **settings: object) -> list[str]:
-    """``train`` of a ``SMALL`` run; ``__`` in a setting's name stands for the dot: ``training__steps=60``."""
+    """Return ``train`` of a ``SMALL`` run; ``__`` in a name is the dot: ``training__steps=60``."""
     values = {
         "data.uri": data,
         "uri": run,
@@ -101,7 +109,7 @@ class Program:
         return self._log.read_text(errors="replace")
 
     def exit_code(self, seconds: float = START_SECONDS) -> int:
-        """Wait for the end; negative where a signal was the end."""
+        """Wait for the end; the code is negative if a signal was the end."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -114,19 +122,19 @@ class Program:
         return self._process.poll() is not None
 
     def send(self, number: signal.Signals) -> None:
-        """A signal to the program alone, as Kubernetes, a batch system or a person with ``kill`` sends it."""
+        """Send a signal to the program alone, as Kubernetes, a batch system or ``kill`` does."""
         self._process.send_signal(number)
 
     def press_ctrl_c(self) -> None:
-        """SIGINT to the whole process group, as a terminal does it: what Ray started gets it too."""
+        """Send SIGINT to the process group, as a terminal does: Ray's processes get it too."""
         os.killpg(self.pid, signal.SIGINT)
 
     def close_terminal(self) -> None:
-        """SIGHUP to the whole process group, as when a terminal is closed."""
+        """Send SIGHUP to the process group, as when a terminal is closed."""
         os.killpg(self.pid, signal.SIGHUP)
 
     def wait_for_text(self, pattern: str, seconds: float = START_SECONDS) -> re.Match[str]:
-        """The first match of ``pattern`` in the output; fails when the program ends without it."""
+        """Wait for a match of ``pattern`` in the output; fail if the program ends without it."""
         return wait_for(
             f"{pattern!r} in the output",
             lambda: self._running() and re.search(pattern, self.output),
@@ -134,11 +142,11 @@ class Program:
         )
 
     def wait_until(self, condition: Callable[[], object], seconds: float = START_SECONDS) -> None:
-        """Until ``condition`` holds; fails when the program ends before."""
+        """Wait until ``condition`` holds; fail if the program ends before."""
         wait_for("what the test waits for", lambda: self._running() and condition(), seconds)
 
     def wait_for_checkpoint(self, run: Path, after: int, seconds: float = START_SECONDS) -> int:
-        """The first step after ``after`` that is committed in the run folder."""
+        """Wait for a committed step after ``after`` in the run folder, and return it."""
         return wait_for(
             f"a checkpoint after step {after}",
             lambda: self._running() and newest_step(run) > after and newest_step(run),
@@ -146,14 +154,15 @@ class Program:
         )
 
     def nothing_left(self, but: Container[str] = ()) -> None:
-        """No process that the program started outlives it for long, save those named in ``but``."""
+        """Fail if a process that the program started outlives it, except those named in ``but``."""
         deadline = time.monotonic() + LEAVE_SECONDS
         while (
             left := [process for process in session_processes(self.pid) if process.name not in but]
         ) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not left, (
-            f"still there {LEAVE_SECONDS:.0f} s after the program ended: {left}\n{self.output[-3000:]}"
+            f"still there {LEAVE_SECONDS:.0f} s after the program ended: {left}\n"
+            f"{self.output[-3000:]}"
         )
 
     def _running(self) -> bool:
@@ -215,7 +224,7 @@ def run(
 
 
 def processes() -> list[Process]:
-    """Every process that runs on this machine; layout of ``/proc/PID/stat``: proc(5)."""
+    """Return every process that runs on this machine; ``/proc/PID/stat``: see proc(5)."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile
@@ -229,12 +238,12 @@ def processes() -> list[Process]:
 
 
 def session_processes(session: int) -> list[Process]:
-    """Those of one session: Ray gives its workers process groups of their own, but leaves them in the session."""
+    """Return those of one session: Ray's workers have their process groups, but stay in it."""
     return [process for process in processes() if process.session == session]
 
 
 def descendants(pid: int) -> list[Process]:
-    """The children of ``pid``, their children and so on, whatever their sessions."""
+    """Return the children of ``pid``, their children and so on, in any session."""
     alive, found, parents = processes(), [], {pid}
     while children := [process for process in alive if process.parent in parents]:
         found += children
@@ -243,20 +252,20 @@ def descendants(pid: int) -> list[Process]:
 
 
 def end_session(session: int) -> None:
-    """SIGKILL, by pid, for what is left of a session."""
+    """Send SIGKILL, by pid, to what is left of a session."""
     for process in session_processes(session):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
 
 
 def newest_step(run_folder: Path) -> int:
-    """Step of the newest committed checkpoint; 0 where there is none yet."""
+    """Return the step of the newest committed checkpoint; 0 if there is none yet."""
     committed = Checkpoints(open_store(str(run_folder))).committed()
     return committed[0].step if committed else 0
 
 
 def whole_checkpoints(run_folder: Path) -> list[int]:
-    """Steps of the committed checkpoints, newest first; ``StorageError`` for one with a part that does not verify."""
+    """Return the committed steps, newest first; ``StorageError`` if a part does not verify."""
     checkpoints = Checkpoints(open_store(str(run_folder)))
     steps = [manifest.step for manifest in checkpoints.committed()]
     for step in steps:
@@ -265,7 +274,7 @@ def whole_checkpoints(run_folder: Path) -> list[int]:
 
 
 def state(run_folder: Path, step: int) -> dict[str, NDArray[np.generic]]:
-    """Every array of a checkpoint, by file and variable."""
+    """Return every array of a checkpoint, by file and variable."""
     arrays = {}
     for path in sorted((run_folder / "checkpoints" / f"step-{step:09d}").glob("*.npz")):
         with np.load(path, allow_pickle=False) as loaded:

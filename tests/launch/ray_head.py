@@ -39,7 +39,7 @@ class RayHead(NamedTuple):
 
 @contextmanager
 def ray_head(folder: Path) -> Iterator[RayHead]:
-    """The head, its dashboard answering; ``folder`` needs a short path, for Unix sockets lie in it."""
+    """Start a head and its dashboard; ``folder`` needs a short path, for its Unix sockets."""
     token = folder / "auth_token"
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
@@ -49,10 +49,7 @@ def ray_head(folder: Path) -> Iterator[RayHead]:
         RAY_AUTH_MODE="token",
         HOME=str(folder),
     )
-    env = bare | {
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_JOB_STOP_WAIT_TIME_S": "60",
-    }  # a job that is stopped saves once more
+    env = bare | {"RAY_AUTH_TOKEN_PATH": str(token)}
     port, dashboard_port, metrics_port, agent_port = (_free_port() for _ in range(4))
     command = [
         BIN / "ray",
@@ -69,9 +66,8 @@ def ray_head(folder: Path) -> Iterator[RayHead]:
         f"--temp-dir={folder}",
         "--num-cpus=2",
     ]
-    command += [
-        f"--dashboard-agent-listen-port={agent_port}"
-    ]  # where another Ray has it, this one takes no jobs and does not say why
+    # If another Ray has this port, this one takes no jobs and does not say why.
+    command += [f"--dashboard-agent-listen-port={agent_port}"]
     command += ["--disable-usage-stats", f"--object-store-memory={128 * 2**20}"]
     dashboard = f"http://127.0.0.1:{dashboard_port}"
     with server_process(
@@ -80,7 +76,7 @@ def ray_head(folder: Path) -> Iterator[RayHead]:
         try:
             yield RayHead(f"127.0.0.1:{port}", dashboard, process.pid, env, bare)
         finally:
-            # A submitted job has a session of its own; whatever it started is still a descendant of the head now.
+            # A submitted job has another session; all it started is still a descendant of the head.
             for started in (*descendants(process.pid), process):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(started.pid, signal.SIGKILL)

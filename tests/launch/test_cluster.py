@@ -1,4 +1,4 @@
-"""The cluster of a run: its start on this machine, and the room for workers, node by node."""
+"""The Ray cluster of a run: tried three times, and nothing of a failed start is left."""
 
 import re
 import subprocess
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from job.launch.machine import num_bundles
 from tests.launch.program import environment, run, train_command
 from tests.servers.tools import ROOT
 
 
+@pytest.mark.slow
 def test_a_ray_that_does_not_start_is_tried_three_times(
     garments: Path, tmp_path: Path, ray_folder: Path
 ) -> None:
-    """Ray gives up at once on its first process, which has started and has to be ended each time."""
+    """Ray gives up at once on its first process, which has started and is ended each time."""
     env = environment(ray_folder, RAY_gcs_server_port_wait_time_s="0")
     code, output = run(train_command(garments, tmp_path / "run"), tmp_path / "log", env)
     assert code == 1
@@ -28,6 +28,7 @@ def test_a_ray_that_does_not_start_is_tried_three_times(
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_processes_of_a_failed_start_are_killed(ray_folder: Path) -> None:
     """Ray fails after it has started a process that would stay."""
     code = """
@@ -65,20 +66,3 @@ for process in started:
     assert "in 3 attempts" in message
     assert "its head is gone" in message
     assert are_left == "[False, False, False]"
-
-
-@pytest.mark.parametrize(
-    ("nodes", "bundle", "room"),
-    [
-        ([{"CPU": 4.0}], {"CPU": 1.0, "GPU": 0.0}, 4),
-        # A worker never spans two nodes.
-        ([{"CPU": 3.0}, {"CPU": 3.0}], {"CPU": 2.0, "GPU": 0.0}, 2),
-        ([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0}], {"CPU": 1.0, "GPU": 1.0}, 2),
-        ([{"CPU": 1.0}], {"CPU": 0.1, "GPU": 0.0}, 10),
-        ([], {"CPU": 1.0, "GPU": 0.0}, 0),
-    ],
-)
-def test_workers_are_counted_node_by_node(
-    nodes: list[dict[str, float]], bundle: dict[str, float], room: int
-) -> None:
-    assert num_bundles(nodes, bundle) == room

@@ -1,4 +1,7 @@
-"""Runs that start and must not go on: each ends by itself with its exit code and words, keeps every good checkpoint and leaves nothing running."""
+"""Runs that start and must end: each with its exit code and message, and nothing left running.
+
+Every good checkpoint is kept.
+"""
 
 import re
 import shutil
@@ -14,11 +17,12 @@ pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900
 
 
 def last_line(output: str) -> str:
-    """The error, alone on the last line; a user sees no traceback."""
+    """Return the error, alone on the last line; a user sees no traceback."""
     assert "Traceback" not in output
     return output.rstrip("\n").rpartition("\n")[2]
 
 
+@pytest.mark.live
 def test_losses_that_are_not_finite_stop_the_run_and_keep_the_last_checkpoint(
     undisturbed: Finished, tmp_path: Path, ray_folder: Path
 ) -> None:
@@ -32,8 +36,9 @@ def test_losses_that_are_not_finite_stop_the_run_and_keep_the_last_checkpoint(
     code, output = run(command, tmp_path / "train.log", environment(ray_folder))
     assert code == 4, output
     said = re.match(
-        r"error: step (\d+): \w+ is (nan|inf|-inf); expected a finite number. That was number 3, each with other noise "
-        r"\(training.max_rollbacks is 2\). Last good checkpoint: step (\d+) in (\S+)\. ",
+        r"error: step (\d+): \w+ is (nan|inf|-inf); expected a finite number. That was number 3,"
+        r" each with other noise \(training.max_rollbacks is 2\)."
+        r" Last good checkpoint: step (\d+) in (\S+)\. ",
         last_line(output),
     )
     assert said, output
@@ -45,6 +50,7 @@ def test_losses_that_are_not_finite_stop_the_run_and_keep_the_last_checkpoint(
     assert not (folder / "checkpoints" / f"step-{STEPS + 50:09d}").exists()
 
 
+@pytest.mark.live
 def test_a_damaged_shard_stops_the_run_and_is_named(
     garments: Path, tmp_path: Path, ray_folder: Path
 ) -> None:

@@ -41,6 +41,7 @@ QUERIES = {
     "loss of G": "dcgan_generator_loss > 0",
     "D(x)": "dcgan_real_probability > 0 < 1",
     "D(G(z))": "dcgan_fake_probability > 0 < 1",
+    "D's accuracy": "dcgan_discriminator_accuracy > 0 <= 1",
     "images per second": "dcgan_images_per_second > 0",
     "seconds per step": "dcgan_step_seconds_sum / dcgan_step_seconds_count > 0",
     "wait for data": "dcgan_data_wait_seconds_total >= 0",
@@ -77,6 +78,7 @@ def test_an_undisturbed_run_leaves_what_it_promises(undisturbed: Finished) -> No
         assert Path(printed[1]).exists()
 
 
+@pytest.mark.live
 @pytest.mark.s3
 @pytest.mark.prometheus
 def test_watched_stopped_killed_and_started_again_it_ends_with_the_same_bits(
@@ -118,6 +120,7 @@ def test_watched_stopped_killed_and_started_again_it_ends_with_the_same_bits(
             str(STEPS - CHECKPOINT_EVERY),
         ]
         check_generated(running, tmp_path)
+        check_generated_on_workers(running, tmp_path)
     assert whole_checkpoints(found)[0] == STEPS
     assert differences(undisturbed.folder, found, STEPS) == []
     for step in range(0, STEPS + 1, GRIDS_EVERY):
@@ -202,6 +205,21 @@ def check_generated(running: Chaos, folder: Path) -> None:
     with np.load(path, allow_pickle=False) as arrays:
         assert arrays["images"].shape == (70, 28, 28, 1)
         assert len(np.unique(arrays["images"].reshape(70, -1), axis=0)) == 70
+
+
+def check_generated_on_workers(running: Chaos, folder: Path) -> None:
+    """Check that two workers write the parts that one process writes: to S3 and to a folder."""
+    uri, out = running.run_uri + "-synthetic", folder / "synthetic"
+    options = ["--num", "500", "--part-images", "64", "--format", "shards", "--out"]
+    check(running, ["generate", running.run_uri, *options, uri, "--workers", "2"], folder)
+    check(running, ["generate", running.run_uri, *options, str(out)], folder)
+    check(running, ["data", "verify", uri], folder)
+    on_s3 = running.run_folder.with_name(running.run_folder.name + "-synthetic")
+    shards = sorted(path.name for path in out.glob("shard-*"))
+    assert len(shards) == 8
+    for name in shards:
+        assert (on_s3 / name).read_bytes() == (out / name).read_bytes()
+    assert not (on_s3 / "parts").exists()
 
 
 def files(folder: Path) -> list[Path]:

@@ -1,5 +1,11 @@
-"""``ray job submit`` to a real cluster with token authentication, as a team with a Ray cluster uses the program; and workers it has no room for."""
+"""``dcgan-train submit`` and ``ray job submit`` to a real cluster with token authentication.
 
+And too many workers for it.
+"""
+
+import json
+import re
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,15 +19,15 @@ from job.storage.uri import open_store
 from tests.launch.program import (
     START_SECONDS,
     descendants,
-    newest_step,
     run,
+    started,
     train_command,
     whole_checkpoints,
 )
 from tests.launch.ray_head import BIN, RayHead, ray_head
 from tests.servers.prometheus import wait_for
 
-pytestmark = [pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.live, pytest.mark.cluster, pytest.mark.training, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +68,9 @@ def working_dir(garments: Path, tmp_path: Path) -> Path:
 def ray_job(
     head: RayHead, env: Mapping[str, str], *arguments: str | Path
 ) -> subprocess.CompletedProcess[str]:
-    """``ray job`` with these words."""
-    verb, *words = arguments
-    command = [BIN / "ray", "job", verb, "--address", head.dashboard, *words]
+    """Run ``ray job`` with these arguments."""
+    verb, *others = arguments
+    command = [BIN / "ray", "job", verb, "--address", head.dashboard, *others]
     return subprocess.run(
         command,
         env=dict(env),
@@ -79,7 +85,7 @@ def ray_job(
 def submit(
     head: RayHead, env: Mapping[str, str], working_dir: Path, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    """The command of the README; follows the job to its end."""
+    """Run the command of the README, which follows the job to its end."""
     command = [
         "submit",
         "--working-dir",
@@ -107,31 +113,36 @@ def submit(
 def test_a_submitted_job_is_stopped_and_submitted_again(
     head: RayHead, working_dir: Path, tmp_path: Path
 ) -> None:
-    run_folder = tmp_path / "run"
-    submitted = submit(head, head.env, working_dir, "--no-wait", "--submission-id", "first")
-    assert submitted.returncode == 0, submitted.stdout
-    wait_for("a checkpoint", lambda: newest_step(run_folder), START_SECONDS)
-    stopped = ray_job(head, head.env, "stop", "first")
-    assert stopped.returncode == 0, stopped.stdout
-    assert "Job 'first' was stopped" in ray_job(head, head.env, "status", "first").stdout
-    logs = ray_job(head, head.env, "logs", "first").stdout
+    run_folder, run_yaml = tmp_path / "run", working_dir / "run.yaml"
+    env = {**head.env, "RAY_API_SERVER_ADDRESS": head.dashboard}
+    command = ["submit", "--config", str(run_yaml)]
+    with started(command, tmp_path / "submit.log", env) as program:
+        job_id = program.wait_for_text(r"submitted job (\S+) to http")[1]
+        newest_saved = program.wait_for_checkpoint(run_folder, after=0)
+        program.wait_for_text("metrics of worker 0")  # a line of the job's log
+        program.send(signal.SIGINT)
+        assert program.exit_code() == 130
+        assert f"job {job_id} keeps running\n" in program.output
+    code, output = run(["jobs", "list"], tmp_path / "list.log", env)
+    assert code == 0
+    assert re.search(rf"^{job_id} +running ", output, re.MULTILINE)
+    # The head node gives a job 3 s to stop; `submit` asks for the run's grace period.
+    code, output = run(["jobs", "stop", job_id], tmp_path / "stop.log", env)
+    assert code == 0, output
     newest = Checkpoints(open_store(str(run_folder))).committed()[0]
-    assert newest.reason == "preemption" or newest.step % 50 == 0, logs
-    assert (
-        f"stopped; the last checkpoint is step {newest.step}; the same command resumes from there"
-        in logs
-    )
+    assert newest.step > newest_saved
+    assert newest.reason == "preemption" or newest.step % 50 == 0, output
+    assert output.splitlines() == [
+        f"stopping job {job_id}: waiting for its last checkpoint",
+        f"job {job_id} was stopped",
+        f"the last checkpoint is step {newest.step}; the same command resumes from there",
+    ]
+    assert "Job '" + job_id + "' was stopped" in ray_job(head, head.env, "status", job_id).stdout
     no_workers_left(head)
 
     steps = newest.step + 40
-    run_yaml = working_dir / "run.yaml"
-    run_yaml.write_text(
-        yaml.safe_dump(
-            yaml.safe_load(run_yaml.read_text())
-            | {"training": {"global_batch_size": 16, "steps": steps}}
-        )
-    )
-    submitted = submit(head, head.env, working_dir)
+    variables = {"env_vars": {"DCGAN_SET_TRAINING__STEPS": str(steps)}}  # over run.yaml
+    submitted = submit(head, head.env, working_dir, "--runtime-env-json", json.dumps(variables))
     assert submitted.returncode == 0, submitted.stdout
     assert "succeeded" in submitted.stdout
     assert f"resuming from step {newest.step:,}" in submitted.stdout
@@ -157,6 +168,22 @@ def test_without_the_token_nothing_is_submitted(
     assert wrong.returncode != 0
     assert "succeeded" not in wrong.stdout
     assert not (tmp_path / "run").exists()
+    env = {**head.env_without_token, "RAY_AUTH_TOKEN": "0" * 64}
+    command = ["submit", "--config", str(working_dir / "run.yaml"), "--address", head.dashboard]
+    code, output = run(command, tmp_path / "submit.log", env)
+    assert code == 2
+    assert "Invalid authentication token; expected the cluster's token: set RAY_AUTH_M" in output
+
+
+def test_a_failing_job_has_the_exit_code_of_train(
+    head: RayHead, working_dir: Path, tmp_path: Path
+) -> None:
+    options = ["--address", head.dashboard, "--set", f"data.uri={tmp_path}/none"]
+    command = ["submit", "--config", str(working_dir / "run.yaml"), *options]
+    code, output = run(command, tmp_path / "submit.log", head.env)
+    assert code == 5, output
+    assert f"{tmp_path}/none/index.json: not found; expected a packed data set" in output
+    assert output.endswith("failed with exit code 5; its log has the reason\n")
 
 
 def test_more_workers_than_the_cluster_has(head: RayHead, garments: Path, tmp_path: Path) -> None:
@@ -170,8 +197,27 @@ def test_more_workers_than_the_cluster_has(head: RayHead, garments: Path, tmp_pa
     assert code == 2, output
     said = output.rstrip("\n").rpartition("\n")[2]
     assert said.startswith(
-        "error: workers.count is 4, each with 1 CPU and 0 GPUs; found room for 2 after 3 s (workers.start_timeout_seconds) in a cluster of 1"
-        " node with 2 CPUs"
+        "error: workers.count is 4, each with 1 CPU and 0 GPUs; found room for 2 after 3 s"
+        " (workers.start_timeout_seconds) in a cluster of 1 node with 2 CPUs"
     ), said
     assert "Lower workers.count" in said
     assert whole_checkpoints(tmp_path / "run") == []
+
+
+@pytest.mark.parametrize(
+    ("has_token", "code", "text"),
+    [
+        (True, 0, r"ok       Ray: .*: 1 node, room for 2 workers, with a token"),
+        (False, 2, r"error    Ray: RAY_ADDRESS is .*: no Ray cluster responds"),
+    ],
+)
+def test_doctor_joins_the_cluster_with_its_token(
+    has_token: bool, code: int, text: str, head: RayHead, garments: Path, tmp_path: Path
+) -> None:
+    env = dict(head.env if has_token else head.env_without_token)
+    if not has_token:
+        env |= {"RAY_AUTH_TOKEN": "0" * 64}
+    command = ["doctor", *train_command(garments, tmp_path / "run")[1:]]
+    found, output = run(command, tmp_path / "log", env | {"RAY_ADDRESS": head.address})
+    assert found == code, output
+    assert re.search(text, output), output

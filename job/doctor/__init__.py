@@ -1,0 +1,1 @@
+"""The checks of `doctor`: this machine, the stores, the run and the workers. Starts no training."""

@@ -1,0 +1,1 @@
+"""The checks of `doctor`, each with what it must find."""

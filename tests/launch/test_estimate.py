@@ -1,0 +1,76 @@
+"""The estimate of a run's time: from its arithmetic, or from the speed that it had before."""
+
+from pathlib import Path
+
+import pytest
+
+from job.config.load import load_run
+from job.launch.estimate import memory_bytes, multiply_adds, probe, time_text
+from job.run.layout import STATUS
+from job.storage.uri import open_store
+from job.training import preflight
+from job.training.identity import settings_of
+from tests.training.planned import commit_step_50, pack_512, spec_of
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack_512(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "millions"),
+    [
+        ("notebook", [], 126),  # counted layer by layer for the notebook's networks
+        ("notebook", ["training.updates=simultaneous"], 105),
+        ("notebook", ["model.generator.upsampling=subpixel", "model.generator.kernel_size=3"], 145),
+    ],
+)
+def test_the_arithmetic_of_an_image(preset: str, settings: list[str], millions: float) -> None:
+    spec = load_run(preset, overrides=["uri=a", "data.uri=b", *settings])
+    assert multiply_adds(spec) / 1e6 == pytest.approx(millions, rel=0.02)
+
+
+def test_the_time_is_estimated_from_the_arithmetic_or_from_the_speed_before(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    spec = spec_of(data, tmp_path / "run", "training.steps=800", "workers.count=2")
+    checked = preflight.check(spec)
+    assert 800 * 16 * multiply_adds(spec) / (0.6 * 1e6) / 3600 == pytest.approx(14.5, rel=0.02)
+    assert time_text(checked, rate=1e6).startswith(
+        "time: 7.1 h to 29 h, if nothing else runs here; estimated from"
+    )
+    commit_step_50(spec, settings_of(spec))
+    open_store(spec.uri).write(STATUS, b'{"progress": {"images_per_second": 100.0}}')
+    assert (
+        time_text(preflight.check(spec), rate=1e6)
+        == "time: about 2 min at the 100 images/s that this run measured before"
+    )
+    for other in (b"{}", b'{"progress": {"images_per_second": "nan"}}', b"\xff"):
+        open_store(spec.uri).write(STATUS, other)
+        assert "estimated" in time_text(preflight.check(spec), rate=1e6)
+
+
+def test_the_probe_measures_something() -> None:
+    assert 1e8 < probe(0.05) < 1e14
+
+
+@pytest.mark.parametrize(
+    ("preset", "batch", "megabytes"),
+    [("notebook", 32, 787), ("notebook", 512, 1180), ("dcgan64", 128, 2563), ("dcgan64", 32, 1961)],
+)
+def test_the_memory_of_a_worker_is_about_what_was_measured(
+    preset: str, batch: int, megabytes: float
+) -> None:
+    """The peak of a process that made two train calls of one step, without Ray and snapshots."""
+    given = ["uri=a", "data.uri=b", f"training.global_batch_size={batch}"]
+    spec = load_run(preset, overrides=[*given, "workers.count=1"])
+    process, gpu = memory_bytes(spec)
+    assert megabytes < process / 1e6 < 1.5 * megabytes
+    assert gpu == 0
+    on_gpu = memory_bytes(spec.replace(workers=spec.workers.replace(gpus=1)))
+    assert on_gpu[1] > process - 9e8
+    two = memory_bytes(load_run(preset, overrides=[*given, "workers.count=2"]))
+    assert two[0] < process
