@@ -6,11 +6,11 @@ import click
 
 from job.cli.options import storage_options
 from job.cli.output import say
-from job.config.storage import StorageSpec
 from job.config.text import counted
 
 if TYPE_CHECKING:
     from job.checkpoints.checkpoints import Checkpoints, Folder
+    from job.config.storage import StorageSpec
 
 
 @click.group()
@@ -21,15 +21,21 @@ def checkpoints() -> None:
 @checkpoints.command("list")
 @click.argument("run")
 @storage_options
-def list_checkpoints(run: str, storage: StorageSpec) -> None:
-    """List the checkpoints of RUN, newest first."""
+def list_checkpoints(run: str, storage: "StorageSpec") -> None:
+    """List the checkpoints of RUN, newest first, with their scores."""
+    from job.checkpoints.best import best_of
+
     found = _open(run, storage)
     committed = [folder for folder in found.folders() if folder.is_committed]
     if not committed:
         raise _none(run)
-    say(f"{'step':>10}  {'images seen':>12}  {'MB':>8}  {'created':<25}  {'state':<11}  uri")
+    columns = f"{'step':>10}  {'images seen':>12}  {'MB':>8}  {'created':<25}  {'Frechet':>8}"
+    say(f"{columns}  {'state':<11}  uri")
+    _, newest = next(found.readable(), (None, None))
+    best = best_of(newest.metrics) if newest else None
     for folder in committed:
-        say(f"{folder.step:>10}  {_facts(found, folder)}  {found.uri(folder.step)}")
+        facts = _facts(found, folder, is_best=best is not None and best.step == folder.step)
+        say(f"{folder.step:>10}  {facts}  {found.uri(folder.step)}")
 
 
 @checkpoints.command()
@@ -38,7 +44,7 @@ def list_checkpoints(run: str, storage: StorageSpec) -> None:
     "--release", is_flag=True, help="Take the quarantine off checkpoints that are whole again."
 )
 @storage_options
-def verify(run: str, release: bool, storage: StorageSpec) -> None:
+def verify(run: str, release: bool, storage: "StorageSpec") -> None:
     """Read every part of every checkpoint of RUN and compare it with its manifest.
 
     Exit code 3 where one is damaged.
@@ -83,7 +89,7 @@ def verify(run: str, release: bool, storage: StorageSpec) -> None:
 @click.argument("run")
 @click.argument("step", type=click.IntRange(min=0))
 @storage_options
-def pin(run: str, step: int, storage: StorageSpec) -> None:
+def pin(run: str, step: int, storage: "StorageSpec") -> None:
     """Keep the checkpoint of STEP for good, whatever `checkpoints.keep` says."""
     _open(run, storage).pin(step)
     say(f"step {step} is pinned")
@@ -93,28 +99,32 @@ def pin(run: str, step: int, storage: StorageSpec) -> None:
 @click.argument("run")
 @click.argument("step", type=click.IntRange(min=0))
 @storage_options
-def unpin(run: str, step: int, storage: StorageSpec) -> None:
+def unpin(run: str, step: int, storage: "StorageSpec") -> None:
     """Leave the checkpoint of STEP to `checkpoints.keep` again."""
     _open(run, storage).unpin(step)
     say(f"step {step} is not pinned")
 
 
-def _facts(found: "Checkpoints", folder: "Folder") -> str:
+def _facts(found: "Checkpoints", folder: "Folder", *, is_best: bool) -> str:
     """Return columns from the manifest and the state of the checkpoint; hashes are not checked."""
     from job.checkpoints.manifest import BadManifest
 
-    state = "quarantined" if folder.is_quarantined else "pinned" if folder.is_pinned else "ok"
+    state = "best" if is_best else "ok"
+    state = "quarantined" if folder.is_quarantined else "pinned" if folder.is_pinned else state
     try:
         manifest = found.manifest(folder.step)
     except BadManifest:
-        return f"{'?':>12}  {'?':>8}  {'?':<25}  {'unreadable':<11}"
+        return f"{'?':>12}  {'?':>8}  {'?':<25}  {'?':>8}  {'unreadable':<11}"
     if folder.damage(manifest):
         state = "damaged"
+    distance = manifest.metrics.get("frechet_distance")
+    score = "" if distance is None else f"{distance:.2f}"
     megabytes = manifest.num_bytes / 1e6
-    return f"{manifest.images_seen:>12}  {megabytes:>8.1f}  {manifest.created:<25}  {state:<11}"
+    columns = f"{manifest.images_seen:>12}  {megabytes:>8.1f}  {manifest.created:<25}"
+    return f"{columns}  {score:>8}  {state:<11}"
 
 
-def _open(run: str, storage: StorageSpec) -> "Checkpoints":
+def _open(run: str, storage: "StorageSpec") -> "Checkpoints":
     from job.checkpoints.checkpoints import Checkpoints
     from job.storage.uri import open_store
 

@@ -1,9 +1,6 @@
 """``dcgan-train data``: pack images into shards, and check that shards are whole."""
 
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +8,12 @@ import click
 
 from job.cli.options import LocalPath, storage_options
 from job.cli.output import say
-from job.config.byte_size import EXAMPLES, parse_bytes
+from job.cli.progress_bar import progress_bar
 from job.config.errors import DataError
-from job.config.storage import StorageSpec
 from job.config.text import counted
 
 if TYPE_CHECKING:
+    from job.config.storage import StorageSpec
     from job.data.index import Index
 
 _FITS = ("crop", "pad", "stretch", "exact")
@@ -52,11 +49,14 @@ class ByteSize(click.ParamType[int]):
     name = "bytes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if (num_bytes := parse_bytes(str(value))) is None:
-            self.fail(
-                f"{value!r} is not a number of bytes; expected for example {EXAMPLES}", param, ctx
-            )
-        return num_bytes
+        from job.config.fields import BYTES_EXAMPLES, NumBytes
+        from job.config.validation import InvalidValue, validate
+
+        try:
+            return validate(NumBytes, str(value))
+        except InvalidValue:
+            text = f"{value!r} is not a number of bytes; expected for example {BYTES_EXAMPLES}"
+            self.fail(text, param, ctx)
 
 
 @click.group()
@@ -126,7 +126,7 @@ def pack(
     channels: str | None,
     workers: int,
     tmp: Path | None,
-    storage: StorageSpec,
+    storage: "StorageSpec",
     **settings: Any,
 ) -> None:
     """Pack the images of SOURCE into shards at DEST (a folder or s3://bucket/prefix).
@@ -141,7 +141,7 @@ def pack(
     from job.packing.pack import pack as run_pack
 
     pack_settings = PackSettings(channels=int(channels) if channels else None, **settings)
-    with _progress() as advance:
+    with progress_bar() as advance:
         result = run_pack(
             PackJob(source, dest, pack_settings, storage, workers, tmp),
             lambda progress: advance(
@@ -158,7 +158,7 @@ def pack(
 @data.command()
 @click.argument("uri")
 @storage_options
-def verify(uri: str, storage: StorageSpec) -> None:
+def verify(uri: str, storage: "StorageSpec") -> None:
     """Check size and SHA-256 of every shard of the data set at URI."""
     from job.data.index import read_index
     from job.data.verify import verify as find_damage
@@ -170,7 +170,7 @@ def verify(uri: str, storage: StorageSpec) -> None:
         shard.num_bytes + (4 * shard.num_rows if shard.labels else 0) for shard in index.shards
     )
     done = 0
-    with _progress() as advance:
+    with progress_bar() as advance:
 
         def count(num_bytes: int) -> None:
             nonlocal done
@@ -222,29 +222,3 @@ def _report_left_out(index: "Index") -> None:
                 f"Ignored {counted(sum(others.values()), 'file')} not read as images"
                 f" ({describe_counts(others)})"
             )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar on the terminal's standard error; elsewhere nothing, so that logs stay short."""
-    if not sys.stderr.isatty():
-        yield lambda description, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(description: str, done: int, total: int | None) -> None:
-            if description not in tasks:
-                tasks[description] = bar.add_task(description, total=total)
-            bar.update(tasks[description], completed=done, total=total)
-
-        yield advance

@@ -5,20 +5,23 @@ import os
 import re
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from job.cli.options import LocalPath
 from job.cli.output import say
 from job.config.errors import DataError
-from job.config.load import load_run
 from job.config.text import counted
 from job.telemetry.quiet import quiet_stderr
 
+if TYPE_CHECKING:
+    from job.data.index import Index
+
 IMAGE_SIZE = "28x28"
 DEMO_IMAGES = 20_000
-DEMO_STEPS = 700
-MIN_IMAGES = 64  # the batch of the fashion preset
+DEMO_STEPS = 2000
+BATCH = 32  # of the fashion preset
 FASHION_MNIST = "keras:fashion_mnist"
 STAND_IN = f"synthetic:garments:{DEMO_IMAGES}"
 
@@ -57,14 +60,11 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
     Started again it resumes, or prints where the results are.
     """
     from job.cli.train import train_run
-    from job.data.index import read_index
-    from job.storage.uri import open_store
 
-    uri = _pack(source, folder / "data")
-    index = read_index(open_store(uri))
-    if index.num_rows < MIN_IMAGES:
+    uri, index = _pack(source, folder / "data")
+    if index.num_rows < BATCH:
         raise DataError(
-            f"{source}: {counted(index.num_rows, 'image')}; the demo needs at least {MIN_IMAGES},"
+            f"{source}: {counted(index.num_rows, 'image')}; the demo needs at least {BATCH},"
             " one batch: add more"
         )
     height, width, channels = index.image_shape
@@ -74,10 +74,13 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
         "model.image_size": [height, width],
         "model.channels": channels,
         "training.steps": steps,
+        "training.schedule.images": steps * BATCH,  # the whole schedule in the short run
         "samples.every_steps": max(1, steps // 12),
         "checkpoints.every_steps": max(1, steps // 4),
         "metrics.port": port,
     }
+    from job.config.load import load_run
+
     spec = load_run(
         "fashion",
         overrides=[
@@ -91,8 +94,8 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
     train_run(spec)
 
 
-def _pack(source: str | None, folder: Path) -> str:
-    """Pack ``source``, by default Fashion-MNIST; return the folder of the shards.
+def _pack(source: str | None, folder: Path) -> tuple[str, "Index"]:
+    """Pack ``source``, by default Fashion-MNIST; return the folder of the shards and their index.
 
     Drawn garments if Fashion-MNIST is neither on this machine nor can be downloaded.
     """
@@ -109,7 +112,7 @@ def _pack(source: str | None, folder: Path) -> str:
         return _packed(STAND_IN, folder / "garments")
 
 
-def _packed(source: str, destination: Path) -> str:
+def _packed(source: str, destination: Path) -> tuple[str, "Index"]:
     from job.data.index import PackSettings
     from job.packing.pack import PackJob, pack
 
@@ -117,4 +120,4 @@ def _packed(source: str, destination: Path) -> str:
     settings = PackSettings(IMAGE_SIZE)
     index = pack(PackJob(source, str(destination), settings)).index
     say(f"demo: {counted(index.num_rows, 'image')}, {counted(len(index.shards), 'shard')}")
-    return str(destination)
+    return str(destination), index

@@ -15,13 +15,22 @@ from types import FrameType
 import click
 
 from job.cli.checkpoints import checkpoints
+from job.cli.compare import compare
+from job.cli.config import config
 from job.cli.data import data
 from job.cli.demo import demo
+from job.cli.doctor import doctor
+from job.cli.evaluate import evaluate
+from job.cli.export import export
 from job.cli.generate import generate
+from job.cli.jobs import jobs
 from job.cli.options import set_hint
 from job.cli.output import escape_what_a_terminal_cannot_show, open_standard_streams, say
+from job.cli.quality import quality
 from job.cli.report import report
 from job.cli.status import status
+from job.cli.submit import submit
+from job.cli.sweep import sweep
 from job.cli.train import train
 from job.config.errors import DcganError, StorageError
 from job.telemetry.secrets import mask_secrets
@@ -43,7 +52,24 @@ def main() -> None:
     """
 
 
-for command in (data, train, status, report, checkpoints, generate, demo):
+for command in (
+    data,
+    config,
+    doctor,
+    train,
+    submit,
+    jobs,
+    sweep,
+    status,
+    report,
+    compare,
+    checkpoints,
+    generate,
+    export,
+    quality,
+    evaluate,
+    demo,
+):
     main.add_command(command)
 
 

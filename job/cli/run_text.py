@@ -9,6 +9,7 @@ from job.config.text import counted
 
 if TYPE_CHECKING:
     from job.config.spec import RunSpec
+    from job.storage.store import ObjectStore
     from job.training.preflight import Preflight
 
 
@@ -55,13 +56,24 @@ def length_text(checked: "Preflight") -> str:
     return f"length: {epochs:,.4g} epochs{why}; {grids}, {checkpoints}"
 
 
-def stop_text(spec: "RunSpec") -> str:
+def scores_text(checked: "Preflight") -> str:
+    """Return one line: the steps between scores, or why there are none."""
+    quality, schedule = checked.spec.quality, checked.schedule
+    if quality.features == "none":
+        data = shlex.quote(checked.spec.data.uri)
+        return f"scores: none (for scores of the images: `{program()} quality fit {data}` first)"
+    return (
+        f"scores: every {schedule.score_every:,} steps, {quality.num_images:,} generated images"
+        f" against real ones ({quality.features})"
+    )
+
+
+def stop_text(spec: "RunSpec", store: "ObjectStore") -> str:
     """Return the last checkpoint of a stopped run, and what the same command does next."""
     from job.checkpoints.checkpoints import Checkpoints
     from job.config.spec import RESUME_MODES
-    from job.storage.uri import open_store
 
-    newest = next(Checkpoints(open_store(spec.uri, spec.storage)).readable(), None)
+    newest = next(Checkpoints(store).readable(), None)
     if newest:
         return f"the last checkpoint is step {newest[0].step}; the same command resumes from there"
     begin = (
@@ -72,13 +84,11 @@ def stop_text(spec: "RunSpec") -> str:
     return f"no checkpoint was saved yet; the same command starts again {begin}"
 
 
-def result_lines(spec: "RunSpec") -> list[str]:
+def result_lines(spec: "RunSpec", store: "ObjectStore") -> list[str]:
     """Return where the results of a finished run are, and the command to use them."""
     from job.checkpoints.checkpoints import Checkpoints
     from job.run.layout import GRIDS, PROGRESS, REPORT, grid_step
-    from job.storage.uri import open_store
 
-    store = open_store(spec.uri, spec.storage)
     checkpoints = Checkpoints(store)
     newest, _ = next(checkpoints.readable())
     folder = spec.uri.rstrip("/")

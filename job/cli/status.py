@@ -4,20 +4,20 @@ import dataclasses
 import json
 import shlex
 import time
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import click
 
 from job.cli.options import option_text, program, storage_options
 from job.cli.output import say
-from job.config.storage import StorageSpec
 from job.config.text import counted, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
     from rich.text import Text
 
+    from job.config.storage import StorageSpec
     from job.report.status import RunStatus
 
 
@@ -35,6 +35,7 @@ DIVERSITY, DATA_DIVERSITY, SCORE = (
     "dcgan_data_diversity",
     "dcgan_quality_",
 )
+SCORES = ("frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage")
 SPARK_LEVELS, BAR_PARTS = "▁▂▃▄▅▆▇█", "━╌"
 ASCII_LEVELS, ASCII_BAR_PARTS = "_.,-~=+#", "#-"  # for a terminal that is not UTF-8
 
@@ -57,13 +58,13 @@ def status(
     watch: bool,
     every_seconds: float,
     as_json: bool,
-    storage: StorageSpec,
+    storage: "StorageSpec",
 ) -> None:
     """Show the status of the run in the folder RUN, from its files alone.
 
     The exit code says whether they could be read; for the state of the run take `state` of --json.
     """
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
 
     from job.report.status import read_status
@@ -72,46 +73,31 @@ def status(
     store = open_store(run, storage)
     found = read_status(store)
     console = Console()
+
+    def later() -> Iterator["RunStatus"]:
+        latest = found
+        while watch and not latest.is_over:
+            time.sleep(every_seconds)
+            latest = read_status(store, latest)
+            yield latest
+
+    def shown(latest: "RunStatus") -> "list[Text]":
+        return lines(latest, run, storage, console.width, ascii_only=console.options.ascii_only)
+
     if as_json:
-        _say(found)
-        while watch and not found.is_over:
-            time.sleep(every_seconds)
-            found = read_status(store, found)
-            _say(found)
-        return
-    if not watch or not console.is_terminal:
-        for line in lines(
-            found, run, storage, console.width, ascii_only=console.options.ascii_only
-        ):
+        for latest in chain([found], later()):
+            click.echo(json.dumps(dataclasses.asdict(latest)))
+    elif watch and console.is_terminal:
+        with Live(Group(*shown(found)), console=console, auto_refresh=False) as live:
+            for latest in later():
+                live.update(Group(*shown(latest)), refresh=True)
+    else:
+        for line in shown(found):
             console.print(line, soft_wrap=True)
-    if not watch:
-        return
-    if not console.is_terminal:
-        while not found.is_over:
-            time.sleep(every_seconds)
-            found = read_status(store, found)
-            quiet = (
-                f", last word {_ago(found.reported_seconds_ago)} ago"
-                if found.is_quiet and found.reported_seconds_ago is not None
-                else ""
-            )
-            say(f"{found.state}: {_course(found)}{quiet}")
-        return
-    with Live(_group(found, run, storage, console), console=console, auto_refresh=False) as live:
-        while not found.is_over:
-            time.sleep(every_seconds)
-            found = read_status(store, found)
-            live.update(_group(found, run, storage, console), refresh=True)
-
-
-def _say(found: "RunStatus") -> None:
-    click.echo(json.dumps(dataclasses.asdict(found)))
-
-
-def _group(found: "RunStatus", run: str, storage: "StorageSpec", console: "Console") -> "Group":
-    from rich.console import Group
-
-    return Group(*lines(found, run, storage, console.width, ascii_only=console.options.ascii_only))
+        for latest in later():
+            ago = latest.reported_seconds_ago if latest.is_quiet else None
+            quiet = "" if ago is None else f", last word {_ago(ago)} ago"
+            say(f"{latest.state}: {_course(latest)}{quiet}")
 
 
 def lines(
@@ -151,22 +137,23 @@ def lines(
         )
     levels = ASCII_LEVELS if ascii_only else SPARK_LEVELS
     room = max(8, min(60, columns - LABEL_COLUMNS - 12))
-    for label, value, name in (
-        ("D loss", found.discriminator_loss, "discriminator_loss"),
-        ("G loss", found.generator_loss, "generator_loss"),
+    distances = found.scores.get("frechet_distance", [])
+    for label, value, points in (
+        ("D loss", found.discriminator_loss, found.curves.get("discriminator_loss", [])),
+        ("G loss", found.generator_loss, found.curves.get("generator_loss", [])),
+        ("Frechet", distances[-1] if distances else None, distances),
     ):
         if value is not None and found.step:
-            shown.append(
-                _line(label, f"{value:<8.4g}  ").append(
-                    sparkline(found.curves.get(name, []), room, levels), style="magenta"
-                )
-            )
+            bars = sparkline(points, room, levels)
+            shown.append(_line(label, f"{value:<8.4g}  ").append(bars, style="magenta"))
     if found.real_probability is not None and found.fake_probability is not None and found.step:
         shown.append(
             _line("D(x), D(G(z))", f"{found.real_probability:.2f}, {found.fake_probability:.2f}")
         )
     if quality := _quality(found.values):
         shown.append(_line("quality", quality))
+    for number, sentence in enumerate(found.health):
+        shown.append(_line("" if number else "health", sentence))
     shown += [_line("checkpoint", _checkpoint(found)), _line("incidents", _incidents(found))]
     if found.metrics_url:
         shown.append(_line("metrics", found.metrics_url))
@@ -235,12 +222,12 @@ def _quality(values: dict[str, float]) -> str:
             f"diversity {made:.3g}"
             + (f", {made / real:.2f} of the data set's {real:.3g}" if real else "")
         )
-    scores = (
-        (name.removeprefix(SCORE), value)
-        for name, value in sorted(values.items())
-        if name.startswith(SCORE) and "{" not in name
-    )
-    return ", ".join([*parts, *(f"{name.replace('_', ' ')} {value:.4g}" for name, value in scores)])
+    parts += [
+        f"{name.replace('_', ' ')} {values[SCORE + name]:.3g}"
+        for name in SCORES
+        if SCORE + name in values
+    ]
+    return ", ".join(parts)
 
 
 def _bar(share: float, parts: str) -> str:

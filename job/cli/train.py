@@ -1,16 +1,13 @@
 """``dcgan-train train``."""
 
-import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.options import LocalPath
+from job.cli.options import Sources, run_options
 from job.cli.output import say
-from job.cli.run_text import length_text, plan_text, result_lines, stop_text
+from job.cli.run_text import length_text, plan_text, result_lines, scores_text, stop_text
 from job.config.errors import ConfigError
-from job.config.load import load_run, preset_names, to_yaml
 
 if TYPE_CHECKING:
     from job.config.spec import RunSpec
@@ -18,17 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--config", "path", type=LocalPath(), help="YAML with the keys of docs/configuration.md."
-)
-@click.option("--preset", help=f"Preset that --config overrides: {', '.join(preset_names())}.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override one value (highest precedence), for example workers.count=4.",
-)
+@run_options()
 @click.option(
     "--resume",
     metavar="auto|never|URI",
@@ -40,19 +27,14 @@ if TYPE_CHECKING:
     help="Check everything, print the resolved configuration and the plan, start nothing.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show what Ray and the workers print.")
-def train(
-    path: Path | None,
-    preset: str | None,
-    overrides: tuple[str, ...],
-    resume: str | None,
-    dry_run: bool,
-    verbose: bool,
-) -> None:
+def train(sources: Sources, resume: str | None, dry_run: bool, verbose: bool) -> None:
     """Train, or resume from the last checkpoint of the run folder.
 
     Starts a Ray cluster on this machine, or joins the one that RAY_ADDRESS names.
     """
-    spec = load_run(preset, path, overrides)
+    from job.config.load import load_run, to_yaml
+
+    spec = load_run(*sources)
     if resume is not None:
         if not resume:
             raise ConfigError(
@@ -60,9 +42,7 @@ def train(
                 " checkpoint"
             )
         # As it is: a path may look like YAML.
-        spec = dataclasses.replace(
-            spec, checkpoints=dataclasses.replace(spec.checkpoints, resume=resume)
-        )
+        spec = spec.replace(checkpoints=spec.checkpoints.replace(resume=resume))
     if dry_run:
         from job.launch import machine
         from job.launch.estimate import time_text
@@ -74,6 +54,7 @@ def train(
         click.echo(to_yaml(checked.spec), nl=False)
         say(f"# {plan_text(checked)}")
         say(f"# {length_text(checked)}")
+        say(f"# {scores_text(checked)}")
         if not checked.is_finished:
             say(f"# {time_text(checked)}")
         say(f"# not checked: {machine.unchecked(checked.spec)}")
@@ -88,6 +69,7 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
     from job.training import preflight
 
     checked = preflight.check(spec)
+    stores = checked.stores
     _say_plan(checked)
     if not checked.is_finished:
         from job.cli.outcome import record_outcome
@@ -95,30 +77,30 @@ def train_run(spec: "RunSpec", *, verbose: bool = False) -> None:
 
         ensure_home()
         from job.launch import trainer  # takes a second: Ray
-        from job.run.process_records import open_records, process_records
+        from job.run.process_records import process_records
         from job.telemetry import logs
 
         try:
             with preflight.leased(checked, lambda line: say(line, err=True)) as lease:
                 # Again: another job may have trained until it released the folder.
-                before, checked = checked, preflight.check(spec)
+                before, checked = checked, preflight.check(spec, stores)
                 if checked.resumed != before.resumed:
                     _say_plan(checked)
                 if not checked.is_finished:
                     machine.check_machine(checked.spec)
                     start = preflight.record(checked)
                     logs.configure("info" if verbose else "warning")
-                    ending = record_outcome(open_records(checked.spec), start)
+                    ending = record_outcome(stores.loop, start)
                     with (
-                        process_records(checked.spec, start.stamp, "driver"),
+                        process_records(checked.spec, stores.loop, start.stamp, "driver"),
                         ending,
                         ProgressBar() as bar,
                     ):
                         trainer.train(checked.spec, bar, lease, stamp=start.stamp, verbose=verbose)
         except KeyboardInterrupt:  # Ctrl-C or SIGTERM
-            say(f"stopped; {stop_text(checked.spec)}", err=True)
+            say(f"stopped; {stop_text(checked.spec, stores.folder)}", err=True)
             raise
-    for line in result_lines(checked.spec):
+    for line in result_lines(checked.spec, stores.folder):
         say(line)
 
 
@@ -127,5 +109,6 @@ def _say_plan(checked: "Preflight") -> None:
 
     say(plan_text(checked), err=True)
     say(length_text(checked), err=True)
+    say(scores_text(checked), err=True)
     for key, (was, value) in checked.changes.items():
         say(f"{key} is {value}; the checkpoint was saved with {shown(was)}", err=True)

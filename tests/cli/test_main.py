@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
         ),
         (
             ["train", "--set", "uri=gs://b/r", "--set", "data.uri=none"],
-            5,
-            "none/index.json: not found",
+            2,
+            "gs://b/r: unknown scheme gs://; expected s3://",
         ),
         (
             ["train", "--set", "uri=runs", "--set", "data.uri=gs://bucket/x"],
@@ -96,7 +96,10 @@ def test_closed_standard_streams_end_in_no_file(closed: str, tmp_path: Path) -> 
 
 def test_a_hangup_stops_the_program_unless_nohup_started_it() -> None:
     program = "import os, signal, sys; from job.cli import main; {}; main.main = {}; main.run()"
-    hang_up = "type('', (), {'main': lambda *_, **__: (os.kill(os.getpid(), signal.SIGHUP), print('still here'))})"
+    hang_up = (
+        "type('', (), {'main': lambda *_, **__:"
+        " (os.kill(os.getpid(), signal.SIGHUP), print('still here'))})"
+    )
     for before, code, said in (
         ("0", 143, ""),
         ("signal.signal(signal.SIGHUP, signal.SIG_IGN)", 0, "still here\n"),
@@ -132,9 +135,9 @@ def test_an_exception_of_a_library_is_one_line_without_secrets_and_code_1(
 
     monkeypatch.setitem(main.commands, "broken", click.Command("broken", callback=fail))
     assert run_command(["broken"]) == 1
-    assert (
-        capsys.readouterr().err
-        == "error: unexpected KeyError: 'Credentials\\n***'. Set DCGAN_TRACEBACK=1 to see the traceback\n"
+    assert capsys.readouterr().err == (
+        "error: unexpected KeyError: 'Credentials\\n***'."
+        " Set DCGAN_TRACEBACK=1 to see the traceback\n"
     )
     monkeypatch.setenv("DCGAN_TRACEBACK", "1")
     assert run_command(["broken"]) == 1

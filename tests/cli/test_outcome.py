@@ -1,14 +1,13 @@
 """The outcome of a run is recorded for every kind of end, with the metrics and the report."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from job.cli.outcome import record_outcome
-from job.config.errors import DataError, StorageError
+from job.config.errors import DataError
 from job.run import attempts
-from job.run.layout import CONFIGURATION, METRICS, METRICS_SEGMENTS, REPORT, STARTS
+from job.run.layout import CONFIGURATION, METRICS, METRICS_SEGMENTS, REPORT
 from job.run.lease import LeaseLost
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
@@ -92,19 +91,3 @@ def test_a_store_that_is_gone_hides_no_error(
         f"{what} is not written" for what in ("how the run ended", "metrics.jsonl", "report.html")
     ]
     assert attempts.read(store, start.stamp).end == {}
-
-
-def test_starts_are_in_order_whatever_the_clocks_say(store: ObjectStore) -> None:
-    store.write(f"{STARTS}20991231T235959Z.json", b"{}")  # a machine whose clock was wrong
-    store.write(f"{STARTS}notes.json", b"{}")
-    first, second = attempts.begin(store, facts()), attempts.begin(store, facts())
-    assert attempts.stamps(store) == ["20991231T235959Z", first.stamp, second.stamp]
-    assert first.stamp == "21000101T000000Z"
-    assert (
-        json.loads(store.read(f"{STARTS}{first.stamp}.json"))["time"] == "2100-01-01T00:00:00+00:00"
-    )
-
-
-def test_a_store_that_refuses_ends_the_start(store: ObjectStore) -> None:
-    with pytest.raises(StorageError):
-        attempts.begin(Breaking(store, for_good_from(1)), facts())

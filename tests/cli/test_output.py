@@ -11,8 +11,6 @@ import pytest
 from PIL import Image
 
 from job.cli.main import run_command
-from job.config.errors import DataError
-from job.config.text import counted, printable
 from job.storage.uri import open_store
 from tests.report.runs import done_run
 
@@ -34,30 +32,7 @@ def photos(folder: Path, *names: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("raw", "shown"),
-    [
-        (HOSTILE, ESCAPED),
-        ("Türkçe ürün 😀 a b", "Türkçe ürün 😀 a b"),
-        (r"C:\new", r"C:\new"),
-        ("\udcff\u2028\x7f", r"\udcff\u2028\x7f"),
-    ],
-)
-def test_text_is_one_line_without_control_characters(raw: str, shown: str) -> None:
-    assert printable(raw) == shown
-    assert printable(shown) == shown
-    assert str(DataError(f"{raw}: damaged")) == f"{shown}: damaged"
-
-
-def test_numbers_and_nouns() -> None:
-    assert [counted(number, "worker") for number in (0, 1, 2, 1200)] == [
-        "0 workers",
-        "1 worker",
-        "2 workers",
-        "1,200 workers",
-    ]
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["iso-8859-9", "ascii", "utf-8"])
 def test_any_terminal_gets_every_line(tmp_path: Path, encoding: str) -> None:
     run = tmp_path / "run-😀"
@@ -76,6 +51,7 @@ def test_any_terminal_gets_every_line(tmp_path: Path, encoding: str) -> None:
     assert len(lines) == 11
 
 
+@pytest.mark.slow
 def test_an_emoji_in_the_name_of_a_bad_file(tmp_path: Path) -> None:
     """After the work is done; a name that is not text at all is an image like others."""
     source = photos(tmp_path / "photos", "1.png", os.fsdecode(b"z\xff.png"))
@@ -130,32 +106,3 @@ def test_no_name_writes_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFi
     assert output.count(ESCAPED) > 15
     assert [letter for letter in output if not letter.isprintable() and letter != "\n"] == []
     assert not [line for line in output.split("\n") if line.startswith("b")]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "hint"),
-    [
-        (
-            ["train", "--epochs", "5"],
-            "--epochs is a key of the configuration; use `dcgan-train train` with --set training.epochs=5",
-        ),
-        (["train", "--global-batch-size=96"], "--set training.global_batch_size=96"),
-        (["train", "--workers.count", "2"], "--set workers.count=2"),
-        (
-            ["train", "--every_steps", "9"],
-            "--set checkpoints.every_steps=9 or --set samples.every_steps=9",
-        ),
-        (["train", "--epochs"], "--set training.epochs=VALUE"),
-        (["demo", "--epochs", "5"], "--set training.epochs=5"),
-    ],
-)
-def test_an_option_that_is_a_key_of_the_configuration(
-    arguments: list[str], hint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_command(arguments) == 2
-    assert hint in capsys.readouterr().err.splitlines()[-1]
-
-
-def test_other_unknown_options_have_no_such_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["train", "--workers", "5"]) == 2
-    assert "--set" not in capsys.readouterr().err

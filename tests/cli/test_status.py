@@ -121,6 +121,7 @@ def test_a_pipe_gets_whole_lines(done: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_watching_follows_the_run_to_its_end(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "run"))
     start = half(store)
@@ -249,7 +250,7 @@ def test_the_age_of_a_finished_run_is_not_shown(done: Path) -> None:
         ),
         (
             {"dcgan_sample_diversity": 0.24, "dcgan_quality_frechet_distance": 12.34567},
-            "diversity 0.24, frechet distance 12.35",
+            "diversity 0.24, frechet distance 12.3",
         ),
     ],
 )
@@ -347,6 +348,7 @@ def test_a_run_on_s3(
     assert (tmp_path / "here.html").read_bytes().startswith(b"<!doctype html>")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "report"])
 def test_no_framework_is_loaded(done: Path, command: str) -> None:
     code = (

@@ -1,0 +1,203 @@
+"""``dcgan-train evaluate``: how good are generated images?"""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import click
+
+from job.cli.framework import load_tensorflow
+from job.cli.options import storage_options
+from job.cli.output import say
+from job.cli.quality import SEEDS
+from job.cli.scores_text import evaluation_lines
+from job.config.errors import ConfigError, DataError, StorageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from job.config.storage import StorageSpec
+    from job.storage.store import ObjectStore
+
+DEFAULT_NUM, MIN_NUM = 10_000, 20
+
+
+@click.command()
+@click.argument("images")
+@click.option("--against", required=True, help="Packed real images: a folder or s3://.")
+@click.option(
+    "--features",
+    default="classifier",
+    show_default=True,
+    help="classifier (of `quality fit`), classifier:DATA, inception, inception:URI of its weights,"
+    " or file:URI of a Keras model.",
+)
+@click.option(
+    "--num",
+    "num_images",
+    type=click.IntRange(MIN_NUM),
+    help=f"Images of each kind. Default: {DEFAULT_NUM:,}, but at most half of the real ones.",
+)
+@click.option(
+    "--seed",
+    type=SEEDS,
+    default=0,
+    show_default=True,
+    help="Of the generated images, and of the samples for the errors.",
+)
+@click.option(
+    "--held-out",
+    help="Packed real images that training did not see: are generated images nearer to those of"
+    " --against than these are?",
+)
+@click.option(
+    "--pairs", help="With --held-out: PNG of the 20 closest pairs by features, and by pixels."
+)
+@click.option(
+    "--usefulness",
+    is_flag=True,
+    help="With --held-out: train classifiers on real and on generated images, test them on these.",
+)
+@click.option(
+    "--per-class",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="With --usefulness: real images of each class, when they are few.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="With --usefulness: steps of each training, of 128 images.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="With --usefulness: trainings of each kind, with other seeds.",
+)
+@click.option(
+    "--best",
+    "is_best",
+    is_flag=True,
+    help="Of a run folder, take the checkpoint with the best score instead of the newest.",
+)
+@click.option(
+    "--record",
+    is_flag=True,
+    help="Of a run folder: keep the results and the closest pairs in it, for its report.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON.")
+@storage_options
+def evaluate(
+    images: str,
+    against: str,
+    features: str,
+    num_images: int | None,
+    seed: int,
+    held_out: str | None,
+    pairs: str | None,
+    usefulness: bool,
+    per_class: int,
+    steps: int,
+    repeats: int,
+    is_best: bool,
+    record: bool,
+    as_json: bool,
+    storage: "StorageSpec",
+) -> None:
+    """Score IMAGES against real images.
+
+    IMAGES is a run folder (its newest checkpoint), a checkpoint, a generator.keras, packed images
+    or any SOURCE of `data pack`. The second line scores other real images instead: no generator can
+    be expected to be better.
+    """
+    from job.data.rows import open_packed
+
+    if held_out is None and (pairs or usefulness):
+        raise ConfigError(
+            "--held-out is not set; expected packed real images that training did not see, for"
+            " --pairs and --usefulness"
+        )
+    real = open_packed(against, storage)
+    num = _checked_num(num_images, real.index.num_rows, against)
+    apart = open_packed(held_out, storage) if held_out else None
+    run = _run_folder(images, storage) if record else None
+    if is_best:
+        from job.checkpoints.origin import best_uri
+
+        images = best_uri(images, storage)
+    load_tensorflow()
+    from job.images.grids import png_bytes
+    from job.quality import evaluate as steps_of
+    from job.quality.evaluation import to_json
+    from job.quality.features import open_features
+    from job.quality.usefulness import Schedule
+    from job.run.layout import EVALUATION, PAIRS
+    from job.synthesis.generated import load_images
+
+    if apart is not None:
+        steps_of.check_held_out(apart, real)
+    extractor = open_features(features, real.store, real.index, storage)
+    found = load_images(images, storage, real.index.image_shape, num, seed)
+    if apart is not None:
+        steps_of.check_trained_on(found.data_fingerprint, real, found.uri)
+    result = steps_of.score_images(real, extractor, found.data, found.uri, seed)
+    if apart is not None:
+        unseen = apart.read(0, num)
+        near, picture = steps_of.compare_with_training(real, extractor, found.data, unseen)
+        result = dataclasses.replace(result, near_training=near)
+        if pairs:
+            _write_picture(pairs, picture)
+        if usefulness:
+            trainings = steps_of.measure_usefulness(
+                real,
+                (found.data, found.uri),
+                (unseen, apart.store.uri),
+                Schedule(per_class, steps, range(seed, seed + repeats)),
+                lambda recipe: say(f"training on {recipe}", err=True),
+            )
+            result = dataclasses.replace(result, usefulness=trainings)
+    for line in [to_json(result)] if as_json else evaluation_lines(result):
+        say(line)
+    if run:
+        if apart is not None:
+            run.write(PAIRS, png_bytes(picture))
+        run.write(EVALUATION, to_json(result).encode())
+
+
+def _run_folder(uri: str, storage: "StorageSpec") -> "ObjectStore":
+    """Return the store of a run folder; ``ConfigError`` for anything else."""
+    from job.run.layout import CONFIGURATION
+    from job.storage.uri import open_store
+
+    store, reason = open_store(uri, storage), ""
+    try:
+        if store.stat(CONFIGURATION):
+            return store
+    except StorageError as error:  # a file, for example
+        reason = f" ({error})"
+    raise ConfigError(f"--record: {uri} is not a run folder{reason}; expected one as IMAGES")
+
+
+def _write_picture(uri: str, picture: "Image.Image") -> None:
+    from job.images.grids import png_bytes
+    from job.storage.paths import local_path
+    from job.storage.uri import open_store
+
+    path = local_path(uri)
+    open_store(str(path.parent)).write(path.name, png_bytes(picture))
+
+
+def _checked_num(num_images: int | None, num_rows: int, uri: str) -> int:
+    """Return the number of images of each kind; half of the real ones are for the second line."""
+    if num_rows < 2 * MIN_NUM:
+        raise DataError(f"{uri}: {num_rows} images; expected at least {2 * MIN_NUM} to compare")
+    if num_images is not None and num_images > num_rows // 2:
+        raise ConfigError(
+            f"--num is {num_images:,}; expected at most {num_rows // 2:,}, half of the images of"
+            f" {uri}: the other half is for the line of real against real"
+        )
+    return num_images or min(DEFAULT_NUM, num_rows // 2)

@@ -1,0 +1,78 @@
+"""Text about a run: its plan and length, what a stop leaves, where the results are."""
+
+from pathlib import Path
+
+import pytest
+
+from job.cli.main import run_command
+from job.cli.run_text import length_text, plan_text, result_lines, stop_text
+from job.config.load import load_run
+from job.storage.uri import open_store
+from job.training import preflight
+from tests.report.runs import done_run
+from tests.training.planned import pack_512, spec_of
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack_512(tmp_path_factory.mktemp("data"))
+
+
+def test_the_length_says_why_it_is_more_than_the_epochs(data: Path, tmp_path: Path) -> None:
+    checked = preflight.check(spec_of(data, tmp_path / "run"))
+    assert length_text(checked) == (
+        "length: 156.2 epochs (training.min_steps is 5,000: 10 epochs of so few images are only"
+        " 320 steps; set training.epochs or training.steps for another length); a grid every 50"
+        " steps, a checkpoint every 500 steps"
+    )
+    checked = preflight.check(spec_of(data, tmp_path / "run", "training.epochs=10"))
+    assert length_text(checked) == (
+        "length: 10 epochs; a grid every 32 steps, one checkpoint, at the end"
+        " (checkpoints.every_steps is 500)"
+    )
+
+
+def test_the_plan_counts_one(tmp_path: Path) -> None:
+    assert (
+        run_command(
+            ["data", "pack", "synthetic:garments:64", str(tmp_path / "packed"), "--size", "28x28"]
+        )
+        == 0
+    )
+    keys = [
+        f"uri={tmp_path}/run",
+        f"data.uri={tmp_path}/packed",
+        "training.steps=1",
+        "workers.gpus=1",
+    ]
+    plans = {}
+    for count in (1, 2):
+        checked = preflight.check(
+            load_run("fashion", overrides=[*keys, f"workers.count={count}", "workers.cpus=1"])
+        )
+        plans[count] = plan_text(checked)
+    assert "1 step of 32 on 1 worker (1 GPU each), " in plans[1]
+    assert "1 step of 32 on 2 workers (1 GPU each), " in plans[2]
+
+
+def test_a_stop_says_where_the_same_command_resumes(tmp_path: Path) -> None:
+    keys = [f"uri={tmp_path}/run", f"data.uri={tmp_path}/packed"]
+    fresh = load_run("fashion", overrides=keys)
+    other = load_run("fashion", overrides=[*keys, f"checkpoints.resume={tmp_path}/other"])
+    store = open_store(fresh.uri)
+    begin = "no checkpoint was saved yet; the same command starts again"
+    assert stop_text(fresh, store) == f"{begin} at step 0"
+    assert stop_text(other, store) == f"{begin} from {tmp_path}/other"
+    done_run(store)
+    assert stop_text(fresh, store).endswith("; the same command resumes from there")
+
+
+def test_the_results_name_files_that_exist(tmp_path: Path) -> None:
+    store = open_store(f"{tmp_path}/run")
+    done_run(store)
+    spec = load_run("fashion", overrides=[f"uri={tmp_path}/run", f"data.uri={tmp_path}/packed"])
+    lines = dict(line.split(":", 1) for line in result_lines(spec, store))
+    assert {"sample grid", "checkpoint", "next"} <= lines.keys()
+    for name in lines.keys() - {"next"}:
+        assert Path(lines[name].strip().removeprefix("file://")).exists(), name
+    assert f"generate {lines['checkpoint'].strip()} --num 100" in lines["next"]
