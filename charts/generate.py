@@ -8,19 +8,17 @@ keys that the chart sets; the rest of the schema is written by hand. ``files/run
 templates, the defaults of each preset that they check, and the limits of numbers given as text.
 """
 
-import dataclasses
 import json
 import re
-import types
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from job.config.load import load_run, preset_names, to_dict
-from job.config.spec import RunSpec
+from job.config.documents import preset_names
+from job.config.load import load_run, to_dict
+from job.config.schema import run_schema, without_null
 
 CHART = Path(__file__).with_name("dcgan-train")
 SCHEMA = CHART / "values.schema.json"
@@ -48,6 +46,7 @@ OF_THE_CHART = frozenset(
 )
 STORES = r"^((s3|file)://.+)?$"  # paths of a laptop mean nothing in a pod
 ORIGINS = r"^(auto|never|(s3|file)://.+)$"
+NUMBER = r"^[0-9]{0,20}\.?[0-9]{1,20}([eE][-+]?[0-9]{1,2})?$"
 # The keys that templates/_refuse_run.tpl checks.
 CHECKED = {
     "data": ("fetch_patience_seconds",),
@@ -68,71 +67,43 @@ CHECKED = {
 def schema() -> str:
     """Return ``values.schema.json`` with the current ``properties.run``."""
     document = json.loads(SCHEMA.read_text())
-    document["properties"]["run"] = {**_section(RunSpec, ""), "required": ["uri", "data"]}
+    document["properties"]["run"] = {**_section(run_schema(), ""), "required": ["uri", "data"]}
     return json.dumps(document, indent=2) + "\n"
 
 
-def _section(cls: type, prefix: str) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
+def _section(section: dict[str, Any], prefix: str) -> dict[str, Any]:
     properties = {}
-    for field in dataclasses.fields(cls):
-        name, hint = prefix + field.name, hints[field.name]
-        if dataclasses.is_dataclass(hint):
-            properties[field.name] = _section(typing.cast(type, hint), name + ".")
-        elif name not in OF_THE_CHART:
-            properties[field.name] = {
-                "description": field.metadata["doc"],
-                **_key(name, hint, field.metadata),
-            }
+    for name, value in section["properties"].items():
+        key = prefix + name
+        if "properties" in value:
+            properties[name] = _section(value, f"{key}.")
+        elif key not in OF_THE_CHART:
+            properties[name] = {"description": value["description"], **_key(key, value)}
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
-def _key(name: str, hint: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
+def _key(name: str, value: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a key.
 
-    A ``float`` may be text: YAML reads 2e-4 as text, and Helm's `--set` passes 0.5 as text.
+    A number may be text: YAML reads 2e-4 as text, and Helm's `--set` passes 0.5 as text.
     """
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    wanted = next(option for option in options if option is not type(None))
     if name in ("uri", "data.uri"):
         return {"type": "string", "pattern": STORES}
     if name == "checkpoints.resume":
         return {"type": "string", "pattern": ORIGINS}
     if name == "preset":
-        return {"enum": [*sorted(preset_names()), None]}
-    if typing.get_origin(wanted) is tuple:
-        numbers = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1}}
-        if typing.get_args(wanted)[-1] is Ellipsis:
-            return numbers
-        exact = len(typing.get_args(wanted))
-        return {
-            "anyOf": [
-                numbers | {"minItems": exact, "maxItems": exact},
-                {"type": "integer", "minimum": 1},
-            ]
-        }
-    if limits["choices"]:
-        return {"enum": [*limits["choices"], *([None] if type(None) in options else [])]}
-    kind = {bool: ["boolean"], int: ["integer"], float: ["number", "string"], str: ["string"]}[
-        wanted
-    ]
-    if limits["unit"] == "bytes":
-        kind.append("string")
-    if type(None) in options:
-        kind.append("null")
-    limited = {
-        "minimum": limits["minimum"],
-        "maximum": limits["maximum"],
-        "exclusiveMinimum": limits["above"],
-    }
-    number = (
-        {"pattern": r"^[0-9]{0,20}\.?[0-9]{1,20}([eE][-+]?[0-9]{1,2})?$"} if wanted is float else {}
-    )
-    return {
-        "type": kind if len(kind) > 1 else kind[0],
-        **{key: value for key, value in limited.items() if value is not None},
-        **number,
-    }
+        return {"enum": [*preset_names(), None]}
+    kind = without_null(value)
+    null = [] if kind is value else [None]
+    if choices := kind.get("enum", [kind["const"]] if "const" in kind else []):
+        return {"enum": [*choices, *null]}
+    limits = {limit: kind[limit] for limit in kind if limit not in ("description", "default")}
+    if kind.get("type") == "number":
+        limits |= {"type": ["number", "string"], "pattern": NUMBER}
+    if null:
+        types = limits["type"] if isinstance(limits["type"], list) else [limits["type"]]
+        limits["type"] = [*types, "null"]
+    return limits
 
 
 def run() -> str:
@@ -144,24 +115,21 @@ def run() -> str:
             section: {name: values[section][name] for name in names}
             for section, names in CHECKED.items()
         }
-    return json.dumps({"defaults": defaults, "limits": dict(_limits(RunSpec, ""))}, indent=1) + "\n"
+    return (
+        json.dumps({"defaults": defaults, "limits": dict(_limits(run_schema(), ""))}, indent=1)
+        + "\n"
+    )
 
 
-def _limits(cls: type, prefix: str) -> Iterator[tuple[str, dict[str, float]]]:
+def _limits(section: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield (key, limits) of every number that a user may give as text."""
-    hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield from _limits(typing.cast(type, hints[field.name]), f"{prefix}{field.name}.")
-        elif hints[field.name] in (float, float | None) and prefix + field.name not in OF_THE_CHART:
-            yield (
-                prefix + field.name,
-                {
-                    name: value
-                    for name in ("minimum", "above", "maximum")
-                    if (value := field.metadata[name]) is not None
-                },
-            )
+    names = {"minimum": "minimum", "exclusiveMinimum": "above", "maximum": "maximum"}
+    for name, value in section["properties"].items():
+        kind = without_null(value)
+        if "properties" in value:
+            yield from _limits(value, f"{prefix}{name}.")
+        elif kind.get("type") == "number" and prefix + name not in OF_THE_CHART:
+            yield prefix + name, {to: kind[limit] for limit, to in names.items() if limit in kind}
 
 
 def readme() -> str:

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.helm
 
 Rendered = dict[str, list[Object]]
 CREDENTIALS = "Missing, perhaps: credentials for S3"
+MONITORING = {"PodMonitor", "PrometheusRule"}
 KINDS = {"RayJob", "ConfigMap", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget", "Pod"}
 
 
@@ -24,16 +25,15 @@ def test_what_is_installed(rendered: Rendered) -> None:
         "PodDisruptionBudget",
     }
     assert {each["kind"] for each in rendered["openshift"]} == KINDS - {"ServiceAccount"}
-    assert {each["kind"] for each in rendered["monitoring"]} == KINDS | {
-        "PodMonitor",
-        "PrometheusRule",
-    }
+    assert {each["kind"] for each in rendered["monitoring"]} == KINDS | MONITORING
 
 
 @pytest.mark.parametrize("name", CI)
 def test_everything_is_labelled_and_in_the_namespace(rendered: Rendered, name: str) -> None:
     for each in rendered[name]:
-        assert each["metadata"]["namespace"] == "training"
+        is_monitoring = each["kind"] in MONITORING or "dashboards" in each["metadata"]["name"]
+        moved = name == "platform" and is_monitoring
+        assert each["metadata"]["namespace"] == ("monitoring" if moved else "training")
         assert each["metadata"]["labels"]["app.kubernetes.io/name"] == "dcgan-train"
         assert each["metadata"]["labels"]["app.kubernetes.io/instance"] == "faces"
         assert len(each["metadata"]["name"]) <= 63
@@ -268,7 +268,7 @@ def test_dashboards_are_the_files(rendered: Rendered) -> None:
 def test_the_test_pod_checks_and_goes(rendered: Rendered) -> None:
     pod = only(rendered["s3-in-cluster"], "Pod")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
-    assert container(pod)["command"][-1] == "--dry-run"
+    assert container(pod)["command"][1] == "doctor"
     assert {"AWS_CONFIG_FILE", "RAY_ADDRESS"} <= {each["name"] for each in container(pod)["env"]}
     assert "/etc/dcgan-train-keys" in {each["mountPath"] for each in container(pod)["volumeMounts"]}
     assert pod["spec"]["restartPolicy"] == "Never"
@@ -321,6 +321,7 @@ def test_notes_say_what_is_special(chart: Helm, values: str, expected: tuple[str
         ((r"serviceAccount.annotations.azure\.workload\.identity/client-id=id",), True),
         ((r"serviceAccount.annotations.iam\.gke\.io/gcp-service-account=one",), True),
         (("extraEnv[0].name=AWS_ROLE_ARN", "extraEnv[0].value=arn"), False),
+        (("extraEnvFrom[0].secretRef.name=keys",), False),
         (("extraEnv[0].name=NCCL_DEBUG", "extraEnv[0].value=INFO"), True),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from charts import generate
-from job.config.load import all_keys
+from job.config.keys import all_keys
 from tests.charts.helm import CHART
 from tests.servers.tools import ROOT
 

@@ -88,7 +88,7 @@ def _clean(pod: Object) -> Object:
 
 
 def test_schemas_find_what_is_wrong(rendered: dict[str, list[Object]], schema_folder: Path) -> None:
-    """Unknown keys deep in a RayJob and in a built-in kind, a wrong type, a kind without a schema."""
+    """Unknown keys deep in a RayJob and a built-in kind, a wrong type, a kind without a schema."""
     job = json.loads(json.dumps(only(rendered["default"], "RayJob")))
     job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["hostPid"] = True
     account = only(rendered["default"], "ServiceAccount") | {"automountServiceAccountToken": "no"}

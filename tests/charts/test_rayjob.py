@@ -140,7 +140,7 @@ def test_gpus_under_other_names(chart: Helm, resource: str) -> None:
 @pytest.mark.parametrize("name", CI)
 def test_ray_counts_the_gpus_of_the_run(rendered: Rendered, name: str) -> None:
     (workers,) = spec(rendered, name)["rayClusterSpec"]["workerGroupSpecs"]
-    assert workers["rayStartParams"]["num-gpus"] == ("1" if name == "gpu" else "0")
+    assert workers["rayStartParams"]["num-gpus"] == ("1" if name in ("gpu", "platform") else "0")
 
 
 @pytest.mark.parametrize("name", CI)
@@ -227,7 +227,7 @@ def test_limits(rendered: Rendered) -> None:
     ("name", "stop", "drain", "grace"), [("default", 35, 60, 80), ("limits", 100, 110, 180)]
 )
 def test_time_to_stop(rendered: Rendered, name: str, stop: int, drain: int, grace: int) -> None:
-    """The head's hook stops the run; Ray announces a worker's loss; both within the grace period."""
+    """The head's hook stops the run, Ray announces a worker's loss: both in the grace period."""
     pods = templates(only(rendered[name], "RayJob"))
     head, worker = pods["head"], pods["worker"]
     assert container(head)["lifecycle"]["preStop"]["exec"]["command"] == [
@@ -315,10 +315,9 @@ def test_preflight_and_extras(rendered: Rendered) -> None:
     (check,) = pods["head"]["spec"]["initContainers"]
     assert check["command"] == [
         "dcgan-train",
-        "train",
+        "doctor",
         "--config",
         "/etc/dcgan-train/run.yaml",
-        "--dry-run",
     ]
     assert check["image"] == "registry.example.com/ml/dcgan-train@sha256:" + "0123456789abcdef" * 4
     for pod in pods.values():

@@ -9,7 +9,7 @@ from tests.charts.helm import Helm, Refused
 pytestmark = pytest.mark.helm
 
 DIGEST = "sha256:" + "0" * 64
-# Values, and parts of the message. Paths with dots are the templates', those with slashes the schema's.
+# Values, and parts of the message. Paths with dots are the templates', with slashes the schema's.
 WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "no run folder": (("run.uri=",), ("run.uri is not set", "s3://bucket/prefix")),
     "no images": (("run.data.uri=",), ("run.data.uri is not set",)),
@@ -90,8 +90,46 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "queue under rules": (("job.queue=gpus",), ("job.queue is gpus with cleanup.policy: rules",)),
     "queue and autoscaler": (
         ("job.queue=gpus", "cleanup.policy=shutdown", "workers.min=1"),
-        ("job.queue is gpus with workers.autoscaler: true",),
+        ("job.queue is gpus with workers.autoscaler: true", "kueue.x-k8s.io/elastic-job"),
     ),
+    "a registry with a scheme": (
+        ("global.imageRegistry=https://mirror.example.com",),
+        ("/global/imageRegistry",),
+    ),
+    "MultiKueue without its queue": (
+        ("job.managedBy=kueue.x-k8s.io/multikueue",),
+        ("job.managedBy is kueue.x-k8s.io/multikueue without job.queue",),
+    ),
+    "unknown manager": (("job.managedBy=argo",), ("/job/managedBy",)),
+    "GPUs of nothing": (
+        ("profile=gpu", "workers.gpuResource="),
+        ("workers.gpuResource is empty, workers.gpus 1, and workers.resourceClaims is not set",),
+    ),
+    "a claim of two kinds": (
+        (
+            "workers.resourceClaims[0].name=gpu",
+            "workers.resourceClaims[0].resourceClaimName=a",
+            "workers.resourceClaims[0].resourceClaimTemplateName=b",
+        ),
+        ("/workers/resourceClaims/0",),
+    ),
+    "scrapes longer than their interval": (
+        ("monitoring.podMonitor.scrapeTimeout=1m",),
+        ("monitoring.podMonitor.scrapeTimeout is 1m and interval 15s",),
+    ),
+    "two containers of one name": (
+        ("extraContainers[0].name=ray-head", "extraContainers[0].image=x"),
+        ("extraContainers[0] is named ray-head",),
+    ),
+    "a container without an image": (
+        ("extraInitContainers[0].name=ca",),
+        ("/extraInitContainers/0", "image"),
+    ),
+    "labels that are the chart's": (
+        (r"commonLabels.app\.kubernetes\.io/managed-by=argo",),
+        ("/commonLabels",),
+    ),
+    "variables from nowhere": (("extraEnvFrom[0].secret=keys",), ("/extraEnvFrom/0",)),
     "clean-up": (("cleanup.policy=soon",), ("/cleanup/policy",)),
     "token mode": (("auth.mode=password",), ("/auth/mode",)),
     "token without tokens": (
@@ -120,7 +158,8 @@ WRONG: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "drain below what scrapes need": (
         ("monitoring.podMonitor.interval=2m",),
         (
-            "termination.drainSeconds is 60 and run.checkpoints.grace_seconds 130 (by monitoring.podMonitor.interval, which is 2m)",
+            "termination.drainSeconds is 60 and run.checkpoints.grace_seconds 130"
+            " (by monitoring.podMonitor.interval, which is 2m)",
         ),
     ),
     "scrapes that miss a stop": (
@@ -318,7 +357,7 @@ def test_refused_by_name(messages: dict[str, str], name: str) -> None:
 
 
 def test_names_that_only_look_like_secrets_are_taken(chart: Helm) -> None:
-    """Only whole words of a name decide; paths and switches are not secrets; users list exceptions."""
+    """Whole words of a name decide; paths and switches are not secrets; users list exceptions."""
     names = [
         "TOKENIZERS_PARALLELISM",
         "MAX_TOKENS",

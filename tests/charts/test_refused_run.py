@@ -67,7 +67,7 @@ REFUSED = {
     ),
     "no length": ("run.training.epochs=null", "training.epochs"),
     "normalized discriminator": (
-        "run.model.discriminator.normalize=true",
+        "run.model.discriminator.normalize=true,run.training.objective.r1_gamma=0",
         "model.discriminator.normalize",
     ),
     "compiled": (

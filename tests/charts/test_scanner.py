@@ -30,7 +30,7 @@ OPTIONAL = (
     "container-seccomp-profile",
     "container-ports-check",
 )
-VALUES = ("default", "gpu", "elastic", "s3-in-cluster", "preflight", "monitoring")
+VALUES = ("default", "gpu", "elastic", "s3-in-cluster", "preflight", "monitoring", "platform")
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -49,7 +49,8 @@ def test_a_condition_of_the_parent(chart: Helm, tmp_path: Path) -> None:
 def test_without_a_condition_it_cannot_be_switched_off(chart: Helm) -> None:
     with pytest.raises(
         Refused,
-        match=r"enabled is false, but the chart is rendered; expected `condition: dcgan-train\.enabled`",
+        match=r"enabled is false, but the chart is rendered;"
+        r" expected `condition: dcgan-train\.enabled`",
     ):
         chart.render("--set", "enabled=false")
 

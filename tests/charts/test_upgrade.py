@@ -26,6 +26,10 @@ ANOTHER_RUN = (
     "job.submissionMode=HTTPMode",
     "submitter.memory=1Gi",
     "job.generation=1",
+    "schedulerName=volcano",
+    "extraEnvFrom[0].configMapRef.name=site",
+    "submitter.labels.team=vision",
+    "global.imageRegistry=mirror.example.com",
 )
 # What KubeRay or Kueue takes from a RayJob that runs, and what is not part of it.
 THE_SAME_RUN = (
@@ -40,6 +44,8 @@ THE_SAME_RUN = (
     "networkPolicy.enabled=false",
     "podDisruptionBudget.workers=true",
     "monitoring.podMonitor.enabled=true",
+    "commonLabels.team=vision",
+    "commonAnnotations.commit=4f2a",
 )
 
 

@@ -1,8 +1,8 @@
 """A run of two workers with injected faults, watched by a real Prometheus with the chart's rules.
 
-It trains from a real S3 server through a proxy, with a cache too small for its images. Then the store
-rejects saves and slows reads down; a worker stops; both are killed and the newest checkpoint gets
-weights so large that the losses are NaN, again after the rollback,
+It trains from a real S3 server through a proxy, with a cache too small for its images. Then the
+store rejects saves and slows reads down; a worker stops; both are killed and the newest checkpoint
+gets weights so large that the losses are NaN, again after the rollback,
 until it gives up.
 
     with scripted_run(tmp_path, ray_folder) as scenario:
@@ -59,6 +59,8 @@ SETTINGS = {
     "checkpoints__every_steps": EVERY_STEPS,
     "checkpoints__lease_seconds": 5,
     "samples__every_steps": GRID_STEPS,
+    "quality__every_steps": GRID_STEPS,
+    "quality__num_images": 200,
     "data__fetch_ahead_batches": 40,
     "data__cache_bytes": 2_000_000,
     "metrics__linger_seconds": LINGER_SECONDS,
@@ -168,8 +170,11 @@ def scripted_run(folder: Path, ray_folder: Path) -> Iterator[Scenario]:
         secrets = {name: value for name, value in store.env().items() if name != "AWS_ENDPOINT_URL"}
         bucket, env = store.new_bucket(), environment(ray_folder, **secrets)
         pack = [*pack_command(4096, f"s3://{bucket}/data"), "--shard-bytes", "64KiB"]
-        code, output = run([*pack, "--endpoint-url", store.endpoint_url], folder / "pack.log", env)
-        assert code == 0, output
+        fit = ["quality", "fit", f"s3://{bucket}/data", "--epochs", "1"]
+        for name, arguments in (("pack", pack), ("fit", fit)):
+            command = [*arguments, "--endpoint-url", store.endpoint_url]
+            code, output = run(command, folder / f"{name}.log", env)
+            assert code == 0, output
         port = two_ports()
         short = [
             shortened(path, folder, SHORTER, MIN_RANGE_SECONDS) for path in (RECORDING, ALERTS)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.container_image import build
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.cluster.kubernetes import kubernetes
 from tests.e2e.release import Release
 from tests.e2e.run import Run
 from tests.e2e.store import Store, in_cluster_store
-from tests.image import build
 from tests.launch.program import pack_command
 from tests.servers.tools import ROOT
 

@@ -81,7 +81,9 @@ def test_an_install_trains_to_its_end(
     assert grids == [f"samples/step-{step:09d}.png" for step in (0, 100, 200)]
     (tmp_path / "grid.png").write_bytes(run.objects.read(grids[-1]))
     log.info("the last grid: %s", tmp_path / "grid.png")
-    assert f"already done (step {steps})" in first.test()
+    tested = first.test()
+    assert f"finished at step {steps}: train would only print its results" in tested
+    assert "this run would start: " in tested
     first.uninstall()
     first.until("nothing to be left", lambda: _everything(first) == before, GONE_SECONDS)
 

@@ -1,4 +1,4 @@
-"""docs/kubernetes.md: the chart accepts its values, its commands and messages exist."""
+"""docs/kubernetes.md and READMEs: the chart accepts the values; commands and messages exist."""
 
 import itertools
 import re
@@ -18,7 +18,13 @@ from tests.test_docs import blocks
 pytestmark = pytest.mark.helm
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
-VALUES = [block for block in blocks(PAGE, "yaml") if "run" in yaml.safe_load(block)]
+PAGES = ("docs/kubernetes.md", "README.md", "README.tr.md", "charts/dcgan-train/README.md")
+VALUES = [
+    block
+    for page in PAGES
+    for block in blocks((ROOT / page).read_text(), "yaml")
+    if "run" in yaml.safe_load(block)
+]
 COMMANDS = [shlex.split(line, comments=True) for line in "\n".join(blocks(PAGE, "sh")).splitlines()]
 TEN = (
     "On a laptop: kind or minikube",
@@ -42,7 +48,7 @@ def test_the_chart_and_the_run_take_the_values(chart: Helm, tmp_path: Path, bloc
 
 
 def test_there_are_values_of_every_kind() -> None:
-    assert len(VALUES) >= 6
+    assert len(VALUES) >= 11
 
 
 def test_the_chart_takes_what_is_set_on_the_command_line(chart: Helm) -> None:
@@ -61,6 +67,20 @@ def test_the_chart_takes_what_is_set_on_the_command_line(chart: Helm) -> None:
             for part in (flag, value)
         ]
         chart.run("template", "first", "charts/dcgan-train", *REQUIRED, *settings)
+
+
+def test_what_multikueue_does_not_copy_is_created_by_the_command(chart: Helm) -> None:
+    """The objects that a RayJob's pods need, under the names that the RayJob has."""
+    (command,) = (each for each in COMMANDS if "--show-only" in each)
+    arguments = command[1 : command.index("|")]
+    values = arguments.index("-f")
+    del arguments[values : values + 2]
+    objects = [each for each in yaml.safe_load_all(chart.run(*arguments, *REQUIRED)) if each]
+    (job,) = of_kind(chart.render(release="first"), "RayJob")
+    needed = {"ConfigMap", "ServiceAccount"}
+    assert {each["kind"] for each in objects} == {*needed, "NetworkPolicy"}
+    for each in objects:
+        assert each["kind"] not in needed or each["metadata"]["name"] in str(job["spec"])
 
 
 def test_the_folders_that_are_applied_are_there() -> None:

@@ -44,11 +44,41 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* Metadata of an object but a pod: (dict "root" $ "name" "faces"), and what differs of `namespace`,
+     `labels` and `annotations`, which override the common ones. */}}
+{{- define "dcgan-train.metadata" -}}
+name: {{ .name }}
+namespace: {{ .namespace | default .root.Release.Namespace }}
+labels:
+  {{- include "dcgan-train.labels" .root | nindent 2 }}
+  {{- with merge dict (default dict .labels) (default dict .root.Values.commonLabels) }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge dict (default dict .annotations) (default dict .root.Values.commonAnnotations) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Of a monitoring object: in another namespace, its name includes that of the release. */}}
+{{- define "dcgan-train.monitoringMetadata" -}}
+{{- $name := .name -}}
+{{- if and .of.namespace (ne .of.namespace .root.Release.Namespace) -}}
+{{- $name = printf "%s-%s" .root.Release.Namespace .name -}}
+{{- end -}}
+{{- include "dcgan-train.metadata" (merge (dict "name" $name "root" .root) .of) -}}
+{{- end -}}
+
+{{/* global.imageRegistry replaces the registry of image.repository, if it has one. */}}
 {{- define "dcgan-train.image" -}}
 {{- $image := .Values.image -}}
+{{- $repository := $image.repository -}}
+{{- with dig "imageRegistry" "" (default dict .Values.global) -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
+{{- end -}}
 {{- if $image.digest -}}
-{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- printf "%s@%s" $repository $image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" $image.repository ($image.tag | default (printf "%s%s" .Chart.AppVersion (ternary "-gpu" "" (eq .Values.profile "gpu")))) -}}
+{{- printf "%s:%s" $repository ($image.tag | default (printf "%s%s" .Chart.AppVersion (ternary "-gpu" "" (eq .Values.profile "gpu")))) -}}
 {{- end -}}
 {{- end -}}

@@ -43,7 +43,7 @@ nodeSelector:
 {{- end }}
 {{- $tolerations := .of.tolerations -}}
 {{- if and (eq .component "worker") (eq $values.profile "gpu") -}}
-{{- range uniq (list "nvidia.com/gpu" .of.gpuResource) -}}
+{{- range list "nvidia.com/gpu" .of.gpuResource | uniq | compact -}}
 {{- $tolerations = append $tolerations (dict "key" . "operator" "Exists" "effect" "NoSchedule") -}}
 {{- end -}}
 {{- end }}
@@ -68,6 +68,15 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- with .of.runtimeClassName }}
 runtimeClassName: {{ . }}
+{{- end }}
+{{- with .of.resourceClaims }}
+resourceClaims:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- range $field := list "schedulerName" "dnsConfig" "hostAliases" }}
+{{- with get $values $field }}
+{{ dict $field . | toYaml }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -120,9 +129,15 @@ capabilities:
 {{- define "dcgan-train.resources" -}}
 {{- $disk := include "dcgan-train.memoryQuantity" (printf "%dGi" (int .diskGiB)) -}}
 {{- $both := dict "cpu" (include "dcgan-train.cpuQuantity" .cpus) "memory" (include "dcgan-train.memoryQuantity" .memory) "ephemeral-storage" $disk -}}
-{{- with .gpus }}{{- $_ := set $both $.gpuResource (toString .) }}{{- end -}}
+{{- if and .gpus .gpuResource }}{{- $_ := set $both .gpuResource (toString .gpus) }}{{- end -}}
 requests: {{- toYaml $both | nindent 2 }}
 limits: {{- toYaml $both | nindent 2 }}
+{{- with .claims }}
+claims:
+  {{- range . }}
+  - name: {{ .name }}
+  {{- end }}
+{{- end }}
 {{- end -}}
 
 {{/* Credentials and the user's own variables. */}}
@@ -246,15 +261,16 @@ livenessProbe:
   failureThreshold: 30
 {{- end -}}
 
-{{/* Init container and test: a dry run. The address means that the workers run elsewhere. */}}
+{{/* Init container and test: doctor. The address means that the cluster is started later. */}}
 {{- define "dcgan-train.preflight" -}}
-command: [dcgan-train, train, --config, /etc/dcgan-train/run.yaml, --dry-run]
+command: [dcgan-train, doctor, --config, /etc/dcgan-train/run.yaml]
 env:
   - name: RAY_ADDRESS
     value: {{ .Release.Name }}.invalid:6379
   {{- with include "dcgan-train.env" . | trim }}
   {{- . | nindent 2 }}
   {{- end }}
+{{- with .Values.extraEnvFrom }}{{ dict "envFrom" . | toYaml | nindent 0 }}{{ end }}
 resources:
   {{- include "dcgan-train.resources" (dict "cpus" .Values.preflight.cpus "memory" .Values.preflight.memory "diskGiB" 2) | nindent 2 }}
 volumeMounts:

@@ -44,11 +44,14 @@ template:
   spec:
     {{- include "dcgan-train.podBasics" $pod | trim | nindent 4 }}
     terminationGracePeriodSeconds: {{ include "dcgan-train.gracePeriodSeconds" . }}
-    {{- if .Values.preflight.initContainer }}
+    {{- if or .Values.preflight.initContainer .Values.extraInitContainers }}
     initContainers:
+      {{- with .Values.extraInitContainers }}{{ toYaml . | nindent 6 }}{{ end }}
+      {{- if .Values.preflight.initContainer }}
       - name: preflight
         {{- include "dcgan-train.container" . | nindent 8 }}
         {{- include "dcgan-train.preflight" . | nindent 8 }}
+      {{- end }}
     {{- end }}
     containers:
       - name: ray-head
@@ -58,6 +61,7 @@ template:
           - {name: dashboard, containerPort: 8265}
         env:
           {{- include "dcgan-train.rayEnv" $pod | trim | nindent 10 }}
+        {{- with .Values.extraEnvFrom }}{{ dict "envFrom" . | toYaml | nindent 8 }}{{ end }}
         resources:
           {{- include "dcgan-train.resources" (dict "cpus" $head.cpus "memory" $head.memory "diskGiB" (add (int $head.scratchGiB) 2)) | nindent 10 }}
         {{- include "dcgan-train.probes" $pod | nindent 8 }}
@@ -70,6 +74,7 @@ template:
           - name: shm
             mountPath: /dev/shm
           {{- include "dcgan-train.keysMount" . | nindent 10 }}
+      {{- with .Values.extraContainers }}{{ toYaml . | nindent 6 }}{{ end }}
     volumes:
       {{- include "dcgan-train.volumes" $pod | nindent 6 }}
       {{- include "dcgan-train.shmVolume" 1 | nindent 6 }}
@@ -97,6 +102,7 @@ template:
   spec:
     {{- include "dcgan-train.podBasics" $pod | trim | nindent 4 }}
     terminationGracePeriodSeconds: {{ include "dcgan-train.gracePeriodSeconds" . }}
+    {{- with .Values.extraInitContainers }}{{ dict "initContainers" . | toYaml | nindent 4 }}{{ end }}
     containers:
       - name: ray-worker
         {{- include "dcgan-train.container" . | nindent 8 }}
@@ -105,10 +111,11 @@ template:
           - {name: ray-metrics, containerPort: 8080}
         env:
           {{- include "dcgan-train.rayEnv" $pod | trim | nindent 10 }}
+        {{- with .Values.extraEnvFrom }}{{ dict "envFrom" . | toYaml | nindent 8 }}{{ end }}
         resources:
           {{- $disk := add (int $workers.scratchGiB) $cacheOnDisk 2 }}
           {{- $gpus := int (include "dcgan-train.gpus" .) }}
-          {{- include "dcgan-train.resources" (dict "cpus" $workers.cpus "memory" $workers.memory "diskGiB" $disk "gpus" $gpus "gpuResource" $workers.gpuResource) | nindent 10 }}
+          {{- include "dcgan-train.resources" (dict "cpus" $workers.cpus "memory" $workers.memory "diskGiB" $disk "gpus" $gpus "gpuResource" $workers.gpuResource "claims" $workers.resourceClaims) | nindent 10 }}
         {{- include "dcgan-train.probes" $pod | nindent 8 }}
         volumeMounts:
           {{- include "dcgan-train.mounts" . | nindent 10 }}
@@ -117,6 +124,7 @@ template:
           - name: cache
             mountPath: /cache
           {{- include "dcgan-train.keysMount" . | nindent 10 }}
+      {{- with .Values.extraContainers }}{{ toYaml . | nindent 6 }}{{ end }}
     volumes:
       {{- include "dcgan-train.volumes" $pod | nindent 6 }}
       {{- include "dcgan-train.shmVolume" $workers.shmGiB | nindent 6 }}
@@ -147,6 +155,9 @@ template:
 {{- define "dcgan-train.submission" -}}
 entrypoint: dcgan-train train --config /etc/dcgan-train/run.yaml
 submissionMode: {{ .Values.job.submissionMode }}
+{{- with .Values.job.managedBy }}
+managedBy: {{ . }}
+{{- end }}
 {{- with .Values.job.metadata }}
 metadata:
   {{- toYaml . | nindent 2 }}

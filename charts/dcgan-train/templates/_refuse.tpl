@@ -30,6 +30,9 @@
 {{- if and (eq $values.profile "gpu") (eq $gpus 0) -}}
   {{- fail "workers.gpus is 0 with profile: gpu; expected 1 or more, or profile: cpu" -}}
 {{- end -}}
+{{- if and (gt $gpus 0) (not (or $workers.gpuResource $workers.resourceClaims)) -}}
+  {{- fail (printf "workers.gpuResource is empty, workers.gpus %d, and workers.resourceClaims is not set; expected the name of a resource, or claims that provide the GPUs" $gpus) -}}
+{{- end -}}
 {{- if and (eq $values.profile "cpu") (gt $gpus 0) -}}
   {{- fail (printf "workers.gpus is %d with profile: cpu; expected profile: gpu, whose image has CUDA" $gpus) -}}
 {{- end -}}
@@ -40,8 +43,12 @@
 {{- if and $job.queue (ne $values.cleanup.policy "shutdown") -}}
   {{- fail (printf "job.queue is %s with cleanup.policy: %s; expected cleanup.policy: shutdown, because Kueue suspends what waits" $job.queue $values.cleanup.policy) -}}
 {{- end -}}
-{{- if and $job.queue $isAutoscaled -}}
-  {{- fail (printf "job.queue is %s with workers.autoscaler: true; expected workers.autoscaler: false, because Kueue admits a fixed number of pods" $job.queue) -}}
+{{- $isElasticForKueue := eq (get (default dict $job.annotations) "kueue.x-k8s.io/elastic-job") "true" -}}
+{{- if and $job.queue $isAutoscaled (not $isElasticForKueue) -}}
+  {{- fail (printf "job.queue is %s with workers.autoscaler: true; expected workers.autoscaler: false, because Kueue admits a fixed number of pods, or kueue.x-k8s.io/elastic-job: \"true\" in job.annotations, if Kueue has ElasticJobsViaWorkloadSlices" $job.queue) -}}
+{{- end -}}
+{{- if and (eq (default "" $job.managedBy) "kueue.x-k8s.io/multikueue") (not $job.queue) -}}
+  {{- fail "job.managedBy is kueue.x-k8s.io/multikueue without job.queue; expected the local queue of MultiKueue, without which nothing starts the run" -}}
 {{- end -}}
 {{- if and (ne $job.submissionMode "K8sJobMode") (not (kindIs "invalid" $job.submitterBackoffLimit)) -}}
   {{- fail (printf "job.submitterBackoffLimit is set with job.submissionMode: %s; expected none, because only K8sJobMode has a submitter pod" $job.submissionMode) -}}
@@ -69,6 +76,12 @@
 {{- end -}}
 {{- if and $values.monitoring.podMonitor.enabled (gt (add (int (include "dcgan-train.scrapeSeconds" .)) 5) $grace) -}}
   {{- fail (printf "monitoring.podMonitor.interval is %s and run.checkpoints.grace_seconds %d; expected a grace of 5 seconds more than the interval or longer, or a run that is stopped looks like one that is lost" $values.monitoring.podMonitor.interval $grace) -}}
+{{- end -}}
+
+{{- with $values.monitoring.podMonitor -}}
+  {{- if and .scrapeTimeout (gt (int (include "dcgan-train.seconds" .scrapeTimeout)) (int (include "dcgan-train.seconds" .interval))) -}}
+    {{- fail (printf "monitoring.podMonitor.scrapeTimeout is %s and interval %s; expected at most the interval, or the Prometheus operator rejects the PodMonitor" .scrapeTimeout .interval) -}}
+  {{- end -}}
 {{- end -}}
 
 {{- if and (eq $values.cache.kind "hostPath") (not $values.cache.hostPath) -}}
@@ -115,6 +128,15 @@
   {{- end -}}
   {{- if and $values.credentials.existingSecret (hasPrefix "AWS_" $entry.name) (has $entry.name (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" "AWS_REGION" "AWS_CONFIG_FILE" "AWS_SHARED_CREDENTIALS_FILE" "AWS_PROFILE" "AWS_WEB_IDENTITY_TOKEN_FILE")) -}}
     {{- fail (printf "extraEnv[%d] sets %s, and credentials.existingSecret is set; expected one of them, because boto3 takes one source of keys" $index $entry.name) -}}
+  {{- end -}}
+{{- end -}}
+{{- $names := list "ray-head" "ray-worker" "ray-job-submitter" "autoscaler" "preflight" "wait-gcs-ready" -}}
+{{- range $field := list "extraInitContainers" "extraContainers" -}}
+  {{- range $index, $container := get $values $field | default list -}}
+    {{- if has $container.name $names -}}
+      {{- fail (printf "%s[%d] is named %s, which another container has; expected another name" $field $index $container.name) -}}
+    {{- end -}}
+    {{- $names = append $names $container.name -}}
   {{- end -}}
 {{- end -}}
 {{- range $index, $volume := $values.extraVolumes -}}

@@ -15,10 +15,14 @@
 {{- if .Values.workers.autoscaler -}}{{ include "dcgan-train.isElastic" . }}{{- end -}}
 {{- end -}}
 
+{{/* Seconds of a Prometheus duration such as 15s or 2m. */}}
+{{- define "dcgan-train.seconds" -}}
+{{- mul (ternary 60 1 (hasSuffix "m" .)) (int (regexFind "^[0-9]+" .)) -}}
+{{- end -}}
+
 {{/* The scrape interval in seconds. */}}
 {{- define "dcgan-train.scrapeSeconds" -}}
-{{- $interval := .Values.monitoring.podMonitor.interval -}}
-{{- mul (ternary 60 1 (hasSuffix "m" $interval)) (int (regexFind "^[0-9]+" $interval)) -}}
+{{- include "dcgan-train.seconds" .Values.monitoring.podMonitor.interval -}}
 {{- end -}}
 
 {{/* The user's value, or one that is longer than a scrape interval: after a stop, workers serve their

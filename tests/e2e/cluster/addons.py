@@ -3,6 +3,7 @@
 The images are one static program each, made here from what `make tools` built.
 """
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -93,10 +94,14 @@ def _install_operator(cluster: Cluster, folder: Path) -> None:
     _load(cluster, folder, _OPERATOR_IMAGE, {"/manager": File(BIN / "ray-operator")}, "/manager")
     # On the server's side: the CRDs are too long for the annotation that the other way keeps.
     cluster.kubectl("apply", "--server-side", "-k", overlay)
-    established = '{.status.conditions[?(@.type=="Established")].status}'
-    get = ("get", "crd/rayjobs.ray.io", "-o", f"jsonpath={established}")
-    # `kubectl wait` fails at once if the server has not written any condition yet.
-    wait_for("RayJob's CRD", lambda: cluster.kubectl(*get) == "True", seconds=60)
+
+    def is_established() -> bool:
+        """``kubectl wait`` and a JSON path fail at once while there is no condition yet."""
+        found = json.loads(cluster.kubectl("get", "crd/rayjobs.ray.io", "-o", "json"))
+        conditions = found.get("status", {}).get("conditions") or []
+        return ("Established", "True") in [(each["type"], each["status"]) for each in conditions]
+
+    wait_for("RayJob's CRD", is_established, seconds=60)
 
 
 def operator_module() -> Path:
