@@ -1,7 +1,9 @@
 """Fixtures that several folders of tests use, and the distribution of tests."""
 
 import functools
+import logging
 import os
+import re
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ _GROUPS = {
     "tests/launch/test_demo.py": "other Ray",
     "tests/launch/test_ray_job.py": "other Ray",
 }
+_ALL_TRAINING = re.compile(r"^pytestmark = .*pytest\.mark\.training", re.MULTILINE)
 _SHARED = ("tests/charts", "tests/manifests")  # their folder's fixtures cost more than their tests
 
 
@@ -41,6 +44,13 @@ class _ByFile(LoadScopeScheduling):
         file = nodeid.partition("::")[0]
         folder = file.rpartition("/")[0]
         return _GROUPS.get(file, folder if folder in _SHARED else file)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m "not training"``, leave out files of that mark: their imports take seconds."""
+    if collection_path.suffix == ".py" and "not training" in config.getoption("markexpr"):
+        return bool(_ALL_TRAINING.search(collection_path.read_text())) or None
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,6 +78,15 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 def _is(item: pytest.Item, marker: str) -> bool:
     return item.get_closest_marker(marker) is not None
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_log() -> None:
+    """Undo what a command that another test ran in this process did to the log."""
+    logger = logging.getLogger("dcgan")
+    logger.handlers.clear()
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", autouse=True)

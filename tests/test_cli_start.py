@@ -3,15 +3,18 @@
 Each check starts a fresh interpreter: here pytest has already loaded half of the libraries.
 """
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("tensorflow", "keras", "ray", "boto3", "botocore", "scipy", "PIL", "pandas", "pyarrow")
+HEAVY = (
+    *("tensorflow", "keras", "ray", "boto3", "botocore", "scipy", "PIL", "pandas", "pyarrow"),
+    "pydantic",
+)
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,14 +45,21 @@ def test_the_commands_load_no_framework() -> None:
     assert loaded_by("import job.cli.main") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]], ids=" ".join)
-def test_help_takes_less_than_half_a_second(arguments: list[str]) -> None:
+def test_help_takes_less_than_0_3_seconds(arguments: list[str]) -> None:
     seconds = []
-    for _ in range(6):
-        started = time.perf_counter()
+    for _ in range(4):
+        before = processor_seconds()
         result = python("-m", "job", *arguments)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(processor_seconds() - before)
         assert result.returncode == 0, result.stderr
         assert "Usage:" in result.stdout
-    # The quickest: what else the machine does can only add to it.
-    assert min(seconds) < 0.5, seconds
+    # Processor time, and the least of several: what else the machine does only adds to them.
+    assert min(seconds) < 0.3, seconds
+
+
+def processor_seconds() -> float:
+    """Return the processor time of all programs that this process has run."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -27,7 +27,8 @@ PHRASES = {
     r"anew": "again",
     r"mend(?:s|ed|ing)?": "fix",
     r"(?:hang|hangs|hanging|hung)~on": "depend on",
-    rf"(?![`]*there(?![a-z]))[a-z0-9.`)}}]+?~(?:is|are|was|were)~no~(?!(?:{COMPARATIVES})(?![a-z]))[\w{{]+": "is not a",
+    r"(?![`]*there(?![a-z]))[a-z0-9.`)}]+?~(?:is|are|was|were)~no~"
+    rf"(?!(?:{COMPARATIVES})(?![a-z]))[\w{{]+": "is not a",
     r"of~ours|of~(?:its|their|our|his)~own": "our, its own",
     r"as~(?:it~comes|they~come)(?!~from)": "unchanged, by default",
     r"without~a~word": "silently, without a message",
@@ -37,12 +38,14 @@ PHRASES = {
     r"where~there~(?:is|are)~(?:none|no|any)": "if there is",
     r"(?:a|an|the|each|every|last|next|first|one|own|between|s)~looks?(?!~like)": "check, status",
     r"looks?~there|look(?=\()": "check, status",
-    r"(?<!at_)(?:most|least)(?=_(?!common))|fewest": "max_, min_",
+    r"(?<!at_)(?:most|least)(?=_(?!common|squares))|fewest": "max_, min_",
     r"first~workers?": "chief",
     r"(?:a|an|each|every|this|another|last|previous|earlier|former|one|new)~start(?!~of~)": (
         "attempt"
     ),
-    r"(?<!plain )(?<!whole )(?<!key )(?<!two )(?<!few )(?<!like )words": "arguments, text, message",
+    r"(?<!plain )(?<!whole )(?<!key )(?<!two )(?<!few )(?<!like )(?<!comp_)(?<!break_long_)words": (
+        "arguments, text, message"
+    ),
     r"mine": "own, local",
 }
 # One text for each phrase, and what is found in it.
@@ -70,9 +73,12 @@ BROKEN = [
     ("if mine:", "mine"),
 ]
 PLAIN = (
-    "There is no such file, `there is no file`, it is no longer there, and it is no slower. It understands a stand-in.\n"
-    "The start of the run, and the only start of the program. That looks like the outstanding one.\n"
-    "The option goes on the command line. In plain words: undermine, at_least_one, most_common.\n"
+    "There is no such file, `there is no file`, it is no longer there, and it is no slower. It"
+    " understands a stand-in.\n"
+    "The start of the run, and the only start of the program. That looks like the outstanding"
+    " one.\n"
+    "The option goes on the command line. In plain words: undermine, COMP_WORDS, at_least_one,"
+    " most_common, least_squares.\n"
     "def test_there_is_no_file(): pass\ndef is_no_longer(): pass\n"
 )
 RIDDLES = '''"""What a shard is."""

@@ -180,7 +180,7 @@ class Chaos:
             )
             if moment in (Moment.RESTORING, Moment.DOWNLOADING):  # happens when the group starts
                 self._end(program, Victim.WORKER)
-            program.wait_until(lambda: self.proxy.injected[Fault.HOLD] > before, 120)
+            program.wait_until(lambda: self.proxy.injected[Fault.HOLD] > before)
         committed = newest_step(self.run_folder)
         self._end(program, victim)
         self.proxy.clear()

@@ -1,8 +1,8 @@
-"""The long run of the fuzz tests: speed, memory, and that nothing but the right refusal came out.
+"""The long run of the fuzz tests: speed, memory, and that only the right error was raised.
 
     python -m tests.fuzz --inputs 100000 manifest index part
 
-An input that ends in anything else is written to ``fuzz-TARGET-NUMBER.bin`` and ends the run with exit code 1.
+An input that raises another is written to ``fuzz-TARGET-NUMBER.bin``, and the exit code is 1.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tests.fuzz.targets import TARGETS, Target
 
 
 class Found(NamedTuple):
-    """``max_rss_growth_bytes`` is that of the peak of this process; ``slowest_seconds`` that of one input."""
+    """The growth is that of the process's peak memory; ``slowest_seconds`` is that of one input."""
 
     num_accepted: int
     num_refused: int
@@ -34,7 +34,10 @@ def fuzz(
     seed: int,
     on_find: Callable[[int, bytes], None] = lambda number, data: None,
 ) -> Found:
-    """Break ``target`` ``num_inputs`` times; the first exception that is not its refusal is raised, after ``on_find`` was told."""
+    """Break ``target`` ``num_inputs`` times; an exception that is not its refusal is raised.
+
+    ``on_find`` gets the number and the data of that input first.
+    """
     random, accepted, slowest = Random(seed), 0, 0.0
     before, started = _peak_bytes(), time.perf_counter()
     for number in range(num_inputs):
@@ -61,7 +64,7 @@ def _peak_bytes() -> int:
 
 
 def main() -> int:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.fuzz", description="Fuzz the parsers of what lies in a store."
     )
@@ -91,9 +94,12 @@ def main() -> int:
             traceback.print_exc()
             return 1
         sys.stdout.write(
-            f"{name}: {options.inputs:,} inputs in {found.seconds:.1f} s ({options.inputs / found.seconds:,.0f}/s),"
-            f" {found.num_accepted:,} taken, {found.num_refused:,} refused by {TARGETS[name].refusal.__name__}, nothing else;"
-            f" slowest {found.slowest_seconds * 1000:.1f} ms, peak memory grew by {found.max_rss_growth_bytes / 2**20:.1f} MiB\n"
+            f"{name}: {options.inputs:,} inputs in {found.seconds:.1f} s"
+            f" ({options.inputs / found.seconds:,.0f}/s),"
+            f" {found.num_accepted:,} taken, {found.num_refused:,} refused by"
+            f" {TARGETS[name].refusal.__name__}, nothing else;"
+            f" slowest {found.slowest_seconds * 1000:.1f} ms,"
+            f" peak memory grew by {found.max_rss_growth_bytes / 2**20:.1f} MiB\n"
         )
     return 0
 

@@ -1,6 +1,7 @@
-"""Hostile inputs: valid documents and archives, broken at any place and in any way that a program could be careless about.
+"""Hostile inputs: valid documents and archives, broken anywhere in ways that programs overlook.
 
-Everything hangs on one ``random.Random``: hypothesis gives one that it can shrink, the long run one with a seed.
+Everything depends on one ``random.Random``: hypothesis gives one that it can shrink, the long run
+one with a seed.
 """
 
 import copy
@@ -8,22 +9,26 @@ import json
 from random import Random
 from typing import Any
 
-RAW = "@raw:{}@"  # stands for text that ``json.dumps`` would not write
+RAW = "@raw:{}@"  # is replaced by text that ``json.dumps`` would not write
 RAWS = (
-    "NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1e-999", "9" * 4300, "-" + "9" * 5000, "0." + "3" * 5000, "1" + "0" * 308, "-0", "01",
-    "[" * 100_000, "[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900, '{"a":' * 100_000, '"\\udcff"', '"\\ud800"', '"\\u0000"', "'a'",
+    "NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1e-999", "9" * 4300, "-" + "9" * 5000,
+    "0." + "3" * 5000, "1" + "0" * 308, "-0", "01", "[" * 100_000, "[" * 900 + "]" * 900,
+    '{"a":' * 900 + "1" + "}" * 900, '{"a":' * 100_000,
+    '"\\udcff"', '"\\ud800"', '"\\u0000"', "'a'",
     "[" + "0," * 2000 + "0]", "[" + "{}," * 2000 + "{}]", '{"a":1,"a":{}}', "tru", "", "// comment",
 )  # fmt: skip
 NUMBERS = (
-    0, 1, -1, 2, 255, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 2**64, 10**12, 10**308, 10**400, 0.0, -0.0, 0.5, 1.0, 1e308, 5e-324,
+    0, 1, -1, 2, 255, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63), 2**64, 10**12, 10**308,
+    10**400, 0.0, -0.0, 0.5, 1.0, 1e308, 5e-324,
 )  # fmt: skip
 TEXTS = (
-    "", "a", "0", "1", ".", "..", "../../etc/passwd", "/etc/passwd", "a/b", "a\\b", "C:\\a", "a\0b", "a\n", "\x1b[2J", "\u202e", "é", "🦊" * 50,
-    "x" * 20_000, "f" * 64, "F" * 64, "0" * 63, "manifest.json", "index.json", ".npz", "a.npz", "a.keras", "a.npz\n", "a.pkl", "nan", "uint8",
+    "", "a", "0", "1", ".", "..", "../../etc/passwd", "/etc/passwd", "a/b", "a\\b", "C:\\a", "a\0b",
+    "a\n", "\x1b[2J", "\u202e", "é", "🦊" * 50, "x" * 20_000, "f" * 64, "F" * 64, "0" * 63,
+    "manifest.json", "index.json", ".npz", "a.npz", "a.keras", "a.npz\n", "a.pkl", "nan", "uint8",
 )  # fmt: skip
 CONTAINERS: tuple[Any, ...] = (
-    [], {}, [[]], [{}], [None], [0], [1, 2, 3], [2**31, 2**31, 2**31], [2**62] * 3, [True, 1, 1], ["a"], {"a": 1}, {"": {}}, {"a\n": "b"},
-    {"a": {"b": {}}},
+    [], {}, [[]], [{}], [None], [0], [1, 2, 3], [2**31, 2**31, 2**31], [2**62] * 3, [True, 1, 1],
+    ["a"], {"a": 1}, {"": {}}, {"a\n": "b"}, {"a": {"b": {}}},
 )  # fmt: skip
 VALUES = (None, True, False, *NUMBERS, *TEXTS, *CONTAINERS)
 _MAX_PLACES = 5000  # in a document, or its growth would be what is measured
@@ -43,7 +48,10 @@ INSERTED = (
 
 
 def hostile_json(valid: Any, random: Random) -> bytes:
-    """``valid`` with some nodes replaced, removed, repeated or renamed; at times also with its text or bytes broken."""
+    """Return ``valid`` with some nodes replaced, removed, repeated or renamed.
+
+    At times also with its text or bytes broken.
+    """
     document = copy.deepcopy(valid)
     for _ in range(random.choice((0, 1, 1, 1, 2, 5))):
         document = _changed(document, random)
@@ -57,7 +65,7 @@ def hostile_json(valid: Any, random: Random) -> bytes:
 
 
 def hostile_bytes(valid: bytes, random: Random) -> bytes:
-    """``valid`` with bytes changed, inserted, removed, repeated, moved, or replaced by noise."""
+    """Return ``valid`` with bytes changed, inserted, removed, repeated, moved, or noise."""
     data = bytearray(valid)
     for _ in range(random.choice((1, 1, 2, 8))):
         start = random.randint(0, len(data))
@@ -84,7 +92,7 @@ def hostile_bytes(valid: bytes, random: Random) -> bytes:
 
 
 def _changed(document: Any, random: Random) -> Any:
-    """The document with one node changed; its containers are changed in place."""
+    """Return the document with one node changed; its containers are changed in place."""
     places = list(_places(document))
     if not places:
         return _value(random)
@@ -115,7 +123,7 @@ def _changed(document: Any, random: Random) -> Any:
 
 
 def _places(node: Any) -> Any:
-    """Every (container, key or position) below ``node``."""
+    """Yield every (container, key or position) below ``node``."""
     for place in (
         list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
     ):

@@ -1,4 +1,4 @@
-"""What is fuzzed: a parser each, with a valid input to break and the one error that it may raise."""
+"""Parsers to fuzz, each with a valid input to break and the one error that it may raise."""
 
 import io
 import json
@@ -30,14 +30,17 @@ _MAX_SAID = 1000  # characters of a message
 
 @dataclass(frozen=True)
 class Target:
-    """``parse`` raises ``refusal`` and nothing else, and proves of what it takes that it is sound."""
+    """``parse`` raises ``refusal`` and nothing else, and checks what it takes."""
 
     make: Callable[[Random], bytes]
     parse: Callable[[bytes], Any]
     refusal: type[Exception]
 
     def accepts(self, data: bytes) -> bool:
-        """Whether ``data`` is taken; refused in few printable words otherwise. Any other exception is a find."""
+        """Return True if ``data`` is taken, False if it is refused in a short printable message.
+
+        Any other exception is a find.
+        """
         try:
             self.parse(data)
         except self.refusal as error:
@@ -52,11 +55,16 @@ class Target:
 
 MANIFEST = Manifest(
     step=1200, images_seen=38400, created="2026-01-01T00:00:00+00:00",
-    model={"image_size": [28, 28], "init_stddev": None, "generator": {"filters": [128, 64], "activation": "selu"}, "averaged": True},
+    model={
+        "image_size": [28, 28], "init_stddev": None, "averaged": True,
+        "generator": {"filters": [128, 64], "activation": "selu"},
+    },
     data_fingerprint="a" * 64, order={"seed": 0, "training.global_batch_size": 32}, world_size=2,
-    metrics={"generator_loss": 0.7, "discriminator_loss": 1.3}, versions={"python": "3.11.7", "keras": "3.15.0"},
+    metrics={"generator_loss": 0.7, "discriminator_loss": 1.3},
+    versions={"python": "3.11.7", "keras": "3.15.0"},
     parts=(Part("generator.npz", 1000, "b" * 64), Part("generator.keras", 2000, "c" * 64)),
-    settings={"seed": 0, "data.horizontal_flip": False, "model.generator.filters": [128, 64]}, noise_stream=1, reason="schedule",
+    settings={"seed": 0, "data.horizontal_flip": False, "model.generator.filters": [128, 64]},
+    noise_stream=1, reason="schedule",
 )  # fmt: skip
 
 INDEX = Index(
@@ -66,7 +74,10 @@ INDEX = Index(
         Shard("shard-00001.u8", 10, 7840, "c" * 64, None),
     ),
     classes=(ImageClass("cat", 18), ImageClass("dog", 12)),
-    source=PackedSource("/photos", "folder", 1234, 31, 1, (SkippedImage("/photos/a.png", "is empty"),), {".txt": 2}, "d" * 64),
+    source=PackedSource(
+        "/photos", "folder", 1234, 31, 1, (SkippedImage("/photos/a.png", "is empty"),), {".txt": 2},
+        "d" * 64,
+    ),
     options=PackSettings(size="28x28", channels=1, limit=31), packed_by="dcgan-train 0.1.0",
 )  # fmt: skip
 
@@ -92,9 +103,8 @@ _PART = arrays.pack(ARRAYS)
 
 def _parse_manifest(data: bytes) -> None:
     manifest = parse_manifest(data, "uri")
-    assert (
-        parse_manifest(manifest.to_json(), "uri") == manifest
-    )  # what is taken can be written, and is the same again
+    # What is taken can be written, and is the same again.
+    assert parse_manifest(manifest.to_json(), "uri") == manifest
     assert manifest.folder.startswith("checkpoints/step-")
     assert 0 <= manifest.num_bytes <= 2**34
 
@@ -108,9 +118,8 @@ def _parse_index(data: bytes) -> None:
 
 def _parse_part(data: bytes) -> None:
     found = arrays.unpack(data, EXPECTED, "part")
-    with np.load(
-        io.BytesIO(data), allow_pickle=False
-    ) as archive:  # everyone reads the same out of what is taken
+    # Other readers find the same in what is taken.
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         assert sorted(archive.files) == sorted(EXPECTED)
         for name, array in ARRAYS.items():
             assert np.array_equal(archive[name], found[name])

@@ -1,4 +1,7 @@
-"""Parsers of what lies in a store: whatever stands there, they take it or say why not. ``python -m tests.fuzz`` goes on for longer."""
+"""Parsers of files in a store take any content or say why not.
+
+``python -m tests.fuzz`` tries more inputs.
+"""
 
 from random import Random
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.build import INPUTS, ROOT
-from tests.image.containers import Containers, require_builder
+from tests.container_image.build import INPUTS, ROOT
+from tests.container_image.containers import Containers, require_builder
 
 # What may lie about in a checkout and must never be in a layer.
 PLANTED = (

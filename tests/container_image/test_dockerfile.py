@@ -1,11 +1,11 @@
-"""The Dockerfile's text, without a builder. tests/image/test_image.py builds and runs it."""
+"""The Dockerfile's text, without a builder; ``test_image.py`` builds and runs it."""
 
 import re
 import tomllib
 
 import pytest
 
-from tests.image.instructions import DOCKERFILE, Instruction, instructions, lineage
+from tests.container_image.instructions import DOCKERFILE, Instruction, instructions, lineage
 
 ROOT = DOCKERFILE.parent
 TARGETS = ("cpu", "gpu")
@@ -134,7 +134,7 @@ def test_the_gpu_image_shows_no_gpus_to_pods_that_request_none(found):
 
 
 def test_the_locks_agree_on_all_but_nvidia():
-    """The GPU stage builds on the CPU stage's layer; another version would be in the image twice."""
+    """The GPU stage builds on the CPU stage; another version would be in the image twice."""
 
     def pins(name: str) -> set[str]:
         return set(re.findall(r"^[A-Za-z0-9_.-]+==\S+", (ROOT / name).read_text(), re.MULTILINE))

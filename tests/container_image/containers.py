@@ -24,7 +24,10 @@ def require_builder(*programs: str) -> None:
     if not missing and os.geteuid() == 0:
         return
     found = f"{', '.join(missing)} not on PATH" if missing else "not root"
-    text = f"no images can be built here ({found}); expected root, and Debian's packages {', '.join(PROGRAMS)}"
+    text = (
+        f"no images can be built here ({found}); expected root, and Debian's packages"
+        f" {', '.join(PROGRAMS)}"
+    )
     must = os.environ.get("DCGAN_REQUIRE_TOOLS") == os.environ.get("DCGAN_E2E") == "1"
     pytest.fail(text) if must else pytest.skip(text)
 
@@ -91,10 +94,13 @@ class Containers:
             path.write_text(text)
 
     def _storage_conf(self, driver: str) -> str:
-        return f'[storage]\ndriver = "{driver}"\ngraphroot = "{self.folder / "store"}"\nrunroot = "{self.folder / "run"}"\n'
+        return (
+            f'[storage]\ndriver = "{driver}"\n'
+            f'graphroot = "{self.folder / "store"}"\nrunroot = "{self.folder / "run"}"\n'
+        )
 
     def _driver(self) -> str:
-        """Return the storage's driver; for a new one overlay if possible, else vfs (full copies)."""
+        """Return the storage's driver; for a new one overlay if possible, else vfs (copies)."""
         made = self.folder / "storage.conf"
         if made.exists():
             return made.read_text().split('driver = "')[1].split('"')[0]
@@ -127,6 +133,6 @@ def _containers_conf() -> str:
 
 
 def _limit(number: int, most: int = 4096) -> int:
-    """Return low limits: buildah (1.28) lowers its hard limits and cannot raise those of commands."""
+    """Return low limits: buildah (1.28) lowers its hard ones and cannot raise those of commands."""
     hard = resource.getrlimit(number)[1]
     return most if hard == resource.RLIM_INFINITY else min(hard, most)

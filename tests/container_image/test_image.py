@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.build import CONTAINERS, Image, build, load
-from tests.image.containers import require_builder
-from tests.image.run import run_in
+from tests.container_image.build import CONTAINERS, Image, build, load
+from tests.container_image.containers import require_builder
+from tests.container_image.run import run_in
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -49,14 +49,20 @@ def test_metadata(metadata):
 
 def test_nothing_of_the_build_is_left_in_it(image):
     """The secrets that pip was given, its cache, and the sources."""
-    script = "ls -A /root /build /etc/pip.conf /run/secrets/* /opt /src 2>/dev/null; grep -rl 'ca.crt' /etc/pip* 2>/dev/null; true"
+    script = (
+        "ls -A /root /build /etc/pip.conf /run/secrets/* /opt /src 2>/dev/null;"
+        " grep -rl 'ca.crt' /etc/pip* 2>/dev/null; true"
+    )
     found = checked(image, "bash", "-c", script)
     assert "/opt:\nvenv" in found
     assert not {"/build:", "pip.conf", "/etc/pip.conf", "ca.crt"} & set(found.split())
 
 
 def test_it_is_nobody_with_no_rights_on_a_file_system_that_cannot_be_written(image):
-    script = "id -u; id -g; echo $HOME; touch /opt/venv/x /etc/x /x 2>&1 | grep -c 'Read-only file system'; grep CapEff /proc/self/status"
+    script = (
+        "id -u; id -g; echo $HOME; touch /opt/venv/x /etc/x /x 2>&1"
+        " | grep -c 'Read-only file system'; grep CapEff /proc/self/status"
+    )
     assert checked(image, "bash", "-c", script).split() == [
         "10001",
         "10001",
@@ -81,7 +87,10 @@ def test_the_programs_are_found_also_by_kuberays_login_shell(image, shell):
 def test_nothing_in_it_can_be_written_or_gains_rights(image):
     """No file outside of the home folder is setuid or writable for uid 10001."""
     places = "-not -path '/home/dcgan*' -not -path /tmp -not -path /var/tmp -not -path /run/lock"
-    command = f"find / -xdev \\( -user 10001 -o -perm -0002 \\) -not -type l {places} 2>/dev/null; echo looked through"
+    command = (
+        f"find / -xdev \\( -user 10001 -o -perm -0002 \\) -not -type l {places} 2>/dev/null;"
+        " echo looked through"
+    )
     assert checked(image, "bash", "-c", command).splitlines() == ["looked through"]
 
 
@@ -91,7 +100,8 @@ def test_help(image):
 
 def test_it_imports_everything_it_runs_on(image):
     script = (
-        "import tensorflow, ray, keras, boto3, ray.train, ray.dashboard.head, ray.autoscaler._private.kuberay.run_autoscaler;"
+        "import tensorflow, ray, keras, boto3, ray.train, ray.dashboard.head,"
+        " ray.autoscaler._private.kuberay.run_autoscaler;"
         "print(tensorflow.__version__, ray.__version__, keras.__version__)"
     )
     assert checked(image, "python", "-c", script, home=False).startswith("2.21.")
@@ -102,7 +112,8 @@ def test_every_module_has_bytecode(image):
     script = (
         "import sys, importlib.util as u, tensorflow, ray, keras, boto3, job.cli.main;"
         "print([m.__name__ for m in list(sys.modules.values())"
-        " if (f := getattr(m, '__file__', None) or '').startswith('/opt/venv') and f.endswith('.py')"
+        " if (f := getattr(m, '__file__', None) or '').startswith('/opt/venv')"
+        " and f.endswith('.py')"
         " and not __import__('os').path.exists(u.cache_from_source(f))])"
     )
     assert checked(image, "python", "-c", script).strip().splitlines()[-1] == "[]"
@@ -116,7 +127,7 @@ def test_size(image):
 
 
 def test_it_trains(image, tmp_path: Path):
-    """Pack synthetic images, train two workers for a few steps, and leave a checkpoint and a grid."""
+    """Pack synthetic images, train two workers for some steps: a checkpoint and a grid are left."""
     tmp_path.chmod(0o777)
     checked(
         image,

@@ -9,7 +9,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.image.build import CONTAINERS, Image
+from tests.container_image.build import CONTAINERS, Image
 
 LIMITS = (
     *(

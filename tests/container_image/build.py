@@ -1,12 +1,13 @@
 """Builds the image from the Dockerfile, once for what it is made of, and leaves it as an archive.
 
-python -m tests.image.build                             .tools/image/dcgan-train-cpu-<hash>.tar
-python -m tests.image.build --target gpu --out gpu.tar  the other target; a hard link if possible
-ctr -n k8s.io images import FILE                        docker.io/library/dcgan-train:<version>
+python -m tests.container_image.build              .tools/image/dcgan-train-cpu-<hash>.tar
+python -m tests.container_image.build --target gpu --out gpu.tar
+                                                   the other target; a hard link if possible
+ctr -n k8s.io images import FILE                   docker.io/library/dcgan-train:<version>
 
 The base is DCGAN_PYTHON_IMAGE if that is set, else the Dockerfile's if a registry has it, else the
-substitute of tests/image/base.py. Needs root and buildah; the substitute needs debootstrap. A build
-takes minutes, an unchanged one a second.
+substitute of tests/container_image/base.py. Needs root and buildah; the substitute needs
+debootstrap. A build takes minutes, an unchanged one a second.
 """
 
 import argparse
@@ -22,10 +23,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.image import base
-from tests.image.containers import Containers
-from tests.image.instructions import DOCKERFILE, instructions
-from tests.image.pip_settings import pip_secrets
+from tests.container_image import base
+from tests.container_image.containers import Containers
+from tests.container_image.instructions import DOCKERFILE, instructions
+from tests.container_image.pip_settings import pip_secrets
 
 ROOT = DOCKERFILE.parent
 FOLDER = ROOT / ".tools" / "image"
@@ -84,13 +85,14 @@ def _build_once(target: str) -> Image:
         old.unlink()
     part.rename(archive)
     _say(
-        f"built {name} in {time.monotonic() - started:.0f} s; {archive.stat().st_size / 1e6:.0f} MB in {archive.name}"
+        f"built {name} in {time.monotonic() - started:.0f} s;"
+        f" {archive.stat().st_size / 1e6:.0f} MB in {archive.name}"
     )
     return Image(name, archive)
 
 
 def load(image: Image) -> None:
-    """Load it into the storage of tests/image/run.py, unless it is there."""
+    """Load it into the storage of tests/container_image/run.py, unless it is there."""
     if not CONTAINERS.has_image(image.name):
         CONTAINERS.run("buildah", "pull", "--quiet", f"docker-archive:{image.archive}")
 
@@ -139,7 +141,8 @@ def _base_image() -> str:
     if done.returncode == 0:
         return pinned
     _say(
-        f"{pinned} cannot be pulled ({(done.stderr.strip().splitlines() or ['no answer'])[-1]}); making a stand-in from Debian's packages"
+        f"{pinned} cannot be pulled ({(done.stderr.strip().splitlines() or ['no answer'])[-1]});"
+        " making a stand-in from Debian's packages"
     )
     return base.stand_in(CONTAINERS)
 
@@ -193,7 +196,7 @@ def _say(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.image.build", description=(__doc__ or "").splitlines()[0]
+        prog="python -m tests.container_image.build", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--target", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument(

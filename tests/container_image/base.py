@@ -1,6 +1,6 @@
 """A substitute for the Dockerfile's base without a registry: the same Debian and minor Python.
 
-python -m tests.image.base
+python -m tests.container_image.base
 
 Unlike in `python:3.13-slim-trixie`, Python is Debian's build and patch release, in /usr/bin with
 links in /usr/local/bin.
@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.image.containers import Containers
+from tests.container_image.containers import Containers
 
 NAME = "localhost/dcgan-train-python:3.13-slim-trixie"
 SUITE = "trixie"
@@ -73,6 +73,6 @@ def _install(tools: Containers, root: Path) -> None:
 
 
 if __name__ == "__main__":
-    from tests.image.build import CONTAINERS
+    from tests.container_image.build import CONTAINERS
 
     sys.stdout.write(stand_in(CONTAINERS) + "\n")
