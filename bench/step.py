@@ -22,6 +22,8 @@ import job  # noqa: F401  before TensorFlow: no settings of ~/.keras
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+NUM_IMAGES = 60_000  # of the data set, for values that are auto
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -61,6 +63,7 @@ def measure(arguments: argparse.Namespace) -> None:
 
     from job.config.load import load_run
     from job.gan.networks import build_networks
+    from job.training.automatic import without_auto
     from job.training.multi_step import build_train_call
     from job.training.strategy import create_strategy
 
@@ -75,7 +78,8 @@ def measure(arguments: argparse.Namespace) -> None:
     specs = []
     for variant in arguments.variants:
         preset, _, values = variant.partition(":")
-        specs.append(load_run(preset, overrides=[*shared, *(values.split(",") if values else [])]))
+        spec = load_run(preset, overrides=[*shared, *(values.split(",") if values else [])])
+        specs.append(without_auto(spec, NUM_IMAGES))
     strategy = create_strategy(specs[0])
     calls, chunks = [], []
     for spec in specs:

@@ -301,7 +301,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
         begun = waiting = time.perf_counter()
         waits = []
         for number in range(first_call, first_call + num):
-            chunk = next(chunks)
+            (chunk,) = next(chunks)
             waits.append(time.perf_counter() - waiting)
             call(chunk, tf.constant(number * STEPS, tf.int64))[0].numpy()
             waiting = time.perf_counter()
@@ -365,7 +365,7 @@ class InMemory:
         num_chunks = self._index.num_rows // BATCH // STEPS
         with reading.reader:
             endless = iter(reading.chunks)
-            self._chunks = [next(endless).numpy() for _ in range(num_chunks)]
+            self._chunks = [next(endless)[0].numpy() for _ in range(num_chunks)]
             endless.close()
 
     def chunk(self, first_step: int, num_steps: int) -> Any:
