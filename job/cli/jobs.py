@@ -14,7 +14,6 @@ from job.cli.options import program
 from job.cli.output import say
 from job.cli.scores_text import table_lines
 from job.config.errors import ConfigError
-from job.config.storage import is_http_url
 
 if TYPE_CHECKING:
     from job.launch.job_client import Job, JobClient
@@ -87,6 +86,8 @@ def connect(address: str) -> "JobClient":
         raise ConfigError(f"{name} is not set; {expected}")
     if "@" in address:  # not shown: the text before the @ may be a password
         raise ConfigError(f"{name} holds a user or password; {expected}, and a token for access")
+    from job.config.storage import is_http_url  # loads pydantic
+
     if not is_http_url(address):
         raise ConfigError(f"{name} is {address}; {expected}")
     from job.launch.job_client import JobClient  # takes a second: Ray
