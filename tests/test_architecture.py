@@ -35,6 +35,7 @@ FOLDERS = (
     "export",
     "launch",
     "doctor",
+    "api",
     "cli",
 )
 
@@ -42,7 +43,7 @@ FOLDERS = (
 MAY_LOAD = {
     "ray": {"launch"},
     "tensorflow": {"gan", "quality", "training", "synthesis"},
-    "keras": {"gan", "quality", "training", "synthesis", "export"},
+    "keras": {"gan", "quality", "training", "synthesis", "export", "api"},
     "boto3": {"storage"},
     "botocore": {"storage"},
     "tenacity": {"storage"},
@@ -79,6 +80,7 @@ TESTED_ELSEWHERE = {
     "job/gan/replica_variable.py": "needs replicas: tests/training/test_group.py",
     "job/launch/failure.py": "needs Ray: tests/launch/test_failing.py",
     "job/launch/generation.py": "needs Ray: tests/launch/test_life.py",
+    "job/launch/run.py": "needs Ray: tests/launch/test_life.py",
     "job/launch/trainer.py": "needs Ray: tests/launch/test_life.py",
     "job/streaming/events.py": "an interface; tests/streaming/test_fetch.py",
     "job/synthesis/": "the tests of tests/synthesis are of several modules",
@@ -281,12 +283,12 @@ BROKEN: list[tuple[Rule, Tree, str]] = [
     (
         libraries_stay_in_their_folders,
         {"job/data/pack.py": "def f():\n    from keras import datasets\n"},
-        "pack.py:2: keras is for export, gan",
+        "pack.py:2: keras is for api, export, gan",
     ),
     (
         libraries_stay_in_their_folders,
         {"job/sources/keras_datasets.py": "import keras\n"},
-        "keras_datasets.py:1: keras is for export, gan",
+        "keras_datasets.py:1: keras is for api, export, gan",
     ),
     (
         libraries_stay_in_their_folders,
@@ -324,7 +326,7 @@ BROKEN: list[tuple[Rule, Tree, str]] = [
             f"job/{folder}/a.py": "x = 1\n" * (1010 if folder == "data" else 200)
             for folder in FOLDERS
         },
-        "job/data: 1010 of 4610 lines",
+        "job/data: 1010 of 4810 lines",
     ),
     (modules_say_what_they_are, {"job/gan/model.py": "import keras\n"}, "no docstring"),
     (

@@ -1,24 +1,21 @@
 """``dcgan-train evaluate``: how good are generated images?"""
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.framework import load_tensorflow
 from job.cli.options import storage_options
 from job.cli.output import say
 from job.cli.quality import SEEDS
 from job.cli.scores_text import evaluation_lines
-from job.config.errors import ConfigError, DataError, StorageError
+from job.config.errors import ConfigError, StorageError
+from job.quality import DEFAULT_NUM, MIN_NUM
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from job.config.storage import StorageSpec
     from job.storage.store import ObjectStore
-
-DEFAULT_NUM, MIN_NUM = 10_000, 20
 
 
 @click.command()
@@ -114,56 +111,36 @@ def evaluate(
     or any SOURCE of `data pack`. The second line scores other real images instead: no generator can
     be expected to be better.
     """
-    from job.data.rows import open_packed
+    from job.api.quality import Usefulness, evaluate_with_pairs
 
     if held_out is None and (pairs or usefulness):
         raise ConfigError(
             "--held-out is not set; expected packed real images that training did not see, for"
             " --pairs and --usefulness"
         )
-    real = open_packed(against, storage)
-    num = _checked_num(num_images, real.index.num_rows, against)
-    apart = open_packed(held_out, storage) if held_out else None
     run = _run_folder(images, storage) if record else None
-    if is_best:
-        from job.checkpoints.origin import best_uri
-
-        images = best_uri(images, storage)
-    load_tensorflow()
+    result, picture = evaluate_with_pairs(
+        images,
+        against,
+        features=features,
+        num_images=num_images,
+        seed=seed,
+        held_out=held_out,
+        usefulness=Usefulness(per_class, steps, repeats) if usefulness else None,
+        best=is_best,
+        storage=storage,
+        on_training=lambda recipe: say(f"training on {recipe}", err=True),
+    )
     from job.images.grids import png_bytes
-    from job.quality import evaluate as steps_of
     from job.quality.evaluation import to_json
-    from job.quality.features import open_features
-    from job.quality.usefulness import Schedule
     from job.run.layout import EVALUATION, PAIRS
-    from job.synthesis.generated import load_images
 
-    if apart is not None:
-        steps_of.check_held_out(apart, real)
-    extractor = open_features(features, real.store, real.index, storage)
-    found = load_images(images, storage, real.index.image_shape, num, seed)
-    if apart is not None:
-        steps_of.check_trained_on(found.data_fingerprint, real, found.uri)
-    result = steps_of.score_images(real, extractor, found.data, found.uri, seed)
-    if apart is not None:
-        unseen = apart.read(0, num)
-        near, picture = steps_of.compare_with_training(real, extractor, found.data, unseen)
-        result = dataclasses.replace(result, near_training=near)
-        if pairs:
-            _write_picture(pairs, picture)
-        if usefulness:
-            trainings = steps_of.measure_usefulness(
-                real,
-                (found.data, found.uri),
-                (unseen, apart.store.uri),
-                Schedule(per_class, steps, range(seed, seed + repeats)),
-                lambda recipe: say(f"training on {recipe}", err=True),
-            )
-            result = dataclasses.replace(result, usefulness=trainings)
+    if pairs and picture:
+        _write_picture(pairs, picture)
     for line in [to_json(result)] if as_json else evaluation_lines(result):
         say(line)
     if run:
-        if apart is not None:
+        if picture:
             run.write(PAIRS, png_bytes(picture))
         run.write(EVALUATION, to_json(result).encode())
 
@@ -189,15 +166,3 @@ def _write_picture(uri: str, picture: "Image.Image") -> None:
 
     path = local_path(uri)
     open_store(str(path.parent)).write(path.name, png_bytes(picture))
-
-
-def _checked_num(num_images: int | None, num_rows: int, uri: str) -> int:
-    """Return the number of images of each kind; half of the real ones are for the second line."""
-    if num_rows < 2 * MIN_NUM:
-        raise DataError(f"{uri}: {num_rows} images; expected at least {2 * MIN_NUM} to compare")
-    if num_images is not None and num_images > num_rows // 2:
-        raise ConfigError(
-            f"--num is {num_images:,}; expected at most {num_rows // 2:,}, half of the images of"
-            f" {uri}: the other half is for the line of real against real"
-        )
-    return num_images or min(DEFAULT_NUM, num_rows // 2)

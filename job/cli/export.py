@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.framework import load_tensorflow
 from job.cli.options import LocalPath, storage_options
 from job.cli.output import say
 from job.cli.output_file import write_file
@@ -58,6 +57,8 @@ def export(run: str, form: str, destination: Path, is_best: bool, storage: "Stor
         from job.checkpoints.origin import best_uri
 
         run = best_uri(run, storage)
+    from job.api.framework import load_tensorflow
+
     load_tensorflow()
     from job.export.model_file import model_bytes, write_saved_model
     from job.export.web_page import web_page

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.framework import load_tensorflow
 from job.cli.options import LocalPath, storage_options
 from job.cli.output import say
 from job.cli.scores_text import score_lines
@@ -15,7 +14,6 @@ from job.config.text import counted
 if TYPE_CHECKING:
     from job.config.storage import StorageSpec
 
-MAX_FIT_BYTES = 1 << 30  # of pixels in memory
 SEEDS = click.IntRange(0, 2**31 - 1)
 
 
@@ -41,26 +39,16 @@ def fit(data: str, epochs: int, seed: int, storage: "StorageSpec") -> None:
     It learns the classes or, without classes, by how far an image was turned. The result is written
     to DATA/quality. The same images, options and seed give the same features.
     """
-    import numpy as np
-
-    from job.data.index import read_index
-    from job.data.rows import read_rows
-    from job.storage.uri import open_store
-
-    store = open_store(data, storage)
-    index = read_index(store)
-    rows = np.arange(min(index.num_rows, MAX_FIT_BYTES // index.row_bytes))
-    load_tensorflow()
-    from job.quality.classifier import fit as fit_classifier
-    from job.quality.classifier_file import NETWORK, save_classifier
+    from job.api.data import fit_features, open_packed
+    from job.quality.keys import CLASSIFIER_NETWORK
 
     def on_epoch(epoch: int, accuracy: float) -> None:
         say(f"epoch {epoch}/{epochs}: accuracy {accuracy:.3f} on held-out images", err=True)
 
-    classifier = fit_classifier(read_rows(store, index, rows), seed, epochs, on_epoch)
-    saved = save_classifier(store, index, classifier, len(rows), epochs, seed)
+    saved = fit_features(data, epochs=epochs, seed=seed, on_epoch=on_epoch, storage=storage)
+    saved_at = f"{open_packed(data, storage=storage).store.uri.rstrip('/')}/{CLASSIFIER_NETWORK}"
     say(
-        f"{store.uri.rstrip('/')}/{NETWORK}: learned {saved.task} of {counted(len(rows), 'image')},"
+        f"{saved_at}: learned {saved.task} of {counted(saved.num_images, 'image')},"
         f" accuracy {saved.accuracy:.3f} on held-out ones, fingerprint {saved.fingerprint[:16]}"
     )
 

@@ -13,6 +13,32 @@ if TYPE_CHECKING:
     from job.training.preflight import Preflight
 
 
+def plan_lines(checked: "Preflight") -> list[str]:
+    """Return what a run will do, and what differs from the run that it resumes."""
+    from job.config.validation import shown
+
+    lines = [plan_text(checked), length_text(checked), scores_text(checked)]
+    for key, (was, value) in checked.changes.items():
+        lines.append(f"{key} is {value}; the checkpoint was saved with {shown(was)}")
+    return lines
+
+
+def dry_run_lines(spec: "RunSpec") -> list[str]:
+    """Check ``spec``; return its configuration as YAML, and as comments the plan and the time."""
+    from job.config.load import to_yaml
+    from job.launch import machine
+    from job.launch.estimate import time_text
+    from job.training import preflight
+
+    checked = preflight.check(spec)
+    texts = [plan_text(checked), length_text(checked), scores_text(checked)]
+    if not checked.is_finished:
+        machine.check_machine(checked.spec)
+        texts.append(time_text(checked))
+    texts.append(f"not checked: {machine.unchecked(checked.spec)}")
+    return [*to_yaml(checked.spec).splitlines(), *(f"# {text}" for text in texts)]
+
+
 def plan_text(checked: "Preflight") -> str:
     """Return one line: the images, the steps, the workers, the first step and the run folder."""
     spec, schedule = checked.spec, checked.schedule

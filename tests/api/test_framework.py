@@ -10,7 +10,7 @@ import pytest
 @pytest.mark.training
 def test_loading_and_the_search_for_devices_print_nothing() -> None:
     program = (
-        "from job.cli.framework import load_tensorflow; load_tensorflow()\n"
+        "from job.api.framework import load_tensorflow; load_tensorflow()\n"
         "from job.quality.classifier import build_classifier\n"
         "build_classifier((8, 8, 1), 2, 0); print('loaded')"
     )

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from job.cli.outcome import record_outcome
 from job.config.errors import DataError
+from job.launch.outcome import record_outcome
 from job.run import attempts
 from job.run.layout import CONFIGURATION, METRICS, METRICS_SEGMENTS, REPORT
 from job.run.lease import LeaseLost

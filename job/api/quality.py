@@ -1,0 +1,127 @@
+"""Evaluate images: scores, distances to the training images, usefulness."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from job.api.framework import load_tensorflow
+from job.api.storage import Storage, storage_spec
+from job.checkpoints.origin import best_uri
+from job.config.errors import ConfigError, DataError
+from job.data.rows import open_packed
+from job.quality import DEFAULT_NUM, MIN_NUM
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from job.quality.evaluation import Evaluation
+
+
+class Usefulness(NamedTuple):
+    """Train classifiers on real and on generated images: ``repeats`` of ``steps`` steps of 128.
+
+    ``per_class`` real images of each class are what someone with few images has.
+    """
+
+    per_class: int = 300
+    steps: int = 1000
+    repeats: int = 3
+
+
+def evaluate(
+    images: str,
+    against: str,
+    *,
+    features: str = "classifier",
+    num_images: int | None = None,
+    seed: int = 0,
+    held_out: str | None = None,
+    usefulness: Usefulness | None = None,
+    best: bool = False,
+    storage: Storage = None,
+) -> "Evaluation":
+    """Score ``images`` against as many packed real images ``against``, and real against real.
+
+    ``images`` is a run folder, a checkpoint, a ``generator.keras``, packed images or a source of
+    ``pack``. ``features`` is ``classifier`` (of ``fit_features``), ``inception`` or ``file:URI``.
+    With ``held_out``, packed real images that training did not see, also ``near_training`` and, if
+    asked, ``usefulness``. ``num_images`` of each kind are at most half of the real ones.
+    """
+    return evaluate_with_pairs(
+        images,
+        against,
+        features=features,
+        num_images=num_images,
+        seed=seed,
+        held_out=held_out,
+        usefulness=usefulness,
+        best=best,
+        storage=storage,
+    )[0]
+
+
+def evaluate_with_pairs(
+    images: str,
+    against: str,
+    *,
+    features: str,
+    num_images: int | None,
+    seed: int,
+    held_out: str | None,
+    usefulness: Usefulness | None,
+    best: bool,
+    storage: Storage,
+    on_training: Callable[[str], None] = lambda recipe: None,
+) -> "tuple[Evaluation, Image.Image | None]":
+    """Return the evaluation and, with ``held_out``, the picture of the closest pairs.
+
+    ``on_training`` gets the name of each recipe of ``usefulness`` before it is trained.
+    """
+    options = storage_spec(storage)
+    if held_out is None and usefulness is not None:
+        raise ConfigError("usefulness is set without held_out; expected packed real images, too")
+    real = open_packed(against, options)
+    num = _checked_num(num_images, real.index.num_rows, against)
+    apart = open_packed(held_out, options) if held_out else None
+    if best:
+        images = best_uri(images, options)
+    load_tensorflow()
+    from job.quality import evaluate as steps_of
+    from job.quality.features import open_features
+    from job.quality.usefulness import Schedule
+    from job.synthesis.generated import load_images
+
+    if apart is not None:
+        steps_of.check_held_out(apart, real)
+    extractor = open_features(features, real.store, real.index, options)
+    found = load_images(images, options, real.index.image_shape, num, seed)
+    if apart is None:
+        return steps_of.score_images(real, extractor, found.data, found.uri, seed), None
+    steps_of.check_trained_on(found.data_fingerprint, real, found.uri)
+    result = steps_of.score_images(real, extractor, found.data, found.uri, seed)
+    unseen = apart.read(0, num)
+    near, picture = steps_of.compare_with_training(real, extractor, found.data, unseen)
+    result = dataclasses.replace(result, near_training=near)
+    if usefulness is not None:
+        per_class, steps, repeats = usefulness
+        trainings = steps_of.measure_usefulness(
+            real,
+            (found.data, found.uri),
+            (unseen, apart.store.uri),
+            Schedule(per_class, steps, range(seed, seed + repeats)),
+            on_training,
+        )
+        result = dataclasses.replace(result, usefulness=trainings)
+    return result, picture
+
+
+def _checked_num(num_images: int | None, num_rows: int, uri: str) -> int:
+    """Return the number of images of each kind; half of the real ones are for the second line."""
+    if num_rows < 2 * MIN_NUM:
+        raise DataError(f"{uri}: {num_rows} images; expected at least {2 * MIN_NUM} to compare")
+    if num_images is not None and num_images > num_rows // 2:
+        raise ConfigError(
+            f"--num is {num_images:,}; expected at most {num_rows // 2:,}, half of the images of"
+            f" {uri}: the other half is for the line of real against real"
+        )
+    return num_images or min(DEFAULT_NUM, num_rows // 2)

@@ -1,0 +1,24 @@
+"""Evaluation from Python: what it refuses before TensorFlow is loaded.
+
+tests/cli/test_evaluate.py evaluates images, and an example a run (test_run.py).
+"""
+
+from pathlib import Path
+
+import pytest
+
+from job.api import ConfigError, DataError, evaluate
+from job.api.quality import Usefulness
+from tests.quality.pictures import packed_bars
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    packed_bars(tmp_path / "few", 39)
+    packed_bars(tmp_path / "real", 60)
+    images, real = str(tmp_path / "few.npz"), str(tmp_path / "real")
+    with pytest.raises(DataError, match="39 images; expected at least 40"):
+        evaluate(images, str(tmp_path / "few"))
+    with pytest.raises(ConfigError, match="31; expected at most 30, half of the images"):
+        evaluate(images, real, num_images=31)
+    with pytest.raises(ConfigError, match="usefulness is set without held_out"):
+        evaluate(images, real, usefulness=Usefulness(repeats=1))
