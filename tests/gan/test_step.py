@@ -68,12 +68,15 @@ def test_a_simultaneous_step_moves_both_networks_as_separate_passes_would(
     )
     # Adam's first moment after one step is (1 - beta_1) times the gradient.
     # Compare it: the update keeps little more than the gradient's sign.
+    # Errors relative to the tensor's largest element: a bias's gradient is a sum that cancels. The
+    # images in another order change a small element of it by 5e-4, but by 3e-6 of the largest.
     for optimizer, expected in (
         (networks.generator_optimizer, reference.generator_optimizer),
         (networks.discriminator_optimizer, reference.discriminator_optimizer),
     ):
         for a, b in zip(optimizer._momentums, expected._momentums, strict=True):
-            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-4, atol=1e-8)
+            largest = np.abs(b.numpy()).max()
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=0, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize(
