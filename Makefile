@@ -22,7 +22,7 @@ BIN := .venv/bin
 TOOLS := $(CURDIR)/.tools/bin
 UV_VERSION := 0.13.9
 # Folders of tests/tools: for `make test`, and for starting a Kubernetes.
-TEST_TOOLS := s3 helm kubeconform kubescore kustomize rayjob actionlint
+TEST_TOOLS := s3 helm kubeconform kubescore kustomize rayjob actionlint registry
 CLUSTER_TOOLS := etcd coredns kubernetes kuberay netpol
 # pytest ends with 5 if PYTEST_ARGS chose none of a command's tests.
 NONE_IS_FINE = $(if $(PYTEST_ARGS),|| test $$? = 5)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import socket
 import subprocess
 import tarfile
 import zipfile
@@ -15,6 +16,8 @@ import yaml
 from release import dist
 from release.changelog import CHANGELOG
 from release.version import current
+from tests.charts.helm import REQUIRED, Helm, container, only, templates
+from tests.servers.process import server_process
 from tests.servers.tools import ROOT, require_tool, skip_or_fail
 
 BUILT_BY_SETUPTOOLS = re.compile(r"PKG-INFO|setup\.cfg|dcgan_train\.egg-info/.*")
@@ -98,6 +101,26 @@ def test_a_published_chart_names_its_image_and_its_changes(source: Path, tmp_pat
     assert link["url"].endswith(f"/blob/v{current()}/docs/kubernetes.md")
     assert {"dcgan-train/values.schema.json", "dcgan-train/files/rules/alerts.yaml"} < names
     assert not any("/ci/" in name for name in names)
+
+
+@pytest.mark.helm
+def test_the_chart_installs_from_a_registry(source: Path, tmp_path: Path, free_port: int) -> None:
+    """As an OCI artefact, pushed and rendered by Helm."""
+    helm = Helm(require_tool("helm"))
+    dist.chart(source, tmp_path, "ghcr.io/us/dcgan-train")
+    charts = f"oci://127.0.0.1:{free_port}/us/charts"
+    command = [require_tool("registry"), "-port", str(free_port)]
+    with server_process(command, lambda: accepts(free_port), tmp_path / "log"):
+        helm.run("push", str(tmp_path / f"dcgan-train-{current()}.tgz"), charts, "--plain-http")
+        version = ("--version", current(), "--plain-http")
+        text = helm.run("template", "faces", f"{charts}/dcgan-train", *version, *REQUIRED)
+    job = only([each for each in yaml.safe_load_all(text) if each], "RayJob")
+    assert container(templates(job)["head"])["image"] == f"ghcr.io/us/dcgan-train:{current()}"
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize(
