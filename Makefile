@@ -13,13 +13,16 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 PYTHON ?= python3
 DATA ?=
 PYTEST_ARGS ?=
+# Of `make dist`: the name of the published image and the address of the repository.
+IMAGE ?=
+SOURCE ?=
 # Processes of pytest: one more than cores, because the one that starts Ray mostly waits.
 TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 BIN := .venv/bin
 TOOLS := $(CURDIR)/.tools/bin
 UV_VERSION := 0.13.9
 # Folders of tests/tools: for `make test`, and for starting a Kubernetes.
-TEST_TOOLS := s3 helm kubeconform kubescore kustomize rayjob
+TEST_TOOLS := s3 helm kubeconform kubescore kustomize rayjob actionlint registry
 CLUSTER_TOOLS := etcd coredns kubernetes kuberay netpol
 # pytest ends with 5 if PYTEST_ARGS chose none of a command's tests.
 NONE_IS_FINE = $(if $(PYTEST_ARGS),|| test $$? = 5)
@@ -105,8 +108,8 @@ test-fast: .venv/.dev ## Tests without server, Ray, training and slow programs: 
 	@$(pytest) -m "$(FAST)" $(PYTEST_ARGS)
 
 .PHONY: e2e
-e2e: .venv/.dev ## Install on Kubernetes, of KUBECONFIG or started here (root; first 30 minutes)
-	@bash tests/tools/build.sh $(TEST_TOOLS) $(if $(KUBECONFIG),,$(CLUSTER_TOOLS))
+e2e: .venv/.dev .tools/release/.installed ## Install on Kubernetes, of KUBECONFIG or started here (root; first 30 minutes)
+	@bash tests/tools/build.sh $(TEST_TOOLS) helm3 $(if $(KUBECONFIG),,$(CLUSTER_TOOLS))
 	$(say) "The image, the chart on a cluster, the dashboards of a run with faults"
 	@DCGAN_E2E=1 $(BIN)/python -m pytest -q --durations=10 tests/container_image tests/e2e \
 	  $(ALONE) $(PYTEST_ARGS) $(NONE_IS_FINE)
@@ -146,16 +149,20 @@ format: .venv/.dev ## Put the code in the one format, and fix what ruff can
 
 # One universal resolution: the same files install on Python 3.11 to 3.13, Linux and macOS. The
 # others keep to the versions of the first.
-compile = .tools/uv-$(UV_VERSION)/bin/uv pip compile pyproject.toml --group build --universal \
-  --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+compile = .tools/uv-$(UV_VERSION)/bin/uv pip compile --universal --python-version 3.11 \
+  --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
   --custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
+project = pyproject.toml --group build
 
 .PHONY: lock
 lock: .tools/uv-$(UV_VERSION)/bin/uv ## Write the lock files; UPGRADE=1 for newer versions
-	$(say) "Resolving requirements.lock, requirements-dev.lock, requirements-gpu.lock"
-	@$(compile) --output-file requirements.lock
-	@$(compile) --extra dev --constraints requirements.lock --output-file requirements-dev.lock
-	@$(compile) --extra gpu --constraints requirements.lock --output-file requirements-gpu.lock
+	$(say) "Resolving requirements.lock, requirements-dev.lock, requirements-gpu.lock and release/"
+	@$(compile) $(project) --output-file requirements.lock
+	@$(compile) $(project) --extra dev --constraints requirements.lock \
+	  --output-file requirements-dev.lock
+	@$(compile) $(project) --extra gpu --constraints requirements.lock \
+	  --output-file requirements-gpu.lock
+	@$(compile) release/requirements.in --output-file release/requirements.lock
 
 .PHONY: generate
 generate: .venv/.dev ## Write the generated files in docs, charts and k8s
@@ -163,6 +170,19 @@ generate: .venv/.dev ## Write the generated files in docs, charts and k8s
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python charts/generate.py
 	@$(BIN)/python k8s/generate.py
+
+.tools/release/.installed: release/requirements.lock | $(BIN)/pip
+	$(say) "Installing release/requirements.lock into .tools/release"
+	@$(BIN)/python -m venv --clear .tools/release
+	@.tools/release/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.PHONY: dist
+dist: .venv/.dev .tools/release/.installed ## Build wheel, sdist, chart, SBOM and licences into dist
+	@bash tests/tools/build.sh helm
+	$(say) "Building dist"
+	@$(BIN)/python -m release.dist --out dist $(if $(IMAGE),--image "$(IMAGE)") \
+	  $(if $(SOURCE),--source "$(SOURCE)")
 
 .PHONY: clean
 clean: ## Remove .venv, .tools, .demo and caches

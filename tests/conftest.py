@@ -26,6 +26,7 @@ _GROUPS = {
     "tests/report/test_real_run.py": "finished run",
     "tests/launch/test_demo.py": "other Ray",
     "tests/launch/test_ray_job.py": "other Ray",
+    "tests/release/test_installed.py": "other Ray",
 }
 _ALL_TRAINING = re.compile(r"^pytestmark = .*pytest\.mark\.training", re.MULTILINE)
 _SHARED = ("tests/charts", "tests/manifests")  # their folder's fixtures cost more than their tests

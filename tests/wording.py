@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROOTS = (".ci", ".github", "bench", "charts", "docs", "job", "k8s", "tests")
+ROOTS = (".ci", ".github", "bench", "charts", "docs", "job", "k8s", "release", "tests")
 SUFFIXES = {".py", ".md", ".yaml", ".yml", ".tpl", ".txt", ".toml", ".sh", ".html", ".j2"}
 # This list itself, and what is not English.
 SKIPPED = {"tests/wording.py", "README.tr.md"}

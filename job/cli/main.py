@@ -91,7 +91,7 @@ def run_command(arguments: list[str]) -> int:
         main.main(arguments, prog_name="dcgan-train", standalone_mode=False)
         sys.stdout.flush()
     except DcganError as error:
-        say(f"error: {error}", err=True)
+        say(f"error: {mask_secrets(str(error))}", err=True)
         return error.exit_code
     except click.ClickException as error:
         _show(error, arguments)

@@ -40,7 +40,10 @@ class LocalPath(click.Path):
         super().__init__(path_type=Path, **kinds)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(str(local_path(os.fspath(value))), param, ctx)
+        text = os.fspath(value)
+        if "://" in text and not text.startswith("file://"):
+            self.fail(f"{text} is not on this machine; expected a path or file://", param, ctx)
+        return super().convert(str(local_path(text)), param, ctx)
 
 
 class Sources(NamedTuple):

@@ -9,7 +9,7 @@ import click
 from job.cli.options import LocalPath, storage_options
 from job.cli.output import say
 from job.cli.output_file import write_file
-from job.config.errors import ConfigError
+from job.config.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from job.config.storage import StorageSpec
@@ -73,10 +73,18 @@ def _watch(run: str, store: "ObjectStore", every_seconds: int) -> None:
     found = read_status(store)
     with LivePage(build_report(store, found, every_seconds)) as live:
         say(f"{live.url}  {run}, updated every {every_seconds} s; Ctrl-C ends")
+        was_read = True
         while not found.is_over:
             time.sleep(every_seconds)
-            found = read_status(store, found)
-            live.show(build_report(store, found, every_seconds))
+            try:
+                found = read_status(store, found)
+                live.show(build_report(store, found, every_seconds))
+            except StorageError as error:  # the page stays as it is until the store responds
+                if was_read:
+                    say(f"{error}; trying again every {every_seconds} s", err=True)
+                was_read = False
+            else:
+                was_read = True
         seconds = max(LAST_PAGE_SECONDS, 2 * every_seconds)
         say(f"{found.state}: waiting at most {seconds} s for a browser to load the last page")
         live.wait_until_sent(seconds)

@@ -16,6 +16,7 @@ from job.run.layout import LEASE
 from job.storage.store import ObjectStore
 from job.streaming.cache_folder import CacheFolder
 from job.telemetry.resources import available_memory, free_disk
+from job.telemetry.secrets import mask_secrets
 from job.training.preflight import Preflight
 
 _NO_CLUSTER = ".invalid"  # a host name that cannot exist (RFC 2606): the cluster is made later
@@ -91,7 +92,7 @@ def _ray(spec: RunSpec) -> Check | str:
             found += f" with {needed:g} cores; {counted(cores, 'core')} usable"
             return Check("Ray", "warning", found, advice)
         return found
-    address = os.environ["RAY_ADDRESS"].strip()
+    address = mask_secrets(os.environ["RAY_ADDRESS"].strip())
     if address.rpartition("://")[2].partition("/")[0].partition(":")[0].endswith(_NO_CLUSTER):
         return f"not checked: RAY_ADDRESS is {address}, a cluster that is started later"
     from job.launch.inspection import inspect_cluster  # takes a second: Ray

@@ -1,7 +1,7 @@
-"""Replace the secrets of this process by ``***`` in messages and logs.
+"""Replace secrets by ``***`` in messages and logs: of this process, and passwords inside URLs.
 
-Secrets are the values of ``SECRET_VARIABLES`` and the keys that boto3 finds elsewhere (files,
-containers, instance roles), which ``job.storage`` adds when it signs a request.
+Secrets of this process are the values of ``SECRET_VARIABLES`` and the keys that boto3 finds
+elsewhere (files, containers, instance roles), which ``job.storage`` adds when it signs a request.
 """
 
 import os
@@ -21,6 +21,7 @@ MASK = "***"
 # Amazon's have 40 letters.
 MIN_SECRET_LENGTH = 8
 MIN_SURE_LENGTH = 20
+_PASSWORD = re.compile(r"(://[^\s/@:'\"]*:)[^\s/@'\"]+@")
 _STORE_URI = re.compile(r"((?:s3|file)://[^\s'\"]+)")
 
 _remembered: deque[str] = deque(maxlen=32)  # roles renew theirs every hour
@@ -50,7 +51,7 @@ def mask_secrets(text: str) -> str:
             part if _STORE_URI.fullmatch(part) else _replaced(part, short)
             for part in _STORE_URI.split(text)
         )
-    return text
+    return _PASSWORD.sub(rf"\1{MASK}@", text)
 
 
 def _replaced(text: str, secrets: list[str]) -> str:

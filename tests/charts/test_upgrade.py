@@ -1,5 +1,6 @@
 """An upgrade creates a new RayJob if the run changes, and keeps it otherwise."""
 
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -89,14 +90,19 @@ def test_a_new_version_of_the_chart_alone_starts_no_new_run(
     newer = tmp_path / "dcgan-train"
     shutil.copytree(CHART, newer)
     newer.joinpath("Chart.yaml").write_text(
-        CHART.joinpath("Chart.yaml").read_text().replace("version: 0.1.0", "version: 0.1.1")
+        re.sub(
+            r"^version: .+$",
+            "version: 99.1.0",
+            CHART.joinpath("Chart.yaml").read_text(),
+            flags=re.MULTILINE,
+        )
     )
     template = newer / "templates" / "_raycluster.tpl"
     template.write_text(
         template.read_text().replace("rayStartParams:\n", "rayStartParams:\n  # Another comment.\n")
     )
     job = only(Helm(chart.program, newer).render(), "RayJob")
-    assert job["metadata"]["labels"]["helm.sh/chart"] == "dcgan-train-0.1.1"
+    assert job["metadata"]["labels"]["helm.sh/chart"] == "dcgan-train-99.1.0"
     assert job["metadata"]["name"] == jobs[""]["metadata"]["name"]
     assert job["spec"] == jobs[""]["spec"]
 

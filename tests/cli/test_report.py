@@ -38,6 +38,11 @@ def test_a_live_page_follows_the_run_to_its_end(tmp_path: Path) -> None:
         assert '<meta http-equiv="refresh" content="1">' in page
         assert '<span class="badge running">running</span>' in page
         assert set(tmp_path.rglob("*")) - files == {tmp_path / "log"}
+        (tmp_path / "run").rename(tmp_path / "gone")  # a store that is away for a while
+        program.wait_for_text("trying again every 1 s")
+        with http.open(url, timeout=60) as answer:
+            assert answer.read().decode() == page
+        (tmp_path / "gone").rename(tmp_path / "run")
         start.end("failed", "step 740: generator_loss is nan", 4)
         held.close()
         program.wait_for_text("failed: waiting at most 60 s for a browser to load the last page")
@@ -83,3 +88,11 @@ def test_a_report_merges_the_metrics_of_a_run_that_ended(tmp_path: Path, has_end
         assert run_command(["report", str(tmp_path / "run")]) == 0
     assert bool(store.stat(METRICS)) == has_ended
     assert bool(list(store.list(METRICS_SEGMENTS))) == (not has_ended)
+
+
+def test_a_report_cannot_be_written_to_a_store(
+    done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["report", str(done), "--out", "s3://bucket/report.html"]) == 2
+    said = "s3://bucket/report.html is not on this machine; expected a path or file://"
+    assert said in capsys.readouterr().err

@@ -118,6 +118,8 @@ def test_a_dashboard_works_with_any_prometheus(name: str) -> None:
     variables = {variable["name"]: variable for variable in BOARDS[name]["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     assert variables["datasource"]["query"] == "prometheus"
+    assert variables["datasource"]["label"] == "Data source"  # as Grafana's linter expects it
+    assert BOARDS[name]["editable"] is False  # Grafana could not save a change of a ConfigMap
     assert (
         set(variables) == {"datasource", "namespace", "run", "worker"}
         if name == "run"

@@ -31,6 +31,8 @@ def test_nothing_is_masked_without_secrets(monkeypatch: pytest.MonkeyPatch) -> N
         ),
         ("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY", "***"),
         ("correct-horse-battery", "https://h/?k=correct-horse-battery", "https://h/?k=***"),
+        ("", "ray://ray:pass-word@head:10001/a", "ray://ray:***@head:10001/a"),
+        ("", "s3://bucket/12:30@noon and a://b:c/d@e", "s3://bucket/12:30@noon and a://b:c/d@e"),
         ("two words/0123456789", "t=two%20words%2F0123456789", "t=***"),
     ],
 )

@@ -19,6 +19,8 @@ command -v go >/dev/null || {
     exit 1
 }
 mkdir -p "$bin"
+# Helm 3 and Helm 4 have one name.
+program() { [ "$name" = helm3 ] && echo helm3 || basename "$1"; }
 [ $# -gt 0 ] || set -- $(cd "$tools" && for mod in */go.mod; do dirname "$mod"; done)
 
 for name in "$@"; do
@@ -27,7 +29,7 @@ for name in "$@"; do
     packages=$(go list -f '{{.ImportPath}}' tool)
     missing=""
     for package in $packages; do
-        [ -x "$bin/$(basename "$package")" ] || missing="$missing $(basename "$package")"
+        [ -x "$bin/$(program "$package")" ] || missing="$missing $(program "$package")"
     done
     if [ -z "$missing" ] && [ "$(cat "$bin/.$name.sum" 2>/dev/null)" = "$sum" ]; then
         echo "tools: $name is up to date"
@@ -37,8 +39,8 @@ for name in "$@"; do
     ldflags='-s -w'
     [ ! -f ldflags.sh ] || ldflags="$ldflags $(sh ldflags.sh)"
     for package in $packages; do
-        echo "tools: building $(basename "$package") ($name; the first time takes minutes)"
-        go build -trimpath -ldflags "$ldflags" -o "$bin/$(basename "$package")" "$package"
+        echo "tools: building $(program "$package") ($name; the first time takes minutes)"
+        go build -trimpath -ldflags "$ldflags" -o "$bin/$(program "$package")" "$package"
     done
     echo "$sum" >"$bin/.$name.sum"
     echo "tools: built $name in $(($(date +%s) - started)) s"
