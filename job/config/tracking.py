@@ -23,7 +23,7 @@ class TrackingSpec(Section):
     project: Annotated[str, Field(min_length=1)] = "dcgan-train"
     """Project that the run is listed in; MLflow's word is experiment."""
     name: Annotated[str, Field(min_length=1)] | None = None
-    """Name of the run there; unset: the last part of `uri`."""
+    """Name of the run there; unset: the name of the run folder."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

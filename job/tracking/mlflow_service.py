@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from job.tracking.service import Description, Status
+from job.tracking.service import Description, Service, Status
 
 # ``Tracker`` repeats what failed; MLflow's own defaults would repeat a request for minutes.
 ENVIRONMENT = {
@@ -20,7 +20,7 @@ MAX_PARAMS = 100  # of a request; MLflow's limit
 MAX_PARAM_LENGTH = 6000
 
 
-class MlflowService:
+class MlflowService(Service):
     """One run at ``uri``; None: at MLFLOW_TRACKING_URI. See ``Service``."""
 
     def __init__(self, uri: str | None, description: Description):

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from job.config.errors import ConfigError
 from job.config.tracking import TrackingSpec
@@ -21,11 +21,12 @@ class Description(NamedTuple):
     facts: Mapping[str, str]
 
 
-class Service(Protocol):
+class Service:
     """One run at a service. Every method may block, and raise any ``Exception``."""
 
     def begin(self, run_id: str | None) -> str:
         """Create the run, or continue ``run_id``; return its id."""
+        raise NotImplementedError
 
     def describe(self) -> None:
         """Log the run's settings and facts. May be called again."""
@@ -41,6 +42,9 @@ class Service(Protocol):
 
     def end(self, status: Status) -> None:
         """Mark the run as finished, failed or killed (stopped by a signal)."""
+
+    def abandon(self) -> None:
+        """Release what would delay the end of this process; called from another thread."""
 
 
 def check_tracking(spec: TrackingSpec) -> None:

@@ -35,15 +35,11 @@ def read_tracked_run(store: ObjectStore, service: str, project: str) -> TrackedR
     """Return the run folder's run at ``service``; without an id if it has none in ``project``."""
     found = read_object(store, TRACKING, MAX_BYTES)
     run_id, tracked = as_text(found.get("run_id")), TrackedRun(service, project)
-    if (found.get("service"), found.get("project")) == (service, project):
-        if _RUN_ID.fullmatch(run_id):
-            last_steps = as_object(found.get("last_steps"))
-            tracked.run_id = run_id
-            tracked.last_steps = {
-                series: step
-                for series in SERIES
-                if (step := as_step(last_steps.get(series))) is not None
-            }
+    is_same = (found.get("service"), found.get("project")) == (service, project)
+    if is_same and _RUN_ID.fullmatch(run_id):
+        steps = {name: as_step(as_object(found.get("last_steps")).get(name)) for name in SERIES}
+        tracked.run_id = run_id
+        tracked.last_steps = {name: step for name, step in steps.items() if step is not None}
     return tracked
 
 

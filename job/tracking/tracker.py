@@ -35,7 +35,8 @@ MAX_REASON = 300
 class Tracker:
     """Sends to ``service`` what ``store``, the run folder, does not list as sent.
 
-    After a failure it waits ``wait_seconds``, and twice as long after each further one. Its methods are for the training thread; they return at once and raise nothing.
+    After a failure it waits ``wait_seconds``, and twice as long after each further one. Its methods
+    are for the training thread; they return at once and raise nothing.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Tracker:
         self._last_sent: dict[str, int] = {}  # steps, by series, of earlier attempts of the run
         self._last_put: dict[str, int] = {}  # of this one: it trains steps again after a rollback
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._closing = threading.Event()
+        self._closing, self._is_abandoned = threading.Event(), False
         self._failing_since: float | None = None
         self._num_failures = 0  # since the last success
         self._num_lost = 0
@@ -97,6 +98,8 @@ class Tracker:
         self._closing.set()
         self._thread.join(self._close_seconds)
         if self._thread.is_alive():
+            self._is_abandoned = True
+            self._service.abandon()
             log.warning("%s did not take the last of the run in time", self._spec.service)
         if self._num_lost:
             log.warning("%d records were not sent to %s", self._num_lost, self._spec.service)
@@ -121,6 +124,8 @@ class Tracker:
         if self._num_failures:
             wait_seconds = self._wait_seconds * 2.0 ** min(self._num_failures - 1, 10)
             self._closing.wait(min(MAX_WAIT_SECONDS, wait_seconds))
+        if self._is_abandoned:
+            return False
         try:
             self._begin()
             send()

@@ -1,19 +1,23 @@
 """A run at Weights & Biases, or in Trackio, whose ``init``, ``log`` and ``finish`` are the same."""
 
+import contextlib
 import importlib
 import io
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import psutil
 from PIL import Image
 
-from job.tracking.service import Description, Status
+from job.tracking.service import Description, Service, Status
 
+CORE = "wandb-core"
+INIT_SECONDS = 30.0
 FINISH_SECONDS = 8.0  # for W&B's own process to send the rest; less than ``CLOSE_SECONDS``
 
 
-class WandbService:
+class WandbService(Service):
     """One run of ``library`` at ``uri``; None: where the library's variables say. See ``Service``.
 
     Both libraries send in the background and keep what they could not send on this machine.
@@ -42,21 +46,19 @@ class WandbService:
             )
         else:
             quiet = self._module.Settings(
-                base_url=self._uri,
+                **({"base_url": self._uri} if self._uri else {}),
                 console="off",
                 silent=True,
                 disable_git=True,
                 disable_code=True,
                 x_disable_stats=True,
+                init_timeout=INIT_SECONDS,
                 finish_timeout=FINISH_SECONDS,
             )
             self._run = self._module.init(
                 id=run_id, name=name, allow_val_change=True, settings=quiet, **common
             )
         return run_id
-
-    def describe(self) -> None:
-        """``begin`` has logged it."""
 
     def log(self, step: int, time: float, values: Mapping[str, float]) -> None:
         self._log(step, dict(values))
@@ -74,6 +76,13 @@ class WandbService:
             self._run.finish()
         else:
             self._run.finish(exit_code=int(status == "failed"))
+
+    def abandon(self) -> None:
+        """End W&B's own process, for which its exit handler would wait without a limit."""
+        for process in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name() == CORE:
+                    process.kill()
 
     def _log(self, step: int, values: dict[str, Any]) -> None:
         self._step = max(self._step, step)

@@ -1,4 +1,4 @@
-"""What the chief sends to a tracking service: measures, scores, grids, checkpoints, the outcome."""
+"""The listener that sends measures, scores, grids and the outcome to a tracking service."""
 
 import math
 import time

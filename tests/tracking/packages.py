@@ -11,5 +11,7 @@ PACKAGES = ROOT / ".tools" / "tracking"
 def tracking_packages() -> str:
     """Their folder, for PYTHONPATH; skips the test if it is missing."""
     if not (PACKAGES / "mlflow").is_dir():
-        skip_or_fail(f"{PACKAGES.relative_to(ROOT)}: not installed; run `make e2e`, which does it")
+        skip_or_fail(
+            f"{PACKAGES.relative_to(ROOT)}: not installed; run `make .tools/tracking/.installed`"
+        )
     return str(PACKAGES)

@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Mapping
 
+from job.tracking.service import Service
 
-class Recorded:
+
+class Recorded(Service):
     """Keeps what it is sent as ``calls``; fails the next ``num_failures`` calls."""
 
     def __init__(self, num_failures: int = 0) -> None:
@@ -12,6 +14,7 @@ class Recorded:
         self.calls: list[tuple[object, ...]] = []
         self.answers = threading.Event()
         self.answers.set()
+        self.is_abandoned = False
 
     def begin(self, run_id: str | None) -> str:
         self._request("begin", run_id)
@@ -31,6 +34,10 @@ class Recorded:
 
     def end(self, status: str) -> None:
         self._request("end", status)
+
+    def abandon(self) -> None:
+        self.is_abandoned = True
+        self.answers.set()
 
     def _request(self, *call: object) -> None:
         self.num_requests += 1

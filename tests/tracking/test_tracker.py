@@ -1,4 +1,4 @@
-"""What a service is sent, once each, and that nothing waits for one that is slow or away."""
+"""A service is sent each step once, and nothing waits for one that is slow or away."""
 
 import logging
 import time
@@ -107,11 +107,11 @@ def test_a_service_that_hangs_delays_the_end_for_a_bounded_time(
         tracked.log("metrics", step, {})
     tracked.close("finished")
     assert time.monotonic() - began < 5
-    assert service.calls == []
+    assert service.is_abandoned
+    assert service.num_requests <= 2  # one was in flight; nothing further is sent
     late, lost = caplog.messages
     assert late == "mlflow did not take the last of the run in time"
     assert int(lost.split()[0]) in (49, 50)  # the thread took one of them, or has not begun yet
-    service.answers.set()  # its thread ends
 
 
 def test_the_run_is_created_once_though_its_description_fails(folder: ObjectStore) -> None:
