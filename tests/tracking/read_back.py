@@ -40,7 +40,7 @@ def read_wandb(files: list[str]) -> dict[str, object]:
                 }
             elif record.WhichOneof("record_type") == "history":
                 row = {
-                    item.key or ".".join(item.nested_key): json.loads(item.value_json)
+                    item.key or item.nested_key[0]: json.loads(item.value_json)
                     for item in record.history.item
                 }
                 rows.append(row | {"step": record.history.step.num})
