@@ -81,6 +81,13 @@ tools: ## Build the servers and checkers of the tests into .tools/bin (needs Go)
 	  echo "prometheus: not found; install Debian's:" \
 	    "apt-get install --no-install-recommends prometheus" >&2; exit 1; }
 
+# Libraries of tracking services and an MLflow server, beside .venv and without what it has.
+.tools/tracking/.installed: tests/tools/tracking/requirements.txt .venv/.dev
+	$(say) "Installing tests/tools/tracking/requirements.txt into .tools/tracking (240 MB)"
+	@rm -rf .tools/tracking
+	@$(install) --require-hashes --no-deps --target .tools/tracking -r $<
+	@touch $@
+
 # Without them, tests are skipped, unless DCGAN_REQUIRE_TOOLS is 1.
 .PHONY: tools-or-skip
 tools-or-skip:
@@ -108,7 +115,7 @@ test-fast: .venv/.dev ## Tests without server, Ray, training and slow programs: 
 	@$(pytest) -m "$(FAST)" $(PYTEST_ARGS)
 
 .PHONY: e2e
-e2e: .venv/.dev .tools/release/.installed ## Install on Kubernetes, of KUBECONFIG or started here (root; first 30 minutes)
+e2e: .venv/.dev .tools/release/.installed .tools/tracking/.installed ## Install on Kubernetes, of KUBECONFIG or started here (root; first 30 minutes)
 	@bash tests/tools/build.sh $(TEST_TOOLS) helm3 $(if $(KUBECONFIG),,$(CLUSTER_TOOLS))
 	$(say) "The image, the chart on a cluster, the dashboards of a run with faults"
 	@DCGAN_E2E=1 $(BIN)/python -m pytest -q --durations=10 tests/container_image tests/e2e \
@@ -163,6 +170,12 @@ lock: .tools/uv-$(UV_VERSION)/bin/uv ## Write the lock files; UPGRADE=1 for newe
 	@$(compile) $(project) --extra gpu --constraints requirements.lock \
 	  --output-file requirements-gpu.lock
 	@$(compile) release/requirements.in --output-file release/requirements.lock
+	@cd tests/tools/tracking && sed -n 's/ *\\$$//; /^[a-z]/{/^pillow==/!p}' \
+	  $(CURDIR)/requirements.lock >.constraints && $(CURDIR)/$< pip compile requirements.in \
+	  --constraints .constraints --universal --python-version 3.11 --generate-hashes \
+	  $$(sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/--no-emit-package \1/p' $(CURDIR)/requirements.lock) \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade) \
+	  --custom-compile-command "make lock" --output-file requirements.txt && rm .constraints
 
 .PHONY: generate
 generate: .venv/.dev ## Write the generated files in docs, charts and k8s

@@ -20,6 +20,7 @@ from job.config.fields import (
 from job.config.model import ModelSpec
 from job.config.objective import AugmentSpec, ObjectiveSpec, ScheduleSpec
 from job.config.storage import StorageSpec
+from job.config.tracking import TrackingSpec
 
 RESUME_MODES = ("auto", "never")  # anything else is a URI
 
@@ -270,6 +271,7 @@ class RunSpec(Section):
     watchdog: WatchdogSpec = WatchdogSpec()
     metrics: MetricsSpec = MetricsSpec()
     history: HistorySpec = HistorySpec()
+    tracking: TrackingSpec = TrackingSpec()
     storage: StorageSpec = StorageSpec()
 
     @property

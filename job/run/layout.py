@@ -7,6 +7,7 @@
       lease.json                               holder of the folder (job.run.lease)
       status.json                              the run now (job.run.status_file)
       summary.json                             written last: the run is done (job.run.summary)
+      tracking.json                            the run of a tracking service (job.tracking)
       report.html                              HTML report (job.report)
       evaluation.json, pairs.png               of `evaluate --record` (job.quality)
       checkpoints/                             keys in job.checkpoints
@@ -37,6 +38,7 @@ CONFIGURATION = "run.yaml"
 LEASE = "lease.json"
 STATUS = "status.json"
 SUMMARY = "summary.json"
+TRACKING = "tracking.json"
 REPORT = "report.html"
 EVALUATION, PAIRS = "evaluation.json", "pairs.png"
 GRIDS = "samples/step-"

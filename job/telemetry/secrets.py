@@ -15,6 +15,11 @@ SECRET_VARIABLES = (
     "AWS_SECURITY_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "RAY_AUTH_TOKEN",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_PASSWORD",
+    "WANDB_API_KEY",
+    "TRACKIO_WRITE_TOKEN",
+    "HF_TOKEN",
 )
 MASK = "***"
 # Test keys are often names ("test", "minioadmin") that also occur in paths and sentences.

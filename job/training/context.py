@@ -102,6 +102,7 @@ def open_context(
         target_world_size=target_world_size,
         num_hangs=num_hangs,
         records=records,
+        store=store,
     ) as (listeners, streaming):
         listeners.on_phase("start")
         collectives = Collectives(

@@ -33,6 +33,7 @@ from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.streaming.budget import check_budget
 from job.streaming.cache_folder import CacheFolder
+from job.tracking.service import check_tracking
 from job.training.automatic import without_auto
 from job.training.early_stop import is_early_stop
 from job.training.identity import changes, check_identity, check_images
@@ -61,6 +62,7 @@ def check(spec: RunSpec, stores: RunStores | None = None) -> Preflight:
 
     Creates nothing but the cache folder. ``stores`` are those of an earlier check; None opens them.
     """
+    check_tracking(spec.tracking)
     spec = with_absolute_paths(spec)
     stores = stores or open_stores(spec)
     index = read_index(stores.data)

@@ -19,7 +19,7 @@ from job.images.grids import image_grid, png_bytes
 from job.run.history import History
 from job.run.layout import run_name
 from job.run.process_records import Records
-from job.storage.store import REASONS
+from job.storage.store import REASONS, ObjectStore
 from job.streaming.events import RETRIES
 from job.telemetry.metrics import WorkerMetrics
 from job.telemetry.series import current_values
@@ -29,6 +29,7 @@ from job.telemetry.stream_metrics import StreamMetrics
 from job.telemetry.watchdog import Hang, Watchdog, end_process
 from job.training.listeners import Driver, Listener, Listeners, Requests
 from job.training.topology import Topology
+from job.training.tracking import tracking
 
 log = logging.getLogger("dcgan.training")
 
@@ -206,11 +207,13 @@ def worker_telemetry(
     target_world_size: int,
     num_hangs: int,
     records: Records | None = None,
+    store: ObjectStore | None = None,
 ) -> Iterator[tuple[Listeners, StreamMetrics]]:
     """Start this worker's telemetry; yield all its listeners and the metrics of its reader.
 
     ``target_world_size`` is the configured number of workers; ``spec`` has the actual one. The run
-    folder holds ``num_hangs`` hangs; ``write_hang`` adds one before a hung process is ended.
+    folder holds ``num_hangs`` hangs; ``write_hang`` adds one before a hung process is ended. With
+    the run folder's ``store`` the chief's progress goes to the tracking service of ``spec``.
     """
     metrics = MetricsListener(
         spec, topology, index, target_world_size=target_world_size, num_hangs=num_hangs
@@ -231,9 +234,9 @@ def worker_telemetry(
         if url and history:
             history.status.metrics_url(url)
         try:
-            with watchdog:
+            with tracking(spec, index, store if topology.is_chief else None) as tracked, watchdog:
                 # Metrics first, so that a scrape never lags behind the history and the bar.
-                listeners = [WatchdogListener(watchdog), metrics, LogListener(), driver]
+                listeners = [WatchdogListener(watchdog), metrics, LogListener(), *tracked, driver]
                 if history:
                     listeners.insert(2, HistoryListener(history, spec))
                 yield Listeners(*listeners), metrics.streaming

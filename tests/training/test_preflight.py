@@ -32,6 +32,12 @@ def test_few_images_train_longer_than_the_epochs(data: Path, tmp_path: Path) -> 
     assert preflight.check(ten_epochs).schedule.total_steps == 320
 
 
+def test_a_tracking_service_without_an_address_or_library_is_refused_first(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path / "missing", tmp_path / "run", "tracking.service=mlflow")
+    with pytest.raises(ConfigError, match=r"tracking\.service is mlflow, and "):
+        preflight.check(spec)
+
+
 @pytest.mark.parametrize(
     ("kept", "settings", "total_steps"),
     [
