@@ -108,11 +108,11 @@ def small_data(folder: Path) -> None:
 @pytest.mark.live
 @pytest.mark.cluster
 @pytest.mark.training
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_commands_run(
     tmp_path: Path, ray_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As they are on the pages, on few images and for 12 steps."""
+    """As they are on the pages, on few images, for 12 steps of one worker."""
     small_data(tmp_path)
     monkeypatch.chdir(tmp_path)
     env = environment(
@@ -120,6 +120,7 @@ def test_the_commands_run(
         KERAS_HOME=str(tmp_path / "keras"),
         PYTHONPATH=str(ROOT),
         DCGAN_SET_TRAINING__STEPS="12",
+        DCGAN_SET_WORKERS__COUNT="1",
         DCGAN_SET_METRICS__PORT="0",
         DCGAN_SET_METRICS__LINGER_SECONDS="0",
     )

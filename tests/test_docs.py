@@ -265,6 +265,17 @@ def test_the_table_of_presets_is_right(name: str) -> None:
         ]
 
 
+def test_the_symptoms_are_messages_of_the_program() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    sources = (*ROOT.glob("job/**/*.py"), ROOT / "Makefile")
+    # A message may be several literals, one a line.
+    text = re.sub(r'"\n *f?"', "", "\n".join(path.read_text() for path in sources))
+    cells = re.findall(r"^\|(.*?)\|", page, re.MULTILINE)
+    messages = [said for cell in cells for said in re.findall(r"`([^`]+)`", cell)]
+    assert len(messages) > 20
+    assert [said for said in messages if said not in text] == []
+
+
 TURKISH = {
     "goruntulerim": "my-images",
     "goruntuler": "images",
