@@ -155,7 +155,7 @@ format: .venv/.dev ## Put the code in the one format, and fix what ruff can
 	@.tools/uv-$(UV_VERSION)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # One universal resolution: the same files install on Python 3.11 to 3.13, Linux and macOS. The
-# others keep to the versions of the first.
+# others keep to the versions of the first, but for the site's, which is installed alone.
 compile = .tools/uv-$(UV_VERSION)/bin/uv pip compile --universal --python-version 3.11 \
   --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
   --custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
@@ -163,19 +163,32 @@ project = pyproject.toml --group build
 
 .PHONY: lock
 lock: .tools/uv-$(UV_VERSION)/bin/uv ## Write the lock files; UPGRADE=1 for newer versions
-	$(say) "Resolving requirements.lock, requirements-dev.lock, requirements-gpu.lock and release/"
+	$(say) "Resolving requirements*.lock and release/requirements.lock"
 	@$(compile) $(project) --output-file requirements.lock
 	@$(compile) $(project) --extra dev --constraints requirements.lock \
 	  --output-file requirements-dev.lock
 	@$(compile) $(project) --extra gpu --constraints requirements.lock \
 	  --output-file requirements-gpu.lock
 	@$(compile) release/requirements.in --output-file release/requirements.lock
+	@$(compile) --group docs --output-file requirements-docs.lock
 	@cd tests/tools/tracking && sed -n 's/ *\\$$//; /^[a-z]/{/^pillow==/!p}' \
 	  $(CURDIR)/requirements.lock >.constraints && $(CURDIR)/$< pip compile requirements.in \
 	  --constraints .constraints --universal --python-version 3.11 --generate-hashes \
 	  $$(sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/--no-emit-package \1/p' $(CURDIR)/requirements.lock) \
 	  --no-annotate --no-emit-index-url --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade) \
 	  --custom-compile-command "make lock" --output-file requirements.txt && rm .constraints
+
+.tools/docs/.installed: requirements-docs.lock | $(BIN)/pip
+	$(say) "Installing requirements-docs.lock into .tools/docs"
+	@$(BIN)/python -m venv --clear .tools/docs
+	@.tools/docs/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements-docs.lock
+	@touch $@
+
+.PHONY: docs
+docs: .tools/docs/.installed ## Build the documentation's site into site/; broken links are errors
+	$(say) "Building site/"
+	@NO_MKDOCS_2_WARNING=1 .tools/docs/bin/mkdocs build --strict
 
 .PHONY: generate
 generate: .venv/.dev ## Write the generated files in docs, charts and k8s
@@ -198,7 +211,7 @@ dist: .venv/.dev .tools/release/.installed ## Build wheel, sdist, chart, SBOM an
 	  $(if $(SOURCE),--source "$(SOURCE)")
 
 .PHONY: clean
-clean: ## Remove .venv, .tools, .demo and caches
-	$(say) "Removing .venv, .tools, .demo and caches"
-	@rm -rf .venv .tools .demo build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+clean: ## Remove .venv, .tools, .demo, site and caches
+	$(say) "Removing .venv, .tools, .demo, site and caches"
+	@rm -rf .venv .tools .demo site build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

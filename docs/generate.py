@@ -27,6 +27,7 @@ INTRODUCTION = """# Configuration
 A run is one YAML file. Only `uri` and `data.uri` must be given. `config init` writes a commented
 one for a preset, and overwrites nothing:
 
+<!-- not run: README runs it, and nothing is overwritten -->
 ```sh
 dcgan-train config init --preset fashion --out run.yaml
 ```
@@ -90,6 +91,7 @@ A variable is `DCGAN_SET_` and the key in capitals, with `__` for each dot; its 
 every command that has `--config`, and those of the section `storage` for every command that has
 `--set`.
 
+<!-- not run: only an example of a store -->
 ```sh
 export DCGAN_SET_WORKERS__COUNT=4 DCGAN_SET_STORAGE__ENDPOINT_URL=http://minio:9000
 dcgan-train config show --config run.yaml
@@ -98,6 +100,7 @@ dcgan-train config show --config run.yaml
 The process that runs `train` reads them: with `ray job submit` that is the job on the cluster,
 which does not have the variables of your shell.
 
+<!-- not run: needs a cluster; tests/launch/test_ray_job.py -->
 ```sh
 ray job submit --address http://127.0.0.1:8265 --working-dir . \\
   --runtime-env-json '{"env_vars": {"DCGAN_SET_TRAINING__STEPS": "100"}}' -- \\
@@ -130,6 +133,7 @@ dcgan-train config schema --out run.schema.json
 The Tab key completes commands, options, files, presets (`--preset`) and keys (`--set`). Add the
 line for your shell to the file that it names:
 
+<!-- not run: changes a shell; tests/cli/test_completion.py -->
 ```sh
 eval "$(_DCGAN_TRAIN_COMPLETE=bash_source dcgan-train)"  # bash 4.4 or newer: ~/.bashrc
 eval "$(_DCGAN_TRAIN_COMPLETE=zsh_source dcgan-train)"   # zsh: ~/.zshrc, after compinit

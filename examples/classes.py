@@ -18,7 +18,7 @@ run = train(
 )
 generator = run.generator()
 
-few = generator.sample(100, classes=["5", "8"], seed=1)  # sandals and bags, in turn
+few = generator.sample(100, classes=["sandal", "bag"], seed=1)  # in turn
 print({name: int((few.labels == label).sum()) for label, name in enumerate(few.class_names)})
 
 balanced = generator.sample(1000, balanced=True)

@@ -11,7 +11,7 @@ pack("keras:fashion_mnist", test, split="test")
 print(f"features: accuracy {fit_features(data, epochs=1).accuracy:.3f}")
 
 settings = {"uri": "runs/watched", "data.uri": data}
-for steps in (200, 400):  # the second call resumes the first
+for steps in (100, 200):  # the second call resumes the first
     run = train(
         preset="fashion",
         settings=settings | {"training.steps": steps},

@@ -265,6 +265,17 @@ def test_the_table_of_presets_is_right(name: str) -> None:
         ]
 
 
+def test_the_symptoms_are_messages_of_the_program() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    sources = (*ROOT.glob("job/**/*.py"), ROOT / "Makefile")
+    # A message may be several literals, one a line.
+    text = re.sub(r'"\n *f?"', "", "\n".join(path.read_text() for path in sources))
+    cells = re.findall(r"^\|(.*?)\|", page, re.MULTILINE)
+    messages = [said for cell in cells for said in re.findall(r"`([^`]+)`", cell)]
+    assert len(messages) > 20
+    assert [said for said in messages if said not in text] == []
+
+
 TURKISH = {
     "goruntulerim": "my-images",
     "goruntuler": "images",
@@ -276,24 +287,25 @@ TURKISH = {
 
 
 def outline(text: str) -> list[str]:
-    """Return headings' levels, links and commands of a page, with Turkish names translated."""
+    """Return headings' levels, links and code of a page, with Turkish names translated."""
     parts = re.compile(
-        r"^#+(?= )|^```sh\n.*?^```$|(?<=\]\()[^)]+", re.MULTILINE | re.DOTALL
-    ).findall(text)
+        r"^#+(?= )|^```(?:sh|python)\n.*?^```$|(?<=\]\()[^)]+", re.MULTILINE | re.DOTALL
+    ).findall(text.replace(".tr.md", ".md"))
     return [
         re.sub(r"\w+", lambda word: TURKISH.get(word.group(), word.group()), part) for part in parts
     ]
 
 
-def test_both_readmes_have_the_same_sections_commands_and_links() -> None:
-    english, turkish = (ROOT / "README.md").read_text(), (ROOT / "README.tr.md").read_text()
+@pytest.mark.parametrize("name", ["README", "docs/notebook"])
+def test_both_languages_have_the_same_sections_commands_and_links(name: str) -> None:
+    english, turkish = ((ROOT / f"{name}{end}").read_text() for end in (".md", ".tr.md"))
     assert (
         outline(turkish)[2:] == outline(english)[2:]
     )  # after the title and the link to the other page
     first_cells = [
         re.findall(r"^\| (`?\w[^|]*?) \|(?= \d)", text, re.MULTILINE) for text in (english, turkish)
     ]
-    assert first_cells[0] == first_cells[1] != []
+    assert first_cells[0] == first_cells[1]
 
 
 def test_the_table_of_folders_is_the_order_of_imports() -> None:

@@ -33,9 +33,14 @@ class Run:
         return read_status(open_store(self.uri, self.storage))
 
     def metrics(self) -> list[dict[str, float]]:
-        """Return one row for each report, by step: ``step`` and every series by its name."""
+        """Return one row for each report of trained steps: ``step`` and every series by its name.
+
+        Rows are in the order of steps. docs/metrics.md has the names; ``dcgan_discriminator_loss``
+        is in each row.
+        """
         rows = read_metrics(open_store(self.uri, self.storage)).rows
-        return [{"step": row.step, **row.values} for row in rows]
+        trained = [row for row in rows if "dcgan_discriminator_loss" in row.values]
+        return [{"step": row.step, **row.values} for row in trained]
 
     def generator(self, *, best: bool = False) -> Generator:
         """Return the generator of the newest checkpoint, or of the one with the best score."""

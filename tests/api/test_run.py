@@ -50,7 +50,7 @@ def example(folder: Path, *command: str) -> str:
     short = {"DCGAN_SET_TRAINING__STEPS": "20", "DCGAN_SET_WORKERS__COUNT": "1"}
     env = environment(folder, PYTHONPATH=str(ROOT), **short)
     result = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True, timeout=560
+        [sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True, timeout=800
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
@@ -59,7 +59,7 @@ def example(folder: Path, *command: str) -> str:
 @pytest.mark.live
 @pytest.mark.cluster
 @pytest.mark.training
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 class TestExamples:
     def test_train_and_sample(self, folder: Path) -> None:
         images, _ = bars(64)
@@ -73,21 +73,21 @@ class TestExamples:
 
     def test_classes(self, folder: Path) -> None:
         output = example(folder, str(ROOT / "examples/classes.py"))
-        assert "'5': 50" in output
-        assert "'8': 50" in output
+        assert "'sandal': 50" in output
+        assert "'bag': 50" in output
         labels = np.load(folder / "synthetic.npz")["labels"]
         assert np.bincount(labels).tolist() == [100] * 10
 
     def test_watch_and_evaluate(self, folder: Path) -> None:
         output = example(folder, str(ROOT / "examples/watch_and_evaluate.py"))
+        assert "step 100: D loss" in output
         assert "step 200: D loss" in output
-        assert "step 400: D loss" in output
         assert "Frechet distance" in output
         steps = [
             found.step
             for found in Checkpoints(open_store(str(folder / "runs/watched"))).committed()
         ]
-        assert max(steps) == 400
+        assert max(steps) == 200
 
     def test_the_notebook(self, folder: Path) -> None:
         cells = json.loads((ROOT / "docs/notebook.ipynb").read_text())["cells"]
