@@ -16,6 +16,7 @@ PYTEST_ARGS ?=
 # Of `make dist`: the name of the published image and the address of the repository.
 IMAGE ?=
 SOURCE ?=
+TOPIC ?=
 # Processes of pytest: one more than cores, because the one that starts Ray mostly waits.
 TEST_PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 BIN := .venv/bin
@@ -146,6 +147,17 @@ format: .venv/.dev ## Put the code in the one format, and fix what ruff can
 	$(say) "ruff format, ruff check --fix"
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+# The libraries that bench/train_step.py compares with.
+.tools/contenders/.installed: bench/train-step-requirements.txt | $(BIN)/pip
+	$(say) "Installing bench/train-step-requirements.txt into .tools/contenders (8 GB)"
+	@rm -rf .tools/contenders && $(BIN)/python -m venv .tools/contenders
+	@.tools/contenders/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: bench
+bench: .venv/.dev .tools/contenders/.installed ## Measure speed into docs/performance.md; TOPIC=start for one
+	@$(BIN)/python -m bench $(TOPIC)
 
 # --- upkeep ---------------------------------------------------------------------------------------
 

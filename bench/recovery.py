@@ -1,7 +1,11 @@
-"""Measure the seconds from a worker's death to the next step, and the cost of a checkpoint.
+"""Measure the seconds to the first step, from a worker's death to the next, and of a checkpoint.
 
     python -m bench.recovery --kills 5
+    python -m bench.recovery --only start --rounds 3
     python -m bench.recovery --only stall --rounds 20
+
+`start`: two workers begin to train under a local Ray; the parts are those below, and before them
+the time until the chief's process starts.
 
 `recovery`: two workers train under Ray, and the second gets SIGKILL each time. The time until the
 chief's next step is split at the start of its process (from /proc) and at times in its log: its
@@ -39,13 +43,7 @@ from tests.launch.program import (
     train_command,
 )
 
-PARTS = (
-    "detection and new process",
-    "Ray and TensorFlow loaded",
-    "our imports",
-    "networks and restore",
-    "compile and first call",
-)
+DETECTED, BEGUN = "detection and new process", "command, Ray and new process"
 
 
 def main() -> None:
@@ -54,7 +52,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--only", choices=("recovery", "stall"), action="append")
+    parser.add_argument("--only", choices=("start", "recovery", "stall"), action="append")
     parser.add_argument("--preset", default="fashion")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument(
@@ -77,8 +75,8 @@ def main() -> None:
             pack_command(2048, folder / "data"), folder / "pack.log", environment(folder)
         )
         assert code == 0, output
-        for section in arguments.only or ("recovery", "stall"):
-            {"recovery": recovery, "stall": stall}[section](arguments, folder)
+        for section in arguments.only or ("start", "recovery", "stall"):
+            {"start": start, "recovery": recovery, "stall": stall}[section](arguments, folder)
 
 
 def command(
@@ -129,8 +127,31 @@ def recovery(arguments: argparse.Namespace, folder: Path) -> None:
         f"\n### From SIGKILL of a worker to the next step, {arguments.preset}, two workers,"
         f" median of {len(found)}\n"
     )
+    print_parts(found)
+
+
+def start(arguments: argparse.Namespace, folder: Path) -> None:
+    found: list[dict[str, float]] = []
+    for number in range(arguments.rounds if arguments.only else 3):
+        env = environment(folder / f"ray-{number}", **dict(p.split("=", 1) for p in arguments.env))
+        begun_at = time.time()
+        options = command(arguments, folder, folder / f"start-{number}", training__steps=10**6)
+        with started(options, folder / f"start-{number}.log", env) as program:
+            found.append(split(folder / f"ray-{number}", program, begun_at, BEGUN))
+            print(f"# {found[-1]}", file=sys.stderr)
+            program.send(signal.SIGTERM)
+            program.exit_code(120)
+    print(
+        f"\n### From the command to the end of the first call, {arguments.preset}, two workers,"
+        f" median of {len(found)}\n"
+    )
+    print_parts(found)
+
+
+def print_parts(found: list[dict[str, float]]) -> None:
+    """Print a table of the medians of each part."""
     print("| part | seconds | min | max |\n| --- | --- | --- | --- |")
-    for part in (*PARTS, "all"):
+    for part in found[0]:
         seconds = [each[part] for each in found]
         print(
             f"| {part} | {statistics.median(seconds):.1f} | {min(seconds):.1f} |"
@@ -138,29 +159,31 @@ def recovery(arguments: argparse.Namespace, folder: Path) -> None:
         )
 
 
-def split(folder: Path, program: Program, killed_at: float) -> dict[str, float]:
-    """Wait until the chief has restarted, and return the seconds of each part."""
+def split(folder: Path, program: Program, since: float, first: str = DETECTED) -> dict[str, float]:
+    """Wait until the chief has trained its first call after ``since``; the seconds of each part."""
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
-        events = [event for event in chief_events(folder) if event["at"] > killed_at]
+        events = [event for event in chief_events(folder) if event["at"] > since]
         done = next((event for event in events if event["event"] == "first call done"), None)
         if done:
             begin = next(event for event in events if event["event"] == "worker started")
-            restored = next(event for event in events if event["event"] == "resumed")
-            moments = [
-                killed_at,
-                process_start(begin["fields"]["pid"]),
-                begin["fields"]["begun"],
-                begin["at"],
-                restored["at"],
-                done["at"],
-            ]
-            return {
-                **{part: b - a for part, a, b in zip(PARTS, moments, moments[1:], strict=False)},
-                "all": done["at"] - killed_at,
+            restored = [event["at"] for event in events if event["event"] == "resumed"]
+            ends = {
+                first: process_start(begin["fields"]["pid"]),
+                "Ray and TensorFlow loaded": begin["fields"]["begun"],
+                "our imports": begin["at"],
+                **({"networks and restore": restored[0]} if restored else {}),
+                "compile and first call" if restored else "networks, compile and first call": (
+                    done["at"]
+                ),
             }
+            starts = [since, *ends.values()]
+            parts = {
+                part: end - start for (part, end), start in zip(ends.items(), starts, strict=False)
+            }
+            return {**parts, "all": done["at"] - since}
         time.sleep(0.2)
-    raise SystemExit(f"no step within 200 s of a kill:\n{program.output[-3000:]}")
+    raise SystemExit(f"no step within 200 s:\n{program.output[-3000:]}")
 
 
 def chief_events(folder: Path) -> list[dict[str, Any]]:

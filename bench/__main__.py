@@ -1,0 +1,78 @@
+"""Run benchmarks and write their tables into docs/performance.md.
+
+    python -m bench                      # all, 40 minutes on two cores; `make bench`
+    python -m bench train-step recovery  # only these
+
+Nothing else should run on the machine. The text around the tables is written by hand and kept.
+"""
+
+import argparse
+import datetime
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import NamedTuple
+
+from bench.machine import ROOT, described
+
+PAGE = ROOT / "docs" / "performance.md"
+PACKAGES = ("tensorflow", "keras", "ray")
+
+
+class Topic(NamedTuple):
+    """Commands whose output, tables of Markdown, becomes one part of the page."""
+
+    commands: tuple[str, ...]
+
+
+OPTIONS = (
+    "fashion fashion:training.batch_norm=synchronized fashion:training.jit_compile=true"
+    " fashion:training.precision=bfloat16 fashion:training.augment.mode=fixed notebook"
+)
+TOPICS = {
+    "train-step": Topic(("-m bench.train_step --batch 32", "-m bench.train_step --batch 64")),
+    "options": Topic((f"bench/step.py --workers 2 --rounds 5 {OPTIONS}",)),
+    "sizes": Topic(("bench/step.py --steps 2 --rounds 3 --batch 128 dcgan32 dcgan64",)),
+    "start": Topic(("-m bench.start --rounds 3",)),
+    "recovery": Topic(("-m bench.recovery --kills 3 --only recovery",)),
+    "checkpoint": Topic(("-m bench.recovery --only stall --rounds 20",)),
+    "metrics": Topic(("bench/scrape.py",)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("topics", nargs="*", metavar="TOPIC", help=", ".join(TOPICS))
+    chosen = parser.parse_args().topics or list(TOPICS)
+    for name in chosen:
+        if name not in TOPICS:
+            parser.error(f"{name}: no such topic; expected {', '.join(TOPICS)}")
+    for name in chosen:
+        print(f"==> {name}", flush=True)
+        parts = [run(command) for command in TOPICS[name].commands]
+        PAGE.write_text(with_part(PAGE.read_text(), name, "\n\n".join(parts)))
+
+
+def run(command: str) -> str:
+    """Run a benchmark; return its command, date and machine, and then its output."""
+    result = subprocess.run(
+        [sys.executable, *command.split()], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    )
+    print(result.stdout, flush=True)
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    head = f"`python {command}`\n\n{described()}; {versions}; {datetime.date.today()}."
+    return f"{head}\n\n{result.stdout.strip()}"
+
+
+def with_part(page: str, name: str, text: str) -> str:
+    """Return the page with the part of ``name`` replaced; ``SystemExit`` if it has none."""
+    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+    before, found, rest = page.partition(begin)
+    _, also, after = rest.partition(end)
+    if not (found and also):
+        raise SystemExit(f"{PAGE}: no lines `{begin.strip()}` and `{end}`; add them")
+    return f"{before}{begin}\n{text}\n\n{end}{after}"
+
+
+if __name__ == "__main__":
+    main()
