@@ -11,7 +11,6 @@ import datetime
 import subprocess
 import sys
 from importlib.metadata import version
-from typing import NamedTuple
 
 from bench.machine import ROOT, described
 
@@ -19,24 +18,17 @@ PAGE = ROOT / "docs" / "performance.md"
 PACKAGES = ("tensorflow", "keras", "ray")
 
 
-class Topic(NamedTuple):
-    """Commands whose output, tables of Markdown, becomes one part of the page."""
-
-    commands: tuple[str, ...]
-
-
 OPTIONS = (
     "fashion fashion:training.batch_norm=synchronized fashion:training.jit_compile=true"
     " fashion:training.precision=bfloat16 fashion:training.augment.mode=fixed notebook"
 )
+# The output of their commands, tables of Markdown, becomes one part of the page.
 TOPICS = {
-    "train-step": Topic(("-m bench.train_step --batch 32", "-m bench.train_step --batch 64")),
-    "options": Topic((f"bench/step.py --workers 2 --rounds 5 {OPTIONS}",)),
-    "sizes": Topic(("bench/step.py --steps 2 --rounds 3 --batch 128 dcgan32 dcgan64",)),
-    "start": Topic(("-m bench.start --rounds 3",)),
-    "recovery": Topic(("-m bench.recovery --kills 3 --only recovery",)),
-    "checkpoint": Topic(("-m bench.recovery --only stall --rounds 20",)),
-    "metrics": Topic(("bench/scrape.py",)),
+    "train-step": ("-m bench.train_step --batch 32", "-m bench.train_step --batch 64"),
+    "options": (f"bench/step.py --workers 2 --rounds 5 {OPTIONS}",),
+    "sizes": ("bench/step.py --steps 2 --rounds 3 --batch 128 dcgan32 dcgan64",),
+    "start": ("-m bench.recovery --only start --rounds 3",),
+    "recovery": ("-m bench.recovery --only recovery --kills 3",),
 }
 
 
@@ -49,7 +41,7 @@ def main() -> None:
             parser.error(f"{name}: no such topic; expected {', '.join(TOPICS)}")
     for name in chosen:
         print(f"==> {name}", flush=True)
-        parts = [run(command) for command in TOPICS[name].commands]
+        parts = [run(command) for command in TOPICS[name]]
         PAGE.write_text(with_part(PAGE.read_text(), name, "\n\n".join(parts)))
 
 
