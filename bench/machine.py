@@ -1,4 +1,4 @@
-"""What benchmarks share: the machine in words, free ports, the Python of other libraries."""
+"""The machine as a text, free ports and the Python of other libraries, for benchmarks."""
 
 import os
 import platform

@@ -6,7 +6,7 @@
 Every contender (bench/train_step_contenders.py) is a process, or two for two workers, that waits
 until it is its turn. In each round each trains for about two seconds, alone. So a change of the
 machine's speed affects all. Prints a table: images/s, lowest to highest, and the ratio to the
-notebook's loop on Keras 2. PyTorch, JAX and Keras 2 are in an environment of their own
+notebook's loop on Keras 2. PyTorch, JAX and Keras 2 are installed apart from the rest
 (`make bench`).
 """
 
@@ -110,10 +110,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=32, help="global batch size")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", default="", help="words of contenders, joined by commas")
+    parser.add_argument("--only", default="", help="parts of their names, joined by commas")
     arguments = parser.parse_args()
-    words = arguments.only.split(",")
-    chosen = [each for each in CONTENDERS if any(word in each.name for word in words)]
+    parts = arguments.only.split(",")
+    chosen = [each for each in CONTENDERS if any(part in each.name for part in parts)]
     with ExitStack() as stack:
         players = []
         for contender in (*chosen, *LIMIT):

@@ -1,4 +1,4 @@
-"""One contender of bench/train_step.py, in a process of its own that waits for its turn.
+"""One contender of bench/train_step.py: a process that waits for its turn.
 
     python bench/train_step_contenders.py NAME BATCH THREADS
 
@@ -8,6 +8,7 @@ by the notebook's updates: D on fake and real images together, then G on fresh n
 RMSprop. Images are random, already in memory.
 """
 
+import importlib
 import os
 import sys
 import time
@@ -73,10 +74,7 @@ def keras_loop(version: str, batch: int, threads: int) -> Train:
     import tensorflow as tf
 
     set_threads(tf, threads)
-    if version == "2":
-        import tf_keras as keras  # noqa: TID251  the contender
-    else:
-        import keras
+    keras = importlib.import_module("tf_keras" if version == "2" else "keras")
     generator, discriminator = keras_networks(keras, "sigmoid")
     discriminator.compile(loss="binary_crossentropy", optimizer="rmsprop")
     discriminator.trainable = False
