@@ -1,6 +1,6 @@
 """Pack images, train on this machine, and save a grid of generated ones.
 
-    python examples/train_and_sample.py my-images 64
+    python examples/train_and_sample.py my-images 28
 
 Started again it resumes, or makes the grid of the finished run.
 """

@@ -278,6 +278,7 @@ def test_the_symptoms_are_messages_of_the_program() -> None:
 
 TURKISH = {
     "goruntulerim": "my-images",
+    "fotograflar": "photos",
     "goruntuler": "images",
     "ilk": "first",
     "sentetik": "synthetic",

@@ -15,7 +15,7 @@ needs them.
 
 from job.api.data import fit_features, open_packed, pack
 from job.api.generator import Generator, load_generator
-from job.api.quality import evaluate
+from job.api.quality import Usefulness, evaluate
 from job.api.run import Run, train
 from job.config.errors import ConfigError, DataError, DcganError, DivergedError, StorageError
 
@@ -27,6 +27,7 @@ __all__ = [
     "Generator",
     "Run",
     "StorageError",
+    "Usefulness",
     "evaluate",
     "fit_features",
     "load_generator",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def checkpoints() -> None:
-    """Look at the checkpoints of a run folder, check them, keep some for good."""
+    """List, verify and pin the checkpoints of a run folder."""
 
 
 @checkpoints.command("list")
@@ -41,13 +41,13 @@ def list_checkpoints(run: str, storage: "StorageSpec") -> None:
 @checkpoints.command()
 @click.argument("run")
 @click.option(
-    "--release", is_flag=True, help="Take the quarantine off checkpoints that are whole again."
+    "--release", is_flag=True, help="Release checkpoints from quarantine that are whole again."
 )
 @storage_options
 def verify(run: str, release: bool, storage: "StorageSpec") -> None:
     """Read every part of every checkpoint of RUN and compare it with its manifest.
 
-    Exit code 3 where one is damaged.
+    Exit code 3 if one is damaged.
     """
     from job.config.errors import StorageError
 

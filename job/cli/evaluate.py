@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     type=SEEDS,
     default=0,
     show_default=True,
-    help="Of the generated images, and of the samples for the errors.",
+    help="Seed of the generated images and of the resampling for the errors.",
 )
 @click.option(
     "--held-out",

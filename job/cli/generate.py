@@ -49,7 +49,7 @@ PARTS = ("tar", "parquet", "shards")  # formats of any size, made in parts
     type=click.IntRange(0, 2**31 - 1),
     default=0,
     show_default=True,
-    help="Other seed, other images.",
+    help="Seed; another one gives other images.",
 )
 @click.option(
     "--start",

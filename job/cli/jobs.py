@@ -64,7 +64,7 @@ def stop(job_id: str, address: str) -> None:
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
-@click.option("-f", "--follow", is_flag=True, help="Also what comes, until the job ends.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines until the job ends.")
 @address_option
 def logs(job_id: str, follow: bool, address: str) -> None:
     """Print the log of the job ID. With --follow the exit code is the job's.

@@ -31,7 +31,9 @@ def quality() -> None:
     show_default=True,
     help="Passes over the images.",
 )
-@click.option("--seed", type=SEEDS, default=0, show_default=True, help="Of weights and order.")
+@click.option(
+    "--seed", type=SEEDS, default=0, show_default=True, help="Seed of the weights and the order."
+)
 @storage_options
 def fit(data: str, epochs: int, seed: int, storage: "StorageSpec") -> None:
     """Train the small classifier whose features `evaluate` compares, on the packed images DATA.

@@ -72,14 +72,15 @@ def length_text(checked: "Preflight") -> str:
             " training.epochs or training.steps for another length)"
         )
     grids, checkpoints = (
-        f"a grid every {schedule.sample_every:,} steps",
-        f"a checkpoint every {schedule.checkpoint_every:,} steps",
+        f"a grid every {counted(schedule.sample_every, 'step')}",
+        f"a checkpoint every {counted(schedule.checkpoint_every, 'step')}",
     )
     if schedule.checkpoint_every >= schedule.total_steps:
         checkpoints = (
             f"one checkpoint, at the end (checkpoints.every_steps is {schedule.checkpoint_every:,})"
         )
-    return f"length: {epochs:,.4g} epochs{why}; {grids}, {checkpoints}"
+    number = f"{epochs:,.0f}" if epochs >= 1000 else f"{epochs:.4g}"
+    return f"length: {number} epochs{why}; {grids}, {checkpoints}"
 
 
 def scores_text(checked: "Preflight") -> str:

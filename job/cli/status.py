@@ -42,7 +42,7 @@ ASCII_LEVELS, ASCII_BAR_PARTS = "_.,-~=+#", "#-"  # for a terminal that is not U
 
 @click.command()
 @click.argument("run")
-@click.option("--watch", is_flag=True, help="Look again and again, until the run has ended.")
+@click.option("--watch", is_flag=True, help="Repeat until the run has ended.")
 @click.option(
     "--every",
     "every_seconds",

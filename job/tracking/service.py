@@ -54,7 +54,7 @@ def check_tracking(spec: TrackingSpec) -> None:
     if importlib.util.find_spec(spec.service) is None:
         raise ConfigError(
             f"tracking.service is {spec.service}, and the package {PACKAGES[spec.service]} is not"
-            f' installed; install it with pip install "dcgan-train[{spec.service}]", or set'
+            f" installed; run `pip install {PACKAGES[spec.service]}`, or set"
             " tracking.service: none"
         )
     # Without one, MLflow would write files into the working directory of a worker.
