@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("--image", help="name of the published image, without a tag")
     parser.add_argument("--source", help="address of the repository, https://...")
     given = parser.parse_args()
+    if untracked := _git("ls-files", "-o", "--exclude-standard").split():
+        raise SystemExit(f"{', '.join(untracked)}: not tracked by git; add or remove them first")
     build(given.out.resolve(), given.image, given.source)
     for path in sorted(given.out.iterdir()):
         sys.stdout.write(f"{path.stat().st_size:>10,}  {path.name}\n")
@@ -174,6 +176,8 @@ def _repack(path: Path) -> None:
                 member.uid = member.gid = 0
                 member.uname = member.gname = ""
                 member.mtime, member.pax_headers = epoch(), {}
+                # Not of this user's umask.
+                member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
                 copy.addfile(member, content)
     path.write_bytes(gzip.compress(raw.getvalue(), mtime=epoch()))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from job.api.arguments import check_choice, check_whole
 from job.api.framework import load_tensorflow
 from job.api.storage import Storage, storage_spec
 from job.config.errors import ConfigError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from job.quality.classifier_file import Description
 
 FITS = ("crop", "pad", "stretch", "exact")
-MAX_SIDE = 4096
+MAX_SIDE, MAX_SEED = 4096, 2**31 - 1
 MAX_FIT_BYTES = 1 << 30  # of pixels in memory
 
 
@@ -41,22 +42,19 @@ def pack(
     of another size: ``crop``, ``pad``, ``stretch`` or ``exact`` (refuse). Raise ``DataError`` for
     broken images, ``ConfigError`` if other images are at ``destination``.
     """
-    if fit not in FITS:
-        raise ConfigError(f"fit is {fit!r}; expected one of {', '.join(FITS)}")
-    if channels not in (None, 1, 3):
-        raise ConfigError(f"channels is {channels!r}; expected 1 (grey), 3 (colour) or None")
+    check_choice("fit", fit, FITS)
+    check_choice("channels", channels, (None, 1, 3))
+    check_choice("split", split, (None, "train", "test"))
     sides = () if size is None else size if isinstance(size, tuple) else (size, size)
-    if not all(1 <= side <= MAX_SIDE for side in sides):
-        raise ConfigError(
-            f"size is {size!r}; expected one side or (height, width), each 1 to {MAX_SIDE}"
-        )
+    if len(sides) not in (0, 2):
+        raise ConfigError(f"size is {size!r}; expected one side or (height, width)")
     settings = PackSettings(
-        size="x".join(map(str, sides)) or None,
+        size="x".join(str(check_whole("size", side, 1, MAX_SIDE)) for side in sides) or None,
         channels=channels,
         fit=fit,
-        seed=seed,
+        seed=check_whole("seed", seed, 0),
         skip_bad=skip_bad,
-        limit=limit,
+        limit=None if limit is None else check_whole("limit", limit, 1),
         split=split,
     )
     pack_images(PackJob(str(source), str(destination), settings, storage_spec(storage)))
@@ -81,6 +79,7 @@ def fit_features(
     It learns the classes or, without classes, by how far an image was turned. Return its facts,
     such as ``accuracy`` on a held-out tenth. ``on_epoch`` gets the epoch, from 1, and the accuracy.
     """
+    epochs, seed = check_whole("epochs", epochs, 1, 1000), check_whole("seed", seed, 0, MAX_SEED)
     packed = open_packed(data, storage=storage)
     images = packed.read(0, MAX_FIT_BYTES // packed.index.row_bytes)
     load_tensorflow()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from job.api.arguments import check_whole
 from job.api.framework import load_tensorflow
 from job.api.storage import Storage, storage_spec
 from job.checkpoints.origin import best_uri
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from job.synthesis.source import Source
 
 MAX_BYTES = 4 << 30  # of pixels in memory
+MAX_SEED, MAX_INDEX = 2**31 - 1, 2**48
 
 
 class Generator:
@@ -68,11 +70,11 @@ class Generator:
         from job.synthesis.images import image_blocks
 
         generator, shape = self.model, self.model.output_shape[1:]
-        if not 1 <= num_images <= MAX_BYTES // np.prod(shape):
-            raise ConfigError(
-                f"num_images is {num_images}; expected 1 to {MAX_BYTES // np.prod(shape):,}. For"
-                " more, write them with `dcgan-train generate`"
-            )
+        check_whole("num_images", num_images, 1, int(MAX_BYTES // np.prod(shape)))
+        check_whole("seed", seed, 0, MAX_SEED)
+        check_whole("start", start, 0, MAX_INDEX)
+        if truncation is not None and not truncation > 0:
+            raise ConfigError(f"truncation is {truncation!r}; expected a number above 0, or None")
         plan = class_plan(self._source.classes, classes, balanced=balanced, seed=seed, uri=self.uri)
         blocks = image_blocks(
             generator, seed, num_images, start, truncation=truncation, classes=plan

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from job.api.arguments import check_whole
 from job.api.framework import load_tensorflow
 from job.api.storage import Storage, storage_spec
 from job.checkpoints.origin import best_uri
@@ -47,7 +48,12 @@ def evaluate(
     With ``held_out``, packed real images that training did not see, also ``near_training`` and, if
     asked, ``usefulness``. ``num_images`` of each kind are at most half of the real ones.
     """
-    return evaluate_with_pairs(
+    if num_images is not None:
+        check_whole("num_images", num_images, MIN_NUM)
+    check_whole("seed", seed, 0, 2**31 - 1)
+    for name, value in usefulness._asdict().items() if usefulness else ():
+        check_whole(f"usefulness.{name}", value, 1)
+    return evaluate_images(
         images,
         against,
         features=features,
@@ -57,10 +63,10 @@ def evaluate(
         usefulness=usefulness,
         best=best,
         storage=storage,
-    )[0]
+    )
 
 
-def evaluate_with_pairs(
+def evaluate_images(
     images: str,
     against: str,
     *,
@@ -71,11 +77,15 @@ def evaluate_with_pairs(
     usefulness: Usefulness | None,
     best: bool,
     storage: Storage,
+    on_open: Callable[[], None] = lambda: None,
+    on_pairs: "Callable[[Image.Image], None]" = lambda picture: None,
     on_training: Callable[[str], None] = lambda recipe: None,
-) -> "tuple[Evaluation, Image.Image | None]":
-    """Return the evaluation and, with ``held_out``, the picture of the closest pairs.
+) -> "Evaluation":
+    """Return the evaluation of ``evaluate``, whose arguments these are, checked.
 
-    ``on_training`` gets the name of each recipe of ``usefulness`` before it is trained.
+    ``on_open`` is called when the data sets are open, ``on_pairs`` with the picture of the closest
+    pairs if there are ``held_out`` images, ``on_training`` with the name of each recipe of
+    ``usefulness`` before it is trained.
     """
     options = storage_spec(storage)
     if held_out is None and usefulness is not None:
@@ -83,6 +93,7 @@ def evaluate_with_pairs(
     real = open_packed(against, options)
     num = _checked_num(num_images, real.index.num_rows, against)
     apart = open_packed(held_out, options) if held_out else None
+    on_open()
     if best:
         images = best_uri(images, options)
     load_tensorflow()
@@ -96,11 +107,12 @@ def evaluate_with_pairs(
     extractor = open_features(features, real.store, real.index, options)
     found = load_images(images, options, real.index.image_shape, num, seed)
     if apart is None:
-        return steps_of.score_images(real, extractor, found.data, found.uri, seed), None
+        return steps_of.score_images(real, extractor, found.data, found.uri, seed)
     steps_of.check_trained_on(found.data_fingerprint, real, found.uri)
     result = steps_of.score_images(real, extractor, found.data, found.uri, seed)
     unseen = apart.read(0, num)
     near, picture = steps_of.compare_with_training(real, extractor, found.data, unseen)
+    on_pairs(picture)
     result = dataclasses.replace(result, near_training=near)
     if usefulness is not None:
         per_class, steps, repeats = usefulness
@@ -112,7 +124,7 @@ def evaluate_with_pairs(
             on_training,
         )
         result = dataclasses.replace(result, usefulness=trainings)
-    return result, picture
+    return result
 
 
 def _checked_num(num_images: int | None, num_rows: int, uri: str) -> int:

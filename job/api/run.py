@@ -1,7 +1,6 @@
 """Train a run on this machine, or on the Ray cluster that ``RAY_ADDRESS`` names."""
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from job.api.arguments import setting
 from job.api.generator import Generator, load_generator
 from job.config.load import load_run
 from job.config.storage import StorageSpec
@@ -65,7 +65,7 @@ def train(
     spec = load_run(
         preset,
         Path(config) if config is not None else None,
-        [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()],
+        [setting(key, value) for key, value in (settings or {}).items()],
         os.environ,
     )
     from job.launch.run import train_run

@@ -111,15 +111,29 @@ def evaluate(
     or any SOURCE of `data pack`. The second line scores other real images instead: no generator can
     be expected to be better.
     """
-    from job.api.quality import Usefulness, evaluate_with_pairs
+    from job.api.quality import Usefulness, evaluate_images
 
     if held_out is None and (pairs or usefulness):
         raise ConfigError(
             "--held-out is not set; expected packed real images that training did not see, for"
             " --pairs and --usefulness"
         )
-    run = _run_folder(images, storage) if record else None
-    result, picture = evaluate_with_pairs(
+    run: ObjectStore | None = None
+    picture = b""
+
+    def on_open() -> None:
+        nonlocal run
+        run = _run_folder(images, storage) if record else None
+
+    def on_pairs(found: "Image.Image") -> None:
+        nonlocal picture
+        from job.images.grids import png_bytes
+
+        picture = png_bytes(found)
+        if pairs:
+            _write_picture(pairs, picture)
+
+    result = evaluate_images(
         images,
         against,
         features=features,
@@ -129,19 +143,18 @@ def evaluate(
         usefulness=Usefulness(per_class, steps, repeats) if usefulness else None,
         best=is_best,
         storage=storage,
+        on_open=on_open,
+        on_pairs=on_pairs,
         on_training=lambda recipe: say(f"training on {recipe}", err=True),
     )
-    from job.images.grids import png_bytes
     from job.quality.evaluation import to_json
     from job.run.layout import EVALUATION, PAIRS
 
-    if pairs and picture:
-        _write_picture(pairs, picture)
     for line in [to_json(result)] if as_json else evaluation_lines(result):
         say(line)
     if run:
         if picture:
-            run.write(PAIRS, png_bytes(picture))
+            run.write(PAIRS, picture)
         run.write(EVALUATION, to_json(result).encode())
 
 
@@ -159,10 +172,9 @@ def _run_folder(uri: str, storage: "StorageSpec") -> "ObjectStore":
     raise ConfigError(f"--record: {uri} is not a run folder{reason}; expected one as IMAGES")
 
 
-def _write_picture(uri: str, picture: "Image.Image") -> None:
-    from job.images.grids import png_bytes
+def _write_picture(uri: str, picture: bytes) -> None:
     from job.storage.paths import local_path
     from job.storage.uri import open_store
 
     path = local_path(uri)
-    open_store(str(path.parent)).write(path.name, png_bytes(picture))
+    open_store(str(path.parent)).write(path.name, picture)

@@ -47,11 +47,12 @@ def fit(data: str, epochs: int, seed: int, storage: "StorageSpec") -> None:
     def on_epoch(epoch: int, accuracy: float) -> None:
         say(f"epoch {epoch}/{epochs}: accuracy {accuracy:.3f} on held-out images", err=True)
 
+    folder = open_packed(data, storage=storage).store.uri.rstrip("/")
     saved = fit_features(data, epochs=epochs, seed=seed, on_epoch=on_epoch, storage=storage)
-    saved_at = f"{open_packed(data, storage=storage).store.uri.rstrip('/')}/{CLASSIFIER_NETWORK}"
     say(
-        f"{saved_at}: learned {saved.task} of {counted(saved.num_images, 'image')},"
-        f" accuracy {saved.accuracy:.3f} on held-out ones, fingerprint {saved.fingerprint[:16]}"
+        f"{folder}/{CLASSIFIER_NETWORK}: learned {saved.task} of"
+        f" {counted(saved.num_images, 'image')}, accuracy {saved.accuracy:.3f} on held-out ones,"
+        f" fingerprint {saved.fingerprint[:16]}"
     )
 
 

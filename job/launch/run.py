@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING
 from job.config.host import ensure_home
 from job.config.spec import RunSpec
 from job.launch import machine
-from job.launch.outcome import record_outcome
-from job.run.process_records import process_records
-from job.telemetry import logs
 from job.training import preflight
 from job.training.preflight import Preflight
 
@@ -39,7 +36,10 @@ def train_run(
     if checked.is_finished:
         return checked
     ensure_home()
-    from job.launch import trainer  # takes a second: Ray
+    from job.launch import trainer  # these take a second, mostly Ray
+    from job.launch.outcome import record_outcome
+    from job.run.process_records import process_records
+    from job.telemetry import logs
 
     stores = checked.stores
     with preflight.leased(checked, on_wait) as lease:

@@ -38,10 +38,15 @@ def test_again_it_is_opened(source: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fit": "squeeze"}, "fit is 'squeeze'; expected one of crop, pad, stretch, exact"),
-        ({"channels": 4}, "channels is 4; expected 1"),
-        ({"size": (8, 0)}, r"size is \(8, 0\); expected"),
+        ({"fit": "squeeze"}, "fit is 'squeeze'; expected one of 'crop', 'pad', 'stretch', 'exact'"),
+        ({"channels": 4}, "channels is 4; expected one of None, 1, 3"),
+        ({"size": (8, 0)}, "size is 0; expected a whole number, 1 to 4,096"),
         ({"size": 5000}, "size is 5000; expected"),
+        ({"size": (8, 12, 3)}, r"size is \(8, 12, 3\); expected one side or \(height, width\)"),
+        ({"size": "28"}, "size is '28'; expected"),
+        ({"limit": 0}, "limit is 0; expected a whole number, at least 1"),
+        ({"seed": -1}, "seed is -1; expected"),
+        ({"split": "all"}, "split is 'all'; expected"),
     ],
 )
 def test_wrong_options(source: str, tmp_path: Path, options: dict, message: str) -> None:

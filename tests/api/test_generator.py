@@ -28,8 +28,9 @@ def test_the_images_of_generate(tmp_path: Path) -> None:
     assert (sample.labels, sample.class_names) == (None, ())
     assert (generator.step, generator.uri) == (10, f"file://{run}/checkpoints/step-000000010")
     assert generator.model.output_shape == (None, 28, 28, 1)
-    with pytest.raises(ConfigError, match="num_images is 0; expected 1 to"):
-        generator.sample(0)
+    for options in ({"num_images": 0}, {"seed": -1}, {"start": -1}, {"truncation": 0}):
+        with pytest.raises(ConfigError, match=f"{next(iter(options))} is"):
+            generator.sample(**({"num_images": 1} | options))
 
 
 def test_classes(tmp_path: Path) -> None:

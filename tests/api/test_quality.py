@@ -22,3 +22,6 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         evaluate(images, real, num_images=31)
     with pytest.raises(ConfigError, match="usefulness is set without held_out"):
         evaluate(images, real, usefulness=Usefulness(repeats=1))
+    for wrong in ({"num_images": 0}, {"seed": -1}, {"usefulness": Usefulness(steps=0)}):
+        with pytest.raises(ConfigError, match="expected a whole number"):
+            evaluate(images, real, **wrong)

@@ -61,5 +61,5 @@ def test_the_current_version_opens_with_one_sentence_and_lists_changes() -> None
     assert first.endswith(".")
     assert rest.startswith("### ")
     changes = changelog.changes(current(), text)
-    assert len(changes) > 30
+    assert changes
     assert all(len(each["description"]) < 600 for each in changes)

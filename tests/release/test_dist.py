@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import socket
 import subprocess
 import tarfile
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from release import dist
+from release import changelog, dist
 from release.changelog import CHANGELOG
 from release.version import current
 from tests.charts.helm import REQUIRED, Helm, container, only, templates
@@ -69,6 +70,7 @@ def test_the_sdist_is_the_repository(packages: Path) -> None:
     assert {(member.uid, member.uname, member.mtime) for member in members} == {
         (0, "", dist.epoch())
     }
+    assert {member.mode for member in members} == {0o644, 0o755}
 
 
 def packed_chart(path: Path) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
@@ -81,10 +83,17 @@ def packed_chart(path: Path) -> tuple[dict[str, Any], dict[str, Any], set[str]]:
         return documents[0], documents[1], set(archive.getnames())
 
 
+def chart_of(source: Path, tmp_path: Path) -> Path:
+    """Return a copy of the chart's sources: publishing writes the image's name into them."""
+    shutil.copytree(source / dist.CHART, tmp_path / "copy" / dist.CHART)
+    return tmp_path / "copy"
+
+
 @pytest.mark.helm
 def test_a_published_chart_names_its_image_and_its_changes(source: Path, tmp_path: Path) -> None:
     require_tool("helm")
-    dist.chart(source, tmp_path, "ghcr.io/us/dcgan-train", "https://example.com/us/dcgan-train")
+    copy = chart_of(source, tmp_path)
+    dist.chart(copy, tmp_path, "ghcr.io/us/dcgan-train", "https://example.com/us/dcgan-train")
     about, values, names = packed_chart(tmp_path / f"dcgan-train-{current()}.tgz")
     assert values["image"]["repository"] == "ghcr.io/us/dcgan-train"
     assert about["home"] == "https://example.com/us/dcgan-train"
@@ -95,8 +104,8 @@ def test_a_published_chart_names_its_image_and_its_changes(source: Path, tmp_pat
         for name, suffix in (("dcgan-train", ""), ("dcgan-train-gpu", "-gpu"))
     ]
     changes = yaml.safe_load(notes["artifacthub.io/changes"])
-    assert len(changes) == CHANGELOG.read_text().count("\n- ")
-    assert {each["kind"] for each in changes} <= {"added", "changed", "fixed"}
+    assert len(changes) == changelog.notes(current(), CHANGELOG.read_text()).count("\n- ")
+    assert {each["kind"] for each in changes} <= set(changelog.KINDS)
     (link,) = yaml.safe_load(notes["artifacthub.io/links"])
     assert link["url"].endswith(f"/blob/v{current()}/docs/kubernetes.md")
     assert {"dcgan-train/values.schema.json", "dcgan-train/files/rules/alerts.yaml"} < names
@@ -107,7 +116,7 @@ def test_a_published_chart_names_its_image_and_its_changes(source: Path, tmp_pat
 def test_the_chart_installs_from_a_registry(source: Path, tmp_path: Path, free_port: int) -> None:
     """As an OCI artefact, pushed and rendered by Helm."""
     helm = Helm(require_tool("helm"))
-    dist.chart(source, tmp_path, "ghcr.io/us/dcgan-train")
+    dist.chart(chart_of(source, tmp_path), tmp_path, "ghcr.io/us/dcgan-train")
     charts = f"oci://127.0.0.1:{free_port}/us/charts"
     command = [require_tool("registry"), "-port", str(free_port)]
     with server_process(command, lambda: accepts(free_port), tmp_path / "log"):
