@@ -27,6 +27,8 @@ TEST_TOOLS := s3 helm kubeconform kubescore kustomize rayjob actionlint registry
 CLUSTER_TOOLS := etcd coredns kubernetes kuberay netpol
 # pytest ends with 5 if PYTEST_ARGS chose none of a command's tests.
 NONE_IS_FINE = $(if $(PYTEST_ARGS),|| test $$? = 5)
+# What these tests need beside .venv.
+BESIDE := $(foreach name,release tracking export,.tools/$(name)/.installed)
 # Tests of mark `live` that watch the clock, so that nothing may run beside them.
 ALONE := tests/dashboards/test_live.py tests/chaos/test_images_seen.py
 
@@ -82,11 +84,12 @@ tools: ## Build the servers and checkers of the tests into .tools/bin (needs Go)
 	  echo "prometheus: not found; install Debian's:" \
 	    "apt-get install --no-install-recommends prometheus" >&2; exit 1; }
 
-# Libraries of tracking services and an MLflow server, beside .venv and without what it has.
-.tools/tracking/.installed: tests/tools/tracking/requirements.txt .venv/.dev
-	$(say) "Installing tests/tools/tracking/requirements.txt into .tools/tracking (240 MB)"
-	@rm -rf .tools/tracking
-	@$(install) --require-hashes --no-deps --target .tools/tracking -r $<
+# Libraries that tests of mark `live` use beside .venv, without what it has: tracking services and an
+# MLflow server; the runtimes of exported generators.
+.tools/%/.installed: tests/tools/%/requirements.txt .venv/.dev
+	$(say) "Installing $< into .tools/$*"
+	@rm -rf .tools/$*
+	@$(install) --require-hashes --no-deps --target .tools/$* -r $<
 	@touch $@
 
 # Without them, tests are skipped, unless DCGAN_REQUIRE_TOOLS is 1.
@@ -116,7 +119,7 @@ test-fast: .venv/.dev ## Tests without server, Ray, training and slow programs: 
 	@$(pytest) -m "$(FAST)" $(PYTEST_ARGS)
 
 .PHONY: e2e
-e2e: .venv/.dev .tools/release/.installed .tools/tracking/.installed ## Install on Kubernetes, of KUBECONFIG or started here (root; first 30 minutes)
+e2e: .venv/.dev $(BESIDE) ## Install on Kubernetes, of KUBECONFIG or started here (root; first 30 minutes)
 	@bash tests/tools/build.sh $(TEST_TOOLS) helm3 $(if $(KUBECONFIG),,$(CLUSTER_TOOLS))
 	$(say) "The image, the chart on a cluster, the dashboards of a run with faults"
 	@DCGAN_E2E=1 $(BIN)/python -m pytest -q --durations=10 tests/container_image tests/e2e \
@@ -183,12 +186,15 @@ lock: .tools/uv-$(UV_VERSION)/bin/uv ## Write the lock files; UPGRADE=1 for newe
 	  --output-file requirements-gpu.lock
 	@$(compile) release/requirements.in --output-file release/requirements.lock
 	@$(compile) --group docs --output-file requirements-docs.lock
-	@cd tests/tools/tracking && sed -n 's/ *\\$$//; /^[a-z]/{/^pillow==/!p}' \
-	  $(CURDIR)/requirements.lock >.constraints && $(CURDIR)/$< pip compile requirements.in \
-	  --constraints .constraints --universal --python-version 3.11 --generate-hashes \
-	  $$(sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/--no-emit-package \1/p' $(CURDIR)/requirements.lock) \
-	  --no-annotate --no-emit-index-url --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade) \
-	  --custom-compile-command "make lock" --output-file requirements.txt && rm .constraints
+	@for name in tracking export; do \
+	  cd $(CURDIR)/tests/tools/$$name; \
+	  sed -n 's/ *\\$$//; /^[a-z]/{/^pillow==/!p}' $(CURDIR)/requirements.lock >.constraints; \
+	  $(CURDIR)/$< pip compile requirements.in --constraints .constraints --universal \
+	    --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+	    --no-emit-find-links --quiet $(if $(UPGRADE),--upgrade) --custom-compile-command "make lock" \
+	    $$(sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/--no-emit-package \1/p' $(CURDIR)/requirements.lock) \
+	    --output-file requirements.txt; rm .constraints; \
+	done
 
 .tools/docs/.installed: requirements-docs.lock | $(BIN)/pip
 	$(say) "Installing requirements-docs.lock into .tools/docs"
