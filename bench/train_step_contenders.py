@@ -115,10 +115,10 @@ def tutorial(_: str, batch: int, threads: int) -> Train:
             error = loss(labels, discriminator(tf.concat([fake, real], 0), training=True))
         weights = discriminator.trainable_variables
         optimizers[1].apply_gradients(zip(tape.gradient(error, weights), weights, strict=True))
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(weights := generator.trainable_variables)
+        with tf.GradientTape() as tape:
             fake = generator(tf.random.normal((batch, LATENT)), training=True)
             error = loss(tf.ones((batch, 1)), discriminator(fake, training=True))
+        weights = generator.trainable_variables
         optimizers[0].apply_gradients(zip(tape.gradient(error, weights), weights, strict=True))
         return error
 
