@@ -119,7 +119,8 @@ def main() -> None:
         for contender in (*chosen, *LIMIT):
             player = Player(contender, arguments.batch)
             stack.callback(player.close)
-            player.steps = max(1, round(TURN_SECONDS / player.seconds())) * 10
+            unit = 10 if contender.name.startswith("ours") else 1  # ours: a call of 10 steps
+            player.steps = max(1, round(TURN_SECONDS * 10 / player.seconds() / unit)) * unit
             players.append((contender, player))
         rates: dict[Contender, list[float]] = {each: [] for each, _ in players}
         for _ in range(arguments.rounds):
