@@ -19,8 +19,7 @@ from job.config.load import load_run
 from job.run.stores import open_stores
 from job.streaming.reader import Reader
 from job.telemetry.step_report import StepReport
-from job.training import input as training_input
-from job.training import worker
+from job.training import open_reader, worker
 from job.training.listeners import Driver
 from job.training.topology import Topology
 from tests.streaming.sets import numbers_of
@@ -73,7 +72,7 @@ def say(text: str) -> None:
 
 def main() -> None:
     if "IMAGES_SEEN" in os.environ:
-        training_input.Reader = Recording
+        open_reader.Reader = Recording
     rank, world_size = int(sys.argv[1]), int(sys.argv[2])
     spec = load_run("notebook", overrides=sys.argv[3:])
     worker.run(
