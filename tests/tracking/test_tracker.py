@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from typing import cast
 
 import pytest
 
@@ -11,7 +12,7 @@ from job.run.layout import grid_key
 from job.storage.store import ObjectStore
 from job.tracking.tracked_run import TrackedRun, read_tracked_run, write_tracked_run
 from job.tracking.tracker import MAX_REASON, MAX_WAITING, TRIES, Tracker
-from tests.checkpoints.saves import save
+from tests.checkpoints.saves import Breaking, save
 from tests.tracking.recorded import Recorded
 
 SPEC = TrackingSpec(service="mlflow", project="garments")
@@ -110,7 +111,7 @@ def test_a_record_that_fails_too_often_is_dropped_and_the_next_one_is_sent(
 def test_a_service_that_hangs_delays_the_end_for_a_bounded_time(
     folder: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service = Recorded(hangs_at="begin")
+    service = Recorded(num_failures=1, hangs_at="begin")
     tracked, began = tracker(service, folder, close_seconds=0.05), time.monotonic()
     tracked.log("scores", 0, {})
     assert service.hangs.wait(60)
@@ -120,7 +121,7 @@ def test_a_service_that_hangs_delays_the_end_for_a_bounded_time(
     assert time.monotonic() - began < 5
     assert service.is_abandoned
     answer(service)
-    assert service.num_requests == 1  # it was in flight; nothing further is sent
+    assert service.num_requests == 1  # it was in flight and then failed; it is not repeated
     # Also those that still waited, and the end.
     assert caplog.messages == [
         "mlflow did not take the last of the run in time",
@@ -152,6 +153,22 @@ def test_an_abandoned_tracker_leaves_the_run_folder_to_the_next_attempt(
     assert read_tracked_run(folder, "mlflow", "garments") == newer
     assert service.calls[-1][0] == hangs_at
     assert len(caplog.messages) == 2  # those of ``close``
+
+
+def test_nothing_is_sent_after_a_store_that_hangs(folder: ObjectStore) -> None:
+    service, hangs = Recorded(), threading.Event()
+
+    def before(number: int, name: str) -> None:
+        if name == "write":
+            hangs.set()
+            service.answers.wait(60)
+
+    tracked = tracker(service, cast(ObjectStore, Breaking(folder, before)))
+    tracked.log("metrics", 20, {})
+    assert hangs.wait(60)
+    tracked.close("killed", max_seconds=0.0)
+    answer(service)
+    assert service.calls == [("begin", None)]
 
 
 def test_a_missing_file_is_not_a_failure_of_the_service(

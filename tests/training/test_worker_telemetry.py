@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -217,7 +217,7 @@ def tracked_by_a_service_that_hangs(
 
 
 def test_the_records_of_a_run_do_not_wait_for_its_tracking_service(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ExitStack() as stack:
         run = stack.enter_context(tracked_by_a_service_that_hangs(tmp_path, monkeypatch))
@@ -229,7 +229,7 @@ def test_the_records_of_a_run_do_not_wait_for_its_tracking_service(
 
     ending.start()
     wait_for("the last row", has_last_row)
-    assert ending.is_alive()
+    assert "trackio did not take" not in caplog.text  # it is still waited for
     answers.set()
     ending.join(60)
 
@@ -243,6 +243,21 @@ def test_after_a_stop_a_tracking_service_is_waited_for_within_the_grace(
         listeners.on_finish()
         began = time.monotonic()
     assert time.monotonic() - began < CLOSE_SECONDS / 2
+
+
+def test_the_end_is_tracked_while_the_last_values_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_sent, library, driver = threading.Event(), ModuleType("trackio"), Notes()
+    tracked_run = SimpleNamespace(log=lambda values, step: None, finish=is_sent.set)
+    library.init = lambda **_: tracked_run
+    monkeypatch.setitem(sys.modules, "trackio", library)
+    store = open_store(f"{tmp_path}/one")
+    settings = ("metrics.linger_seconds=60", "tracking.service=trackio")
+    with telemetry(tmp_path, driver, *settings, store=store) as listeners:
+        scrape(driver)
+        threading.Thread(target=listeners.on_finish, daemon=True).start()
+        assert is_sent.wait(30)
 
 
 @pytest.mark.slow
