@@ -13,6 +13,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from job.config.errors import DcganError
+from job.telemetry.secrets import mask_secrets
 from job.telemetry.step_report import StepReport
 from job.training.listeners import Driver, Requests
 
@@ -138,4 +139,5 @@ class MailboxHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname.lower()
-        self._mailbox.post_note.remote(f"worker {self._rank}: {level}: {record.getMessage()}")
+        text = mask_secrets(record.getMessage())
+        self._mailbox.post_note.remote(f"worker {self._rank}: {level}: {text}")

@@ -93,9 +93,10 @@ class History:
         self._event(partial(_picture_event, self._clock(), step, make_png))
 
     def close(self) -> None:
-        """Add a row of the last report, if it has none; the writer's last flush writes it."""
+        """Add a row of the last report, if it has none, and let the writer write everything."""
         if self._last and not self._last[1]:
             self._row(self._last[0], self._clock())
+        self._writer.flush_soon()
 
     def _row(self, progress: StepReport, now: float) -> None:
         values = dict(self._read_values())

@@ -121,7 +121,7 @@ class Writer:
 
     def open(self, key: Callable[[int], str], head: bytes = b"") -> Segments:
         """Return a new series; ``key`` gives the key of its segment 1, 2 and so on."""
-        segments = Segments(key, head, self._wanted.set)
+        segments = Segments(key, head, self.flush_soon)
         self._segments.append(segments)
         return segments
 
@@ -132,6 +132,10 @@ class Writer:
     def later(self, work: Callable[[ObjectStore], object]) -> None:
         """Let the thread do ``work`` before its next flush, in the order of calls."""
         self._later.put(work)
+
+    def flush_soon(self) -> None:
+        """Let the thread flush without waiting for its interval."""
+        self._wanted.set()
 
     def __enter__(self) -> "Writer":
         self._thread.start()

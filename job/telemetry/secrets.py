@@ -1,4 +1,4 @@
-"""Replace secrets by ``***`` in messages and logs: of this process, and passwords inside URLs.
+"""Replace secrets by ``***`` in messages and logs: of this process, and those inside URLs.
 
 Secrets of this process are the values of ``SECRET_VARIABLES`` and the keys that boto3 finds
 elsewhere (files, containers, instance roles), which ``job.storage`` adds when it signs a request.
@@ -27,6 +27,8 @@ MASK = "***"
 MIN_SECRET_LENGTH = 8
 MIN_SURE_LENGTH = 20
 _PASSWORD = re.compile(r"(://[^\s/@:'\"]*:)[^\s/@'\"]+@")
+_USER = re.compile(r"(https?://)[^\s/@:'\"]+@", re.IGNORECASE)  # without a password, a token
+_QUERY = re.compile(r"([?&](?:\w*_)?(?:token|password|api_key)=)[^\s&#'\"]+", re.IGNORECASE)
 _STORE_URI = re.compile(r"((?:s3|file)://[^\s'\"]+)")
 
 _remembered: deque[str] = deque(maxlen=32)  # roles renew theirs every hour
@@ -56,7 +58,8 @@ def mask_secrets(text: str) -> str:
             part if _STORE_URI.fullmatch(part) else _replaced(part, short)
             for part in _STORE_URI.split(text)
         )
-    return _PASSWORD.sub(rf"\1{MASK}@", text)
+    text = _USER.sub(rf"\1{MASK}@", _PASSWORD.sub(rf"\1{MASK}@", text))
+    return _QUERY.sub(rf"\1{MASK}", text)
 
 
 def _replaced(text: str, secrets: list[str]) -> str:

@@ -51,7 +51,8 @@ def check_tracking(spec: TrackingSpec) -> None:
     """Raise ``ConfigError`` if the service's library is missing, or MLflow has no address."""
     if spec.service == "none":
         return
-    if importlib.util.find_spec(spec.service) is None:
+    found = importlib.util.find_spec(spec.service)
+    if found is None or found.origin is None:  # without an origin it is any folder of that name
         raise ConfigError(
             f"tracking.service is {spec.service}, and the package {PACKAGES[spec.service]} is not"
             f" installed; run `pip install {PACKAGES[spec.service]}`, or set"

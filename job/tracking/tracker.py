@@ -9,6 +9,7 @@ While ``MAX_WAITING`` records wait for a slow service, new ones are dropped.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,8 @@ from job.checkpoints.best import best_of
 from job.checkpoints.checkpoints import Checkpoints
 from job.config.tracking import TrackingSpec
 from job.run.layout import grid_key
-from job.storage.store import ObjectStore
+from job.storage.store import ObjectMissing, ObjectStore
+from job.telemetry.secrets import mask_secrets
 from job.tracking.service import Service, Status
 from job.tracking.tracked_run import TrackedRun, read_tracked_run, write_tracked_run
 
@@ -30,6 +32,10 @@ MAX_WAITING = 256
 TRIES = 3
 MAX_WAIT_SECONDS = 60.0
 MAX_REASON = 300
+
+
+class _Abandoned(Exception):
+    """The tracker was closed before the service had answered."""
 
 
 class Tracker:
@@ -59,7 +65,8 @@ class Tracker:
         self._closing, self._is_abandoned = threading.Event(), False
         self._failing_since: float | None = None
         self._num_failures = 0  # since the last success
-        self._num_lost = 0
+        self._num_records = 0  # changed by the training thread only
+        self._num_done = 0  # by the tracking thread only
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._thread.start()
 
@@ -91,18 +98,27 @@ class Tracker:
 
         self._put(send)
 
-    def close(self, status: Status) -> None:
-        """Send the rest and ``status``, within ``close_seconds``."""
-        self._queue.put(partial(self._service.end, status))
-        self._queue.put(None)
-        self._closing.set()
-        self._thread.join(self._close_seconds)
+    def finish(self, status: Status) -> None:
+        """Let the thread send the rest and ``status``, and end. Only the first call counts."""
+        if not self._closing.is_set():
+            self._num_records += 1
+            self._queue.put(partial(self._service.end, status))
+            self._queue.put(None)
+            self._closing.set()
+
+    def close(self, status: Status, max_seconds: float = math.inf) -> None:
+        """``finish``, and wait for it for at most ``close_seconds`` and ``max_seconds``.
+
+        The thread then writes nothing more, also if a call of the service returns later.
+        """
+        self.finish(status)
+        self._thread.join(max(0.0, min(self._close_seconds, max_seconds)))
         if self._thread.is_alive():
             self._is_abandoned = True
             self._service.abandon()
             log.warning("%s did not take the last of the run in time", self._spec.service)
-        if self._num_lost:
-            log.warning("%d records were not sent to %s", self._num_lost, self._spec.service)
+        if num_lost := self._num_records - self._num_done:
+            log.warning("%d records were not sent to %s", num_lost, self._spec.service)
 
     def _put_once(self, series: str, step: int, send: Callable[[], object]) -> None:
         if step > self._last_put.get(series, -1):
@@ -110,29 +126,30 @@ class Tracker:
             self._put(partial(self._send_once, series, step, send))
 
     def _put(self, send: Callable[[], object]) -> None:
+        self._num_records += 1
         if self._queue.qsize() < MAX_WAITING:
             self._queue.put(send)
-        else:
-            self._num_lost += 1
 
     def _run(self) -> None:
         while (send := self._queue.get()) is not None:
-            if not any(self._is_sent(send) for _ in range(TRIES)):
-                self._num_lost += 1
+            self._num_done += any(self._is_done(send) for _ in range(TRIES))
 
-    def _is_sent(self, send: Callable[[], object]) -> bool:
+    def _is_done(self, send: Callable[[], object]) -> bool:
         if self._num_failures:
             wait_seconds = self._wait_seconds * 2.0 ** min(self._num_failures - 1, 10)
             self._closing.wait(min(MAX_WAIT_SECONDS, wait_seconds))
-        if self._is_abandoned:
-            return False
         try:
             self._begin()
+            self._check_open()
             send()
+        except ObjectMissing as error:  # the run folder's fault: a refused grid, an old checkpoint
+            log.debug("not tracked: %s", error)
+            return True
         except Exception as error:  # a service must not end a run
-            self._fails(error)
+            if not self._is_abandoned:
+                self._fails(error)
             return False
-        if self._failing_since is not None:
+        if self._failing_since is not None and not self._is_abandoned:
             seconds = time.monotonic() - self._failing_since
             log.info("the run is tracked by %s again, after %.0f s", self._spec.service, seconds)
         self._failing_since, self._num_failures = None, 0
@@ -140,25 +157,38 @@ class Tracker:
 
     def _begin(self) -> None:
         if self._tracked is None:
+            self._check_open()
             tracked = read_tracked_run(self._store, self._spec.service, self._spec.project)
             tracked.run_id = self._service.begin(tracked.run_id)
             self._tracked, self._last_sent = tracked, dict(tracked.last_steps)
         if not self._is_described:
-            write_tracked_run(self._store, self._tracked)
+            self._write(self._tracked)
             self._service.describe()
             self._is_described = True
 
     def _send_once(self, series: str, step: int, send: Callable[[], object]) -> None:
         if step > self._last_sent.get(series, -1) and self._tracked:
             self._tracked.last_steps[series] = step
-            write_tracked_run(self._store, self._tracked)
+            self._write(self._tracked)
             send()
+
+    def _write(self, tracked: TrackedRun) -> None:
+        """A later attempt may own ``tracking.json`` once this tracker is closed."""
+        self._check_open()
+        write_tracked_run(self._store, tracked)
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self._is_abandoned:
+            raise _Abandoned
 
     def _fails(self, error: Exception) -> None:
         self._num_failures += 1
         if self._failing_since is None:
             self._failing_since = time.monotonic()
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
+            reason = mask_secrets(" ".join(f"{type(error).__name__}: {error}".split()))
             log.warning(
-                "the run is not tracked by %s, still trying: %s", self._spec.service, reason
+                "the run is not tracked by %s, still trying: %s",
+                self._spec.service,
+                reason[:MAX_REASON],
             )

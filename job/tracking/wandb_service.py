@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import os
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from job.tracking.service import Description, Service, Status
 
 CORE = "wandb-core"
 INIT_SECONDS = 30.0
+FLUSH_SECONDS = 1.0  # a kill costs what W&B has not written, which may be its own default of 15 s
 FINISH_SECONDS = 8.0  # for W&B's own process to send the rest; less than ``CLOSE_SECONDS``
 
 
@@ -31,6 +33,7 @@ class WandbService(Service):
 
     def begin(self, run_id: str | None) -> str:
         """Start the run; continue it if its id is known. Trackio knows a run by its name only."""
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         self._module = importlib.import_module(self._library)
         run_id = run_id or uuid.uuid4().hex[:8]
         project, name, settings, facts = self._description
@@ -51,7 +54,13 @@ class WandbService(Service):
                 silent=True,
                 disable_git=True,
                 disable_code=True,
+                host="",
+                # The metadata have the worker's command line, in which Ray puts a password.
+                x_disable_meta=True,
+                x_disable_machine_info=True,
                 x_disable_stats=True,
+                x_save_requirements=False,
+                x_transaction_log_flush_interval=FLUSH_SECONDS,
                 init_timeout=INIT_SECONDS,
                 finish_timeout=FINISH_SECONDS,
             )
@@ -67,11 +76,14 @@ class WandbService(Service):
         self._log(step, {"samples": self._module.Image(Image.open(io.BytesIO(png)))})
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        """At the last logged step: W&B drops what is logged at an earlier one."""
-        self._log(self._step, dict(tags))
+        """Set W&B's summary, because it drops what is logged at a step that a run has passed."""
+        if self._library == "trackio":
+            self._log(self._step, dict(tags))
+        else:
+            self._run.summary.update(dict(tags))
 
     def end(self, status: Status) -> None:
-        self._log(self._step, {"status": status})
+        self.tag({"status": status})
         if self._library == "trackio":
             self._run.finish()
         else:

@@ -17,8 +17,9 @@ from job.telemetry.step_report import Phase, StepReport
 from job.tracking.service import Description, Status, open_service
 from job.tracking.tracker import Tracker
 from job.training.identity import settings_of
-from job.training.listeners import Listener
+from job.training.listeners import Listener, Requests
 
+RECORDS_SECONDS = 2.0  # of the grace after a stop, reserved for the run's own records
 MEASURES = (
     "epoch",
     "images",
@@ -48,6 +49,7 @@ class TrackingListener(Listener):
         self._logged_at = -math.inf
         self._last: StepReport | None = None
         self._status: Status = "failed"
+        self._is_stopping = False
 
     def on_phase(self, phase: Phase) -> None:
         if phase == "done":
@@ -71,15 +73,22 @@ class TrackingListener(Listener):
         if event.outcome == "committed":
             self._tracker.log_checkpoint(event.step)
 
-    def on_finish(self) -> None:
-        if self._status == "failed":
-            self._status = "killed"
+    def on_requests(self, requests: Requests) -> None:
+        self._is_stopping |= requests.stop
 
-    def close(self) -> None:
-        """Send the last report, which is logged once only, and how training ended."""
+    def on_finish(self) -> None:
+        """Begin to send the last report, which is logged once only, and how training ended."""
+        if self._is_stopping and self._status == "failed":
+            self._status = "killed"
         if self._last:
             self._log(self._last)
-        self._tracker.close(self._status)
+        self._tracker.finish(self._status)
+
+    def close(self, max_seconds: float = math.inf) -> None:
+        """Do the same after an error, and wait until it is sent."""
+        if self._last:
+            self._log(self._last)
+        self._tracker.close(self._status, max_seconds)
 
     def _log(self, report: StepReport) -> None:
         values = {name: float(getattr(report, name)) for name in MEASURES}
@@ -87,8 +96,13 @@ class TrackingListener(Listener):
 
 
 @contextmanager
-def tracking(spec: RunSpec, index: Index, store: ObjectStore | None) -> Iterator[list[Listener]]:
-    """Yield the listener that tracks the run of the folder ``store``, if it is to be tracked."""
+def tracking(
+    spec: RunSpec, index: Index, store: ObjectStore | None, seconds_left: Callable[[], float]
+) -> Iterator[list[Listener]]:
+    """Yield the listener that tracks the run of the folder ``store``, if it is to be tracked.
+
+    It waits for the service no longer than ``seconds_left()``, less ``RECORDS_SECONDS``.
+    """
     if spec.tracking.service == "none" or store is None:
         yield []
         return
@@ -104,4 +118,4 @@ def tracking(spec: RunSpec, index: Index, store: ObjectStore | None) -> Iterator
     try:
         yield [listener]
     finally:
-        listener.close()
+        listener.close(seconds_left() - RECORDS_SECONDS)

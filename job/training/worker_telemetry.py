@@ -5,7 +5,7 @@ import math
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 
 import numpy as np
@@ -62,7 +62,7 @@ class MetricsListener(Listener):
         self.registry = self._metrics.registry
         self.streaming = StreamMetrics(run, rank, self.registry, RETRIES)
         self._requests = Requests()
-        self._exit_at = math.inf
+        self._grace_ends_at = math.inf
         self.server: MetricsServer | None = None
         if spec.metrics.enabled:
             first_port = DEFAULT_PORT if spec.metrics.port is None else spec.metrics.port
@@ -133,14 +133,18 @@ class MetricsListener(Listener):
         if requests.stop and not before.stop:
             self._metrics.preempted("stop")
             grace_seconds = self._spec.checkpoints.grace_seconds
-            self._exit_at = time.monotonic() + grace_seconds - EXIT_SECONDS
+            self._grace_ends_at = time.monotonic() + grace_seconds
+
+    def seconds_left(self) -> float:
+        """Return the rest of the grace period; infinite until the run is asked to stop."""
+        return self._grace_ends_at - time.monotonic()
 
     def on_finish(self) -> None:
         """Serve the last values for ``metrics.linger_seconds``, so that a scrape sees them.
 
         Does not wait if nobody scrapes, and after a stop only within the grace period.
         """
-        seconds = min(self._spec.metrics.linger_seconds, self._exit_at - time.monotonic())
+        seconds = min(self._spec.metrics.linger_seconds, self.seconds_left() - EXIT_SECONDS)
         if self.server and seconds > 0 and self.server.was_scraped(SCRAPED_SECONDS):
             fields = {"seconds": round(seconds, 1)}
             log.info("metrics stay for a last scrape", extra={"fields": fields})
@@ -233,16 +237,19 @@ def worker_telemetry(
             driver.on_note(f"metrics of worker {topology.rank}: {url}")
         if url and history:
             history.status.metrics_url(url)
-        try:
-            with tracking(spec, index, store if topology.is_chief else None) as tracked, watchdog:
-                # Metrics first, so that a scrape never lags behind the history and the bar.
-                listeners = [WatchdogListener(watchdog), metrics, LogListener(), *tracked, driver]
-                if history:
-                    listeners.insert(2, HistoryListener(history, spec))
-                yield Listeners(*listeners), metrics.streaming
-        finally:
+        tracked_store = store if topology.is_chief else None
+        with (
+            tracking(spec, index, tracked_store, metrics.seconds_left) as tracked,
+            # Before the tracker, which may wait for its service until the process is ended.
+            closing(history) if history else nullcontext(),
+            watchdog,
+        ):
+            # Metrics before the history and the bar, which a scrape must not lag behind. The
+            # tracker only queues: it sends its last records while the metrics stay for a scrape.
+            listeners = [WatchdogListener(watchdog), *tracked, metrics, LogListener(), driver]
             if history:
-                history.close()
+                listeners.insert(-2, HistoryListener(history, spec))
+            yield Listeners(*listeners), metrics.streaming
 
 
 def _limits(spec: WatchdogSpec) -> dict[Phase, float]:

@@ -1,5 +1,7 @@
 """The mailbox between driver and workers, without Ray around it; ``test_life`` has it in Ray."""
 
+import logging
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,3 +66,15 @@ def test_a_stop_is_requested_once_for_all(mailbox: "Mailbox") -> None:
     mailbox.request_stop()
     assert mailbox.is_stop_requested()
     assert mailbox.is_stop_requested()
+
+
+def test_a_workers_warning_is_posted_without_its_secrets(mailbox: "Mailbox") -> None:
+    from job.launch.mailbox import MailboxHandler
+
+    # A call of an actor's method has one more name in Ray: ``post_note.remote(text)``.
+    actor = SimpleNamespace(post_note=SimpleNamespace(remote=mailbox.post_note))
+    record = logging.LogRecord(
+        "dcgan.tracking", logging.WARNING, "", 0, "request to %s", ("http://joe:s3cret@h/a",), None
+    )
+    MailboxHandler(actor, 3).emit(record)
+    assert mailbox.read().notes == ["worker 3: warning: request to http://joe:***@h/a"]

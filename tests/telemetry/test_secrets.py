@@ -33,6 +33,11 @@ def test_nothing_is_masked_without_secrets(monkeypatch: pytest.MonkeyPatch) -> N
         ("correct-horse-battery", "https://h/?k=correct-horse-battery", "https://h/?k=***"),
         ("", "ray://ray:pass-word@head:10001/a", "ray://ray:***@head:10001/a"),
         ("", "s3://bucket/12:30@noon and a://b:c/d@e", "s3://bucket/12:30@noon and a://b:c/d@e"),
+        ("", "at http://joe:s3cret@h:5000/a (a@b)", "at http://joe:***@h:5000/a (a@b)"),
+        ("", "https://abcd@h/a?b=c@d", "https://***@h/a?b=c@d"),
+        ("", "s3://bucket/a@b and https://h/a@b", "s3://bucket/a@b and https://h/a@b"),
+        ("", "http://h/?write_token=ab.c-d&x=1", "http://h/?write_token=***&x=1"),
+        ("", "http://h/?x=1&token=ab for a token=", "http://h/?x=1&token=*** for a token="),
         ("two words/0123456789", "t=two%20words%2F0123456789", "t=***"),
     ],
 )

@@ -3,8 +3,9 @@
     python -m tests.tracking.read_back trackio PROJECT
     python -m tests.tracking.read_back wandb FILE...
 
-``{"names": [...], "config": {...}, "rows": [{"step": 20, ...}, ...]}`` with the libraries of
-``tests.tracking.packages`` on PYTHONPATH.
+``{"names": [...], "config": {...}, "rows": [{"step": 20, ...}, ...], "last": {...}}`` with the
+libraries of ``tests.tracking.packages`` on PYTHONPATH; ``last`` has the last value of each text.
+W&B's also have ``machine``, what it recorded about machine, user and command line.
 """
 
 import json
@@ -23,18 +24,20 @@ def read_trackio(project: str) -> dict[str, object]:
 
     (run,) = Api().runs(project)
     rows = SQLiteStorage.get_logs(project, run.name, run_id=run.id)
-    return {"names": [run.name], "config": run.config, "rows": rows}
+    last = {name: row[name] for row in rows for name in row if isinstance(row[name], str)}
+    return {"names": [run.name], "config": run.config, "rows": rows, "last": last}
 
 
 def read_wandb(files: list[str]) -> dict[str, object]:
     from wandb.proto.wandb_internal_pb2 import Record
 
-    names, config, rows = [], {}, []
+    names, config, rows, last, machine = [], {}, [], {}, []
     for file in sorted(files):
         for data in records(Path(file).read_bytes()):
             record = Record.FromString(data)
             if record.WhichOneof("record_type") == "run":
                 names.append(record.run.run_id)
+                machine += [record.run.host] if record.run.host else []
                 config |= {
                     item.key: json.loads(item.value_json) for item in record.run.config.update
                 }
@@ -44,7 +47,12 @@ def read_wandb(files: list[str]) -> dict[str, object]:
                     for item in record.history.item
                 }
                 rows.append(row | {"step": record.history.step.num})
-    return {"names": names, "config": config, "rows": rows}
+            elif record.WhichOneof("record_type") == "summary":
+                values = {item.key: json.loads(item.value_json) for item in record.summary.update}
+                last |= {name: value for name, value in values.items() if isinstance(value, str)}
+            elif record.WhichOneof("record_type") == "environment":
+                machine.append(str(record.environment))
+    return {"names": names, "config": config, "rows": rows, "last": last, "machine": machine}
 
 
 def records(data: bytes) -> Iterator[bytes]:

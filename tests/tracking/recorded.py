@@ -7,13 +7,15 @@ from job.tracking.service import Service
 
 
 class Recorded(Service):
-    """Keeps what it is sent as ``calls``; fails the next ``num_failures`` calls."""
+    """Keeps what it is sent as ``calls``; fails the next ``num_failures`` calls.
 
-    def __init__(self, num_failures: int = 0) -> None:
+    A call of the name ``hangs_at`` sets ``hangs`` and returns once ``answers`` is set.
+    """
+
+    def __init__(self, num_failures: int = 0, hangs_at: str = "") -> None:
         self.num_failures, self.num_requests = num_failures, 0
         self.calls: list[tuple[object, ...]] = []
-        self.answers = threading.Event()
-        self.answers.set()
+        self.hangs_at, self.hangs, self.answers = hangs_at, threading.Event(), threading.Event()
         self.is_abandoned = False
 
     def begin(self, run_id: str | None) -> str:
@@ -37,11 +39,12 @@ class Recorded(Service):
 
     def abandon(self) -> None:
         self.is_abandoned = True
-        self.answers.set()
 
     def _request(self, *call: object) -> None:
         self.num_requests += 1
-        self.answers.wait(60)
+        if call[0] == self.hangs_at:
+            self.hangs.set()
+            self.answers.wait(60)
         if self.num_failures:
             self.num_failures -= 1
             raise ConnectionError("the service\nis away")

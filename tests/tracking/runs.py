@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 from job.run.layout import TRACKING
 from tests.launch.program import Program, environment, newest_step, started
 from tests.streaming.sets import pack_numbered
@@ -55,7 +57,7 @@ def kill_and_resume(data: Path, run: Path, env: dict[str, str], **settings: obje
     """Kill a run between checkpoints, so that tracked steps are trained again, and resume it."""
     far = {"training__steps": 100_000, "checkpoints__every_steps": 5 * EVERY}
     with training(data, run, env, **far, **settings) as program:
-        program.wait_until(lambda: last_step(run) > newest_step(run) > 0, 120)
+        _stop_between_checkpoints(program, run)
         program.send(signal.SIGKILL)
         program.exit_code()
     killed_at, resumed_at = last_step(run), newest_step(run)
@@ -64,6 +66,21 @@ def kill_and_resume(data: Path, run: Path, env: dict[str, str], **settings: obje
     with training(data, run, env, training__steps=steps, **settings) as program:
         assert program.exit_code() == 0, program.output
     return Course(killed_at, steps)
+
+
+def _stop_between_checkpoints(program: Program, run: Path) -> None:
+    """Stop the process when tracked steps have no checkpoint; one may be committed meanwhile."""
+
+    def is_between() -> bool:
+        return last_step(run) > newest_step(run) > 0
+
+    is_stopped = False
+    while not is_stopped:
+        program.wait_until(is_between)
+        program.send(signal.SIGSTOP)
+        program.wait_until(lambda: psutil.Process(program.pid).status() == psutil.STATUS_STOPPED)
+        if not (is_stopped := is_between()):
+            program.send(signal.SIGCONT)
 
 
 def last_step(run: Path) -> int:

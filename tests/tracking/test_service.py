@@ -24,10 +24,21 @@ def test_a_missing_library_is_named_with_its_command(
 ) -> None:
     monkeypatch.setattr("sys.path", [])
     spec = TrackingSpec.model_validate({"service": service, "uri": "http://127.0.0.1:5000"})
-    said = rf'the package {PACKAGES[service]} is not installed; .*"dcgan-train\[{service}\]"'
+    package = PACKAGES[service]
+    said = f"the package {package} is not installed; run `pip install {package}`"
     with pytest.raises(ConfigError, match=said) as caught:
         check_tracking(spec)
     assert caught.value.exit_code == 2
+
+
+def test_a_folder_of_its_name_is_not_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B writes its files into ``./wandb``."""
+    (tmp_path / "wandb").mkdir()
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    with pytest.raises(ConfigError, match="the package wandb is not installed"):
+        check_tracking(TrackingSpec(service="wandb"))
 
 
 @pytest.mark.usefixtures("libraries")

@@ -1,16 +1,18 @@
 """A service is sent each step once, and nothing waits for one that is slow or away."""
 
 import logging
+import threading
 import time
+from typing import cast
 
 import pytest
 
 from job.config.tracking import TrackingSpec
 from job.run.layout import grid_key
 from job.storage.store import ObjectStore
-from job.tracking.tracked_run import TrackedRun, read_tracked_run
-from job.tracking.tracker import MAX_WAITING, TRIES, Tracker
-from tests.checkpoints.saves import save
+from job.tracking.tracked_run import TrackedRun, read_tracked_run, write_tracked_run
+from job.tracking.tracker import MAX_REASON, MAX_WAITING, TRIES, Tracker
+from tests.checkpoints.saves import Breaking, save
 from tests.tracking.recorded import Recorded
 
 SPEC = TrackingSpec(service="mlflow", project="garments")
@@ -25,6 +27,15 @@ def tracker(service: Recorded, folder: ObjectStore, close_seconds: float = 30.0)
         close_seconds=close_seconds,
         clock=lambda: 1.5,
     )
+
+
+def answer(service: Recorded) -> None:
+    """Let the call that hangs return, and wait for the end of the tracker's thread."""
+    service.answers.set()
+    for thread in threading.enumerate():
+        if thread.name == "tracking":
+            thread.join(60)
+            assert not thread.is_alive()
 
 
 def test_a_run_is_sent_in_order_with_its_files(folder: ObjectStore) -> None:
@@ -100,18 +111,91 @@ def test_a_record_that_fails_too_often_is_dropped_and_the_next_one_is_sent(
 def test_a_service_that_hangs_delays_the_end_for_a_bounded_time(
     folder: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service = Recorded()
-    service.answers.clear()
+    service = Recorded(num_failures=1, hangs_at="begin")
     tracked, began = tracker(service, folder, close_seconds=0.05), time.monotonic()
+    tracked.log("scores", 0, {})
+    assert service.hangs.wait(60)
     for step in range(MAX_WAITING + 50):
         tracked.log("metrics", step, {})
     tracked.close("finished")
     assert time.monotonic() - began < 5
     assert service.is_abandoned
-    assert service.num_requests <= 2  # one was in flight; nothing further is sent
-    late, lost = caplog.messages
-    assert late == "mlflow did not take the last of the run in time"
-    assert int(lost.split()[0]) in (49, 50)  # the thread took one of them, or has not begun yet
+    answer(service)
+    assert service.num_requests == 1  # it was in flight and then failed; it is not repeated
+    # Also those that still waited, and the end.
+    assert caplog.messages == [
+        "mlflow did not take the last of the run in time",
+        f"{MAX_WAITING + 52} records were not sent to mlflow",
+    ]
+
+
+def test_a_limit_of_the_caller_shortens_the_wait(folder: ObjectStore) -> None:
+    service = Recorded(hangs_at="end")
+    tracked, began = tracker(service, folder), time.monotonic()
+    tracked.close("killed", max_seconds=-1.0)
+    assert time.monotonic() - began < 5
+    answer(service)
+
+
+@pytest.mark.parametrize("hangs_at", ["begin", "describe", "log"])
+def test_an_abandoned_tracker_leaves_the_run_folder_to_the_next_attempt(
+    hangs_at: str, folder: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Recorded(hangs_at=hangs_at)
+    tracked = tracker(service, folder)
+    tracked.log("metrics", 20, {})
+    tracked.log("metrics", 40, {})
+    assert service.hangs.wait(60)
+    tracked.close("killed", max_seconds=0.0)
+    newer = TrackedRun("mlflow", "garments", "9f8e", {"metrics": 60})
+    write_tracked_run(folder, newer)
+    answer(service)
+    assert read_tracked_run(folder, "mlflow", "garments") == newer
+    assert service.calls[-1][0] == hangs_at
+    assert len(caplog.messages) == 2  # those of ``close``
+
+
+def test_nothing_is_sent_after_a_store_that_hangs(folder: ObjectStore) -> None:
+    service, hangs = Recorded(), threading.Event()
+
+    def before(number: int, name: str) -> None:
+        if name == "write":
+            hangs.set()
+            service.answers.wait(60)
+
+    tracked = tracker(service, cast(ObjectStore, Breaking(folder, before)))
+    tracked.log("metrics", 20, {})
+    assert hangs.wait(60)
+    tracked.close("killed", max_seconds=0.0)
+    answer(service)
+    assert service.calls == [("begin", None)]
+
+
+def test_a_missing_file_is_not_a_failure_of_the_service(
+    folder: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store refused the grid, and the checkpoint was deleted as an old one."""
+    service = Recorded()
+    tracked = tracker(service, folder)
+    tracked.log_grid(20)
+    tracked.log_checkpoint(20)
+    tracked.log("metrics", 40, {})
+    tracked.close("finished")
+    assert [call[0] for call in service.calls] == ["begin", "describe", "log", "end"]
+    assert caplog.messages == []
+
+
+def test_a_secret_in_a_failure_is_masked_before_the_message_is_cut(
+    folder: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Talkative(Recorded):
+        def begin(self, run_id: str | None) -> str:
+            text = "a" * (MAX_REASON - len("RuntimeError: http://joe:s3cre"))
+            raise RuntimeError(f"{text}http://joe:s3cret@host")
+
+    tracker(Talkative(), folder).close("failed")
+    assert "http://joe:***" in caplog.messages[0]
+    assert "s3cre" not in caplog.text
 
 
 def test_the_run_is_created_once_though_its_description_fails(folder: ObjectStore) -> None:

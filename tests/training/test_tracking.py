@@ -9,9 +9,11 @@ from job.run.layout import grid_key
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.tracking.tracker import Tracker
+from job.training.listeners import Requests
 from job.training.tracking import MEASURES, TrackingListener
 from tests.checkpoints.saves import save
 from tests.report.runs import Clock
+from tests.servers.prometheus import wait_for
 from tests.telemetry.step_reports import report
 from tests.tracking.recorded import Recorded
 
@@ -63,9 +65,28 @@ def test_grids_scores_and_committed_checkpoints_are_sent(folder: ObjectStore) ->
     ]
 
 
-def test_a_stopped_run_was_killed(folder: ObjectStore) -> None:
+@pytest.mark.parametrize(("is_asked", "status"), [(True, "killed"), (False, "failed")])
+def test_a_run_that_was_asked_to_stop_was_killed(
+    is_asked: bool, status: str, folder: ObjectStore
+) -> None:
     service = Recorded()
     events = listener(service, folder, Clock())
+    events.on_requests(Requests(stop=is_asked))
+    events.on_requests(Requests())
     events.on_finish()
     events.close()
-    assert service.calls[-1] == ("end", "killed")
+    assert service.calls[-1] == ("end", status)
+
+
+def test_the_end_is_sent_before_the_listener_is_closed(folder: ObjectStore) -> None:
+    """Metrics stay for a last scrape meanwhile."""
+    service = Recorded()
+    events = listener(service, folder, Clock())
+    events.on_report(report(step=20), 20)
+    events.on_report(report(step=40), 20)
+    events.on_phase("done")
+    events.on_finish()
+    wait_for("the end", lambda: ("end", "finished") in service.calls)
+    assert [call[1] for call in service.calls if call[0] == "log"] == [20, 40]
+    events.close()
+    assert service.calls[-1] == ("end", "finished")

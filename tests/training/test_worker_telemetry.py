@@ -10,20 +10,30 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
 from job.config.errors import ConfigError
 from job.config.load import load_run
+from job.run.metric_rows import metric_files
+from job.run.process_records import process_records
+from job.storage.store import ObjectStore
+from job.storage.uri import open_store
 from job.telemetry.watchdog import EXIT_CODE
+from job.tracking.tracker import CLOSE_SECONDS
 from job.training.listeners import Driver, Listeners, Requests
 from job.training.topology import Topology
+from job.training.tracking import RECORDS_SECONDS
 from job.training.worker_telemetry import worker_telemetry
 from tests.servers.prometheus import http, wait_for
 from tests.streaming.sets import pack_numbered
+from tests.telemetry.step_reports import report
+
+ATTEMPT = "20260102T030405Z-005"
 
 
 class Notes(Driver):
@@ -37,21 +47,29 @@ class Notes(Driver):
 
 
 @contextmanager
-def telemetry(folder: Path, driver: Notes, *settings: str) -> Iterator[Listeners]:
+def telemetry(
+    folder: Path, driver: Notes, *settings: str, store: ObjectStore | None = None
+) -> Iterator[Listeners]:
+    """The telemetry of a chief; with the ``store`` of its run folder also history and tracking."""
     spec = load_run(
         "notebook",
         overrides=[f"uri={folder}/one", f"data.uri={folder}", "metrics.port=0", *settings],
     )
     index = pack_numbered(folder, num_images=24)
-    with worker_telemetry(
-        spec,
-        Topology(0, 2, restarts=5),
-        index,
-        driver,
-        lambda text: None,
-        target_world_size=4,
-        num_hangs=3,
-    ) as (listeners, _):
+    with (
+        process_records(spec, store, ATTEMPT, "rank000") if store else nullcontext() as records,
+        worker_telemetry(
+            spec,
+            Topology(0, 2, restarts=5),
+            index,
+            driver,
+            lambda text: None,
+            target_world_size=4,
+            num_hangs=3,
+            records=records,
+            store=store,
+        ) as (listeners, _),
+    ):
         yield listeners
 
 
@@ -180,6 +198,66 @@ def test_nobody_is_waited_for_who_never_scraped(tmp_path: Path) -> None:
         started = time.monotonic()
         listeners.on_finish()
         assert time.monotonic() - started < 1
+
+
+@contextmanager
+def tracked_by_a_service_that_hangs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *settings: str
+) -> Iterator[tuple[Listeners, ObjectStore, threading.Event]]:
+    """Yield a run after its last report, its folder, and an event that lets the service answer."""
+    answers, library = threading.Event(), ModuleType("trackio")
+    library.init = lambda **_: answers.wait(60)
+    monkeypatch.setitem(sys.modules, "trackio", library)
+    store = open_store(f"{folder}/one")
+    rarely = ("history.every_seconds=1000", "tracking.service=trackio")
+    with telemetry(folder, Notes(), *rarely, *settings, store=store) as listeners:
+        for step in (20, 40):
+            listeners.on_report(report(step=step), 20)
+        yield listeners, store, answers
+
+
+def test_the_records_of_a_run_do_not_wait_for_its_tracking_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ExitStack() as stack:
+        run = stack.enter_context(tracked_by_a_service_that_hangs(tmp_path, monkeypatch))
+        ending = threading.Thread(target=stack.pop_all().close)
+    _, store, answers = run
+
+    def has_last_row() -> bool:
+        return any(b'"step":40' in store.read(file.key) for file in metric_files(store))
+
+    ending.start()
+    wait_for("the last row", has_last_row)
+    assert "trackio did not take" not in caplog.text  # it is still waited for
+    answers.set()
+    ending.join(60)
+
+
+def test_after_a_stop_a_tracking_service_is_waited_for_within_the_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grace = f"checkpoints.grace_seconds={RECORDS_SECONDS + 0.1}"
+    with tracked_by_a_service_that_hangs(tmp_path, monkeypatch, grace) as (listeners, _, _):
+        listeners.on_requests(Requests(stop=True))
+        listeners.on_finish()
+        began = time.monotonic()
+    assert time.monotonic() - began < CLOSE_SECONDS / 2
+
+
+def test_the_end_is_tracked_while_the_last_values_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_sent, library, driver = threading.Event(), ModuleType("trackio"), Notes()
+    tracked_run = SimpleNamespace(log=lambda values, step: None, finish=is_sent.set)
+    library.init = lambda **_: tracked_run
+    monkeypatch.setitem(sys.modules, "trackio", library)
+    store = open_store(f"{tmp_path}/one")
+    settings = ("metrics.linger_seconds=60", "tracking.service=trackio")
+    with telemetry(tmp_path, driver, *settings, store=store) as listeners:
+        scrape(driver)
+        threading.Thread(target=listeners.on_finish, daemon=True).start()
+        assert is_sent.wait(30)
 
 
 @pytest.mark.slow
