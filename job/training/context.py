@@ -57,7 +57,9 @@ class RunContext:
     def order(self) -> Order:
         """The order of samples."""
         rows = tuple(shard.num_rows for shard in self.index.shards)
-        return Order(rows, self.spec.training.global_batch_size, self.spec.seed)
+        return Order(
+            rows, self.spec.training.global_batch_size, self.spec.seed, self.spec.data.streams
+        )
 
     @property
     def classes(self) -> tuple[ImageClass, ...]:

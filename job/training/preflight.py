@@ -192,7 +192,10 @@ def _check_shards(store: ObjectStore, index: Index) -> None:
 def _check_cache(spec: RunSpec, index: Index) -> None:
     """Check that the cache can hold what the workers read at once, and is usable if local."""
     order = Order(
-        tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed
+        tuple(shard.num_rows for shard in index.shards),
+        spec.training.global_batch_size,
+        spec.seed,
+        spec.data.streams,
     )
     min_workers = spec.workers.min_workers  # with more of them each reads less
     workers = [worker_positions(order, worker, min_workers) for worker in range(min_workers)]

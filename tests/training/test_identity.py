@@ -85,6 +85,7 @@ def saved(spec: RunSpec, index: Index) -> Manifest:
             "training.global_batch_size=64",
             "was trained with training.global_batch_size 32, this configuration has 64",
         ),
+        ("data.streams=8", "was trained with data.streams unset, this configuration has 8"),
     ],
 )
 def test_another_run_is_refused_with_both_values(index: Index, change: str, message: str) -> None:
@@ -92,6 +93,13 @@ def test_another_run_is_refused_with_both_values(index: Index, change: str, mess
         check_identity(spec_of(change), index, saved(spec_of(), index), "runs/one")
     assert message in str(caught.value)
     assert "runs/one" in str(caught.value)
+
+
+def test_the_streams_of_a_run_stay(index: Index) -> None:
+    before = saved(spec_of("data.streams=8"), index)
+    check_identity(spec_of("data.streams=8"), index, before, "runs/one")
+    with pytest.raises(ConfigError, match=r"was trained with data.streams 8, .* has unset"):
+        check_identity(spec_of(), index, before, "runs/one")
 
 
 def test_a_key_that_an_earlier_version_did_not_have_is_its_default(index: Index) -> None:
