@@ -11,7 +11,7 @@ from job.config.spec import RunSpec
 from job.config.text import counted
 from job.config.validation import shown
 from job.data.index import ImageClass, Index
-from job.data.order import ORDER_VERSION
+from job.data.order import ORDER_VERSION, Order
 
 _STREAMS = "data.streams"
 MAX_CLASSES, MAX_CLASS_NAME = 1024, 64  # with all of them a manifest is still below its limit
@@ -60,6 +60,12 @@ def model_of(manifest: Manifest, uri: str) -> tuple[ModelSpec, str, bool]:
             " another checkpoint"
         )
     return model, precision, is_averaged
+
+
+def order_of(spec: RunSpec, index: Index) -> Order:
+    """Return the order of samples of a run."""
+    rows = tuple(shard.num_rows for shard in index.shards)
+    return Order(rows, spec.training.global_batch_size, spec.seed, spec.data.streams)
 
 
 def order_identity(spec: RunSpec) -> dict[str, int]:

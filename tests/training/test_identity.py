@@ -29,6 +29,7 @@ from job.training.identity import (
     model_identity,
     model_of,
     order_identity,
+    order_of,
     settings_of,
 )
 
@@ -250,3 +251,8 @@ def test_images_must_fit_the_model_and_fill_a_batch(index: Index) -> None:
         r" Lower it to at most 40, or pack more images",
     ):
         check_images(spec_of("training.global_batch_size=64"), index)
+
+
+def test_the_order_of_a_run_has_its_streams(index: Index) -> None:
+    assert order_of(spec_of(), index).num_streams == 32
+    assert order_of(spec_of("data.streams=8"), index).num_streams == 8
