@@ -9,6 +9,9 @@ from job.config.spec import RunSpec
 from job.config.waits import grid_seconds, start_wait_seconds
 
 MAX_LAYERS = 16  # of a network
+# Ray Train (2.60) makes its barrier, which workers pass after each call, of an actor with Ray's
+# default of 1,000 calls at once: with more workers none would return.
+MAX_WORKERS = 1000
 
 
 def check_run(spec: RunSpec) -> None:
@@ -106,6 +109,17 @@ def _check_batch(spec: RunSpec) -> None:
         workers.min_workers <= workers.count <= workers.max_workers,
         f"workers.min is {workers.min_workers}, workers.count {workers.count}, workers.max"
         f" {workers.max_workers}; expected them in this order",
+    )
+    _require(
+        workers.max_workers <= MAX_WORKERS,
+        f"workers.{'count' if workers.max is None else 'max'} is {workers.max_workers}; expected at"
+        f" most {MAX_WORKERS}, because more cannot pass Ray Train's barrier: start one worker for"
+        " all GPUs of a machine (workers.gpus)",
+    )
+    _require(
+        batch % (spec.data.streams or 1) == 0,
+        f"data.streams is {spec.data.streams}; expected a divisor of training.global_batch_size,"
+        f" which is {batch}",
     )
     wanted = math.lcm(
         *(number * gpus for number in range(workers.min_workers, workers.max_workers + 1))

@@ -42,6 +42,10 @@ class DataSpec(Section):
     """Seconds without a byte from the store, for all repeated requests, before the run gives up."""
     horizontal_flip: bool = False
     """Mirror each image with probability one half, drawn again at every step."""
+    streams: Positive | None = None
+    """Parts of each global batch that come from separate shards, a divisor of its size; unset: at
+    most 48. With more workers, which would download the same shards, set their number. A run
+    folder keeps it."""
     verify: bool = True
     """Check the SHA-256 of shards found on the local disk before their first use; fetched ones are
     always checked."""

@@ -43,15 +43,20 @@ _FIRST_ROW, _SHARDS, _ROWS = 1, 2, 3  # purposes of the hash
 
 @dataclass(frozen=True, eq=False)  # compared by identity: the key of the caches below
 class Order:
-    """An order over shards of ``shard_rows`` rows; ``DataError`` if they hold less than a batch."""
+    """An order over shards of ``shard_rows`` rows; ``DataError`` if they hold less than a batch.
+
+    ``streams`` divides the global batch size; None: ``num_streams`` chooses the number.
+    """
 
     shard_rows: tuple[int, ...]
     global_batch_size: int
     seed: int
+    streams: int | None = None
 
     def __post_init__(self) -> None:
         if self.global_batch_size < 1:
             raise ConfigError(f"global_batch_size is {self.global_batch_size}; expected at least 1")
+        assert self.global_batch_size % (self.streams or 1) == 0, self.streams
         if self.num_rows < self.global_batch_size:
             raise DataError(
                 f"{counted(self.num_rows, 'image')}, fewer than one global batch of "
@@ -71,10 +76,13 @@ class Order:
 
     @cached_property
     def num_streams(self) -> int:
-        """The largest divisor of the global batch size up to 48.
+        """``streams``, or the largest divisor of the global batch size up to 48.
 
-        2, 3, 4, 6, 8, 12 or 24 workers get whole streams if they divide the global batch size.
+        Of the latter, 2, 3, 4, 6, 8, 12 or 24 workers get whole streams if they divide the global
+        batch size.
         """
+        if self.streams is not None:
+            return self.streams
         whole = gcd(self.global_batch_size, WHOLE_STREAMS)
         counts = range(whole, MAX_STREAMS + 1, whole)
         return max(count for count in counts if self.global_batch_size % count == 0)

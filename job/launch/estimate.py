@@ -95,7 +95,7 @@ def memory_bytes(spec: RunSpec) -> tuple[int, int]:
     """Return the estimated bytes of a worker's process, and of each of its GPUs; 0 without any."""
     training, model = spec.training, spec.model
     generator, discriminator = list(_generator(model)), list(_discriminator(model))
-    weights = sum(layer.weights for layer in (*generator, *discriminator))
+    weights = sum(num_weights(model))
     # Each weight with its gradient, the optimizer's and averaged values, and two copies that are
     # saved.
     network = _FLOAT_BYTES * weights * (7 + training.is_averaged)
@@ -109,6 +109,14 @@ def memory_bytes(spec: RunSpec) -> tuple[int, int]:
     if spec.workers.gpus:
         return _PROCESS_BYTES + _GPU_PROCESS_BYTES + chunks, network + batch + _GPU_PROCESS_BYTES
     return _PROCESS_BYTES + chunks + network + batch, 0
+
+
+def num_weights(model: ModelSpec) -> tuple[int, int]:
+    """Return the weights of G and of D, without biases and normalization (under 1 %)."""
+    return (
+        sum(layer.weights for layer in _generator(model)),
+        sum(layer.weights for layer in _discriminator(model)),
+    )
 
 
 class _Layer(NamedTuple):

@@ -3,8 +3,12 @@
 Knows which shards are needed at which steps, not their content. A shard loaded ahead is not locked,
 so another run that is short of room can evict it; it is then downloaded again. A worker loads no
 more than its share of the budget, so the workers of a run never evict each other's.
+
+The first call's shards come alone: a store that is too busy refuses requests of workers that start
+together, and those for later shards would take the place of those that training waits for.
 """
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -58,6 +62,9 @@ class FetchAhead:
         self._loads: dict[int, _Load] = {}
         # Downloads by the step that first needs them; without shards that were cached already.
         self._downloads: deque[tuple[int, Future[None]]] = deque()
+        self._first_loads: list[Future[None]] = []  # of the first call
+        self._num_calls = 0
+        self._is_past_first = threading.Event()
         self._bytes = 0  # of the shards in ``_loads``
         self._is_short = False  # the share has no room for the next shard
         self._pool = ThreadPoolExecutor(threads, "fetch-ahead")
@@ -73,9 +80,11 @@ class FetchAhead:
                 self._is_short = self._bytes + shard.num_bytes > self._share_bytes
                 if self._is_short and self._next.first_step >= stop_step:
                     break
-                self._start_load(self._next)
+                self._start_load(self._next, is_ahead=self._next.first_step >= stop_step)
             self._needs.append(self._next)
             self._next = next(self._needed, None)
+        self._num_calls += 1
+        self._check_first_call()
         self._report(stop_step)
 
     def needed_at(self, first_step: int, stop_step: int) -> set[int]:
@@ -112,13 +121,14 @@ class FetchAhead:
 
     def close(self) -> None:
         """End the loads; the fetcher must be interrupted before."""
+        self._is_past_first.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
         futures = [load.future for load in self._loads.values()]
         wait([future for future in futures if not future.cancelled()], CLOSE_SECONDS)
         self._loads.clear()
         self._needs.clear()
 
-    def _start_load(self, need: Need) -> None:
+    def _start_load(self, need: Need, is_ahead: bool) -> None:
         deadline, shard = Deadline(self._patience_seconds), self._shards[need.shard]
         self._bytes += shard.num_bytes
         if self._loader.is_verified(shard) and self._cache.mark_needed(shard):
@@ -126,11 +136,23 @@ class FetchAhead:
             future: Future[None] = Future()
             future.set_result(None)
         else:
-            future = self._pool.submit(self._load, shard, deadline)
+            future = self._pool.submit(self._load, shard, deadline, is_ahead)
+            if not self._num_calls and not is_ahead:
+                self._first_loads.append(future)
+                future.add_done_callback(lambda _: self._check_first_call())
             self._downloads.append((need.first_step, future))
         self._loads[need.shard] = _Load(future, deadline)
 
-    def _load(self, shard: Shard, deadline: Deadline) -> None:
+    def _check_first_call(self) -> None:
+        """Let loads ahead begin, after the first call's loads or if a later call is read."""
+        is_loaded = all(load.done() for load in self._first_loads)
+        if self._num_calls > 1 or (self._num_calls == 1 and is_loaded):
+            self._is_past_first.set()
+
+    def _load(self, shard: Shard, deadline: Deadline, is_ahead: bool) -> None:
+        if is_ahead:
+            self._is_past_first.wait()
+            self._check_stopped()
         cached = self._loader.load(shard, deadline)
         self._cache.mark_needed(shard)
         cached.release()

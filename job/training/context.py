@@ -21,7 +21,7 @@ from job.storage.store import ObjectStore
 from job.telemetry.stream_metrics import StreamMetrics
 from job.training.automatic import without_auto
 from job.training.collectives import Collectives
-from job.training.identity import check_images, classes_of
+from job.training.identity import check_images, classes_of, order_of
 from job.training.listeners import Driver, Listeners
 from job.training.schedule import Schedule, plan
 from job.training.strategy import create_strategy
@@ -56,8 +56,7 @@ class RunContext:
     @cached_property  # one object: the caches of ``job.data.order`` compare it by identity
     def order(self) -> Order:
         """The order of samples."""
-        rows = tuple(shard.num_rows for shard in self.index.shards)
-        return Order(rows, self.spec.training.global_batch_size, self.spec.seed)
+        return order_of(self.spec, self.index)
 
     @property
     def classes(self) -> tuple[ImageClass, ...]:

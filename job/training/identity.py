@@ -11,8 +11,9 @@ from job.config.spec import RunSpec
 from job.config.text import counted
 from job.config.validation import shown
 from job.data.index import ImageClass, Index
-from job.data.order import ORDER_VERSION
+from job.data.order import ORDER_VERSION, Order
 
+_STREAMS = "data.streams"
 MAX_CLASSES, MAX_CLASS_NAME = 1024, 64  # with all of them a manifest is still below its limit
 
 
@@ -61,13 +62,21 @@ def model_of(manifest: Manifest, uri: str) -> tuple[ModelSpec, str, bool]:
     return model, precision, is_averaged
 
 
+def order_of(spec: RunSpec, index: Index) -> Order:
+    """Return the order of samples of a run."""
+    rows = tuple(shard.num_rows for shard in index.shards)
+    return Order(rows, spec.training.global_batch_size, spec.seed, spec.data.streams)
+
+
 def order_identity(spec: RunSpec) -> dict[str, int]:
     """Return the settings that decide, with the data set, the order of samples."""
-    return {
+    identity = {
         "seed": spec.seed,
         "training.global_batch_size": spec.training.global_batch_size,
         "order version": ORDER_VERSION,
     }
+    # Absent if unset, as in the manifests of earlier versions.
+    return identity | ({_STREAMS: spec.data.streams} if spec.data.streams else {})
 
 
 def settings_of(spec: RunSpec) -> dict[str, Any]:
@@ -111,11 +120,13 @@ def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> N
             f"{uri}: was trained on data {newest.data_fingerprint[:16]}, {spec.data.uri} is"
             f" {index.fingerprint[:16]}; expected the same images, or another run folder (uri)"
         )
-    for key, value in order_identity(spec).items():
-        if newest.order.get(key) != value:
+    order = order_identity(spec)
+    for key in (*order, _STREAMS):
+        then, now = (found.get(key, "unset") for found in (newest.order, order))
+        if then != now:
             raise ConfigError(
-                f"{uri}: was trained with {key} {newest.order.get(key)}, this configuration has"
-                f" {value}; they must match: the order of samples depends on it."
+                f"{uri}: was trained with {key} {then}, this configuration has"
+                f" {now}; they must match: the order of samples depends on it."
                 " Change it back, or choose another run folder (uri)"
             )
 

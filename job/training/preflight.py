@@ -20,7 +20,7 @@ from job.config.spec import RESUME_MODES, DataSpec, RunSpec, TrainingSpec
 from job.config.versions import versions
 from job.config.waits import LOOP_ATTEMPTS
 from job.data.index import Index, read_index
-from job.data.order import Order, worker_positions
+from job.data.order import worker_positions
 from job.quality.kernel import MIN_ROWS
 from job.quality.keys import CLASSIFIER
 from job.run import attempts
@@ -36,7 +36,7 @@ from job.streaming.cache_folder import CacheFolder
 from job.tracking.service import check_tracking
 from job.training.automatic import without_auto
 from job.training.early_stop import is_early_stop
-from job.training.identity import changes, check_identity, check_images
+from job.training.identity import changes, check_identity, check_images, order_of
 from job.training.schedule import Schedule, plan
 
 
@@ -191,9 +191,7 @@ def _check_shards(store: ObjectStore, index: Index) -> None:
 
 def _check_cache(spec: RunSpec, index: Index) -> None:
     """Check that the cache can hold what the workers read at once, and is usable if local."""
-    order = Order(
-        tuple(shard.num_rows for shard in index.shards), spec.training.global_batch_size, spec.seed
-    )
+    order = order_of(spec, index)
     min_workers = spec.workers.min_workers  # with more of them each reads less
     workers = [worker_positions(order, worker, min_workers) for worker in range(min_workers)]
     check = partial(

@@ -23,6 +23,10 @@ def test_combinations_that_cannot_train_are_refused() -> None:
     )
     assert "expected one of them" in refusal("training.epochs=null")
     assert "data.uri is not set" in refusal("data.uri=''")
+    assert "workers.count is 1024; expected at most 1000, because more cannot pass" in refusal(
+        "workers.count=1024", "training.global_batch_size=1024"
+    )
+    assert "workers.max is 1024; expected" in refusal("workers.max=1024")
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ def refusal(*overrides: str, preset: str | None = "notebook") -> str:
             "training.global_batch_size is 3; expected a multiple of the 8 replicas"
             " (for example 8)",
         ),
+        (
+            "data.streams=3",
+            "data.streams is 3; expected a divisor of training.global_batch_size, which is 32",
+        ),
         ("model.image_size=30", "model.image_size has height 30; expected a multiple of 4"),
         (
             "preset=notbook",

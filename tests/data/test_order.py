@@ -6,6 +6,7 @@ Any step is reachable at once, and each worker reads its own shards.
 import time
 from collections import Counter
 from itertools import takewhile
+from math import gcd
 
 import numpy as np
 import pytest
@@ -28,12 +29,17 @@ from job.data.order import (
 quick = settings(max_examples=25, deadline=None)
 
 
-def build(batch: int, shard_rows: list[int], seed: int) -> Order:
-    return Order((*shard_rows, max(1, batch - sum(shard_rows))), batch, seed)
+def build(batch: int, shard_rows: list[int], seed: int, own_streams: bool) -> Order:
+    rows = (*shard_rows, max(1, batch - sum(shard_rows)))
+    return Order(rows, batch, seed, streams=gcd(batch, 60) if own_streams else None)
 
 
 orders = st.builds(
-    build, st.integers(1, 100), st.lists(st.integers(1, 90), max_size=40), st.integers(0, 2**40)
+    build,
+    st.integers(1, 100),
+    st.lists(st.integers(1, 90), max_size=40),
+    st.integers(0, 2**40),
+    st.booleans(),
 )
 NUM_WORKERS = (1, 2, 3, 4, 8)
 
@@ -300,6 +306,17 @@ def test_streams_divide_the_batch(batch: int) -> None:
     order = Order((1000,), batch, 0)
     assert batch % order.num_streams == 0
     assert order.num_streams <= 48
+
+
+@pytest.mark.parametrize(("streams", "copies"), [(None, 16), (512, 1.3)])
+def test_more_workers_need_more_streams(streams: int | None, copies: float) -> None:
+    """512 workers: with 32 streams 16 of them download each shard, with 512 one or two do."""
+    order = Order((1365,) * 1600, 16_384, 0, streams)
+    num_needed = sum(
+        len({need.shard for need in needs(order, positions, 0, order.steps_per_epoch)})
+        for positions in shares(order, 512)
+    )
+    assert num_needed / 1600 == pytest.approx(copies, rel=0.1)
 
 
 def test_a_chunk_takes_less_than_a_millisecond_or_so() -> None:

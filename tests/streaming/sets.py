@@ -74,8 +74,8 @@ def pack_numbered(
     return packed_index(source, folder, shard_bytes=shard_images * images[0].size)
 
 
-def order_of(index: Index, batch: int = 12, seed: int = 5) -> Order:
-    return Order(tuple(shard.num_rows for shard in index.shards), batch, seed)
+def order_of(index: Index, batch: int = 12, seed: int = 5, streams: int | None = None) -> Order:
+    return Order(tuple(shard.num_rows for shard in index.shards), batch, seed, streams)
 
 
 def open_reader(
@@ -83,6 +83,7 @@ def open_reader(
     cache_dir: Path,
     *,
     batch: int = 12,
+    streams: int | None = None,
     worker: int = 0,
     num_workers: int = 1,
     first_step: int = 0,
@@ -95,7 +96,7 @@ def open_reader(
 ) -> Reader:
     """Return a reader of one worker from ``first_step`` on; ``data`` are fields of ``DataSpec``."""
     index = read_index(store)
-    order = order_of(index, batch)
+    order = order_of(index, batch, streams=streams)
     positions = worker_positions(order, worker, num_workers)
     spec = DataSpec(cache_dir=str(cache_dir), **data)  # type: ignore[arg-type]
     needed = needs(order, positions, first_step, stop_step)

@@ -368,3 +368,38 @@ def test_an_outage_costs_nothing_while_loaded_shards_last(
             ),
         ):
             read_steps(reader, 50, 250)
+
+
+class BusyUntilRead(RemoteStore):
+    """Answers "slow down" to the first request of each shard of the first call."""
+
+    def __init__(self, root: Path, first: set[str]) -> None:
+        super().__init__(root)
+        self._lock, self._refused, self._first = threading.Lock(), set[str](), first
+
+    def stream(
+        self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]
+    ) -> None:
+        with self._lock:
+            is_refused = key in self._first - self._refused
+            self._refused.add(key)
+        if is_refused:
+            raise Interrupted("slow down", "throttled")
+        super().stream(key, start, num_bytes, write)
+
+
+def test_a_busy_store_serves_the_first_call_before_what_is_ahead(
+    store: RemoteStore, tmp_path: Path
+) -> None:
+    index = read_index(store)
+    order = order_of(index, BATCH)
+    first = {
+        index.shards[need.shard].name for need in needs(order, worker_positions(order, 0, 1), 0, 10)
+    }
+    busy, heard = BusyUntilRead(store.root, first), RecordingListener()
+    with open_reader(
+        busy, tmp_path / "cache", listener=heard, fetch_ahead_batches=30, connections=16
+    ) as reader:
+        reader.chunk(0, 10)
+        heard.wait_for_fetched(len(first) + 1)
+    assert set(busy.streamed[: len(first)]) == first

@@ -29,6 +29,7 @@ from job.training.identity import (
     model_identity,
     model_of,
     order_identity,
+    order_of,
     settings_of,
 )
 
@@ -85,6 +86,7 @@ def saved(spec: RunSpec, index: Index) -> Manifest:
             "training.global_batch_size=64",
             "was trained with training.global_batch_size 32, this configuration has 64",
         ),
+        ("data.streams=8", "was trained with data.streams unset, this configuration has 8"),
     ],
 )
 def test_another_run_is_refused_with_both_values(index: Index, change: str, message: str) -> None:
@@ -92,6 +94,13 @@ def test_another_run_is_refused_with_both_values(index: Index, change: str, mess
         check_identity(spec_of(change), index, saved(spec_of(), index), "runs/one")
     assert message in str(caught.value)
     assert "runs/one" in str(caught.value)
+
+
+def test_the_streams_of_a_run_stay(index: Index) -> None:
+    before = saved(spec_of("data.streams=8"), index)
+    check_identity(spec_of("data.streams=8"), index, before, "runs/one")
+    with pytest.raises(ConfigError, match=r"was trained with data.streams 8, .* has unset"):
+        check_identity(spec_of(), index, before, "runs/one")
 
 
 def test_a_key_that_an_earlier_version_did_not_have_is_its_default(index: Index) -> None:
@@ -242,3 +251,8 @@ def test_images_must_fit_the_model_and_fill_a_batch(index: Index) -> None:
         r" Lower it to at most 40, or pack more images",
     ):
         check_images(spec_of("training.global_batch_size=64"), index)
+
+
+def test_the_order_of_a_run_has_its_streams(index: Index) -> None:
+    assert order_of(spec_of(), index).num_streams == 32
+    assert order_of(spec_of("data.streams=8"), index).num_streams == 8
