@@ -21,6 +21,7 @@ _ROOT = Path(__file__).parents[1]
 _SLOWEST = ("cluster", "training", "prometheus")
 # Files that one process runs. Two of them start Ray: more at a time would be too slow on two cores.
 _GROUPS = {
+    "tests/api/test_run.py": "other Ray",
     "tests/launch/test_failing.py": "finished run",
     "tests/launch/test_life.py": "finished run",
     "tests/report/test_real_run.py": "finished run",

@@ -15,9 +15,12 @@ from PIL import Image
 from job.api import ConfigError, Run, train
 from job.checkpoints.checkpoints import Checkpoints
 from job.storage.uri import open_store
+from tests.launch.fixtures import ray_folder
 from tests.launch.program import environment
 from tests.quality.pictures import bars
 from tests.report.runs import done_run
+
+__all__ = ["ray_folder"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,10 +48,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("examples")
 
 
-def example(folder: Path, *command: str) -> str:
+def example(folder: Path, ray_folder: Path, *command: str) -> str:
     """Run a program in ``folder``; its output."""
     short = {"DCGAN_SET_TRAINING__STEPS": "20", "DCGAN_SET_WORKERS__COUNT": "1"}
-    env = environment(folder, PYTHONPATH=str(ROOT), **short)
+    env = environment(ray_folder, PYTHONPATH=str(ROOT), **short)
     result = subprocess.run(
         [sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True, timeout=800
     )
@@ -61,25 +64,27 @@ def example(folder: Path, *command: str) -> str:
 @pytest.mark.training
 @pytest.mark.timeout(900)
 class TestExamples:
-    def test_train_and_sample(self, folder: Path) -> None:
+    def test_train_and_sample(self, folder: Path, ray_folder: Path) -> None:
         images, _ = bars(64)
         (folder / "my-images").mkdir()
         for number, image in enumerate(images):
             Image.fromarray(image[..., 0]).save(folder / f"my-images/{number}.png")
-        output = example(folder, str(ROOT / "examples/train_and_sample.py"), "my-images", "28")
+        output = example(
+            folder, ray_folder, str(ROOT / "examples/train_and_sample.py"), "my-images", "28"
+        )
         assert "64 images of (28, 28, 1)" in output
         assert "done at step 20" in output
         assert np.asarray(Image.open(folder / "grid.png")).shape == (112, 112)
 
-    def test_classes(self, folder: Path) -> None:
-        output = example(folder, str(ROOT / "examples/classes.py"))
+    def test_classes(self, folder: Path, ray_folder: Path) -> None:
+        output = example(folder, ray_folder, str(ROOT / "examples/classes.py"))
         assert "'sandal': 50" in output
         assert "'bag': 50" in output
         labels = np.load(folder / "synthetic.npz")["labels"]
         assert np.bincount(labels).tolist() == [100] * 10
 
-    def test_watch_and_evaluate(self, folder: Path) -> None:
-        output = example(folder, str(ROOT / "examples/watch_and_evaluate.py"))
+    def test_watch_and_evaluate(self, folder: Path, ray_folder: Path) -> None:
+        output = example(folder, ray_folder, str(ROOT / "examples/watch_and_evaluate.py"))
         assert "step 100: D loss" in output
         assert "step 200: D loss" in output
         assert "Frechet distance" in output
@@ -89,11 +94,11 @@ class TestExamples:
         ]
         assert max(steps) == 200
 
-    def test_the_notebook(self, folder: Path) -> None:
+    def test_the_notebook(self, folder: Path, ray_folder: Path) -> None:
         cells = json.loads((ROOT / "docs/notebook.ipynb").read_text())["cells"]
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
         assert sum(bool(line.strip()) for cell in code for line in cell.splitlines()) < 40
         shown = "def display(image): print('shown', image.size)"
-        output = example(folder, "-c", "\n".join([shown, *code]))
+        output = example(folder, ray_folder, "-c", "\n".join([shown, *code]))
         assert "shown (224, 28)\nshown (420, 420)\n" in output
         assert "    20  D " in output
