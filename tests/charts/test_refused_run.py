@@ -50,6 +50,8 @@ REFUSED = {
         "run.training.global_batch_size=1",
         "training.global_batch_size",
     ),
+    "more workers than Ray's barrier takes": ("workers.count=1001", "count"),  # the schema
+    "streams of unequal parts": ("run.data.streams=5", "data.streams"),
     "side of images": ("run.model.image_size=30", "model.image_size"),
     "one side of images": ("run.model.image_size={28,30}", "model.image_size"),
     "many layers": (
@@ -109,6 +111,7 @@ TAKEN = [
     "run.checkpoints.grace_seconds=600,termination.drainSeconds=600",
     "run.watchdog.train_seconds=0,run.watchdog.checkpoint_seconds=0,run.watchdog.start_seconds=0",
     "workers.count=4,workers.min=4",
+    "workers.count=1000,run.training.global_batch_size=1000,run.data.streams=1000",
     "profile=gpu,workers.gpus=4",
     "run.preset=null",
     "run.model.image_size={28,56}",

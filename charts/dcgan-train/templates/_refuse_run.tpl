@@ -45,6 +45,10 @@
 {{- $workers := $run.workers -}}
 {{- $gpus := max 1 (int $workers.gpus) -}}
 {{- $batch := int $run.training.global_batch_size -}}
+{{- $streams := int (default 1 $run.data.streams) -}}
+{{- if mod $batch $streams -}}
+  {{- fail (printf "run.data.streams is %d; expected a divisor of run.training.global_batch_size, which is %d" $streams $batch) -}}
+{{- end -}}
 {{- range $number := untilStep (int (default $workers.count $workers.min)) (add1 (int (default $workers.count $workers.max)) | int) 1 -}}
   {{- $replicas := mul $number $gpus -}}
   {{- if mod $batch $replicas -}}
