@@ -1,6 +1,6 @@
 """Run benchmarks and write their tables into docs/performance.md.
 
-    python -m bench                      # all, 40 minutes on two cores; `make bench`
+    python -m bench                      # all; `make bench`
     python -m bench train-step recovery  # only these
 
 Nothing else should run on the machine. The text around the tables is written by hand and kept.
