@@ -15,9 +15,10 @@ needs them.
 
 from job.api.data import fit_features, open_packed, pack
 from job.api.generator import Generator, load_generator
-from job.api.quality import Usefulness, evaluate
+from job.api.quality import evaluate
 from job.api.run import Run, train
 from job.config.errors import ConfigError, DataError, DcganError, DivergedError, StorageError
+from job.quality import Usefulness
 
 __all__ = [
     "ConfigError",

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from job.api.arguments import check_whole
 from job.api.framework import load_tensorflow
@@ -10,23 +10,12 @@ from job.api.storage import Storage, storage_spec
 from job.checkpoints.origin import best_uri
 from job.config.errors import ConfigError, DataError
 from job.data.rows import open_packed
-from job.quality import DEFAULT_NUM, MIN_NUM
+from job.quality import DEFAULT_NUM, MIN_NUM, Usefulness
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from job.quality.evaluation import Evaluation
-
-
-class Usefulness(NamedTuple):
-    """Train classifiers on real and on generated images: ``repeats`` of ``steps`` steps of 128.
-
-    ``per_class`` real images of each class are what someone with few images has.
-    """
-
-    per_class: int = 300
-    steps: int = 1000
-    repeats: int = 3
 
 
 def evaluate(
@@ -40,6 +29,8 @@ def evaluate(
     usefulness: Usefulness | None = None,
     best: bool = False,
     storage: Storage = None,
+    on_pairs: "Callable[[Image.Image], None]" = lambda picture: None,
+    on_training: Callable[[str], None] = lambda recipe: None,
 ) -> "Evaluation":
     """Score ``images`` against as many packed real images ``against``, and real against real.
 
@@ -47,53 +38,20 @@ def evaluate(
     ``pack``. ``features`` is ``classifier`` (of ``fit_features``), ``inception`` or ``file:URI``.
     With ``held_out``, packed real images that training did not see, also ``near_training`` and, if
     asked, ``usefulness``. ``num_images`` of each kind are at most half of the real ones.
+    ``on_pairs`` gets the picture of the closest pairs if there are ``held_out`` images,
+    ``on_training`` the name of each recipe of ``usefulness`` before it is trained.
     """
     if num_images is not None:
         check_whole("num_images", num_images, MIN_NUM)
     check_whole("seed", seed, 0, 2**31 - 1)
     for name, value in usefulness._asdict().items() if usefulness else ():
         check_whole(f"usefulness.{name}", value, 1)
-    return evaluate_images(
-        images,
-        against,
-        features=features,
-        num_images=num_images,
-        seed=seed,
-        held_out=held_out,
-        usefulness=usefulness,
-        best=best,
-        storage=storage,
-    )
-
-
-def evaluate_images(
-    images: str,
-    against: str,
-    *,
-    features: str,
-    num_images: int | None,
-    seed: int,
-    held_out: str | None,
-    usefulness: Usefulness | None,
-    best: bool,
-    storage: Storage,
-    on_open: Callable[[], None] = lambda: None,
-    on_pairs: "Callable[[Image.Image], None]" = lambda picture: None,
-    on_training: Callable[[str], None] = lambda recipe: None,
-) -> "Evaluation":
-    """Return the evaluation of ``evaluate``, whose arguments these are, checked.
-
-    ``on_open`` is called when the data sets are open, ``on_pairs`` with the picture of the closest
-    pairs if there are ``held_out`` images, ``on_training`` with the name of each recipe of
-    ``usefulness`` before it is trained.
-    """
     options = storage_spec(storage)
     if held_out is None and usefulness is not None:
         raise ConfigError("usefulness is set without held_out; expected packed real images, too")
     real = open_packed(against, options)
     num = _checked_num(num_images, real.index.num_rows, against)
     apart = open_packed(held_out, options) if held_out else None
-    on_open()
     if best:
         images = best_uri(images, options)
     load_tensorflow()

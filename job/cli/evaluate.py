@@ -9,7 +9,7 @@ from job.cli.output import say
 from job.cli.quality import SEEDS
 from job.cli.scores_text import evaluation_lines
 from job.config.errors import ConfigError, StorageError
-from job.quality import DEFAULT_NUM, MIN_NUM
+from job.quality import DEFAULT_NUM, MIN_NUM, Usefulness
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -57,21 +57,21 @@ if TYPE_CHECKING:
 @click.option(
     "--per-class",
     type=click.IntRange(1),
-    default=300,
+    default=Usefulness().per_class,
     show_default=True,
     help="With --usefulness: real images of each class, when they are few.",
 )
 @click.option(
     "--steps",
     type=click.IntRange(1),
-    default=1000,
+    default=Usefulness().steps,
     show_default=True,
     help="With --usefulness: steps of each training, of 128 images.",
 )
 @click.option(
     "--repeats",
     type=click.IntRange(1),
-    default=3,
+    default=Usefulness().repeats,
     show_default=True,
     help="With --usefulness: trainings of each kind, with other seeds.",
 )
@@ -111,19 +111,15 @@ def evaluate(
     or any SOURCE of `data pack`. The second line scores other real images instead: no generator can
     be expected to be better.
     """
-    from job.api.quality import Usefulness, evaluate_images
+    from job.api import quality
 
     if held_out is None and (pairs or usefulness):
         raise ConfigError(
             "--held-out is not set; expected packed real images that training did not see, for"
             " --pairs and --usefulness"
         )
-    run: ObjectStore | None = None
+    run = _run_folder(images, storage) if record else None
     picture = b""
-
-    def on_open() -> None:
-        nonlocal run
-        run = _run_folder(images, storage) if record else None
 
     def on_pairs(found: "Image.Image") -> None:
         nonlocal picture
@@ -133,7 +129,7 @@ def evaluate(
         if pairs:
             _write_picture(pairs, picture)
 
-    result = evaluate_images(
+    result = quality.evaluate(
         images,
         against,
         features=features,
@@ -143,7 +139,6 @@ def evaluate(
         usefulness=Usefulness(per_class, steps, repeats) if usefulness else None,
         best=is_best,
         storage=storage,
-        on_open=on_open,
         on_pairs=on_pairs,
         on_training=lambda recipe: say(f"training on {recipe}", err=True),
     )

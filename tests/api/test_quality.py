@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from job.api import ConfigError, DataError, evaluate
-from job.api.quality import Usefulness
+from job.api import ConfigError, DataError, Usefulness, evaluate
 from tests.quality.pictures import packed_bars
 
 
