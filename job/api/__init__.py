@@ -13,12 +13,20 @@ code of the command line as ``exit_code``. TensorFlow and Ray are loaded by the 
 needs them.
 """
 
-from job.api.data import fit_features, open_packed, pack
-from job.api.generator import Generator, load_generator
-from job.api.quality import evaluate
-from job.api.run import Run, train
+from job.api import data, generator, quality, run
+from job.api.arguments import python_names
+from job.api.generator import Generator
+from job.api.run import Run
 from job.config.errors import ConfigError, DataError, DcganError, DivergedError, StorageError
 from job.quality import Usefulness
+
+# Commands call some of these functions, too, and there errors name options.
+evaluate = python_names()(quality.evaluate)
+fit_features = python_names()(data.fit_features)
+load_generator = python_names()(generator.load_generator)
+open_packed = python_names()(data.open_packed)
+pack = python_names()(data.pack)
+train = python_names()(run.train)
 
 __all__ = [
     "ConfigError",

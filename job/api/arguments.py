@@ -1,11 +1,48 @@
-"""Checks of the arguments of functions, as click checks those of the commands."""
+"""Checks of the arguments of functions, as click checks those of the commands, and their names."""
 
 import json
 import operator
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from job.config.errors import ConfigError
+from job.config.errors import ConfigError, DcganError
+
+# Options and arguments of commands, and what a program sets instead. Others are for commands only.
+PYTHON_NAMES = {
+    "SOURCE": "source",
+    "DEST": "destination",
+    "--class": "classes",
+    "--num": "num_images",
+    "--per-class": "usefulness.per_class",
+    "--resume": "checkpoints.resume",
+    "--set": "settings",
+    "--tmp": "TMPDIR",
+    **{
+        f"--{name.replace('_', '-')}": name
+        for name in (
+            "against", "balanced", "best", "channels", "features", "fit", "held_out", "limit",
+            "preset", "seed", "size", "skip_bad", "split", "start", "truncation",
+        )
+    },
+}  # fmt: skip
+_OPTION = re.compile(r"(?<![\w/.-])(?:--[a-z-]+|SOURCE|DEST)(?![\w/])")
+
+
+@contextmanager
+def python_names() -> Iterator[None]:
+    """Name arguments of Python in a ``DcganError`` that names options of the command line.
+
+    Also a decorator, ``@python_names()``. The error stays the same object.
+    """
+    try:
+        yield
+    except DcganError as error:
+        text = _OPTION.sub(lambda found: PYTHON_NAMES.get(found[0], found[0]), str(error))
+        error.args = (text,)
+        raise
 
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from job.api.arguments import check_whole
+from job.api.arguments import check_whole, python_names
 from job.api.framework import load_tensorflow
 from job.api.storage import Storage, storage_spec
 from job.checkpoints.origin import best_uri
@@ -50,6 +50,7 @@ class Generator:
         """The classes, by label; empty if it was trained without."""
         return tuple(each.name for each in self._source.classes)
 
+    @python_names()
     def sample(
         self,
         num_images: int,

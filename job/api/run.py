@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from job.api.arguments import setting
+from job.api.arguments import python_names, setting
 from job.api.generator import Generator, load_generator
 from job.config.load import load_run
 from job.config.storage import StorageSpec
@@ -42,6 +42,7 @@ class Run:
         trained = [row for row in rows if "dcgan_discriminator_loss" in row.values]
         return [{"step": row.step, **row.values} for row in trained]
 
+    @python_names()
     def generator(self, *, best: bool = False) -> Generator:
         """Return the generator of the newest checkpoint, or of the one with the best score."""
         return load_generator(self.uri, best=best, storage=self.storage)

@@ -1,13 +1,16 @@
 """Arguments of Python's functions are checked before anything is loaded or written."""
 
+import inspect
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from job.api.arguments import check_choice, check_whole, setting
+import job.api
+from job.api.arguments import PYTHON_NAMES, check_choice, check_whole, python_names, setting
 from job.config.errors import ConfigError
 from job.config.load import load_run
+from job.run.lease import LeaseHeld
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3)])
@@ -40,3 +43,20 @@ def test_settings_keep_their_values() -> None:
     assert (spec.training.steps, spec.model.conditional) == (7, True)
     with pytest.raises(ConfigError, match=r"data\.uri is <object"):
         setting("data.uri", object())
+
+
+def test_errors_name_the_argument_of_python() -> None:
+    with pytest.raises(ConfigError) as caught, python_names():
+        raise LeaseHeld("--num is 3, --held-out too: DEST of /data/DEST/--num; see --shard-bytes")
+    assert type(caught.value) is LeaseHeld
+    assert str(caught.value) == (
+        "num_images is 3, held_out too: destination of /data/DEST/--num; see --shard-bytes"
+    )
+
+
+def test_every_name_is_an_argument() -> None:
+    functions = [getattr(job.api, name) for name in job.api.__all__ if name.islower()]
+    functions.append(job.api.Generator.sample)
+    arguments = {name for each in functions for name in inspect.signature(each).parameters}
+    others = set(PYTHON_NAMES.values()) - arguments
+    assert others == {"usefulness.per_class", "checkpoints.resume", "TMPDIR"}

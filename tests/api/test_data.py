@@ -31,7 +31,7 @@ def test_again_it_is_opened(source: str, tmp_path: Path) -> None:
     first = pack(source, str(tmp_path / "packed"))
     again = pack(source, str(tmp_path / "packed"))
     assert again.index == first.index
-    with pytest.raises(ConfigError, match="not 8x8"):
+    with pytest.raises(ConfigError, match="not 8x8; choose another destination"):
         pack(source, str(tmp_path / "packed"), size=8)
 
 

@@ -17,7 +17,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     images, real = str(tmp_path / "few.npz"), str(tmp_path / "real")
     with pytest.raises(DataError, match="39 images; expected at least 40"):
         evaluate(images, str(tmp_path / "few"))
-    with pytest.raises(ConfigError, match="31; expected at most 30, half of the images"):
+    with pytest.raises(ConfigError, match="num_images is 31; expected at most 30, half of"):
         evaluate(images, real, num_images=31)
     with pytest.raises(ConfigError, match="usefulness is set without held_out"):
         evaluate(images, real, usefulness=Usefulness(repeats=1))
