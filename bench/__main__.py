@@ -25,8 +25,8 @@ OPTIONS = (
 # The output of their commands, tables of Markdown, becomes one part of the page.
 TOPICS = {
     "train-step": ("-m bench.train_step --batch 32", "-m bench.train_step --batch 64"),
-    "options": (f"bench/step.py --workers 2 --rounds 5 {OPTIONS}",),
-    "sizes": ("bench/step.py --steps 2 --rounds 3 --batch 128 dcgan32 dcgan64",),
+    "options": (f"-m bench.step --workers 2 --rounds 5 {OPTIONS}",),
+    "sizes": ("-m bench.step --steps 2 --rounds 3 --batch 128 dcgan32 dcgan64",),
     "start": ("-m bench.recovery --only start --rounds 3",),
     "recovery": ("-m bench.recovery --only recovery --kills 3",),
 }

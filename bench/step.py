@@ -1,7 +1,7 @@
 """Measure images per second of the training step, for variants of a preset, interleaved.
 
-    python bench/step.py notebook fashion fashion:training.precision=bfloat16
-    python bench/step.py --workers 2 fashion fashion:training.batch_norm=synchronized
+    python -m bench.step notebook fashion fashion:training.precision=bfloat16
+    python -m bench.step --workers 2 fashion fashion:training.batch_norm=synchronized
 
 A variant is a preset and, after a colon, ``--set`` values joined by commas. All variants are built
 first. Each round then times one call of each in turn, so that a change of the machine's speed
@@ -12,13 +12,13 @@ import argparse
 import json
 import os
 import platform
-import socket
 import statistics
 import subprocess
 import sys
 import time
 
 import job  # noqa: F401  before TensorFlow: no settings of ~/.keras
+from bench.machine import free_port
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -44,13 +44,14 @@ def main() -> None:
     if "TF_CONFIG" in os.environ:
         measure(arguments)
         return
-    addresses = [f"127.0.0.1:{_free_port()}" for _ in range(arguments.workers)]
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(arguments.workers)]
     processes = []
     for rank in range(arguments.workers):
         config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
         processes.append(
             subprocess.Popen(
-                [sys.executable, *sys.argv], env={**os.environ, "TF_CONFIG": json.dumps(config)}
+                [sys.executable, "-m", "bench.step", *sys.argv[1:]],
+                env={**os.environ, "TF_CONFIG": json.dumps(config)},
             )
         )
     sys.exit(max(process.wait() for process in processes))
@@ -117,12 +118,6 @@ def measure(arguments: argparse.Namespace) -> None:
             f"| `{variant}` | {images / median:.0f} | {images / max(times):.0f} |"
             f" {images / min(times):.0f} | {medians[0] / median:.2f} |"
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
 
 
 if __name__ == "__main__":
