@@ -97,6 +97,9 @@ def run_command(arguments: list[str]) -> int:
         _show(error, arguments)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
+        # One that was raised in `exec` of a text (a dataclass, in an import) would end
+        # `python -m job` with SIGINT, whatever the exit code, unless another `exec` follows.
+        exec("")
         return TERMINATED if _was_terminated.is_set() else INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()

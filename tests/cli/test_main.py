@@ -1,5 +1,6 @@
 """The edge of the program: every error becomes one line and the exit code of its kind."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,20 @@ def test_a_hangup_stops_the_program_unless_nohup_started_it() -> None:
         command = [sys.executable, "-c", program.format(before, hang_up)]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert (result.returncode, result.stdout) == (code, said), result.stderr
+
+
+def test_a_stop_in_an_exec_has_its_exit_code(tmp_path: Path) -> None:
+    """As `python -m` and when a class is made from a text, which imports do."""
+    text = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    program = f"""
+from job.cli import main
+main.main = type("", (), {{"main": lambda *_, **__: exec({text!r})}})
+main.run()
+"""
+    (tmp_path / "stopped.py").write_text(program)
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-m", "stopped"]
+    assert subprocess.run(command, cwd=ROOT, env=env, timeout=60).returncode == 143
 
 
 def test_standard_output_on_a_full_disk_is_reported() -> None:
