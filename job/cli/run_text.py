@@ -99,6 +99,7 @@ def stop_text(spec: "RunSpec", store: "ObjectStore") -> str:
     """Return the last checkpoint of a stopped run, and what the same command does next."""
     from job.checkpoints.checkpoints import Checkpoints
     from job.config.spec import RESUME_MODES
+    from job.run.layout import CONFIGURATION
 
     newest = next(Checkpoints(store).readable(), None)
     if newest:
@@ -108,6 +109,8 @@ def stop_text(spec: "RunSpec", store: "ObjectStore") -> str:
         if spec.checkpoints.resume in RESUME_MODES
         else f"from {spec.checkpoints.resume}"
     )
+    if store.stat(CONFIGURATION) is None:  # Ray was still being loaded
+        return f"the run had not begun; the same command starts {begin}"
     return f"no checkpoint was saved yet; the same command starts again {begin}"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from job.config.host import ensure_home
 from job.config.spec import RunSpec
-from job.launch import machine
+from job.launch import machine, signals
 from job.training import preflight
 from job.training.preflight import Preflight
 
@@ -36,10 +36,10 @@ def train_run(
     if checked.is_finished:
         return checked
     ensure_home()
-    from job.launch import trainer  # these take a second, mostly Ray
-    from job.launch.outcome import record_outcome
-    from job.run.process_records import process_records
-    from job.telemetry import logs
+    with signals.held_signals():
+        from job.launch import outcome, trainer  # these take a second, mostly Ray
+        from job.run.process_records import process_records
+        from job.telemetry import logs
 
     stores = checked.stores
     with preflight.leased(checked, on_wait) as lease:
@@ -51,7 +51,7 @@ def train_run(
             machine.check_machine(checked.spec)
             start = preflight.record(checked)
             logs.configure("info" if verbose else "warning")
-            ending = record_outcome(stores.loop, start)
+            ending = outcome.record_outcome(stores.loop, start)
             with (
                 process_records(checked.spec, stores.loop, start.stamp, "driver"),
                 ending,

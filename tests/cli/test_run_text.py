@@ -7,6 +7,7 @@ import pytest
 from job.cli.main import run_command
 from job.cli.run_text import length_text, plan_text, result_lines, stop_text
 from job.config.load import load_run
+from job.run.layout import CONFIGURATION
 from job.storage.uri import open_store
 from job.training import preflight
 from tests.report.runs import done_run
@@ -60,6 +61,9 @@ def test_a_stop_says_where_the_same_command_resumes(tmp_path: Path) -> None:
     fresh = load_run("fashion", overrides=keys)
     other = load_run("fashion", overrides=[*keys, f"checkpoints.resume={tmp_path}/other"])
     store = open_store(fresh.uri)
+    begin = "the run had not begun; the same command starts"
+    assert stop_text(fresh, store) == f"{begin} at step 0"
+    store.write(CONFIGURATION, b"")
     begin = "no checkpoint was saved yet; the same command starts again"
     assert stop_text(fresh, store) == f"{begin} at step 0"
     assert stop_text(other, store) == f"{begin} from {tmp_path}/other"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from job.cli.main import run_command
 from job.config.load import load_run
 from job.data.index import read_index
 from job.storage.uri import open_store
-from tests.launch.program import train_command
+from tests.launch.program import environment, started, train_command
 from tests.servers.s3 import S3Server
 from tests.training.planned import commit_step_50, pack_512
 
@@ -210,6 +211,18 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged_is_not_done(
     )
     assert run_command(command) == 0
     assert "resuming from step 10" in capsys.readouterr().out
+
+
+def test_ctrl_c_before_the_run_begins(data: Path, tmp_path: Path) -> None:
+    """It takes more than a second to load Ray, after the plan is printed."""
+    command, env = train_command(data, tmp_path / "run"), environment(tmp_path)
+    with started(command, tmp_path / "log", env) as program:
+        program.wait_for_text("length: ")
+        program.send(signal.SIGINT)
+        assert program.exit_code() == 130
+        said = program.output.rstrip().splitlines()[-1]
+    assert said == "stopped; the run had not begun; the same command starts at step 0"
+    assert not (tmp_path / "run").exists()
 
 
 def test_run_folder_below_a_file(data: Path, tmp_path: Path, refused: Refused) -> None:
