@@ -36,6 +36,12 @@ DIVERSITY, DATA_DIVERSITY, SCORE = (
     "dcgan_quality_",
 )
 SCORES = ("frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage")
+GOODPUT_PARTS = (
+    ("starting", "starting"),
+    ("lost", "lost steps"),
+    ("saving", "saving"),
+    ("sampling", "grids and scores"),
+)
 SPARK_LEVELS, BAR_PARTS = "▁▂▃▄▅▆▇█", "━╌"
 ASCII_LEVELS, ASCII_BAR_PARTS = "_.,-~=+#", "#-"  # for a terminal that is not UTF-8
 
@@ -152,6 +158,8 @@ def lines(
         )
     if quality := _quality(found.values):
         shown.append(_line("quality", quality))
+    if found.goodput is not None:
+        shown.append(_line("goodput", _goodput(found.goodput, found.goodput_seconds)))
     for number, sentence in enumerate(found.health):
         shown.append(_line("" if number else "health", sentence))
     shown += [_line("checkpoint", _checkpoint(found)), _line("incidents", _incidents(found))]
@@ -228,6 +236,18 @@ def _quality(values: dict[str, float]) -> str:
         if SCORE + name in values
     ]
     return ", ".join(parts)
+
+
+def _goodput(share: float, seconds: dict[str, float]) -> str:
+    """The share of the time in steps that count, and what took 1% of it or more besides."""
+    from job.telemetry.progress import clock_text
+
+    parts = [
+        f"{label} {lost:.0%}"
+        for name, label in GOODPUT_PARTS
+        if (lost := seconds[f"{name}_seconds"] / seconds["seconds"]) >= 0.005
+    ]
+    return ", ".join([f"{share:.0%} of {clock_text(seconds['seconds'])}", *parts])
 
 
 def _bar(share: float, parts: str) -> str:

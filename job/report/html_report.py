@@ -15,7 +15,6 @@ from job.checkpoints.checkpoints import Checkpoints
 from job.config.errors import StorageError
 from job.report.curves import seconds_trained, training_charts
 from job.report.evaluated import read_evaluated
-from job.report.goodput import read_goodput
 from job.report.incidents import Incident, read_attempts, read_incidents
 from job.report.metric_history import MetricHistory, read_metrics
 from job.report.page import clean, render
@@ -66,7 +65,7 @@ def build_report(
         name=run_name(store.uri)[:200],
         refresh_seconds=None if status.is_over else refresh_seconds,
         status=status,
-        tiles=list(_tiles(status, history, read_goodput(attempts, history))),
+        tiles=list(_tiles(status, history)),
         incidents=[_incident_cells(incident) for incident in incidents],
         num_bad_lines=history.num_bad_lines,
         charts=charts,
@@ -81,15 +80,13 @@ def build_report(
     )
 
 
-def _tiles(
-    status: RunStatus, history: MetricHistory, goodput: float | None
-) -> Iterator[tuple[str, str]]:
+def _tiles(status: RunStatus, history: MetricHistory) -> Iterator[tuple[str, str]]:
     of = f", of {status.total_steps:,}" if status.total_steps else ""
     yield f"step{of}", f"{status.step:,}" if status.step is not None else "none"
     if seconds := seconds_trained(history):
         yield "time training", clock_text(seconds)
-    if goodput is not None:
-        yield "goodput", f"{goodput:.0%}"
+    if status.goodput is not None:
+        yield "goodput", f"{status.goodput:.0%}"
     if status.images_per_second:
         yield "latest images/s", f"{status.images_per_second:,.0f}"
     if status.world_size:

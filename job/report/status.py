@@ -5,7 +5,7 @@ ended. A stored value of an unexpected type counts as missing.
 """
 
 import datetime
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from job.data.json_fields import read_object
 from job.report.health import diagnose
 from job.run import attempts
 from job.run.attempts import AttemptRecord
+from job.run.goodput import read_goodput
 from job.run.holder import MAX_BYTES, BadLease, Holder, is_gone, parse_holder
 from job.run.layout import CONFIGURATION, DIVERGENCES, GRIDS, HANGS, LEASE, STATUS, grid_step
 from job.run.status_file import CURVES, SCORES
@@ -78,6 +79,10 @@ class RunStatus:
     """Equally long lists for each of ``SCORES``."""
     values: dict[str, float] = field(default_factory=dict)
     """Every series of the last row, by its Prometheus name."""
+    goodput: float | None = None
+    """Share of the run's time in steps that count, 0 to 1, over all attempts (job.run.goodput)."""
+    goodput_seconds: dict[str, float] = field(default_factory=dict)
+    """Where the time went: the fields of ``Goodput``."""
     health: list[str] = field(default_factory=list)
     """Sentences: is this mode collapse, is D too strong, do the scores still improve?"""
     lease_number: int | None = None
@@ -136,6 +141,7 @@ def read_status(store: ObjectStore, before: RunStatus | None = None) -> RunStatu
         for name, value in as_object(stored.get("values")).items()
         if (number := as_number(value)) is not None
     }
+    goodput = read_goodput(stored, newest)
     return RunStatus(
         uri=store.uri,
         state=state,
@@ -163,6 +169,8 @@ def read_status(store: ObjectStore, before: RunStatus | None = None) -> RunStatu
         curves=curves,
         scores=scores,
         values=values,
+        goodput=goodput.share if goodput and goodput.seconds else None,
+        goodput_seconds=asdict(goodput) if goodput else {},
         health=diagnose(values, list(zip(*scores.values(), strict=True))),
         lease_number=holder.number if holder else None,
     )

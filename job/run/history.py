@@ -17,7 +17,10 @@ from typing import Any
 
 from PIL import Image
 
+from job.config.errors import StorageError
+from job.data.json_fields import object_or_empty
 from job.run import tensorboard
+from job.run.goodput import GOODPUT, GoodputRecorder
 from job.run.layout import STATUS, events_key, grid_key, metrics_key
 from job.run.segments import Segments, Writer
 from job.run.status_file import StatusFile
@@ -35,6 +38,7 @@ class History:
     """The history of one attempt of the workers.
 
     ``read_values`` returns the present values of the series, ``clock`` seconds since 1970.
+    ``on_goodput`` gets the run's goodput, 0 to 1, at each row, if it is known.
     """
 
     def __init__(
@@ -45,8 +49,9 @@ class History:
         every_seconds: float,
         *,
         clock: Callable[[], float] = time.time,
+        on_goodput: Callable[[float], None] = lambda share: None,
     ):
-        self._start, self._read_values = start, read_values
+        self._start, self._read_values, self._on_goodput = start, read_values, on_goodput
         self._every_seconds, self._clock = every_seconds, clock
         self._writer = writer
         self._rows = writer.open(lambda number: metrics_key(start, number))
@@ -57,13 +62,21 @@ class History:
         self._row_at = -math.inf
         self._last: tuple[StepReport, bool] | None = None  # the latest report; True if it has a row
         self._has_trained = False
-        self.status = StatusFile(start, every_seconds)
+        self._goodput = GoodputRecorder(start)
+        self.status = StatusFile(start, every_seconds, self._goodput.content)
         writer.later(self._read_status)
         writer.replace(STATUS, self.status.content)
 
     def _read_status(self, store: ObjectStore) -> None:
-        if store.stat(STATUS):
-            self.status.resume_from(store.read(STATUS))
+        try:
+            data = store.read(STATUS) if store.stat(STATUS) else None
+            stored = None if data is None else object_or_empty(data)
+            self._goodput.resume_from(store, stored)
+        except StorageError:
+            self._writer.later(self._read_status)  # else the first flush replaces the file
+            raise
+        if data:
+            self.status.resume_from(data)
 
     def observe(self, progress: StepReport, num_steps: int) -> None:
         """Record a report over ``num_steps`` steps.
@@ -84,6 +97,7 @@ class History:
             self._event(partial(tensorboard.restart_event, now, progress.step))
         self._last = (progress, is_due)
         self.status.observe(progress, now, num_steps)
+        self._goodput.observe(progress.step, num_steps, progress.step_seconds, is_beginning)
         if is_due:
             self._row(progress, now)
 
@@ -100,6 +114,10 @@ class History:
 
     def _row(self, progress: StepReport, now: float) -> None:
         values = dict(self._read_values())
+        self._goodput.phases(now, values)
+        if goodput := self._goodput.read():
+            values[GOODPUT] = goodput.share
+            self._on_goodput(goodput.share)
         self.status.values(_rounded(values))
         self._num_rows += 1
         self._row_at = now

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from job.telemetry.logs import plain, time_text
@@ -21,9 +22,17 @@ SCORES = ("step", "frechet_distance")
 
 
 class StatusFile:
-    """The training thread calls ``observe``, the writer's thread ``content``."""
+    """The training thread calls ``observe``, the writer's thread ``content``.
 
-    def __init__(self, start: str, every_seconds: float):
+    ``goodput`` returns the part of the file that another class keeps (``job.run.goodput``).
+    """
+
+    def __init__(
+        self,
+        start: str,
+        every_seconds: float,
+        goodput: Callable[[], dict[str, Any]] = dict,
+    ):
         self._lock = threading.Lock()
         self._document: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
@@ -31,6 +40,7 @@ class StatusFile:
             "every_seconds": every_seconds,
             "rollbacks": 0,
         }
+        self._goodput = goodput
         self._points: list[tuple[float, ...]] = []
         self._scores: list[tuple[float, float]] = []
         self._stride, self._num_seen = 1, 0
@@ -126,7 +136,7 @@ class StatusFile:
                 name: [score[number] for score in self._scores]
                 for number, name in enumerate(SCORES)
             }
-            document = self._document | {"curves": curves, "scores": scores}
+            document = self._document | {"curves": curves, "scores": scores} | self._goodput()
             return json.dumps(plain(document), indent=1).encode()
 
     def _add_point(self, progress: StepReport) -> None:

@@ -155,6 +155,11 @@ class WorkerMetrics:
             "dcgan_data_diversity",
             "The same over real images: at most 256 of the first call of this process.",
         )
+        self.goodput = new.setter(
+            "dcgan_goodput_ratio",
+            "Share of the run's time, over all attempts, that was spent in steps that count."
+            " Only the chief has it.",
+        )
         self._scores = {name: new.setter(*metric) for name, metric in SCORES.items()}
         self._steps = new.counter("dcgan_steps_total", "Steps done by this process.")
         self._images = new.counter(

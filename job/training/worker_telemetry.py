@@ -59,7 +59,7 @@ class MetricsListener(Listener):
         self._metrics.build_info(
             versions()["dcgan-train"], spec.preset or "none", index.fingerprint[:16]
         )
-        self.registry = self._metrics.registry
+        self.registry, self.set_goodput = self._metrics.registry, self._metrics.goodput
         self.streaming = StreamMetrics(run, rank, self.registry, RETRIES)
         self._requests = Requests()
         self._grace_ends_at = math.inf
@@ -230,7 +230,13 @@ def worker_telemetry(
     history = None
     if records and topology.is_chief:
         read_values = partial(current_values, metrics.registry)
-        history = History(records.writer, records.start, read_values, spec.history.every_seconds)
+        history = History(
+            records.writer,
+            records.start,
+            read_values,
+            spec.history.every_seconds,
+            on_goodput=metrics.set_goodput,
+        )
     watchdog = Watchdog(_limits(spec.watchdog), on_hang, name=f"worker {topology.rank}")
     with metrics.serving() as url:
         if url:

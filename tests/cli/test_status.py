@@ -87,6 +87,7 @@ def test_a_terminal_shows_state_speed_losses_and_what_is_next(done: Path, column
         "G loss",
         "D(x), D(G(z))",
         "quality",
+        "goodput",
         "checkpoint",
         "incidents",
         "newest grid",
@@ -218,6 +219,22 @@ def test_a_quiet_run_is_not_shown_as_if_it_made_progress(
         )
     if not is_quiet:
         assert re.fullmatch(r"\d+ s ago", line.plain[15:])
+
+
+SECONDS = {
+    "seconds": 282.0,
+    "useful_seconds": 228.0,
+    "lost_seconds": 17.0,
+    "starting_seconds": 33.0,
+    "saving_seconds": 2.0,
+    "sampling_seconds": 1.0,
+}
+
+
+def test_goodput_names_what_took_a_percent_of_the_rest() -> None:
+    found = RunStatus("runs/one", "running", goodput=0.81, goodput_seconds=SECONDS)
+    assert shown(found)["goodput"] == "81% of 4:42, starting 12%, lost steps 6%, saving 1%"
+    assert "goodput" not in shown(RunStatus("runs/one", "running"))
 
 
 def test_compiling_may_take_a_while(tmp_path: Path) -> None:

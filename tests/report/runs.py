@@ -68,7 +68,7 @@ class SimulatedAttempt:
         every_seconds: float,
     ):
         self._store, self._clock, self._restarts = store, clock, restarts
-        self.metrics = WorkerMetrics("garments", 0)
+        self.metrics = WorkerMetrics("garments", 0, clock=clock)
         self.streaming = StreamMetrics(
             "garments", 0, self.metrics.registry, ("throttled", "timeout")
         )
@@ -78,6 +78,7 @@ class SimulatedAttempt:
             functools.partial(current_values, self.metrics.registry),
             every_seconds,
             clock=clock,
+            on_goodput=self.metrics.goodput,
         )
         self.history.status.metrics_url(METRICS_URL)
         self._step, self._saved = first_step, first_step or None
@@ -94,6 +95,7 @@ class SimulatedAttempt:
                 compute_seconds=0.0,
                 sync_seconds=0.0,
             )
+        self.metrics.enter(progress.phase)
         self.metrics.observe(progress, num_steps)
         self.history.observe(progress, num_steps)
 
@@ -108,6 +110,7 @@ class SimulatedAttempt:
                 save(self._store, self._step)
                 self._saved = self._step
                 self.report("checkpoint", 0)
+                self.metrics.enter("train")
 
     def sample(self) -> None:
         png = grid(self._step)

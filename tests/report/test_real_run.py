@@ -89,6 +89,8 @@ def test_its_status_and_report_are_there(undisturbed: Finished) -> None:
         f"metrics of worker 0: {json.loads(store.read(STATUS))['metrics_url']}\n"
         in undisturbed.output
     )
+    assert 0 < (found.goodput or 0) < 1
+    assert sum(found.goodput_seconds.values()) <= 2 * found.goodput_seconds["seconds"] + 0.1
     assert (found.restarts, found.rollbacks, found.hangs) == (0, 0, 0)
     assert found.grid == f"{store.uri}/samples/step-{STEPS:09d}.png"
     page = store.read(REPORT).decode()

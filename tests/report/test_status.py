@@ -12,14 +12,16 @@ from pathlib import Path
 import pytest
 
 from job.config.errors import StorageError
+from job.report.html_report import build_report
 from job.report.status import RunStatus, read_status
 from job.run import attempts, lease
 from job.run.holder import new_holder
-from job.run.layout import CONFIGURATION, LEASE, STATUS, grid_key
+from job.run.layout import CONFIGURATION, LEASE, STATUS, grid_key, start_key
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from tests.checkpoints.saves import Breaking, save
 from tests.report.runs import (
+    BEGIN,
     METRICS_URL,
     TOTAL,
     Clock,
@@ -29,6 +31,7 @@ from tests.report.runs import (
     started,
     troubled_run,
 )
+from tests.run.stored import FIRST
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,6 +82,27 @@ def test_a_run_with_a_live_lease_is_running(store: ObjectStore) -> None:
     assert found.curves["step"] == sorted(found.curves["step"])
     assert len(found.curves["generator_loss"]) == len(found.curves["step"]) > 50
     assert found.values["dcgan_images_total"] == 2400 * 64
+
+
+def test_goodput_is_that_of_the_record_and_of_the_end(folder: ObjectStore) -> None:
+    clock = Clock()  # of the same time as FIRST
+    with started(folder, FIRST, 0, clock) as course:
+        course.train(2000)
+    folder.write(start_key(datetime.fromtimestamp(BEGIN, UTC)), b"{}")
+    found = read_status(folder)
+    assert found.goodput_seconds["seconds"] == 100
+    end = {"end": {"outcome": "stopped", "time": "2026-01-02T03:05:00Z"}}
+    folder.write(start_key(datetime.fromtimestamp(BEGIN, UTC)), json.dumps(end).encode())
+    found = read_status(folder)
+    assert found.goodput_seconds["seconds"] == 300
+    assert found.goodput == pytest.approx(1980 * 0.054 / 300, abs=1e-3)
+    tile = f"<span>goodput</span><b>{found.goodput:.0%}</b>"
+    assert tile in build_report(folder).decode()
+    stored = json.loads(folder.read(STATUS))
+    del stored["goodput"]
+    folder.write(STATUS, json.dumps(stored).encode())
+    old = read_status(folder)
+    assert (old.goodput, old.goodput_seconds) == (None, {})
 
 
 def test_a_report_without_steps_keeps_the_times_of_the_one_before(folder: ObjectStore) -> None:

@@ -47,6 +47,7 @@ def fill(metrics: WorkerMetrics) -> None:
     metrics.checkpoints.every(500)
     metrics.hung(0)
     metrics.sampled(0.1)
+    metrics.goodput(0.9)
     metrics.data_diversity(0.2)
     metrics.scored(
         {

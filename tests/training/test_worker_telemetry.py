@@ -117,6 +117,17 @@ def test_what_the_run_is_configured_for_is_there_from_the_start(tmp_path: Path) 
     assert [series[f"dcgan_{name}"] for name in names] == [2, 4, 70, 3, 5]
 
 
+def test_the_chief_has_the_goodput_of_the_run(tmp_path: Path) -> None:
+    driver, store = Notes(), open_store(str(tmp_path / "run"))
+    with telemetry(tmp_path, driver, "history.every_seconds=1", store=store) as listeners:
+
+        def goodput() -> float | None:
+            listeners.on_report(report(), 20)
+            return scrape(driver).get("dcgan_goodput_ratio")
+
+        wait_for("the goodput", goodput, 30)
+
+
 def test_two_runs_on_one_machine_have_ports_and_one_of_your_own_is_strict(tmp_path: Path) -> None:
     first, second = Notes(), Notes()
     with (
