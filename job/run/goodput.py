@@ -74,11 +74,15 @@ class GoodputRecorder:
         self._points: _Points = []
         self._step_seconds = 0.0  # of this attempt, also if lost
         self._is_first_call, self._is_known = True, False
-        self._now, self._phases = self._since, dict[str, float]()
+        self._now = self._phases_at = self._since
+        self._phases: dict[str, float] = {}
 
-    def observe(self, step: int, num_steps: int, step_seconds: float, is_beginning: bool) -> None:
+    def observe(
+        self, now: float, step: int, num_steps: int, step_seconds: float, *, is_beginning: bool
+    ) -> None:
         """Record ``num_steps`` up to ``step``. ``is_beginning``: the next ones compile."""
         with self._lock:
+            self._now = now
             if is_beginning or num_steps:
                 self._go_to(step - num_steps)
             if num_steps:
@@ -89,13 +93,14 @@ class GoodputRecorder:
             self._is_first_call = is_beginning or (self._is_first_call and not num_steps)
 
     def phases(self, now: float, values: Mapping[str, float]) -> None:
-        """Record the phases in ``values``, series of this process, at ``now`` (since 1970)."""
+        """Record the phases in ``values``, series of this process. ``now`` is since 1970."""
         phases = {
             name: values.get(f'dcgan_phase_seconds_total{{phase="{name}"}}', 0.0)
             for name in ("train", "sample", "score", "checkpoint", "done")
         }
         with self._lock:
-            self._now, self._phases = now, phases
+            self._now = self._phases_at = now
+            self._phases = phases
 
     def resume_from(self, store: ObjectStore, stored: Mapping[str, Any] | None) -> None:
         """Add the earlier attempts: ``stored`` is ``status.json``, None if there is none.
@@ -120,19 +125,20 @@ class GoodputRecorder:
             self._thin()
 
     def read(self) -> Goodput | None:
-        """Return the goodput of the run at the last call of ``phases``; None if not known."""
+        """Return the goodput of the run at the last observation; None if not known."""
         with self._lock:
             if not self._is_known:
                 return None
             earlier, phases = self._earlier, self._phases
             seconds = max(0.0, self._now - self._since)
+            in_phases = max(0.0, self._phases_at - self._since)
             useful = self._points[-1][1] if self._points else 0.0
             before = earlier.useful_seconds + earlier.lost_seconds
             return Goodput(
                 earlier.seconds + seconds,
                 useful,
                 max(0.0, before + self._step_seconds - useful),
-                earlier.starting_seconds + max(0.0, seconds - sum(phases.values())),
+                earlier.starting_seconds + max(0.0, in_phases - sum(phases.values())),
                 earlier.saving_seconds + phases.get("checkpoint", 0.0),
                 earlier.sampling_seconds + phases.get("sample", 0.0) + phases.get("score", 0.0),
             )

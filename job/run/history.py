@@ -97,7 +97,9 @@ class History:
             self._event(partial(tensorboard.restart_event, now, progress.step))
         self._last = (progress, is_due)
         self.status.observe(progress, now, num_steps)
-        self._goodput.observe(progress.step, num_steps, progress.step_seconds, is_beginning)
+        self._goodput.observe(
+            now, progress.step, num_steps, progress.step_seconds, is_beginning=is_beginning
+        )
         if is_due:
             self._row(progress, now)
 

@@ -145,16 +145,18 @@ def test_a_store_that_fails_once_loses_nothing(folder: ObjectStore) -> None:
 def test_points_are_few_and_the_seconds_between_them_follow(folder: ObjectStore) -> None:
     recorder = GoodputRecorder(f"{FIRST}-000")
     for step in range(1, 10_001):
-        recorder.observe(step, 1, 0.5, False)
-    recorder.observe(3333, 0, 0.0, True)  # a rollback
-    recorder.observe(3334, 1, 0.5, False)
+        recorder.observe(BEGIN + step / 2, step, 1, 0.5, is_beginning=False)
+    recorder.observe(BEGIN + 5000, 3333, 0, 0.0, is_beginning=True)  # a rollback
+    recorder.observe(BEGIN + 5010, 3334, 1, 0.5, is_beginning=False)
     assert recorder.content() == {}, "nothing is known before the earlier attempts are read"
     recorder.resume_from(folder, None)
-    recorder.phases(BEGIN + 5000, {})
+    recorder.phases(BEGIN + 5010, {})
+    recorder.observe(BEGIN + 5011, 3335, 1, 0.5, is_beginning=False)
     [content] = recorder.content().values()
     assert 1 < len(content["useful"]) <= MAX_POINTS
-    assert content["useful_seconds"] == pytest.approx((3333 - 1) * 0.5, abs=0.51)
-    assert content["useful_seconds"] + content["lost_seconds"] == pytest.approx(9999 * 0.5)
+    assert content["useful_seconds"] == pytest.approx((3334 - 1) * 0.5, abs=0.51)
+    assert content["useful_seconds"] + content["lost_seconds"] == pytest.approx(10_000 * 0.5)
+    assert (content["seconds"], content["starting_seconds"]) == (5011.0, 5010.0)
 
 
 @pytest.mark.parametrize(
