@@ -27,6 +27,7 @@ TOPICS = {
     "train-step": ("-m bench.train_step --batch 32", "-m bench.train_step --batch 64"),
     "options": (f"-m bench.step --workers 2 --rounds 5 {OPTIONS}",),
     "sizes": ("-m bench.step --steps 2 --rounds 3 --batch 128 dcgan32 dcgan64",),
+    "memory": ("-m bench.memory",),
     "start": ("-m bench.recovery --only start --rounds 3",),
     "recovery": ("-m bench.recovery --only recovery --kills 3",),
 }

@@ -20,7 +20,7 @@ def plan_lines(checked: "Preflight") -> list[str]:
     lines = [plan_text(checked), length_text(checked), scores_text(checked)]
     for key, (was, value) in checked.changes.items():
         lines.append(f"{key} is {value}; the checkpoint was saved with {shown(was)}")
-    return lines
+    return lines + memory_lines(checked)
 
 
 def dry_run_lines(spec: "RunSpec") -> list[str]:
@@ -35,6 +35,7 @@ def dry_run_lines(spec: "RunSpec") -> list[str]:
     if not checked.is_finished:
         machine.check_machine(checked.spec)
         texts.append(time_text(checked))
+    texts += memory_lines(checked)
     texts.append(f"not checked: {machine.unchecked(checked.spec)}")
     return [*to_yaml(checked.spec).splitlines(), *(f"# {text}" for text in texts)]
 
@@ -93,6 +94,15 @@ def scores_text(checked: "Preflight") -> str:
         f"scores: every {schedule.score_every:,} steps, {quality.num_images:,} generated images"
         f" against real ones ({quality.features})"
     )
+
+
+def memory_lines(checked: "Preflight") -> list[str]:
+    """Return a warning if the run would train on this machine and not fit in its memory."""
+    from job.launch.estimate import memory_warning
+    from job.telemetry.resources import available_memory
+
+    warning = None if checked.is_finished else memory_warning(checked.spec, available_memory())
+    return [warning] if warning else []
 
 
 def stop_text(spec: "RunSpec", store: "ObjectStore") -> str:

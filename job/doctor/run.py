@@ -10,7 +10,7 @@ from job.config.spec import RunSpec
 from job.config.text import bytes_text, counted
 from job.doctor.check import Check, check
 from job.launch import machine
-from job.launch.estimate import memory_bytes, time_text
+from job.launch.estimate import MEMORY_ADVICE, run_memory, time_text
 from job.run.holder import MAX_BYTES, is_gone, parse_holder
 from job.run.layout import LEASE
 from job.storage.store import ObjectStore
@@ -117,12 +117,10 @@ def _ray(spec: RunSpec) -> Check | str:
 
 def _memory(spec: RunSpec, available: int) -> Check | str:
     """Return the check of the estimate against the memory of this machine, if workers run here."""
-    process, gpu = memory_bytes(spec)
-    found = f"{counted(spec.workers.count, 'worker')} of about {bytes_text(process)}"
-    found += f", and {bytes_text(gpu)} of each GPU" if gpu else ""
+    found, needed = run_memory(spec)
     if not is_local():
         return f"{found}; --workers checks theirs"
-    return memory_check("memory of the run", found, process * spec.workers.count, available)
+    return memory_check("memory of the run", found, needed, available)
 
 
 def memory_check(name: str, found: str, needed: int, available: int) -> Check:
@@ -130,10 +128,4 @@ def memory_check(name: str, found: str, needed: int, available: int) -> Check:
     text = f"{found}; {bytes_text(available)} available"
     if needed <= available:
         return Check(name, "ok", text)
-    return Check(
-        name,
-        "warning",
-        f"{text}; expected {bytes_text(needed)}",
-        "lower training.global_batch_size, training.steps_per_call or workers.count, or provide"
-        " more memory; the estimate may be 30 % off",
-    )
+    return Check(name, "warning", f"{text}; expected {bytes_text(needed)}", MEMORY_ADVICE)

@@ -16,6 +16,7 @@ from job.config.errors import StorageError
 from job.config.host import is_local, usable_cores
 from job.config.model import ModelSpec
 from job.config.spec import RunSpec
+from job.config.text import bytes_text, counted
 from job.data.json_fields import read_object
 from job.run.layout import STATUS
 from job.run.status_file import MAX_BYTES
@@ -28,13 +29,18 @@ _PROBE_SIDE = 1024
 # (docs/training.md).
 _SHARE = 0.6
 _FACTOR = 2.0  # the estimate may be wrong by this much either way
-# Of a worker's memory. Measured on a CPU (docs/doctor.md): TensorFlow with Ray and boto3, and the
-# values that an image's step keeps of each output of a layer: of G its activation, normalization
-# and gradient; of D those and the mask, for a real and a generated image.
-_PROCESS_BYTES = 900 * 10**6
+# Of a worker's memory. Measured on a CPU (docs/performance.md, Memory): TensorFlow with Ray and
+# boto3, and the values that an image's step keeps of each output of a layer: of G its activation,
+# normalization and gradient; of D those and the mask, for a real and a generated image.
+_PROCESS_BYTES = 1050 * 10**6
 _KEPT_OF_G, _KEPT_OF_D = 3, 8
 _FLOAT_BYTES = 4
 _CHUNKS = 3  # of a train call's images: read, ready and in use
+_RAY_BYTES = 1_800 * 10**6  # of a local Ray, its two processes that load TensorFlow, and the driver
+MEMORY_ADVICE = (
+    "lower training.global_batch_size, training.steps_per_call or workers.count, or provide more"
+    " memory; the estimate may be 30 % off"
+)
 _GPU_PROCESS_BYTES = 10**9  # CUDA's and cuDNN's own, on the GPU and beside it; not measured
 
 
@@ -109,6 +115,26 @@ def memory_bytes(spec: RunSpec) -> tuple[int, int]:
     if spec.workers.gpus:
         return _PROCESS_BYTES + _GPU_PROCESS_BYTES + chunks, network + batch + _GPU_PROCESS_BYTES
     return _PROCESS_BYTES + chunks + network + batch, 0
+
+
+def run_memory(spec: RunSpec) -> tuple[str, int]:
+    """Return what the workers and Ray need on this machine, as text and as bytes together."""
+    process, gpu = memory_bytes(spec)
+    workers = f"{counted(spec.workers.count, 'worker')} of about {bytes_text(process)}"
+    on_gpu = f", {bytes_text(gpu)} of each GPU" if gpu else ""
+    needed = process * spec.workers.count + _RAY_BYTES
+    return f"{workers}{on_gpu} and {bytes_text(_RAY_BYTES)} for Ray and this program", needed
+
+
+def memory_warning(spec: RunSpec, available: int) -> str | None:
+    """Return one line if ``spec`` would train here and not fit in ``available`` bytes."""
+    found, needed = run_memory(spec)
+    if not is_local() or needed <= available:
+        return None
+    return (
+        f"warning: memory: needs about {bytes_text(needed)} ({found}), and {bytes_text(available)}"
+        f" are available; {MEMORY_ADVICE}"
+    )
 
 
 def num_weights(model: ModelSpec) -> tuple[int, int]:

@@ -1,14 +1,24 @@
 """Text about a run: its plan and length, what a stop leaves, where the results are."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from job.cli.main import run_command
-from job.cli.run_text import length_text, plan_text, result_lines, stop_text
+from job.cli.run_text import (
+    dry_run_lines,
+    length_text,
+    memory_lines,
+    plan_lines,
+    plan_text,
+    result_lines,
+    stop_text,
+)
 from job.config.load import load_run
 from job.run.layout import CONFIGURATION
 from job.storage.uri import open_store
+from job.telemetry.resources import available_memory
 from job.training import preflight
 from tests.report.runs import done_run
 from tests.training.planned import pack_512, spec_of
@@ -31,6 +41,25 @@ def test_the_length_says_why_it_is_more_than_the_epochs(data: Path, tmp_path: Pa
         "length: 10 epochs; a grid every 32 steps, one checkpoint, at the end"
         " (checkpoints.every_steps is 500)"
     )
+
+
+def test_a_run_that_does_not_fit_in_memory_is_warned_about(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    huge = spec_of(data, tmp_path / "run", "model.generator.filters=[65536,65536]")
+    *_, last = plan_lines(preflight.check(huge))
+    number = r"[\d.]+ [GT]B"
+    assert re.match(
+        rf"warning: memory: needs about {number} \(2 workers of about {number} and 1.8 GB for Ray"
+        rf" and this program\), and {number} are available; lower training\.global_batch_size, ",
+        last,
+    )
+    assert f"# {last.partition(' are available')[0][:60]}" in "\n".join(dry_run_lines(huge))
+    small = preflight.check(spec_of(data, tmp_path / "run"))
+    assert memory_lines(small) == [] or available_memory() < 4e9
+    monkeypatch.setenv("RAY_ADDRESS", "head.invalid:6379")
+    assert memory_lines(preflight.check(huge)) == []
 
 
 def test_the_plan_counts_one(tmp_path: Path) -> None:
