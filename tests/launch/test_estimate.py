@@ -66,7 +66,7 @@ def test_the_probe_measures_something() -> None:
 
 @pytest.mark.parametrize(
     ("preset", "batch", "megabytes"),
-    [("notebook", 32, 980), ("fashion", 32, 1000), ("dcgan64", 64, 2870)],
+    [("notebook", 32, 980), ("fashion", 32, 1000), ("dcgan64", 64, 2870), ("dcgan64", 128, 2910)],
 )
 def test_the_memory_of_a_worker_is_about_what_was_measured(
     preset: str, batch: int, megabytes: float
@@ -80,7 +80,7 @@ def test_the_memory_of_a_worker_is_about_what_was_measured(
     ]
     spec = load_run(preset, overrides=[*given, "workers.count=1"])
     process, gpu = memory_bytes(spec)
-    assert megabytes < process / 1e6 < 1.25 * megabytes
+    assert megabytes < process / 1e6 < 1.3 * megabytes
     assert gpu == 0
     on_gpu = memory_bytes(spec.replace(workers=spec.workers.replace(gpus=1)))
     assert on_gpu[1] > process - 9e8

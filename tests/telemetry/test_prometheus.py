@@ -59,6 +59,7 @@ EXPECTED = {
     "dcgan_quality_recall": 0.7,
     "dcgan_quality_density": 1.1,
     "dcgan_quality_coverage": 0.9,
+    "dcgan_goodput_ratio": 0.9,
     'dcgan_checkpoint_stage_seconds_total{stage="pack"}': 0.5,
     'dcgan_checkpoint_stage_seconds_total{stage="upload"}': 2.0,
     'dcgan_checkpoint_stage_seconds_total{stage="commit"}': 0.25,

@@ -24,6 +24,7 @@ def main() -> None:
     metrics.hung(1)
     metrics.checkpoints.every(500)
     metrics.data_diversity(0.2)
+    metrics.goodput(0.9)
     metrics.scored(
         {
             "frechet_distance": 12.5,
