@@ -62,19 +62,23 @@ def build_train_call(
     if len(networks.generator.inputs) > 1:
         signature.append(tf.TensorSpec([None, None, None], tf.int32))
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)  # its conversion takes seconds
     def train_call(
         chunk: tf.Tensor, first_step: tf.Tensor, *labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         num_steps = tf.shape(chunk)[1]
-        metrics = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(MEASURES)])
-        for k in tf.range(num_steps):
+
+        def one_step(k: tf.Tensor, metrics: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             images = tf.reshape(chunk[:, k], [worker_batch, *image_shape])
             own_labels = [tf.reshape(each[:, k], [worker_batch]) for each in labels]
             step_number = first_step + tf.cast(k, tf.int64)
             schedules.set_optimizers(networks, step_number)
             shares = strategy.run(replica_step, args=(step_number, images, *own_labels))
-            metrics = metrics.write(k, tf.add_n(list(strategy.experimental_local_results(shares))))
+            own = tf.add_n(list(strategy.experimental_local_results(shares)))
+            return k + 1, metrics.write(k, own)
+
+        metrics = tf.TensorArray(tf.float32, size=num_steps, element_shape=[len(MEASURES)])
+        _, metrics = tf.while_loop(lambda k, _: k < num_steps, one_step, (0, metrics))
         local = metrics.stack()
         shares, others = local[:, : len(METRICS)], local[:, len(METRICS) :]
         measures = tf.concat([shares, others / num_local], axis=1)
