@@ -184,7 +184,8 @@ def new_trainer(
 ) -> Any:
     """Return a ``TensorflowTrainer``; Ray Train keeps its own state in ``ray_storage``."""
     import ray.train
-    from ray.train.tensorflow import TensorflowTrainer  # loads TensorFlow
+
+    from job.launch.tensorflow_trainer import TensorflowTrainer
 
     sizes = workers.min_workers, workers.max_workers
     is_elastic = sizes[0] < sizes[1]
