@@ -19,6 +19,7 @@ from job.config.model import ModelSpec
 from job.gan.layers import Initializers, one_hot
 from job.gan.spectral import SpectralConv2D, SpectralDense
 from job.gan.streams import uniform_rows
+from job.gan.strided import FastConv2D
 
 
 def build_discriminator(
@@ -28,14 +29,16 @@ def build_discriminator(
     num_classes: int = 0,
     policy: str = "float32",
     synchronized: bool = False,
+    for_cpu: bool = False,
 ) -> keras.Model:
     """Return a Keras functional model of ``[images, mask 1, ..., label]``.
 
     It has masks only with dropout, and the label, int32 ``[B]``, only with ``num_classes``.
+    ``for_cpu`` computes the same gradients faster there.
     """
     spec = model.discriminator
     initializers = Initializers(seed, "discriminator", model.init_stddev)
-    conv, dense = keras.layers.Conv2D, keras.layers.Dense
+    conv, dense = FastConv2D if for_cpu else keras.layers.Conv2D, keras.layers.Dense
     if spec.spectral_norm:
         conv, dense = SpectralConv2D, SpectralDense
     images = keras.Input((*model.image_size, model.channels), name="images")

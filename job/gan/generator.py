@@ -5,9 +5,9 @@ beside the latent vector (Mirza and Osindero 2014, arXiv:1411.1784). It begins w
 about 1, that of one-hot labels. With one as long as the latent vector, G made the same image of a
 class from any latent vector (docs/training.md).
 
-Built only from layers that ship with Keras, so that ``generator.keras`` loads anywhere. Radford et
-al. 2015 (arXiv:1511.06434); sub-pixel upsampling: Shi et al. 2016 (arXiv:1609.05158). The tutorial
-notebook's network: 7x7x128 > 14x14x64 > 28x28x1.
+Built only from layers that ship with Keras, so that ``generator.keras`` loads anywhere, except for
+training on a CPU. Radford et al. 2015 (arXiv:1511.06434); sub-pixel upsampling: Shi et al. 2016
+(arXiv:1609.05158). The tutorial notebook's network: 7x7x128 > 14x14x64 > 28x28x1.
 """
 
 from typing import NamedTuple
@@ -16,6 +16,7 @@ import keras
 
 from job.config.model import GeneratorSpec, ModelSpec
 from job.gan.layers import Initializers, activation, one_hot
+from job.gan.strided import FastConv2DTranspose
 
 
 def build_generator(
@@ -25,11 +26,12 @@ def build_generator(
     num_classes: int = 0,
     policy: str = "float32",
     synchronized: bool = False,
+    for_cpu: bool = False,
 ) -> keras.Model:
     """Return a Keras functional model of latents, or of ``[latents, label]`` with classes.
 
     ``policy`` is a Keras dtype policy. With ``synchronized``, batch statistics are those of all
-    replicas.
+    replicas. ``for_cpu`` computes the same faster there, in layers that are not Keras' own.
     """
     spec = model.generator
     initializers = Initializers(seed, "generator", model.init_stddev)
@@ -62,11 +64,11 @@ def build_generator(
     )
     for number, filters in enumerate(upsampled, start=1):
         name = f"upsample_{number}"
-        x = _upsample(x, filters, spec, name, initializers, policy)
+        x = _upsample(x, filters, spec, name, initializers, policy, for_cpu=for_cpu)
         x = _norm_and_activation(
             x, spec, name, active=True, policy=policy, synchronized=synchronized
         )
-    x = _upsample(x, model.channels, spec, "image", initializers, policy)
+    x = _upsample(x, model.channels, spec, "image", initializers, policy, for_cpu=for_cpu)
     images = keras.layers.Activation("tanh", name="image_range", dtype="float32")(x)
     return keras.Model(inputs, images, name="generator")
 
@@ -97,11 +99,19 @@ def generator_sizes(model: ModelSpec, num_classes: int = 0) -> Sizes:
 
 
 def _upsample(
-    x, filters: int, spec: GeneratorSpec, name: str, initializers: Initializers, policy: str
+    x,
+    filters: int,
+    spec: GeneratorSpec,
+    name: str,
+    initializers: Initializers,
+    policy: str,
+    *,
+    for_cpu: bool,
 ):
     """Double the size by a stride-2 transposed convolution, or by sub-pixel convolution."""
     if spec.upsampling == "transposed":
-        return keras.layers.Conv2DTranspose(
+        layer = FastConv2DTranspose if for_cpu else keras.layers.Conv2DTranspose
+        return layer(
             filters,
             spec.kernel_size,
             strides=2,

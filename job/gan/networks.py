@@ -45,6 +45,7 @@ def build_networks(spec: RunSpec, num_classes: int = 0) -> Networks:
             num_classes=num_classes,
             policy=policy,
             synchronized=synchronized,
+            for_cpu=spec.workers.gpus == 0,
         )
         for build in (build_generator, build_discriminator)
     )
