@@ -2,7 +2,7 @@
 
 Its own module loads TensorFlow in every process that has the trainer or its backend: the one that
 calls ``fit`` and then Ray Train's controller, one after the other, before any worker starts (Ray
-2.60; seconds of each start).
+2.60).
 """
 
 import json
@@ -21,7 +21,7 @@ from ray.train.v2.tensorflow import tensorflow_trainer
 
 
 class TensorflowTrainer(tensorflow_trainer.TensorflowTrainer):
-    """Ray Train's, with a backend that does the same: it tells each worker of the others."""
+    """Ray Train's, with a backend that does the same: it gives each worker the addresses of all."""
 
     def __init__(
         self,
