@@ -2,9 +2,9 @@
 
 That gradient is also the forward pass of a transposed convolution. An output of it at 2m + a, along
 one axis, is a sum over every second tap of the kernel only: for each of the two a, so each of the
-four (a, b) of an image, it is a small convolution of stride 1. TensorFlow computes those four in 0.6
-of the time of its one operation (docs/performance.md). The sums are the same, in another order. A
-convolution from or to few channels, or of an odd size, stays TensorFlow's.
+four (a, b) of an image, it is a small convolution of stride 1. TensorFlow computes those four in
+0.6 of the time of its one operation (docs/performance.md). The sums are the same, in another order.
+A convolution from or to few channels, or of an odd size, stays TensorFlow's.
 """
 
 import keras
