@@ -94,7 +94,7 @@ class _Facts:
 
 
 def _fit(workers: WorkerSpec, config: dict[str, Any], ray_storage: str) -> None:
-    new_trainer(_inspect, workers, config, ray_storage, max_restarts=0).fit()
+    new_trainer(_inspect, workers, config, ray_storage, max_restarts=0, is_private=False).fit()
 
 
 def _inspect(config: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ import threading
 from typing import Any, NamedTuple
 
 import ray
-import ray.train
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -117,6 +116,8 @@ class MailboxDriver(Driver):
 
     def requests(self) -> Requests:
         """Ask Ray for preemptions, too: a barrier of Ray's over all workers."""
+        import ray.train  # takes a second, which the mailbox itself does not need
+
         is_node_going = ray.train.get_preemption_info() is not None
         return Requests(stop=self._stop.is_set(), save=is_node_going)
 

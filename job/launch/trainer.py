@@ -21,6 +21,7 @@ from ray.util.placement_group import PlacementGroup
 
 from job import KERAS_ENV
 from job.config.errors import DcganError
+from job.config.host import is_local
 from job.config.spec import RunSpec, WorkerSpec
 from job.launch.cluster import cluster
 from job.launch.failure import raise_failure
@@ -90,13 +91,15 @@ def train(
 
 def fit_task(function: Callable[..., object], workers: WorkerSpec) -> Any:
     """Return ``function``, which calls ``fit``, as a Ray task on the driver's node."""
-    start_seconds = workers.start_timeout_seconds
+    start_seconds, env = workers.start_timeout_seconds, FIT_ENV
+    if is_local():  # nobody drains the node of a private cluster
+        env = env | {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
     if workers.min_workers < workers.max_workers:
         start_seconds = ELASTIC_START_SECONDS
     return ray.remote(
         num_cpus=0,
         max_retries=workers.max_restarts,
-        runtime_env={"env_vars": FIT_ENV | {START_TIMEOUT: f"{start_seconds:g}"}},
+        runtime_env={"env_vars": env | {START_TIMEOUT: f"{start_seconds:g}"}},
         scheduling_strategy=on_this_node(),
     )(function)
 
@@ -145,8 +148,16 @@ def _fit(
         # One restart budget for the whole run; each Ray Train controller counts from zero.
         num_restarts = max(ray.get(mailbox.num_restarts.remote()), num_controllers)
         restarts_left = workers.max_restarts - num_restarts
+        trainer = new_trainer(
+            _worker,
+            workers,
+            worker_config,
+            ray_storage,
+            max(restarts_left, 0),
+            is_private=is_private,
+        )
         try:
-            new_trainer(_worker, workers, worker_config, ray_storage, max(restarts_left, 0)).fit()
+            trainer.fit()
             return
         except ray.exceptions.ActorDiedError:
             if restarts_left <= 0:
@@ -181,6 +192,8 @@ def new_trainer(
     worker_config: dict[str, Any],
     ray_storage: str,
     max_restarts: int,
+    *,
+    is_private: bool,
 ) -> Any:
     """Return a ``TensorflowTrainer``; Ray Train keeps its own state in ``ray_storage``."""
     import ray.train
@@ -209,6 +222,7 @@ def new_trainer(
             ),
             worker_runtime_env={"env_vars": WORKER_ENV},
         ),
+        is_private=is_private,
     )
 
 

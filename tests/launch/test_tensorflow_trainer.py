@@ -12,7 +12,7 @@ import pickle, sys
 import ray.train
 from job.config.spec import WorkerSpec
 from job.launch.trainer import _worker, new_trainer
-trainer = new_trainer(_worker, WorkerSpec(count=2), {}, "/nowhere", max_restarts=3)
+trainer = new_trainer(_worker, WorkerSpec(count=2), {}, "/nowhere", max_restarts=3, is_private=True)
 pickle.loads(ray.cloudpickle.dumps([trainer.backend_config, trainer.backend_config.backend_cls]))
 from ray.train.v2.tensorflow.tensorflow_trainer import TensorflowTrainer
 assert isinstance(trainer, TensorflowTrainer)
