@@ -69,16 +69,17 @@ def convolve_transposed(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 def _four(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     _, height, width, _ = x.shape
-    flipped = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
-    first, before, after = zip(*(_taps(kernel.shape[0], a) for a in (0, 1)), strict=True)
+    turned = tf.transpose(kernel, (0, 1, 3, 2))
+    taps, paddings = zip(*(_taps(kernel.shape[0], a) for a in (0, 1)), strict=True)
     rows = []
     for a in (0, 1):
+        of_row = tf.gather(turned, taps[a], axis=0)  # copies blocks; a slice by steps is slow
         columns = [
             tf.nn.conv2d(
                 x,
-                flipped[first[a] :: 2, first[b] :: 2],
+                tf.gather(of_row, taps[b], axis=1),
                 1,
-                [[0, 0], [before[a], after[a]], [before[b], after[b]], [0, 0]],
+                [[0, 0], paddings[a], paddings[b], [0, 0]],
             )
             for b in (0, 1)
         ]
@@ -87,15 +88,15 @@ def _four(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.reshape(joined, [-1, 2 * height, 2 * width, kernel.shape[2]])
 
 
-def _taps(size: int, a: int) -> tuple[int, int, int]:
-    """Return the first tap of a flipped kernel that outputs 2m + a use, and the padding of m.
+def _taps(size: int, a: int) -> tuple[list[int], tuple[int, int]]:
+    """Return the taps that the outputs 2m + a use, for the inputs in order, and the padding of m.
 
     Output o takes input i by tap t if 2 i + t - p = o, where p is the padding before of the
     convolution whose gradient this is: i = m + (a + p - t) / 2.
     """
     p = (size - 2) // 2
-    taps = range((a + p) % 2, size, 2)
-    return size - 1 - taps[-1], (taps[-1] - a - p) // 2, (a + p - taps[0]) // 2
+    taps = list(range((a + p) % 2, size, 2))[::-1]
+    return taps, ((taps[0] - a - p) // 2, (a + p - taps[-1]) // 2)
 
 
 def _kernel_gradient(x: tf.Tensor, kernel: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
