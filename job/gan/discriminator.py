@@ -102,6 +102,6 @@ def dropout_masks(
         shape = tensor.shape[1:]
         size = math.prod(shape)
         numbers = uniform_rows(seed, purpose + layer, step, first_index, num_images, size)
-        kept = tf.cast(numbers >= rate, tf.float32) * (1.0 / (1.0 - rate))
+        kept = tf.where(numbers >= rate, 1.0 / (1.0 - rate), 0.0)
         masks.append(tf.reshape(kept, [-1, *shape]))
     return masks

@@ -27,8 +27,10 @@ def create_strategy(spec: RunSpec) -> tf.distribute.MultiWorkerMirroredStrategy:
     reach_workers_directly()
     threads = max(1, round(spec.workers.cpus))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
-    # One thread computes, one waits in a collective operation.
-    tf.config.threading.set_inter_op_parallelism_threads(2)
+    # With one thread to compute, a second operation at the same time only competes for it.
+    # Collective operations occupy no thread while they wait.
+    operations = 2 if spec.workers.gpus else min(2, threads)
+    tf.config.threading.set_inter_op_parallelism_threads(operations)
     gpus = tf.config.list_physical_devices("GPU")
     if spec.workers.gpus == 0:
         tf.config.set_visible_devices([], "GPU")
