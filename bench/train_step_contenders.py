@@ -275,8 +275,8 @@ def jax_jit(_: str, batch: int, threads: int) -> Train:
     return train
 
 
-def ours(preset: str, batch: int, threads: int) -> Train:
-    """This project's call of 10 steps; with TF_CONFIG, as one of several workers."""
+def ours(variant: str, batch: int, threads: int) -> Train:
+    """This project's call of 10 steps of ``PRESET[:KEY=VALUE,...]``; TF_CONFIG has the workers."""
     import json
 
     import job  # noqa: F401  before TensorFlow: no settings of ~/.keras
@@ -291,7 +291,9 @@ def ours(preset: str, batch: int, threads: int) -> Train:
     from job.training.strategy import create_strategy
 
     values = ("uri=a", "data.uri=b", f"workers.count={workers}", f"workers.cpus={threads}")
-    spec = load_run(preset, overrides=[*values, f"training.global_batch_size={batch}"])
+    preset, _, more = variant.partition(":")
+    overrides = [*values, f"training.global_batch_size={batch}", *filter(None, more.split(","))]
+    spec = load_run(preset, overrides=overrides)
     spec = without_auto(spec, 60_000)
     strategy = create_strategy(spec)
     with strategy.scope():
