@@ -15,7 +15,7 @@ from job.config.errors import DcganError
 from job.config.spec import WorkerSpec
 from job.config.storage import StorageSpec
 from job.launch.cluster import cluster
-from job.launch.trainer import WORKER_ENV
+from job.launch.machine import WORKER_ENV
 from job.synthesis.plan import IndexRange, Plan
 from job.synthesis.request import Request
 

@@ -16,7 +16,7 @@ from job.launch.cluster import alive_nodes, cluster, connection
 from job.launch.failure import raise_failure
 from job.launch.machine import bundle, num_bundles
 from job.launch.mailbox import on_this_node
-from job.launch.trainer import POLL_SECONDS, fit_task, new_trainer
+from job.launch.trainer import POLL_SECONDS, fit_task
 
 # From the facts of all workers to the end of the all-reduce: seconds, if the network lets it pass.
 ALL_REDUCE_SECONDS = 120.0
@@ -94,6 +94,8 @@ class _Facts:
 
 
 def _fit(workers: WorkerSpec, config: dict[str, Any], ray_storage: str) -> None:
+    from job.launch.tensorflow_trainer import new_trainer
+
     new_trainer(_inspect, workers, config, ray_storage, max_restarts=0, is_private=False).fit()
 
 

@@ -8,12 +8,13 @@ a private cluster (``job.launch.trainer`` does it). Each costs two seconds of a 
 
 import json
 import os
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray._common.network_utils import build_address
-from ray.train import RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train._internal.base_worker_group import BaseWorkerGroup
 from ray.train._internal.utils import get_address_and_port
 from ray.train.backend import Backend, BackendConfig
@@ -22,6 +23,49 @@ from ray.train.v2._internal.callbacks.placement_group_callback import PlacementG
 from ray.train.v2._internal.execution.callback import RayTrainCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.train.v2.tensorflow import tensorflow_trainer
+
+from job.config.spec import WorkerSpec
+from job.launch.machine import WORKER_ENV
+
+# Ray Train learns up to 20 s late that a host is gone, so an elastic group may start too large once
+# or twice for each lost host.
+ELASTIC_STARTS = 100
+
+
+def new_trainer(
+    entry: Callable[[dict[str, Any]], None],
+    workers: WorkerSpec,
+    worker_config: dict[str, Any],
+    ray_storage: str,
+    max_restarts: int,
+    *,
+    is_private: bool,
+) -> "TensorflowTrainer":
+    """Return a trainer; Ray Train keeps its own state in ``ray_storage``."""
+    sizes = workers.min_workers, workers.max_workers
+    is_elastic = sizes[0] < sizes[1]
+    gpus = {"GPU": workers.gpus} if workers.gpus else {}
+    return TensorflowTrainer(
+        entry,
+        train_loop_config=worker_config,
+        scaling_config=ScalingConfig(
+            num_workers=sizes if is_elastic else workers.count,
+            use_gpu=workers.gpus > 0,
+            resources_per_worker={"CPU": workers.cpus} | gpus,
+            elastic_resize_monitor_interval_s=workers.resize_seconds,
+        ),
+        run_config=RunConfig(
+            # A name used twice would resume Ray's own state; ours is in the run folder.
+            name=f"dcgan-{uuid.uuid4().hex[:12]}",
+            storage_path=ray_storage,
+            failure_config=FailureConfig(
+                max_failures=max_restarts,
+                controller_failure_limit=ELASTIC_STARTS if is_elastic else 3,
+            ),
+            worker_runtime_env={"env_vars": WORKER_ENV},
+        ),
+        is_private=is_private,
+    )
 
 
 class TensorflowTrainer(tensorflow_trainer.TensorflowTrainer):

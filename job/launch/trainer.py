@@ -11,7 +11,6 @@ import math
 import os
 import tempfile
 import time
-import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
@@ -19,13 +18,12 @@ from typing import Any, Protocol
 import ray
 from ray.util.placement_group import PlacementGroup
 
-from job import KERAS_ENV
 from job.config.errors import DcganError
 from job.config.host import is_local
 from job.config.spec import RunSpec, WorkerSpec
 from job.launch.cluster import cluster
 from job.launch.failure import raise_failure
-from job.launch.machine import with_metrics_host
+from job.launch.machine import WORKER_ENV, with_metrics_host
 from job.launch.mailbox import MailboxDriver, MailboxHandler, on_this_node, start_mailbox
 from job.run.lease import Lease, check_holder
 from job.telemetry.step_report import StepReport
@@ -33,14 +31,12 @@ from job.telemetry.step_report import StepReport
 log = logging.getLogger("dcgan.launch")
 
 POLL_SECONDS = 0.25
-WORKER_ENV = {**KERAS_ENV, "TF_CPP_MIN_LOG_LEVEL": "2"}
 # Workers stay in their working directory instead of one of Ray Train's.
 FIT_ENV = {**WORKER_ENV, "RAY_CHDIR_TO_TRIAL_DIR": "0"}
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 # Ray Train learns up to 20 s late that a host is gone. An elastic group that it starts too large
-# has to give up soon and be smaller, which may happen once or twice for each lost host.
+# has to give up soon and be smaller.
 ELASTIC_START_SECONDS = 20.0
-ELASTIC_STARTS = 100
 
 
 class View(Protocol):
@@ -143,6 +139,8 @@ def _fit(
 
     ``worker_config`` is passed to each worker.
     """
+    from job.launch.tensorflow_trainer import new_trainer  # Ray Train takes a second
+
     mailbox, num_controllers = worker_config["mailbox"], 0
     while True:
         # One restart budget for the whole run; each Ray Train controller counts from zero.
@@ -184,46 +182,6 @@ def _free_placement_groups(mailbox: Any, is_private: bool) -> None:
         ]
     for group in groups:
         ray.util.remove_placement_group(group)
-
-
-def new_trainer(
-    entry: Callable[[dict[str, Any]], None],
-    workers: WorkerSpec,
-    worker_config: dict[str, Any],
-    ray_storage: str,
-    max_restarts: int,
-    *,
-    is_private: bool,
-) -> Any:
-    """Return a ``TensorflowTrainer``; Ray Train keeps its own state in ``ray_storage``."""
-    import ray.train
-
-    from job.launch.tensorflow_trainer import TensorflowTrainer
-
-    sizes = workers.min_workers, workers.max_workers
-    is_elastic = sizes[0] < sizes[1]
-    gpus = {"GPU": workers.gpus} if workers.gpus else {}
-    return TensorflowTrainer(
-        entry,
-        train_loop_config=worker_config,
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=sizes if is_elastic else workers.count,
-            use_gpu=workers.gpus > 0,
-            resources_per_worker={"CPU": workers.cpus} | gpus,
-            elastic_resize_monitor_interval_s=workers.resize_seconds,
-        ),
-        run_config=ray.train.RunConfig(
-            # A name used twice would resume Ray's own state; ours is in the run folder.
-            name=f"dcgan-{uuid.uuid4().hex[:12]}",
-            storage_path=ray_storage,
-            failure_config=ray.train.FailureConfig(
-                max_failures=max_restarts,
-                controller_failure_limit=ELASTIC_STARTS if is_elastic else 3,
-            ),
-            worker_runtime_env={"env_vars": WORKER_ENV},
-        ),
-        is_private=is_private,
-    )
 
 
 def _worker(config: dict[str, Any]) -> None:

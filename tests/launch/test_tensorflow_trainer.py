@@ -11,7 +11,8 @@ MADE = """
 import pickle, sys
 import ray.train
 from job.config.spec import WorkerSpec
-from job.launch.trainer import _worker, new_trainer
+from job.launch.tensorflow_trainer import new_trainer
+from job.launch.trainer import _worker
 trainer = new_trainer(_worker, WorkerSpec(count=2), {}, "/nowhere", max_restarts=3, is_private=True)
 pickle.loads(ray.cloudpickle.dumps([trainer.backend_config, trainer.backend_config.backend_cls]))
 from ray.train.v2.tensorflow.tensorflow_trainer import TensorflowTrainer
