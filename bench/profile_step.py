@@ -70,9 +70,9 @@ def times_by_operation(profile: Path) -> dict[str, tuple[int, float]]:
     for plane in space.planes:
         for line in plane.lines:
             for event in line.events:
-                # "ExecutorState::Process" and the like have no operation's "name:Kind".
+                # Others, as "ExecutorState::Process", are not operations, "name:Kind".
                 name = plane.event_metadata[event.metadata_id].name
-                if kind := re.fullmatch(r".+:(\w+)", name):
+                if kind := re.fullmatch(r"[^:]+:(\w+)", name):
                     count, seconds = found[kind[1]]
                     found[kind[1]] = count + 1, seconds + event.duration_ps / 1e12
     return dict(found)

@@ -9,8 +9,8 @@ the time until the chief's process starts.
 
 `recovery`: two workers train under Ray, and the second gets SIGKILL each time. The time until the
 chief's next step is split at the start of its process (from /proc) and at times in its log: its
-function was entered (Ray's backend has loaded TensorFlow by then), our modules were loaded, the
-checkpoint was restored, the first call of K steps was done.
+function was entered, TensorFlow and our modules were loaded, the checkpoint was restored, the
+first call of K steps was done.
 
 `stall`: steps/s of 50 steps with a checkpoint and of 50 without, in turns.
 """
@@ -170,8 +170,8 @@ def split(folder: Path, program: Program, since: float, first: str = DETECTED) -
             restored = [event["at"] for event in events if event["event"] == "resumed"]
             ends = {
                 first: process_start(begin["fields"]["pid"]),
-                "Ray and TensorFlow loaded": begin["fields"]["begun"],
-                "our imports": begin["at"],
+                "Ray loaded": begin["fields"]["begun"],
+                "TensorFlow and our modules loaded": begin["at"],
                 **({"networks and restore": restored[0]} if restored else {}),
                 "compile and first call" if restored else "networks, compile and first call": (
                     done["at"]
