@@ -13,6 +13,9 @@ code of the command line as ``exit_code``. TensorFlow and Ray are loaded by the 
 needs them.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from job.api import data, generator, quality, run
 from job.api.arguments import python_names
 from job.api.generator import Generator
@@ -20,13 +23,22 @@ from job.api.run import Run
 from job.config.errors import ConfigError, DataError, DcganError, DivergedError, StorageError
 from job.quality import Usefulness
 
-# Commands call some of these functions, too, and there errors name options.
-evaluate = python_names()(quality.evaluate)
-fit_features = python_names()(data.fit_features)
-load_generator = python_names()(generator.load_generator)
-open_packed = python_names()(data.open_packed)
-pack = python_names()(data.pack)
-train = python_names()(run.train)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _public(function: Function) -> Function:
+    """Commands call some of these functions, too, and there errors name options."""
+    named = python_names()(function)
+    named.__module__ = __name__  # by which another process finds it, if it is pickled
+    return named
+
+
+evaluate = _public(quality.evaluate)
+fit_features = _public(data.fit_features)
+load_generator = _public(generator.load_generator)
+open_packed = _public(data.open_packed)
+pack = _public(data.pack)
+train = _public(run.train)
 
 __all__ = [
     "ConfigError",

@@ -18,7 +18,6 @@ PYTHON_NAMES = {
     "--num": "num_images",
     "--per-class": "usefulness.per_class",
     "--resume": "checkpoints.resume",
-    "--set": "settings",
     "--tmp": "TMPDIR",
     **{
         f"--{name.replace('_', '-')}": name
@@ -28,19 +27,23 @@ PYTHON_NAMES = {
         )
     },
 }  # fmt: skip
-_OPTION = re.compile(r"(?<![\w/.-])(?:--[a-z-]+|SOURCE|DEST)(?![\w/])")
+# What a shell would run, or one option or argument.
+_TEXT = re.compile(
+    r"`[^`]*`|\bdcgan-train [^;,)]*|(?<![\w/.-])(?:--[a-z-]+|SOURCE|DEST)(?![\w/]|\.\w)"
+)
 
 
 @contextmanager
 def python_names() -> Iterator[None]:
     """Name arguments of Python in a ``DcganError`` that names options of the command line.
 
-    Also a decorator, ``@python_names()``. The error stays the same object.
+    Commands in it stay as they are. Also a decorator, ``@python_names()``. The error stays the same
+    object.
     """
     try:
         yield
     except DcganError as error:
-        text = _OPTION.sub(lambda found: PYTHON_NAMES.get(found[0], found[0]), str(error))
+        text = _TEXT.sub(lambda found: PYTHON_NAMES.get(found[0], found[0]), str(error))
         error.args = (text,)
         raise
 

@@ -250,9 +250,9 @@ class WatchdogSpec(Section):
     checkpoint_seconds: NonNegativeNumber = 5400.0
     """For the training thread to wait for a save; more than `checkpoints.fail_after_seconds`."""
     train_seconds: NonNegativeNumber = 450.0
-    """For each further call of `training.steps_per_call` steps, its images included, and for a
-    grid; more than `data.fetch_patience_seconds`. A save waits for the save before it for at most
-    80 % of what a grid leaves of it, at most 300 s, and is skipped then."""
+    """For each further call of `training.steps_per_call` steps, its images included, for a grid and
+    for a score; more than `data.fetch_patience_seconds`. A save waits for the save before it for at
+    most 80 % of what a grid leaves of it, at most 300 s, and is skipped then."""
 
 
 class RunSpec(Section):

@@ -10,7 +10,7 @@ from job.config.spec import RunSpec
 from job.config.text import bytes_text, counted
 from job.doctor.check import Check, check
 from job.launch import machine
-from job.launch.estimate import MEMORY_ADVICE, run_memory, time_text
+from job.launch.estimate import MEMORY_ADVICE, memory_bytes, run_memory, time_text
 from job.run.holder import MAX_BYTES, is_gone, parse_holder
 from job.run.layout import LEASE
 from job.storage.store import ObjectStore
@@ -117,9 +117,9 @@ def _ray(spec: RunSpec) -> Check | str:
 
 def _memory(spec: RunSpec, available: int) -> Check | str:
     """Return the check of the estimate against the memory of this machine, if workers run here."""
-    found, needed = run_memory(spec)
     if not is_local():
-        return f"{found}; --workers checks theirs"
+        return f"{bytes_text(memory_bytes(spec)[0])} of each worker; --workers checks theirs"
+    found, needed = run_memory(spec)
     return memory_check("memory of the run", found, needed, available)
 
 

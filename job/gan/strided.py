@@ -3,19 +3,20 @@
 The gradient of the input is also the forward pass of a transposed convolution. An output of it at
 2m + a, along one axis, is a sum over every second tap of the kernel only: for each of the two a, so
 each of the four (a, b) of an image, it is a small convolution of stride 1. TensorFlow computes
-those four in 0.6 of the time of its one operation (docs/performance.md). The gradient of the kernel
-is a dilated convolution, in 0.4 to 0.9 of the time. The sums are the same, in another order. A
-convolution from or to few channels, of an odd size or of a kernel below 4 stays TensorFlow's.
+those four in 0.6 of the time of its one operation (128 to 64 channels, docs/performance.md). The
+gradient of the kernel is a dilated convolution, in 0.4 to 0.9 of the time. The sums are the same,
+in another order. A convolution from or to few channels, of an odd size or of a kernel below 4 stays
+TensorFlow's.
 """
 
 import keras
 import tensorflow as tf
 
-_MIN_CHANNELS = 8  # below, TensorFlow's own operation is faster
+_MIN_CHANNELS = 32  # below, TensorFlow's own operations are faster
 
 
 class FastConv2D(keras.layers.Conv2D):
-    """``Conv2D`` of stride 2 with padding ``same``, which stays a plain one when it is saved."""
+    """``Conv2D`` of stride 2 with padding ``same``. Never saved: snapshots copy its weights."""
 
     def convolution_op(self, inputs: tf.Tensor, kernel: keras.Variable) -> tf.Tensor:
         return convolve(inputs, tf.convert_to_tensor(kernel))

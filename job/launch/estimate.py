@@ -18,6 +18,7 @@ from job.config.model import ModelSpec
 from job.config.spec import RunSpec
 from job.config.text import bytes_text, counted
 from job.data.json_fields import read_object
+from job.launch.machine import local_room
 from job.run.layout import STATUS
 from job.run.status_file import MAX_BYTES
 from job.training.preflight import Preflight
@@ -36,7 +37,7 @@ _PROCESS_BYTES = 1050 * 10**6
 _KEPT_OF_G, _KEPT_OF_D = 3, 8
 _FLOAT_BYTES = 4
 _CHUNKS = 3  # of a train call's images: read, ready and in use
-_RAY_BYTES = 1_800 * 10**6  # of a local Ray, its two processes that load TensorFlow, and the driver
+_RAY_BYTES = 1_800 * 10**6  # of a local Ray, Ray Train's processes and the driver
 MEMORY_ADVICE = (
     "lower training.global_batch_size, training.steps_per_call or workers.count, or provide more"
     " memory; the estimate may be 30 % off"
@@ -120,16 +121,19 @@ def memory_bytes(spec: RunSpec) -> tuple[int, int]:
 def run_memory(spec: RunSpec) -> tuple[str, int]:
     """Return what the workers and Ray need on this machine, as text and as bytes together."""
     process, gpu = memory_bytes(spec)
-    workers = f"{counted(spec.workers.count, 'worker')} of about {bytes_text(process)}"
+    count = max(min(local_room(spec.workers), spec.workers.max_workers), spec.workers.min_workers)
+    workers = f"{counted(count, 'worker')} of about {bytes_text(process)}"
     on_gpu = f", {bytes_text(gpu)} of each GPU" if gpu else ""
-    needed = process * spec.workers.count + _RAY_BYTES
+    needed = process * count + _RAY_BYTES
     return f"{workers}{on_gpu} and {bytes_text(_RAY_BYTES)} for Ray and this program", needed
 
 
 def memory_warning(spec: RunSpec, available: int) -> str | None:
     """Return one line if ``spec`` would train here and not fit in ``available`` bytes."""
+    if not is_local():
+        return None
     found, needed = run_memory(spec)
-    if not is_local() or needed <= available:
+    if needed <= available:
         return None
     return (
         f"warning: memory: needs about {bytes_text(needed)} ({found}), and {bytes_text(available)}"

@@ -22,13 +22,21 @@ def check_machine(spec: RunSpec) -> None:
     """Raise ``ConfigError`` if cores, GPUs or a metrics port for local workers are missing."""
     if not is_local():
         return
-    node = {"CPU": float(local_cores()), "GPU": float(num_gpus() if spec.workers.gpus else 0)}
-    room = num_bundles([node], bundle(spec.workers))
+    room, node = local_room(spec.workers), _local_node(spec.workers)
     if room < spec.workers.min_workers:
         raise no_room(spec.workers, [node], "on this machine")
     if spec.metrics.enabled and spec.metrics.port:
         for local_rank in range(min(room, spec.workers.max_workers)):
             check_port(spec.metrics.port + local_rank, with_metrics_host(spec).metrics.host or "")
+
+
+def local_room(workers: WorkerSpec) -> int:
+    """Return how many of these workers have room on this machine."""
+    return num_bundles([_local_node(workers)], bundle(workers))
+
+
+def _local_node(workers: WorkerSpec) -> dict[str, float]:
+    return {"CPU": float(local_cores()), "GPU": float(num_gpus() if workers.gpus else 0)}
 
 
 def with_metrics_host(spec: RunSpec) -> RunSpec:

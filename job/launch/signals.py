@@ -23,7 +23,10 @@ def held_signals() -> Iterator[None]:
     try:
         yield
     finally:
+        # A handler that raises between two of them would leave the others replaced.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, before)
         for number, handler in before.items():
             signal.signal(number, handler)
-    for late in held:
-        signal.raise_signal(late)
+        for late in held:
+            signal.raise_signal(late)  # pending until the mask is back
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -29,7 +29,7 @@ _Points = list[tuple[int, float]]  # a step, and the seconds of all steps that c
 
 @dataclass(frozen=True)
 class Goodput:
-    """Seconds of a run; their rest is agreement between calls, reports, and the end."""
+    """Seconds of a run; the rest is the workers' agreement between calls, reports, and the end."""
 
     seconds: float = 0.0
     """Of all attempts of the program."""

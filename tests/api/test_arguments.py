@@ -1,6 +1,7 @@
 """Arguments of Python's functions are checked before anything is loaded or written."""
 
 import inspect
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,20 @@ def test_settings_keep_their_values() -> None:
 
 def test_errors_name_the_argument_of_python() -> None:
     with pytest.raises(ConfigError) as caught, python_names():
-        raise LeaseHeld("--num is 3, --held-out too: DEST of /data/DEST/--num; see --shard-bytes")
+        raise LeaseHeld(
+            "--num is 3, --held-out too: DEST of /data/DEST/--num; see --shard-bytes, 'SOURCE.png',"
+            " `--num 3` or (dcgan-train data pack SOURCE DEST, then DEST)"
+        )
     assert type(caught.value) is LeaseHeld
     assert str(caught.value) == (
-        "num_images is 3, held_out too: destination of /data/DEST/--num; see --shard-bytes"
+        "num_images is 3, held_out too: destination of /data/DEST/--num; see --shard-bytes,"
+        " 'SOURCE.png', `--num 3` or (dcgan-train data pack SOURCE DEST, then destination)"
     )
+
+
+@pytest.mark.parametrize("function", [job.api.train, job.api.pack, job.api.evaluate])
+def test_functions_can_be_sent_to_other_processes(function: object) -> None:
+    assert pickle.loads(pickle.dumps(function)) is function
 
 
 def test_every_name_is_an_argument() -> None:

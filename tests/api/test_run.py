@@ -31,7 +31,7 @@ def test_settings_are_checked(tmp_path: Path) -> None:
         train(preset="fashion", settings={**settings, "training.step": 3})
     with pytest.raises(ConfigError, match=r"workers\.count is 0"):
         train(preset="fashion", settings={**settings, "workers.count": 0})
-    with pytest.raises(ConfigError, match=r"for example settings uri=\./runs/first"):
+    with pytest.raises(ConfigError, match=r"for example --set uri=\./runs/first"):
         train()
     assert not list(tmp_path.iterdir())
 

@@ -48,7 +48,7 @@ def test_any_terminal_gets_every_line(tmp_path: Path, encoding: str) -> None:
     assert not [
         line for line in lines if "\\u25" in line
     ]  # its figures have letters that this terminal knows
-    assert len(lines) == 11
+    assert len(lines) == 12
 
 
 @pytest.mark.slow

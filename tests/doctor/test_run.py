@@ -74,7 +74,9 @@ def test_a_cluster_elsewhere(
     checks = found(packed, tmp_path / "run")
     assert checks["Ray"].state == state
     assert checks["Ray"].found.startswith(text)
-    assert checks["memory of the run"].found.endswith("; --workers checks theirs")
+    memory = checks["memory of the run"].found
+    assert memory.endswith(" of each worker; --workers checks theirs")
+    assert "Ray" not in memory
 
 
 def test_a_lease_that_another_job_holds(

@@ -14,6 +14,12 @@ from tests.gan.tiny import small
 
 pytestmark = pytest.mark.training
 
+
+@pytest.fixture(autouse=True)
+def small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strided, "_MIN_CHANNELS", 8)
+
+
 Values = list[tf.Tensor]
 
 
@@ -54,6 +60,17 @@ def test_values_and_gradients_are_tensorflows(
         gradients(convolve_transposed, y, kernel),
         gradients(lambda y, k: tf.nn.conv2d_transpose(y, k, shape, 2, "SAME"), y, kernel),
     )
+
+
+def test_bfloat16_is_close_to_float32() -> None:
+    x = tf.random.stateless_normal([3, 8, 8, 9], [1, 1])
+    kernel = tf.random.stateless_normal([5, 5, 9, 11], [3, 1])
+    whole = gradients(convolve, x, kernel)[:3]
+    half = gradients(convolve, tf.cast(x, tf.bfloat16), tf.cast(kernel, tf.bfloat16))[:3]
+    for one, other in zip(half, whole, strict=True):
+        assert one.dtype == tf.bfloat16
+        error = np.abs(tf.cast(one, tf.float32) - other).mean() / np.abs(other).mean()
+        assert error < 0.1
 
 
 def test_networks_for_training_on_a_cpu_have_them() -> None:

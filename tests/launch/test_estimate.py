@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from job.config.load import load_run
+from job.launch import machine
 from job.launch.estimate import (
     memory_bytes,
     memory_warning,
@@ -97,5 +98,9 @@ def test_a_run_needs_the_memory_of_all_workers_and_of_ray(monkeypatch: pytest.Mo
     warning = memory_warning(spec, needed - 1)
     assert warning
     assert text in warning
+    # An elastic group takes the room that there is: 4 cores are offered on a smaller machine, too.
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    elastic = spec.replace(workers=spec.workers.replace(count=2, max=9))
+    assert run_memory(elastic)[0].startswith("4 workers")
     on_gpus = spec.replace(workers=spec.workers.replace(gpus=1))
     assert " of each GPU and 1.8 GB for Ray" in run_memory(on_gpus)[0]

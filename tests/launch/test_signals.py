@@ -23,6 +23,20 @@ def test_the_handler_runs_at_the_end() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_each_held_signal_reaches_its_handler() -> None:
+    got = []
+    before = signal.signal(signal.SIGTERM, lambda *_: got.append("SIGTERM"))
+    try:
+        with pytest.raises(KeyboardInterrupt), held_signals():  # noqa: PT012
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        assert got == ["SIGTERM", "SIGTERM"]
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_an_ignored_signal_is_still_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
     try:

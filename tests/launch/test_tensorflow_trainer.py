@@ -17,6 +17,12 @@ trainer = new_trainer(_worker, WorkerSpec(count=2), {}, "/nowhere", max_restarts
 pickle.loads(ray.cloudpickle.dumps([trainer.backend_config, trainer.backend_config.backend_cls]))
 from ray.train.v2.tensorflow.tensorflow_trainer import TensorflowTrainer
 assert isinstance(trainer, TensorflowTrainer)
+for is_private in (True, False):
+    trainer = new_trainer(_worker, WorkerSpec(count=2), {}, "/nowhere", 3, is_private=is_private)
+    names = {type(each).__name__ for each in trainer._create_default_callbacks()}
+    assert {"BackendSetupCallback", "AcceleratorSetupCallback"} <= names, names
+    assert "DatasetsCallback" not in names
+    assert ("PlacementGroupCleanerCallback" in names) is not is_private
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"tensorflow", "keras"}))
 """
 

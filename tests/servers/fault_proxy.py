@@ -118,6 +118,11 @@ class FaultProxy(socketserver.ThreadingTCPServer):
                 self._injected[rule.fault] += 1
             return rule
 
+    @property
+    def num_released(self) -> int:
+        with self._waiting:
+            return self._num_released
+
     def count(self, request: Head, *, body_bytes: int | None = None) -> None:
         """One more request, or more bytes of the answer to one."""
         with self._lock:
@@ -126,9 +131,10 @@ class FaultProxy(socketserver.ThreadingTCPServer):
             else:
                 self._body_bytes[request.path()] += body_bytes
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, num_released: int | None = None) -> None:
+        """Wait until released, also if that was done since ``num_released``."""
         with self._waiting:
-            before = self._num_released
+            before = self._num_released if num_released is None else num_released
             self._waiting.wait_for(
                 lambda: self._is_closing or self._num_released != before, seconds
             )
@@ -174,6 +180,8 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def _exchange(self, request: Head) -> None:
         self.server.count(request)
+        # Before a fault is counted: a test that sees the count may release at once.
+        self.num_released = self.server.num_released
         if rule := self.server.rule_for(request, ERRORS):
             self._answer_error(request, *ERRORS[rule.fault])
             return
@@ -181,7 +189,7 @@ class _Connection(socketserver.BaseRequestHandler):
             self._answer_error(request, 403, "AccessDenied", why)
             return
         if rule := self.server.rule_for(request, {Fault.HOLD}):
-            self.server.wait(rule.stall_seconds)
+            self.server.wait(rule.stall_seconds, self.num_released)
         self.upstream.socket.sendall(request.raw)
         # A server asks for the body first; a client that has waited too long sends it anyway.
         if (
@@ -249,7 +257,7 @@ class _Connection(socketserver.BaseRequestHandler):
         if rule.fault is Fault.TRUNCATE:
             raise ConnectionError("truncated")
         if rule.fault is Fault.STALL:
-            self.server.wait(rule.stall_seconds)
+            self.server.wait(rule.stall_seconds, self.num_released)
             return rest
         return bytes([rest[0] ^ 1]) + rest[1:]
 
