@@ -22,11 +22,12 @@ OPTIONS = (
     "fashion fashion:training.batch_norm=synchronized fashion:training.jit_compile=true"
     " fashion:training.precision=bfloat16 fashion:training.augment.mode=fixed notebook"
 )
+SIZES = "dcgan32 dcgan64 dcgan64:model.image_size=128"
 # The output of their commands, tables of Markdown, becomes one part of the page.
 TOPICS = {
     "train-step": ("-m bench.train_step --batch 32", "-m bench.train_step --batch 64"),
     "options": (f"-m bench.step --workers 2 --rounds 5 {OPTIONS}",),
-    "sizes": ("-m bench.step --steps 2 --rounds 3 --batch 128 dcgan32 dcgan64",),
+    "sizes": (f"-m bench.step --steps 1 --rounds 3 --batch 16 {SIZES}",),
     "memory": ("-m bench.memory",),
     "start": ("-m bench.recovery --only start --rounds 3",),
     "recovery": ("-m bench.recovery --only recovery --kills 3",),

@@ -123,6 +123,10 @@ def _worker(folder: Path, num_workers: int, num_devices: int, cases: Mapping[str
         if num_devices
         else create_strategy(next(iter(specs.values())))
     )
+    if not num_devices:  # with one thread to compute, one operation at a time
+        import tensorflow as tf
+
+        assert tf.config.threading.get_inter_op_parallelism_threads() == 1
     for name, spec in specs.items():
         np.savez(folder / f"{name}-{rank}.npz", **_train(spec, strategy, rank, cases[name]))
 
