@@ -37,7 +37,7 @@ _PROCESS_BYTES = 1050 * 10**6
 _KEPT_OF_G, _KEPT_OF_D = 3, 8
 _FLOAT_BYTES = 4
 _CHUNKS = 3  # of a train call's images: read, ready and in use
-_RAY_BYTES = 1_800 * 10**6  # of a local Ray, Ray Train's processes and the driver
+_RAY_BYTES = 1_200 * 10**6  # of a local Ray, Ray Train's processes and the driver
 MEMORY_ADVICE = (
     "lower training.global_batch_size, training.steps_per_call or workers.count, or provide more"
     " memory; the estimate may be 30 % off"

@@ -51,7 +51,7 @@ def test_a_run_that_does_not_fit_in_memory_is_warned_about(
     *_, last = plan_lines(preflight.check(huge))
     number = r"[\d.]+ [GT]B"
     assert re.match(
-        rf"warning: memory: needs about {number} \(2 workers of about {number} and 1.8 GB for Ray"
+        rf"warning: memory: needs about {number} \(2 workers of about {number} and 1.2 GB for Ray"
         rf" and this program\), and {number} are available; lower training\.global_batch_size, ",
         last,
     )

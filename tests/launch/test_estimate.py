@@ -93,7 +93,7 @@ def test_a_run_needs_the_memory_of_all_workers_and_of_ray(monkeypatch: pytest.Mo
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     spec = load_run("notebook", overrides=["uri=a", "data.uri=b", "workers.count=4"])
     text, needed = run_memory(spec)
-    assert needed == 4 * memory_bytes(spec)[0] + 1_800_000_000
+    assert needed == 4 * memory_bytes(spec)[0] + 1_200_000_000
     assert memory_warning(spec, needed) is None
     warning = memory_warning(spec, needed - 1)
     assert warning
@@ -103,4 +103,4 @@ def test_a_run_needs_the_memory_of_all_workers_and_of_ray(monkeypatch: pytest.Mo
     elastic = spec.replace(workers=spec.workers.replace(count=2, max=9))
     assert run_memory(elastic)[0].startswith("4 workers")
     on_gpus = spec.replace(workers=spec.workers.replace(gpus=1))
-    assert " of each GPU and 1.8 GB for Ray" in run_memory(on_gpus)[0]
+    assert " of each GPU and 1.2 GB for Ray" in run_memory(on_gpus)[0]
