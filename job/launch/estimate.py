@@ -25,9 +25,8 @@ from job.training.preflight import Preflight
 
 PROBE_SECONDS = 1.0
 _PROBE_SIDE = 1024
-# Share of the matrix-product rate that a training step reaches: 0.37 (`notebook`) and 0.48
-# (`fashion`) on an EPYC, 1.0 on a Xeon, where TensorFlow multiplies faster than NumPy
-# (docs/training.md).
+# Share of the matrix-product rate that a training step reaches: 0.61 (`notebook`) on an EPYC
+# (docs/performance.md), 1.0 on a Xeon, where TensorFlow multiplies faster than NumPy.
 _SHARE = 0.6
 _FACTOR = 2.0  # the estimate may be wrong by this much either way
 # Of a worker's memory. Measured on a CPU (docs/performance.md, Memory): TensorFlow with Ray and

@@ -17,6 +17,7 @@ from typing import Any
 
 from PIL import Image
 
+from job.config.errors import StorageError
 from job.data.json_fields import object_or_empty
 from job.run import tensorboard
 from job.run.goodput import GOODPUT, GoodputRecorder
@@ -71,7 +72,7 @@ class History:
             data = store.read(STATUS) if store.stat(STATUS) else None
             stored = None if data is None else object_or_empty(data)
             self._goodput.resume_from(store, stored)
-        except Exception:
+        except StorageError:
             self._writer.later(self._read_status)  # else the first flush replaces the file
             raise
         if data:
