@@ -6,7 +6,6 @@ a command that several pages show is run once. The Turkish pages have the comman
 ones (``tests/test_docs.py``).
 """
 
-import gzip
 import os
 import re
 import shlex
@@ -16,13 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from job.sources.garments import CLASS_NAMES, GarmentSource
-from job.sources.source import ImageBlock
-from tests.data.samples import idx
+from job.sources.garments import CLASS_NAMES
+from tests.data.samples import keras_fashion_mnist
 from tests.launch.program import environment, run
 from tests.test_docs import DOCUMENTS, ROOT
 
@@ -90,19 +87,11 @@ def test_a_block_is_run_or_says_why_not(name: str) -> None:
 
 def small_data(folder: Path) -> None:
     """Write 640 garments as a user's folder, and as Fashion-MNIST in the data folder of Keras."""
-    items = [block for block in GarmentSource(640, seed=0).items() if isinstance(block, ImageBlock)]
-    images = np.concatenate([block.images for block in items])[..., 0]
-    labels = np.concatenate([block.labels for block in items if block.labels is not None])
+    images, labels = keras_fashion_mnist(folder / "keras", 640)
     for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
         path = folder / "my-images" / CLASS_NAMES[label] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
-    keras = folder / "keras/datasets/fashion-mnist"
-    keras.mkdir(parents=True)
-    for split in ("train", "t10k"):
-        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
-            path = keras / f"{split}-{name}-ubyte.gz"
-            path.write_bytes(gzip.compress(idx(values.astype(np.uint8))))
 
 
 @pytest.mark.live

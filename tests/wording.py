@@ -97,6 +97,7 @@ _COMPILED = {
 }
 # A docstring starts with its subject or an imperative verb, not with a clause.
 _CLAUSE = re.compile(r"(?:What|Whether|Where|Which|Who|Whose|How|When|Why|Of)\b")
+_QUOTED_CLAUSE = re.compile(rf"[\"']\s*{_CLAUSE.pattern}")
 
 
 def unplain(text: str) -> Iterator[tuple[int, str]]:
@@ -109,6 +110,8 @@ def unplain(text: str) -> Iterator[tuple[int, str]]:
 
 def riddles(source: str) -> Iterator[tuple[int, str]]:
     """Yield (line, complaint) for each docstring of a Python source that starts with a clause."""
+    if not _QUOTED_CLAUSE.search(source):  # parsing is slow
+        return
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, kinds) and (first := _CLAUSE.match(ast.get_docstring(node) or "")):

@@ -15,6 +15,7 @@ from PIL import Image
 from job.api import ConfigError, Run, train
 from job.checkpoints.checkpoints import Checkpoints
 from job.storage.uri import open_store
+from tests.data.samples import keras_fashion_mnist
 from tests.launch.fixtures import ray_folder
 from tests.launch.program import environment
 from tests.quality.pictures import bars
@@ -36,6 +37,7 @@ def test_settings_are_checked(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_status_and_metrics_of_a_run_folder(tmp_path: Path) -> None:
     done_run(open_store(str(tmp_path / "run")))
     run = Run(str(tmp_path / "run"))
@@ -47,13 +49,16 @@ def test_status_and_metrics_of_a_run_folder(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("examples")
+    """The folder of the examples; Keras' data folder in it has 4,000 images."""
+    folder = tmp_path_factory.mktemp("examples")
+    keras_fashion_mnist(folder / "keras", 4000)
+    return folder
 
 
 def example(folder: Path, ray_folder: Path, *command: str) -> str:
     """Run a program in ``folder``; its output."""
     short = {"DCGAN_SET_TRAINING__STEPS": "20", "DCGAN_SET_WORKERS__COUNT": "1"}
-    env = environment(ray_folder, PYTHONPATH=str(ROOT), **short)
+    env = environment(ray_folder, PYTHONPATH=str(ROOT), KERAS_HOME=str(folder / "keras"), **short)
     result = subprocess.run(
         [sys.executable, *command], cwd=folder, env=env, capture_output=True, text=True, timeout=800
     )

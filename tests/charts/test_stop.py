@@ -76,6 +76,7 @@ def stop(
     return Outcome(*json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_waits_for_the_last_checkpoint(tmp_path: Path) -> None:
     outcome = stop(tmp_path, 30, command="train --config run.yaml", saving_seconds=1.0)
     assert outcome.is_saved
@@ -83,6 +84,7 @@ def test_waits_for_the_last_checkpoint(tmp_path: Path) -> None:
     assert 1.0 <= outcome.seconds < 15
 
 
+@pytest.mark.slow
 def test_waits_no_longer_than_it_may(tmp_path: Path) -> None:
     outcome = stop(tmp_path, 1, command="train --config run.yaml", saving_seconds=40.0)
     assert not outcome.is_saved

@@ -244,6 +244,7 @@ HOSTILE: dict[str, tuple[Bytes, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_part_is_refused(name: str) -> None:
     make, message = HOSTILE[name]

@@ -278,6 +278,7 @@ def test_weights_that_are_not_finite_are_reported_and_not_saved(store: ObjectSto
     assert steps_of(store) == []
 
 
+@pytest.mark.slow
 def test_a_save_cut_off_after_any_request_leaves_the_checkpoint_before(
     any_store: ObjectStore,
 ) -> None:

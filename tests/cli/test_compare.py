@@ -27,6 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(folder / name) for name in names]
 
 
+@pytest.mark.slow
 def test_a_table_fits_80_columns(runs: list[str]) -> None:
     lines = on_a_terminal(["compare", *runs], 80).splitlines()
     assert max(map(len, lines)) <= 80
@@ -66,6 +67,7 @@ def test_a_page_is_written(
     assert 'http-equiv="refresh"' not in page
 
 
+@pytest.mark.slow
 def test_other_features_and_unknown_settings_are_said(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -157,6 +157,7 @@ def test_a_destination_in_use_ends_with_2(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_bomb_in_a_zip_ends_with_5_and_its_name(tmp_path: Path) -> None:
     path = write_zip(
         tmp_path / "set.zip",

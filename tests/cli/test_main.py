@@ -87,6 +87,7 @@ def test_a_reader_that_goes_away_is_not_an_error() -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "<&-"])
 def test_closed_standard_streams_end_in_no_file(closed: str, tmp_path: Path) -> None:
     shell = f"{sys.executable} -m job data pack synthetic:garments:20 {tmp_path}/packed {closed}"

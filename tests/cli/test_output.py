@@ -64,6 +64,7 @@ def test_an_emoji_in_the_name_of_a_bad_file(tmp_path: Path) -> None:
     assert b"\\U0001f600.png" in result.stdout
 
 
+@pytest.mark.slow
 def test_no_name_writes_to_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """File names, keys of stores, paths that a user gives: on standard output and in errors."""
     source = photos(tmp_path / f"photos-{HOSTILE}", "1.png", "2.png")

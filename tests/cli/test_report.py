@@ -17,6 +17,7 @@ from tests.servers.prometheus import http
 __all__ = ["done"]
 
 
+@pytest.mark.slow
 def test_a_report_is_written_to_a_file(done: Path, tmp_path: Path) -> None:
     assert run_command(["report", str(done), "--out", str(tmp_path / "there.html")]) == 0
     page = (tmp_path / "there.html").read_bytes()
@@ -78,6 +79,7 @@ def test_a_file_and_a_live_page_are_one_too_many(
     assert "none: no run there" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_ended", [True, False])
 def test_a_report_merges_the_metrics_of_a_run_that_ended(tmp_path: Path, has_ended: bool) -> None:
     store = open_store(str(tmp_path / "run"))

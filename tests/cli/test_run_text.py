@@ -43,6 +43,7 @@ def test_the_length_says_why_it_is_more_than_the_epochs(data: Path, tmp_path: Pa
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_fit_in_memory_is_warned_about(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

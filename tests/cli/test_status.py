@@ -75,6 +75,7 @@ def on_a_terminal(arguments: list[str], columns: int, seconds: float = 60.0) -> 
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.decode()).replace("\r", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 140])
 def test_a_terminal_shows_state_speed_losses_and_what_is_next(done: Path, columns: int) -> None:
     lines = on_a_terminal(["status", str(done)], columns).splitlines()
@@ -105,6 +106,7 @@ def test_a_terminal_shows_state_speed_losses_and_what_is_next(done: Path, column
         assert len(values[label]) + 15 <= columns, label
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_whole_lines(done: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "job", "status", str(done)],
@@ -157,6 +159,7 @@ def test_watching_follows_the_run_to_its_end(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_watching_on_a_terminal_ends_with_the_run(done: Path) -> None:
     assert "done" in on_a_terminal(["status", str(done), "--watch"], 100)
 
@@ -180,6 +183,7 @@ def shown(found: RunStatus) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "every_seconds", "is_quiet"),
     [(20, 10.0, False), (7200, 10.0, True), (100, 120.0, False), (500, 120.0, True)],
@@ -307,6 +311,7 @@ def odd_numbers(store: ObjectStore) -> None:
     store.write(METRICS, b"".join(json.dumps(row).encode() + b"\n" for row in rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [odd_picture, deep_summary, large_steps, odd_numbers])
 @pytest.mark.parametrize("command", ["status", "report"])
 def test_no_folder_breaks_a_reader(
@@ -317,6 +322,7 @@ def test_no_folder_breaks_a_reader(
     assert run_command([command, str(tmp_path / "odd")]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("outcome", "text"),
     [

@@ -174,6 +174,7 @@ def test_an_empty_resume(data: Path, tmp_path: Path, refused: Refused) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["old #1", "123", "[1]", "~"])
 def test_resume_takes_a_path_unchanged(
     name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -196,6 +197,7 @@ def test_an_origin_beyond_the_last_step(data: Path, tmp_path: Path, refused: Ref
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_whose_last_checkpoint_is_damaged_is_not_done(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,6 +215,7 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged_is_not_done(
     assert "resuming from step 10" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_ctrl_c_before_the_run_begins(data: Path, tmp_path: Path) -> None:
     """It takes more than a second to load Ray, after the plan is printed."""
     command, env = train_command(data, tmp_path / "run"), environment(tmp_path)

@@ -20,6 +20,7 @@ from job.config.documents import (
 from job.config.errors import ConfigError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -151,6 +152,7 @@ def test_a_stored_file_that_is_not_a_configuration_has_no_keys(data: bytes) -> N
     assert read_stored(data) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value", ["!!int foo", "!!bool foo", "!!timestamp foo", "0x_", "[" * 3000, "0x1" + "0" * 6000]
 )

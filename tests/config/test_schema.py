@@ -31,6 +31,7 @@ def test_it_has_every_key_with_a_meaning_and_no_reference() -> None:
     assert "$ref" not in str(SCHEMA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", preset_names())
 def test_presets_are_valid(preset: str) -> None:
     jsonschema.validate(read_preset(preset), SCHEMA)
@@ -47,6 +48,7 @@ def test_defaults_are_valid_and_are_those_of_the_program() -> None:
             assert value["default"] == found, key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

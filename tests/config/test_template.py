@@ -20,6 +20,7 @@ def test_it_sets_the_preset_and_nothing_else(preset: str) -> None:
     assert [line for line in text.splitlines() if len(line) > WIDTH] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", preset_names())
 def test_each_commented_key_has_the_value_of_the_preset(preset: str) -> None:
     text = template(preset, "run.yaml", "run.schema.json")

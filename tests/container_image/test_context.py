@@ -69,6 +69,7 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     return {str(path.relative_to(sent)) for path in sent.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_no_secret_and_no_data_is_sent(sent):
     assert not sent & set(PLANTED)
 

@@ -1,5 +1,6 @@
 """Small images, archives and data sets that the tests of ``job.data`` make for themselves."""
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -11,6 +12,8 @@ from PIL import Image
 
 from job.data.index import Index, PackSettings
 from job.packing.pack import PackJob, pack
+from job.sources.garments import GarmentSource
+from job.sources.source import ImageBlock
 
 
 def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
@@ -61,6 +64,23 @@ def idx(values: NDArray[np.uint8]) -> bytes:
     return (
         bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes() + values.tobytes()
     )
+
+
+def keras_fashion_mnist(
+    keras_home: Path, num_images: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Write drawn garments, with labels, as both splits of Fashion-MNIST in the folder of Keras."""
+    items = GarmentSource(num_images, seed=0).items()
+    blocks = [block for block in items if isinstance(block, ImageBlock)]
+    images = np.concatenate([block.images for block in blocks])[..., 0]
+    labels = np.concatenate([block.labels for block in blocks if block.labels is not None])
+    labels = labels.astype(np.uint8)
+    folder = keras_home / "datasets/fashion-mnist"
+    folder.mkdir(parents=True)
+    for split in ("train", "t10k"):
+        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+            (folder / f"{split}-{name}-ubyte.gz").write_bytes(gzip.compress(idx(values), 1))
+    return images, labels
 
 
 def numbered(

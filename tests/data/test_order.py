@@ -48,6 +48,7 @@ def shares(order: Order, num_workers: int) -> list[Positions]:
     return [worker_positions(order, worker, num_workers) for worker in range(num_workers)]
 
 
+@pytest.mark.slow
 @quick
 @given(orders, st.integers(0, 40), st.integers(0, 30))
 def test_every_number_of_workers_sees_the_same_global_batches(
@@ -64,6 +65,7 @@ def test_every_number_of_workers_sees_the_same_global_batches(
             assert np.array_equal(np.concatenate(parts, axis=1), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [24, 64, 96, 120])
 @pytest.mark.parametrize("num_shards", [1, 2, 40, 300])
 @pytest.mark.parametrize("rows", [1, 333])
@@ -209,6 +211,7 @@ def test_a_shard_is_in_use_once_an_epoch() -> None:
         assert start <= stop
 
 
+@pytest.mark.slow
 def test_a_reader_of_all_has_one_shard_a_stream_in_use() -> None:
     """Two at the step at which a stream goes from one to the next."""
     order = Order((250,) * 2000, 64, 3)
@@ -238,6 +241,7 @@ def test_epochs_and_seeds_differ() -> None:
     assert np.mean(first == rows_at(Order((1000,) * 60, 640, 1), 0, 10)) < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shard_rows", [(1000,) * 50, (50_000,), (7,) * 7000])
 def test_rows_are_shuffled(shard_rows: tuple[int, ...]) -> None:
     """Neighbouring rows are seldom neighbours in the order, and a row may be anywhere in it."""
@@ -265,6 +269,7 @@ def test_a_large_shard_is_shuffled_in_windows_of_bounded_memory() -> None:
     assert len(np.unique(rows)) == len(rows)
 
 
+@pytest.mark.slow
 def test_rows_beyond_two_to_the_31_are_whole_numbers() -> None:
     rows = rows_at(Order((100_000_000,) * 50, 48, 0), 1000, 3)
     assert rows.dtype == np.int64

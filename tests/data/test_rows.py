@@ -24,6 +24,7 @@ def packed(tmp_path: Path) -> tuple[ObjectStore, Index]:
     return store, read_index(store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [[], [0], [199], [63, 64, 65], [5, 190], list(range(200))])
 def test_rows_are_those_of_the_shards(
     packed: tuple[ObjectStore, Index], tmp_path: Path, rows: list[int]

@@ -26,6 +26,7 @@ def found(packed: Path, folder: Path, *settings: str) -> dict[str, Check]:
     return {each.name: each for each in run_checks(preflight.check(spec))}
 
 
+@pytest.mark.slow
 def test_a_run_on_this_machine(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,6 +44,7 @@ def test_a_run_on_this_machine(
     assert (full.state, full.exit_code) == ("error", 2)
 
 
+@pytest.mark.slow
 def test_a_taken_metrics_port(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,6 +191,7 @@ def test_a_server_that_does_not_respond_is_asked_once(
     assert next(clock_checks(spec)).found == "not checked: the store sent no date"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("does", ["refuses", "refuses If-Match", "ignores"])
 def test_a_store_without_conditional_writes(
     does: str, packed: Path, monkeypatch: pytest.MonkeyPatch

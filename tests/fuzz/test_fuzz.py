@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tests.fuzz.__main__ import fuzz
 from tests.fuzz.targets import TARGETS
 
+pytestmark = pytest.mark.slow
+
 NAMES = sorted(TARGETS)
 
 

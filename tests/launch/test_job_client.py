@@ -51,12 +51,14 @@ def test_the_configuration_and_the_program_are_uploaded_and_nothing_else(
     assert all(uri.startswith("gcs://") for uri in request["runtime_env"]["py_modules"])
 
 
+@pytest.mark.slow
 def test_a_new_head_node_is_asked_again(ray: ScriptedRay) -> None:
     ray.num_without_agent = 2
     JobClient(ray.url).submit(load_run("fashion", overrides=OVERRIDES), "first")
     assert (ray.num_without_agent, list(ray.jobs)) == (0, ["first"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_ended", [False, True])
 def test_a_log_is_shown_once_and_in_whole_lines_although_its_connection_breaks(
     ray: ScriptedRay, has_ended: bool
@@ -69,6 +71,7 @@ def test_a_log_is_shown_once_and_in_whole_lines_although_its_connection_breaks(
     assert (found.status, found.exit_code, found.has_ended) == ("succeeded", 0, True)
 
 
+@pytest.mark.slow
 def test_a_log_whose_end_cannot_be_read(ray: ScriptedRay) -> None:
     ray.jobs["first"] = Job(["one\n", "two\n"], breaks_after=1, num_breaks=2, has_ended=True)
     lines: list[str] = []

@@ -56,6 +56,7 @@ def test_the_shuffle_is_thorough(images_file: Path, tmp_path: Path) -> None:
         assert abs(part.mean() - 1500) < 250  # any slice is a sample of the whole
 
 
+@pytest.mark.slow
 def test_the_result_depends_on_content_settings_and_seed_alone(
     images_file: Path, tmp_path: Path
 ) -> None:

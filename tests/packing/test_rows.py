@@ -115,6 +115,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("kind", ["folder", "tar", "zip"])
 def test_a_broken_image_is_named_or_skipped(tmp_path: Path, name: str, kind: str) -> None:
@@ -158,6 +159,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         packed_index(folder, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_listed_is_named_or_skipped(tmp_path: Path) -> None:
     """As a user without rights: root may list any folder, so it drops that right with setpriv."""
     folder = write_folder(tmp_path / "set", class_files(3) | {"cat/closed/a.png": grey_png(9)})

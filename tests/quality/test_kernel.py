@@ -47,6 +47,7 @@ def test_equal_distributions_are_unbiased_around_zero() -> None:
     assert moved.mean > 10 * moved.standard_error > 0
 
 
+@pytest.mark.slow
 def test_the_seed_draws_the_subsets() -> None:
     random = np.random.default_rng(2)
     x, y = random.normal(size=(1500, 4)), random.normal(size=(1500, 4))

@@ -234,6 +234,7 @@ def configuration(**overrides: str) -> bytes:
     return f"# data fingerprint: {'3f' * 32}\n{to_yaml(spec)}".encode()
 
 
+@functools.cache
 def grid(step: int) -> bytes:
     """Return a grid of garments that emerge from noise."""
     images = draw_garments(0, 0, 25)[0].astype(np.float32)

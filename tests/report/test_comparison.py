@@ -28,6 +28,7 @@ def compared(folder: Path, *distances: float, **scored_by: str) -> Comparison:
     return compare_runs([first, second])
 
 
+@pytest.mark.slow
 def test_progress_distances_and_settings_are_side_by_side(tmp_path: Path) -> None:
     found = compared(tmp_path, 40.0, 10.0)
     first, second = found.runs
@@ -49,6 +50,7 @@ def test_progress_distances_and_settings_are_side_by_side(tmp_path: Path) -> Non
     assert found.why_not_comparable == ""
 
 
+@pytest.mark.slow
 def test_distances_of_another_basis_are_not_compared(tmp_path: Path) -> None:
     found = compared(tmp_path, 40.0, features_fingerprint="c" * 64)
     assert found.why_not_comparable.startswith(
@@ -56,6 +58,7 @@ def test_distances_of_another_basis_are_not_compared(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_real", ["", "many", "0", "-3", "9" * 5000])
 def test_distances_of_an_unknown_basis_are_not_compared(tmp_path: Path, num_real: str) -> None:
     found = compared(tmp_path, 40.0, num_real=num_real)

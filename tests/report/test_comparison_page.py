@@ -36,6 +36,7 @@ def built(runs: list[Path]) -> bytes:
     return build_comparison(compare_runs(stores), stores)
 
 
+@pytest.mark.slow
 def test_all_of_the_comparison_is_in_one_file(runs: list[Path]) -> None:
     data = built(runs)
     page = Page(data)

@@ -29,6 +29,7 @@ FOUND = Evaluation(
 )
 
 
+@pytest.mark.slow
 def test_scores_distances_accuracies_and_pairs_are_shown(folder: ObjectStore) -> None:
     done_run(folder)
     pairs = np.random.default_rng(0).integers(0, 256, (80, 28, 28, 1), dtype=np.uint8)

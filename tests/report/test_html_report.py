@@ -116,6 +116,7 @@ def hostile(troubled: Path, tmp_path: Path) -> ObjectStore:
     return store
 
 
+@pytest.mark.slow
 def test_all_of_a_run_is_in_one_file(troubled: Path) -> None:
     store = open_store(str(troubled))
     assert write_report(store) == f"file://{troubled}/{REPORT}"
@@ -151,6 +152,7 @@ def test_all_of_a_run_is_in_one_file(troubled: Path) -> None:
     assert len(data) < 1_000_000
 
 
+@pytest.mark.slow
 def test_it_requests_nothing_and_runs_nothing(troubled: Path) -> None:
     page = Page(build_report(open_store(str(troubled))))
     assert {tag for tag, _ in page.tags}.isdisjoint(
@@ -171,6 +173,7 @@ def test_it_requests_nothing_and_runs_nothing(troubled: Path) -> None:
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
 
 
+@pytest.mark.slow
 def test_pictures_and_charts_have_descriptions(troubled: Path) -> None:
     page = Page(build_report(open_store(str(troubled))))
     assert all(len(image["alt"]) > 10 for image in page.all("img"))
@@ -178,6 +181,7 @@ def test_pictures_and_charts_have_descriptions(troubled: Path) -> None:
     assert page.all("html") == [{"lang": "en"}]
 
 
+@pytest.mark.slow
 def test_a_hostile_run_folder_neither_breaks_it_nor_gets_a_tag_into_it(
     hostile: ObjectStore,
 ) -> None:

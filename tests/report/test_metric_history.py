@@ -13,6 +13,8 @@ from job.run.layout import METRICS, METRICS_SEGMENTS
 from job.storage.store import ObjectStore
 from tests.report.runs import TOTAL, troubled_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -30,6 +30,7 @@ def frames_of(picture: Picture) -> list[np.ndarray]:
     return frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.live), 3])
 def test_a_run_with_many_grids_of_noise_has_a_report_of_less_than_1_mb(
     folder: ObjectStore, channels: int

@@ -84,6 +84,7 @@ def test_a_run_with_a_live_lease_is_running(store: ObjectStore) -> None:
     assert found.values["dcgan_images_total"] == 2400 * 64
 
 
+@pytest.mark.slow
 def test_goodput_is_that_of_the_record_and_of_the_end(folder: ObjectStore) -> None:
     clock = Clock()  # of the same time as FIRST
     with started(folder, FIRST, 0, clock) as course:
@@ -105,6 +106,7 @@ def test_goodput_is_that_of_the_record_and_of_the_end(folder: ObjectStore) -> No
     assert (old.goodput, old.goodput_seconds) == (None, {})
 
 
+@pytest.mark.slow
 def test_a_report_without_steps_keeps_the_times_of_the_one_before(folder: ObjectStore) -> None:
     halfway(folder, until=2000)  # its last report is of the checkpoint
     found = read_status(folder)
@@ -125,6 +127,7 @@ def test_an_attempt_without_a_report_is_starting(folder: ObjectStore) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("outcome", "why"),
     [("stopped", ""), ("failed", "step 740: generator_loss is nan"), ("done", "")],
@@ -141,6 +144,7 @@ def test_the_recorded_end_is_the_state(
         assert read_status(folder).state == outcome, "the lease lives a moment longer than the run"
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_not_renewed_is_stale_until_it_moves(folder: ObjectStore) -> None:
     halfway(folder)
     holder = new_holder(30.0)
@@ -155,6 +159,7 @@ def test_a_lease_that_is_not_renewed_is_stale_until_it_moves(folder: ObjectStore
     assert read_status(folder).state == "stale"
 
 
+@pytest.mark.slow
 def test_a_dead_program_of_this_machine_is_stale_at_once(folder: ObjectStore) -> None:
     halfway(folder)
     code = (
@@ -208,6 +213,7 @@ def test_a_folder_without_a_run_is_an_error(folder: ObjectStore) -> None:
         read_status(folder)
 
 
+@pytest.mark.slow
 def test_watching_lists_no_long_folder(folder: ObjectStore) -> None:
     halfway(folder)
     for step in range(0, 3000, 10):

@@ -45,6 +45,7 @@ def test_one_attempt(folder: ObjectStore) -> None:
     assert rows[-1][GOODPUT] == pytest.approx(found.share, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_that_are_trained_again_count_once_and_pauses_do_not_count(
     folder: ObjectStore,
 ) -> None:

@@ -229,6 +229,7 @@ def test_of_threads_that_race_for_a_dead_jobs_folder_one_wins(store: ObjectStore
         assert content(store)["token"] == won[0].token
 
 
+@pytest.mark.slow
 def test_of_racing_processes_one_wins(store: ObjectStore) -> None:
     with ExitStack() as stack:
         jobs = [stack.enter_context(job(store.uri, BRISK)) for _ in range(4)]
@@ -256,6 +257,7 @@ def test_a_job_may_wait_for_the_other_to_end(store: ObjectStore) -> None:
     assert waiting.notes[1].endswith("trains into this run folder; waiting up to 1 s for it to end")
 
 
+@pytest.mark.slow
 def test_a_job_waits_as_long_as_configured(store: ObjectStore) -> None:
     began = time.monotonic()
     with (
@@ -453,6 +455,7 @@ def stop(store: ObjectStore, stopped: Job) -> None:
         stopped.process.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_stopped_job_continues_unless_another_took_the_folder(
     store: ObjectStore,
 ) -> None:
@@ -649,6 +652,7 @@ class Bucket:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("does", "kind", "text"),
     [

@@ -30,6 +30,7 @@ def test_a_segment_that_was_written_again_while_merging_stays(folder: ObjectStor
     assert read_metrics(folder).rows[-1].step == 120
 
 
+@pytest.mark.slow
 def test_a_merge_that_was_cut_short_doubles_nothing(folder: ObjectStore) -> None:
     troubled_run(folder, end=lambda start: None)
     before, num_lines = read_metrics(folder), len(stored_rows(folder, METRICS_SEGMENTS))

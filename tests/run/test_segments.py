@@ -183,6 +183,7 @@ def test_work_for_later_that_fails_ends_nothing(
     assert "ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_flood_of_urgent_records_is_few_writes_and_loses_nothing(store: ObjectStore) -> None:
     counted = Breaking(store, lambda number, name: None)
     began = time.monotonic()
@@ -211,6 +212,7 @@ def test_a_replaced_object_is_written_when_it_changed(store: ObjectStore) -> Non
     assert store.read("status.json") == b"1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(3))
 def test_killed_at_any_moment_no_line_is_broken_and_what_was_flushed_stays(
     store: ObjectStore, tmp_path: Path, number: int

@@ -31,6 +31,7 @@ def test_no_two_are_alike_and_none_is_empty_or_full() -> None:
     assert np.bincount(labels).tolist() == [100] * len(CLASS_NAMES)
 
 
+@pytest.mark.slow
 def test_the_classes_differ_enough_to_learn() -> None:
     """Most images are nearer to the average silhouette of their class than to the others."""
     images, labels = draw_garments(0, 0, 2000)
@@ -51,6 +52,7 @@ def test_every_seed_draws(seed: int) -> None:
     assert draw_garments(seed, 10**6, 200)[0].shape == (200, 28, 28, 1)
 
 
+@pytest.mark.slow
 def test_two_thousand_a_second() -> None:
     draw_garments(0, 0, 10)
     start = time.thread_time()  # of this thread alone: the machine may be busy

@@ -46,6 +46,7 @@ print(peak_bytes() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["RGB", "I;16"])
 def test_a_large_image_takes_few_bytes_a_pixel(tmp_path: Path, mode: str) -> None:
     """Many threads each decode up to 89 million pixels: one more copy is one more gigabyte."""
@@ -195,6 +196,7 @@ def test_broken_files_are_errors(data: bytes, message: str) -> None:
         decode_image(data, ANY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [10_000, 16_000])
 def test_a_decompression_bomb_is_an_error_not_a_warning(
     side: int, recwarn: pytest.WarningsRecorder

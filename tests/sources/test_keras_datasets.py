@@ -67,6 +67,7 @@ def test_a_keras_data_set(tmp_path: Path) -> None:
     assert (index.classes[9].name, index.classes[9].num_rows) == ("ankle boot", 6)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not DEBIAN_FASHION.is_dir(), reason="Debian's dataset-fashion-mnist is not installed"
 )

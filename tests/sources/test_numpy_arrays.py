@@ -131,6 +131,7 @@ def test_numpy_of_absurd_shape(
         open_source(str(path))
 
 
+@pytest.mark.slow
 def test_numpy_labels_of_absurd_shape(tmp_path: Path) -> None:
     path = write_zip(
         tmp_path / "a.npz",

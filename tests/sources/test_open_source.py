@@ -100,6 +100,7 @@ def test_a_table_is_not_read(tmp_path: Path, name: str) -> None:
         open_source(str(tmp_path / name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pipe", "pipe.npy", "pipe.zip", "train-images-idx3-ubyte.gz"])
 def test_a_pipe_is_refused(tmp_path: Path, name: str) -> None:
     """And not waited for: a process can be ended that waits all the same."""

@@ -60,6 +60,7 @@ def test_text_that_names_no_path_is_a_configuration_error(text: str) -> None:
         local_path(text)
 
 
+@pytest.mark.slow
 def test_every_option_that_takes_a_path(home: Path) -> None:
     done_run(open_store("~/my run"))
     assert sorted(entry.name for entry in home.iterdir()) == ["my run"]

@@ -97,6 +97,7 @@ def test_a_conditional_write_that_meets_another_loses() -> None:
         assert server.requests[0].headers["If-Match"] == '"old"'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "tag"), [('"abc"', "abc"), ('W/"abc"', 'W/"abc"'), ("abc", "abc")]
 )

@@ -189,6 +189,7 @@ def test_the_endpoint_takes_connections_and_never_answers(tmp_path: Path) -> Non
         )
 
 
+@pytest.mark.slow
 def test_the_endpoint_speaks_no_tls(tmp_path: Path) -> None:
     with scripted_s3([Answer()]) as server:
         url = server.endpoint_url.replace("http:", "https:")
@@ -238,6 +239,7 @@ def test_the_endpoint_redirects_everything(tmp_path: Path) -> None:
             store.read("k")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "code", "message", "extra", "text"),
     [

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("any_credentials")
 DATA = bytes(range(256)) * 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "reason", "received"),
     [

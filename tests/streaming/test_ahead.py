@@ -108,6 +108,7 @@ def test_a_small_cache_still_fetches_every_shard_once_an_epoch(
     assert 20 * SHARD_BYTES < heard.max_bytes <= 40 * SHARD_BYTES
 
 
+@pytest.mark.slow
 def test_used_shards_are_evicted_before_needed_ones(tmp_path: Path) -> None:
     """Room for 256 of 600 shards: 4 are evicted at a time, and a step uses 0.6 of a shard."""
     pack_numbered(tmp_path / "set", 12_000, 20)
@@ -192,6 +193,7 @@ def test_workers_of_a_host_share_one_download(store: RemoteStore, tmp_path: Path
         assert listening.num_fetched <= 1.1 * 150 / 2
 
 
+@pytest.mark.slow
 def test_workers_on_different_hosts_download_their_share(
     store: RemoteStore, tmp_path: Path
 ) -> None:
@@ -210,6 +212,7 @@ def test_workers_on_different_hosts_download_their_share(
             assert heard.bytes <= 1.1 / num_workers * 18_000
 
 
+@pytest.mark.slow
 def test_two_workers_in_a_cache_that_just_holds_them_never_wait_for_each_other(
     store: RemoteStore, tmp_path: Path
 ) -> None:
@@ -247,6 +250,7 @@ def test_two_workers_in_a_cache_that_just_holds_them_never_wait_for_each_other(
     assert failed == []
 
 
+@pytest.mark.slow
 def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
     """Shards that one run loaded ahead or keeps are evicted for shards the other reads now."""
     options = {"cache_bytes": 50 * SHARD_BYTES, "fetch_patience_seconds": 5}
@@ -266,6 +270,7 @@ def test_runs_share_a_cache_that_either_could_fill(tmp_path: Path) -> None:
                 second.chunk(step - 10, 10)
 
 
+@pytest.mark.slow
 def test_a_shard_that_other_positions_of_a_stream_need_is_not_waited_for(tmp_path: Path) -> None:
     """A worker with two of a stream's seven positions loads shards that it never reads."""
     pack_numbered(tmp_path / "set", 980, 1)

@@ -164,6 +164,7 @@ def test_downloads_count_and_are_not_evicted(tmp_path: Path) -> None:
     assert os.pread(fill(download).descriptor, SIZE, 0) == content(1)
 
 
+@pytest.mark.slow
 def test_the_budget_holds_at_every_moment(tmp_path: Path) -> None:
     """Four processes load 400 shards into room for ten, while this one checks the size."""
     script = f"""
@@ -333,6 +334,7 @@ def test_a_disk_too_small_for_one_shard_ends_a_reader(small_disk: Path, tmp_path
         reader.chunk(0, 1)
 
 
+@pytest.mark.slow
 def test_a_disk_smaller_than_the_budget_works(small_disk: Path, tmp_path: Path) -> None:
     """Shards that a reader keeps mapped, as the budget has room, are unmapped for a full disk."""
     pack_numbered(tmp_path / "set", 2400, 10)

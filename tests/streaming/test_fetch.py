@@ -120,6 +120,7 @@ def test_after_the_deadline_the_error_has_cause_and_remedy(
     fetcher.close()
 
 
+@pytest.mark.slow
 def test_a_deadline_that_was_not_started_never_ends(
     tmp_path: Path, data: bytes, descriptor: int
 ) -> None:

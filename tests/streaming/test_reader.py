@@ -72,6 +72,7 @@ def test_labels_are_those_of_the_images(
                 assert np.array_equal(chunk, plain.chunk(step, count))
 
 
+@pytest.mark.slow
 def test_labels_are_fetched_ahead_in_the_smallest_cache(store: RemoteStore, tmp_path: Path) -> None:
     index = read_index(store)
     order, positions = order_of(index), Positions(0, BATCH)
@@ -109,6 +110,7 @@ def test_a_damaged_label_file_is_named(
             reader.labels(0, 83)
 
 
+@pytest.mark.slow
 @both_stores
 def test_threads_copy_the_same_images(tmp_path: Path, store_class: type[LocalStore]) -> None:
     """In chunks large enough to be worth it: 12 x 40 images of 16 KiB."""

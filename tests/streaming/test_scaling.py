@@ -31,6 +31,7 @@ class CountingStore:
         return getattr(self._store, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_workers", "streams"), [(1, None), (2, None), (4, None), (4, 2), (12, 2)]
 )

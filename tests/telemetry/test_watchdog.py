@@ -164,6 +164,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "function"), [("lock", "wait_for_a_lock"), ("sleep", "sleep_long")]
 )

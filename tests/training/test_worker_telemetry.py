@@ -117,6 +117,7 @@ def test_what_the_run_is_configured_for_is_there_from_the_start(tmp_path: Path) 
     assert [series[f"dcgan_{name}"] for name in names] == [2, 4, 70, 3, 5]
 
 
+@pytest.mark.slow
 def test_the_chief_has_the_goodput_of_the_run(tmp_path: Path) -> None:
     driver, store = Notes(), open_store(str(tmp_path / "run"))
     with telemetry(tmp_path, driver, "history.every_seconds=1", store=store) as listeners:
@@ -177,6 +178,7 @@ def test_diversity_is_of_a_grid_beside_the_data(tmp_path: Path) -> None:
     assert series["dcgan_data_diversity"] > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_the_last_values_stay_for_a_while(seconds: int, tmp_path: Path) -> None:
     driver = Notes()
@@ -192,6 +194,7 @@ def test_the_last_values_stay_for_a_while(seconds: int, tmp_path: Path) -> None:
         assert not lingering.is_alive()
 
 
+@pytest.mark.slow
 def test_after_a_stop_the_last_values_stay_within_the_grace(tmp_path: Path) -> None:
     driver = Notes()
     with telemetry(
