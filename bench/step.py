@@ -38,6 +38,8 @@ def main() -> None:
         help="compute threads of each process; default: cores / workers",
     )
     parser.add_argument("--batch", type=int, default=64, help="global batch size")
+    parser.add_argument("--gpus", type=int, default=0, help="of each process")
+    parser.add_argument("--no-tf32", action="store_true", help="products of whole float32 on GPUs")
     parser.add_argument("--steps", type=int, default=10, help="steps per call")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
@@ -74,6 +76,7 @@ def measure(arguments: argparse.Namespace) -> None:
         "data.uri=b",
         f"workers.count={arguments.workers}",
         f"workers.cpus={cpus}",
+        f"workers.gpus={arguments.gpus}",
         f"training.global_batch_size={arguments.batch}",
     ]
     specs = []
@@ -81,6 +84,7 @@ def measure(arguments: argparse.Namespace) -> None:
         preset, _, values = variant.partition(":")
         spec = load_run(preset, overrides=[*shared, *(values.split(",") if values else [])])
         specs.append(without_auto(spec, NUM_IMAGES))
+    tf.config.experimental.enable_tensor_float_32_execution(not arguments.no_tf32)
     strategy = create_strategy(specs[0])
     calls, chunks = [], []
     for spec in specs:
@@ -106,7 +110,8 @@ def measure(arguments: argparse.Namespace) -> None:
         return
     medians = [statistics.median(times) for times in seconds]
     print(
-        f"{arguments.workers} processes of {cpus} threads, global batch {arguments.batch},"
+        f"{arguments.workers} processes of {cpus} threads, {arguments.gpus} GPUs each,"
+        f" global batch {arguments.batch}, {arguments.steps} steps a call,"
         f" {platform.processor() or platform.machine()}, {os.cpu_count()} cores"
     )
     print(
