@@ -72,8 +72,8 @@ def refusal(*overrides: str, preset: str | None = "notebook") -> str:
         ("model.image_size=30", "model.image_size has height 30; expected a multiple of 4"),
         (
             "preset=notbook",
-            "preset is 'notbook'; expected one of dcgan128, dcgan32, dcgan64, fashion, notebook;"
-            " did you mean notebook?",
+            "preset is 'notbook'; expected one of dcgan128, dcgan32, dcgan64, fashion, notebook,"
+            " small64; did you mean notebook?",
         ),
         (
             "storage.endpoint_url=http://me:hunter2@s3.local",

@@ -33,7 +33,7 @@ def test_the_notebooks_generator_layer_by_layer() -> None:
     assert generator.count_params() == 633_472 + 4 * 128 + 204_864 + 4 * 64 + 1_601
 
 
-@pytest.mark.parametrize("preset", ["notebook", "fashion", "dcgan32", "dcgan64"])
+@pytest.mark.parametrize("preset", ["notebook", "fashion", "small64", "dcgan32", "dcgan64"])
 def test_a_preset_builds_images_of_its_size_in_range(preset: str) -> None:
     model = load_run(preset, overrides=["uri=a", "data.uri=b"]).model
     made = build_generator(model, 0)(
