@@ -59,8 +59,8 @@ class Rows:
         self._read_shape: tuple[int, ...] = ()
         self._first_name = ""
         self._only_grey = True
-        self._pending: list[NDArray[np.uint8]] = []
-        self._pending_bytes = 0
+        self._pending = np.empty((0, 0), np.uint8)  # records for the scatter, some of them filled
+        self._num_pending = 0
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +143,9 @@ class Rows:
         if self._scatter is None:
             self._read_shape, self._first_name = images.shape[1:], name
             key = fold(self._settings.seed, _SCATTER)
-            self._scatter = Scatter(self._folder, images[0].size + _LABEL_BYTES, key)
+            record_bytes = images[0].size + _LABEL_BYTES
+            self._scatter = Scatter(self._folder, record_bytes, key)
+            self._pending = np.empty((max(1, _FLUSH_BYTES // record_bytes), record_bytes), np.uint8)
         if images.shape[1:] != self._read_shape:
             here, first = (
                 "x".join(map(str, shape[:2])) for shape in (images.shape[1:], self._read_shape)
@@ -153,17 +155,24 @@ class Rows:
                 "expected images of one size: pass --size (for example --size 64)"
             )
         labels = numbers.astype("<i4").view(np.uint8).reshape(-1, _LABEL_BYTES)
-        self._pending.append(np.concatenate([images.reshape(len(images), -1), labels], axis=1))
-        self._pending_bytes += self._pending[-1].nbytes
+        pixels = images.reshape(len(images), -1)
         self.num_rows += len(images)
-        if self._pending_bytes >= _FLUSH_BYTES:
-            self._flush()
+        start = 0
+        while start < len(images):
+            records = self._pending[self._num_pending :][: len(images) - start]
+            stop = start + len(records)
+            records[:, :-_LABEL_BYTES] = pixels[start:stop]
+            records[:, -_LABEL_BYTES:] = labels[start:stop]
+            self._num_pending += len(records)
+            start = stop
+            if self._num_pending == len(self._pending):
+                self._flush()
 
     def _flush(self) -> None:
-        if self._pending:
+        if self._num_pending:
             assert self._scatter is not None
-            self._scatter.add(np.concatenate(self._pending))
-            self._pending, self._pending_bytes = [], 0
+            self._scatter.add(self._pending[: self._num_pending])
+            self._num_pending = 0
 
 
 def _parse_size(size: str | None) -> tuple[int, int] | None:

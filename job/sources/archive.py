@@ -122,7 +122,7 @@ class ArchiveSource:
     def _read_tar(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
         with self._naming_damage():
             file = archive.extractfile(member)
-            return file.read(MAX_FILE_BYTES + 1) if file else b""
+            return file.read(min(member.size, MAX_FILE_BYTES) + 1) if file else b""
 
     def _zip_images(self) -> Iterator[ImageFile]:
         with self._naming_damage(), zipfile.ZipFile(self._path) as archive:

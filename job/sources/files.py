@@ -110,7 +110,9 @@ class StoreSource:
 
 def _read_file(path: str) -> bytes:
     with open(path, "rb") as file:
-        return file.read(MAX_FILE_BYTES + 1)
+        # Python sets aside what is asked for: 512 MiB took a tenth of the time of small images.
+        num_bytes = os.fstat(file.fileno()).st_size
+        return file.read(min(num_bytes, MAX_FILE_BYTES) + 1)
 
 
 def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[_Entry]:

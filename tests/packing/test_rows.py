@@ -54,6 +54,15 @@ def test_arrays_are_resized_and_coloured(images_file: Path, tmp_path: Path) -> N
     ).image_shape == (8, 6, 3)
 
 
+def test_more_rows_than_are_kept_in_memory(tmp_path: Path) -> None:
+    images = np.zeros((50, 512, 512), np.uint8)  # 13 MB: blocks of 16, of which the buffer takes 31
+    images[:, 1, 1] = images[:, -1, -1] = range(50)
+    np.save(tmp_path / "a.npy", images)
+    index = packed_index(tmp_path / "a.npy", tmp_path / "out")
+    rows = packed_rows(tmp_path / "out", index)[..., 0]
+    assert (rows[np.argsort(rows[:, 1, 1])] == images).all()
+
+
 def test_sizes_that_differ_ask_for_one(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "set", {"a.png": grey_png(1), "b.png": grey_png(1, (5, 7))})
     with pytest.raises(

@@ -45,6 +45,7 @@ def test_tar(tmp_path: Path, name: str, mode: str) -> None:
     assert [grey for _, _, grey in found] == list(range(30))
     assert found[1] == (f"{path}!/dog/001.png", "dog", 1)
     assert (source.kind, source.ignored) == ("tar", {".md": 1})
+    assert [item.load() for item in source.items()] == list(class_files(30).values())
 
 
 def test_zip(tmp_path: Path) -> None:

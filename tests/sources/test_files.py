@@ -35,6 +35,7 @@ def test_folder(tmp_path: Path) -> None:
     assert files_of(source) == [
         (f"{tmp_path}/{folder}/{value:03d}.png", folder, value) for folder, value in expected
     ]
+    assert {item.load() for item in source.items()} == set(class_files(6).values())
 
 
 def test_extensions_in_any_case(tmp_path: Path) -> None:

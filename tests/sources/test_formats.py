@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from job.config.errors import DataError
-from job.sources.formats import describe_counts, label_of
+from job.sources.formats import describe_counts, is_image_name, label_of
 from job.sources.open_source import open_source
 from tests.data.samples import (
     encoded,
@@ -85,6 +85,19 @@ def test_hidden_and_system_folders_hold_no_images(tmp_path: Path, kind: str) -> 
     opened = open_source(str(source))
     assert [(label, grey) for _, label, grey in files_of(opened)] == [("cat", 1), ("dog", 2)]
     assert opened.ignored == {"hidden": len(HIDDEN)}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_image"),
+    [
+        *((f"{folder}a.JPG", True) for folder in ("", "/", "./", "../", "x/", "x//", "x.y/./")),
+        *((f"{folder}a.JPG", False) for folder in (".x/", "x/.y/", ".../", "Lost+Found/")),
+        *((name, True) for name in ("a.tar.jpg", "x/a b.webp", "a.png/", "\u0130.png")),
+        *((name, False) for name in ("", "jpg", ".jpg", "x/.jpg", "..jpg", "a.jpg.", "a.jpg/b")),
+    ],
+)
+def test_an_image_has_an_extension_and_no_hidden_folder(name: str, is_image: bool) -> None:
+    assert is_image_name(name) == is_image
 
 
 def test_a_source_of_hidden_images_alone_says_so(tmp_path: Path) -> None:
