@@ -22,7 +22,7 @@ OPTIONS = (
     "fashion fashion:training.batch_norm=synchronized fashion:training.jit_compile=true"
     " fashion:training.precision=bfloat16 fashion:training.augment.mode=fixed notebook"
 )
-SIZES = "dcgan32 dcgan64"
+SIZES = "small64 dcgan32 dcgan64"
 # The output of their commands, tables of Markdown, becomes one part of the page.
 TOPICS = {
     "train-step": ("-m bench.train_step --batch 32", "-m bench.train_step --batch 64"),
