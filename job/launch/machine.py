@@ -6,7 +6,7 @@ checked when the cluster is joined, their ports when they start.
 
 from collections.abc import Mapping, Sequence
 
-from job import KERAS_ENV
+from job import LIBRARY_ENV
 from job.config.errors import ConfigError
 from job.config.host import is_local, usable_cores
 from job.config.spec import RunSpec, WorkerSpec
@@ -14,7 +14,7 @@ from job.telemetry.server import check_port
 
 LOOPBACK = "127.0.0.1"
 # Of every process with TensorFlow that is started through Ray.
-WORKER_ENV = {**KERAS_ENV, "TF_CPP_MIN_LOG_LEVEL": "2"}
+WORKER_ENV = {**LIBRARY_ENV, "TF_CPP_MIN_LOG_LEVEL": "2"}
 MIN_LOCAL_CORES = 4  # offered on a smaller machine, too: slow, but enough for a trial
 
 
