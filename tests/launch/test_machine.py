@@ -2,6 +2,7 @@
 
 import pytest
 
+from job import LIBRARY_ENV
 from job.config.load import load_run
 from job.launch import machine
 
@@ -45,3 +46,8 @@ def test_workers_are_counted_node_by_node(
     nodes: list[dict[str, float]], bundle: dict[str, float], room: int
 ) -> None:
     assert machine.num_bundles(nodes, bundle) == room
+
+
+def test_workers_have_the_settings_of_the_libraries() -> None:
+    assert LIBRARY_ENV.items() <= machine.WORKER_ENV.items()
+    assert machine.WORKER_ENV["TF_CPU_ALLOCATOR_USE_BFC"] == "true"

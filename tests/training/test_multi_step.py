@@ -50,6 +50,12 @@ def by_calls(
     return np.concatenate(found), weights(networks)
 
 
+def test_the_memory_of_results_is_kept_for_the_next() -> None:
+    """By TensorFlow's pool: without it, malloc's figures are an error."""
+    tf.ones(1000) + 1
+    assert tf.config.experimental.get_memory_info("CPU:0")["peak"] >= 4000
+
+
 def test_a_call_of_k_steps_is_k_single_steps(spec: RunSpec) -> None:
     networks = build_networks(spec)
     step = tf.function(build_step(spec, networks))
