@@ -37,8 +37,8 @@ export PATH := $(TOOLS):$(CURDIR)/$(BIN):$(PATH)
 
 pytest = $(BIN)/python -m pytest -q --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder
 # In memory if there is room for 2 GiB: the tests write 16,000 small files.
-FAST_TMP = $(if $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -gt 2097152 ] && \
-  echo yes),/dev/shm,/tmp)
+FAST_TMP = $(if $(shell [ -w /dev/shm ] && [ "$$(df --output=avail /dev/shm | tail -1)" -gt 2097152 ] \
+  2>/dev/null && echo yes),/dev/shm,$${TMPDIR:-/tmp})
 FAST := not s3 and not prometheus and not cluster and not training and not helm and not slow
 say = @printf '\033[1m==>\033[0m %s\n'
 install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -119,7 +119,7 @@ test: ## Lint, types, then all tests; PYTEST_ARGS="-k word" for some of them
 .PHONY: test-fast
 test-fast: .venv/.dev ## Tests without server, Ray, training and slow programs: a minute
 	$(say) "Unit tests"
-	@folder=$$(mktemp --directory --tmpdir=$(FAST_TMP)) && trap 'rm -rf "$$folder"' EXIT && \
+	@folder=$$(mktemp --directory --tmpdir="$(FAST_TMP)") && trap 'rm -rf "$$folder"' EXIT && \
 	  TMPDIR="$$folder" $(pytest) --timeout-method=signal -m "$(FAST)" $(PYTEST_ARGS)
 
 .PHONY: e2e

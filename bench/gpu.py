@@ -32,8 +32,9 @@ def main() -> None:
         describe_gpus()
     for preset in arguments.presets:
         options = [preset, *(f"{preset}:{each}" for each in (XLA, BFLOAT16, f"{XLA},{BFLOAT16}"))]
-        speed = measure(arguments, options, 32, arguments.steps)
-        print(f"\n{NOTEBOOK_IMAGES:,} images: {NOTEBOOK_IMAGES / speed:.0f} s\n", flush=True)
+        speed, name = measure(arguments, options, 32, arguments.steps)
+        seconds = NOTEBOOK_IMAGES / speed
+        print(f"\n{NOTEBOOK_IMAGES:,} images: {seconds:.0f} s with {name}\n", flush=True)
         measure(arguments, options[:1], 32, arguments.steps, "--no-tf32")
         for steps_per_call in {1, 20} - {arguments.steps}:
             measure(arguments, options[:1], 32, steps_per_call)
@@ -52,8 +53,8 @@ def describe_gpus() -> None:
 
 def measure(
     arguments: argparse.Namespace, variants: list[str], batch: int, steps: int, *flags: str
-) -> float:
-    """Print the table of ``bench.step``; return the images per second of its fastest variant."""
+) -> tuple[float, str]:
+    """Print the table of ``bench.step``; return images/s and name of the fastest variant."""
     values = {
         "gpus": arguments.gpus,
         "rounds": arguments.rounds,
@@ -67,7 +68,7 @@ def measure(
         raise SystemExit(f"{' '.join(command)}: ended with {result.returncode}; its error is above")
     print(result.stdout, flush=True)
     rows = [line.split("|") for line in result.stdout.splitlines() if line.startswith("| `")]
-    return max(float(row[2]) for row in rows)
+    return max((float(row[2]), row[1].strip()) for row in rows)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def measure(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.workers} processes of {cpus} threads, {arguments.gpus} GPUs each,"
         f" global batch {arguments.batch}, {arguments.steps} steps a call,"
-        f" {platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+        f" {platform.processor() or platform.machine()}, {os.cpu_count()} cores\n"
     )
     print(
         "| variant | images/s | min | max | ratio to the first |\n| --- | --- | --- | --- | --- |"

@@ -9,6 +9,7 @@ _NOWHERE = os.path.join(os.devnull, "keras")
 # TensorFlow's pool keeps the memory of an operation's result for the next one. Without it, glibc's
 # malloc gives most of it back to the kernel, which clears each page again: a quarter of a step.
 _POOL = {"TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPU_BFC_MEM_LIMIT_IN_MB": str(1 << 20)}
+_POOL = {name: os.environ.get(name, value) for name, value in _POOL.items()}
 LIBRARY_ENV = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": _NOWHERE, **_POOL}
 # What the user chose, for downloaded data sets; None: ~/.keras.
 KERAS_FOLDER = os.environ.get("KERAS_HOME") if os.environ.get("KERAS_HOME") != _NOWHERE else None

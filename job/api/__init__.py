@@ -3,7 +3,7 @@
 >>> from job.api import evaluate, fit_features, load_generator, pack, train
 >>> pack("my-images", "packed/my-images", size=64)
 >>> fit_features("packed/my-images")
->>> run = train(preset="dcgan64", settings={"uri": "runs/first", "data.uri": "packed/my-images"})
+>>> run = train(preset="small64", settings={"uri": "runs/first", "data.uri": "packed/my-images"})
 >>> images = load_generator(run.uri).sample(16).images  # uint8 [16, 64, 64, 3]
 >>> evaluate(run.uri, "packed/my-images").generated.frechet_distance
 

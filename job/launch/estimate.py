@@ -25,10 +25,11 @@ from job.training.preflight import Preflight
 
 PROBE_SECONDS = 1.0
 _PROBE_SIDE = 1024
-# Share of the matrix-product rate that a training step reaches: 0.61 (`notebook`) on an EPYC
-# (docs/performance.md), 1.0 on a Xeon, where TensorFlow multiplies faster than NumPy.
+# Share of the matrix-product rate that a training step reaches: on an EPYC 0.6 to 0.77
+# (docs/performance.md) but 0.26 for the few filters of `small64`; 1.0 on a Xeon, where TensorFlow
+# multiplies faster than NumPy.
 _SHARE = 0.6
-_FACTOR = 2.0  # the estimate may be wrong by this much either way
+_FACTOR = 3.0  # the estimate may be wrong by this much either way
 # Of a worker's memory. Measured on a CPU (docs/performance.md, Memory): TensorFlow with Ray and
 # boto3, and the values that an image's step keeps of each output of a layer: of G its activation,
 # normalization and gradient; of D those and the mask, for a real and a generated image.

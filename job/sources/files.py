@@ -112,7 +112,10 @@ def _read_file(path: str) -> bytes:
     with open(path, "rb") as file:
         # Python sets aside what is asked for: 512 MiB took a tenth of the time of small images.
         num_bytes = os.fstat(file.fileno()).st_size
-        return file.read(min(num_bytes, MAX_FILE_BYTES) + 1)
+        data = file.read(min(num_bytes, MAX_FILE_BYTES) + 1)
+        if num_bytes < len(data) <= MAX_FILE_BYTES:  # some network drives do not know the size
+            data += file.read(MAX_FILE_BYTES + 1 - len(data))
+        return data
 
 
 def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]]) -> Iterator[_Entry]:
