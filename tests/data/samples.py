@@ -69,18 +69,19 @@ def idx(values: NDArray[np.uint8]) -> bytes:
 def keras_fashion_mnist(
     keras_home: Path, num_images: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Write drawn garments, with labels, as both splits of Fashion-MNIST in the folder of Keras."""
-    items = GarmentSource(num_images, seed=0).items()
-    blocks = [block for block in items if isinstance(block, ImageBlock)]
-    images = np.concatenate([block.images for block in blocks])[..., 0]
-    labels = np.concatenate([block.labels for block in blocks if block.labels is not None])
-    labels = labels.astype(np.uint8)
+    """Write drawn garments, with labels, as Fashion-MNIST in the folder of Keras; the first part."""
     folder = keras_home / "datasets/fashion-mnist"
     folder.mkdir(parents=True)
-    for split in ("train", "t10k"):
-        for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+    parts = []
+    for seed, split in enumerate(("train", "t10k")):
+        items = GarmentSource(num_images, seed).items()
+        blocks = [block for block in items if isinstance(block, ImageBlock)]
+        images = np.concatenate([block.images for block in blocks])[..., 0]
+        labels = np.concatenate([block.labels for block in blocks if block.labels is not None])
+        parts.append((images, labels.astype(np.uint8)))
+        for name, values in zip(("images-idx3", "labels-idx1"), parts[-1], strict=True):
             (folder / f"{split}-{name}-ubyte.gz").write_bytes(gzip.compress(idx(values), 1))
-    return images, labels
+    return parts[0]
 
 
 def numbered(
