@@ -69,7 +69,7 @@ def idx(values: NDArray[np.uint8]) -> bytes:
 def keras_fashion_mnist(
     keras_home: Path, num_images: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Write drawn garments, with labels, as Fashion-MNIST in the folder of Keras; the first part."""
+    """Write drawn garments, with labels, as Fashion-MNIST of Keras; return the first part."""
     folder = keras_home / "datasets/fashion-mnist"
     folder.mkdir(parents=True)
     parts = []
