@@ -116,8 +116,11 @@ class FetchAhead:
             if error and (load.deadline.is_over or not isinstance(error, StorageError)):
                 raise error
             # A disk or a store that failed while nobody waited may work again: try once more.
-        deadline = Deadline(self._patience_seconds).start()
-        return self._loader.load(self._shards[number], deadline, make_room)
+        shard, deadline = self._shards[number], Deadline(self._patience_seconds).start()
+        cached = self._loader.load(shard, deadline, make_room)
+        if load.future.cancelled() or load.future.exception():  # then no thread marked it
+            self._cache.mark_needed(shard)
+        return cached
 
     def close(self) -> None:
         """End the loads; the fetcher must be interrupted before."""
