@@ -47,9 +47,10 @@ def training(data: Path, run: Path, env: dict[str, str], **settings: object) -> 
 
 
 class Course(NamedTuple):
-    """The step up to which a killed attempt was tracked, and the last step of the next one."""
+    """The steps up to which a killed attempt was tracked, and the last step of the next one."""
 
     killed_at: int
+    last_grid: int
     steps: int
 
 
@@ -60,12 +61,12 @@ def kill_and_resume(data: Path, run: Path, env: dict[str, str], **settings: obje
         _stop_between_checkpoints(program, run)
         program.send(signal.SIGKILL)
         program.exit_code()
-    killed_at, resumed_at = last_step(run), newest_step(run)
+    killed_at, last_grid, resumed_at = last_step(run), last_step(run, "samples"), newest_step(run)
     assert resumed_at < killed_at
     steps = resumed_at + 3 * EVERY
     with training(data, run, env, training__steps=steps, **settings) as program:
         assert program.exit_code() == 0, program.output
-    return Course(killed_at, steps)
+    return Course(killed_at, last_grid, steps)
 
 
 def _stop_between_checkpoints(program: Program, run: Path) -> None:
@@ -83,11 +84,11 @@ def _stop_between_checkpoints(program: Program, run: Path) -> None:
             program.send(signal.SIGCONT)
 
 
-def last_step(run: Path) -> int:
-    """Return the last step that the run folder lists as sent."""
+def last_step(run: Path, series: str = "metrics") -> int:
+    """Return the last step of ``series`` that the run folder lists as sent."""
     path = run / TRACKING
     stored = json.loads(path.read_text()) if path.exists() else {}
-    return int(stored.get("last_steps", {}).get("metrics", 0))
+    return int(stored.get("last_steps", {}).get(series, 0))
 
 
 def run_id(run: Path) -> str:
