@@ -12,11 +12,14 @@ import pytest
 
 from job.config.errors import StorageError
 from job.data.index import Shard, read_index
-from job.data.order import needs, shard_reads, worker_positions
+from job.data.order import Need, needs, shard_reads, worker_positions
 from job.storage.store import Interrupted
+from job.streaming.ahead import FetchAhead
 from job.streaming.cache import ShardCache, ShardDownload
 from job.streaming.cache_folder import CacheFolder
-from job.streaming.fetch import Stopped
+from job.streaming.events import NullListener
+from job.streaming.fetch import Fetcher, Stopped
+from job.streaming.loader import ShardLoader
 from job.streaming.reader import Reader
 from tests.servers.prometheus import wait_for
 from tests.streaming.sets import (
@@ -106,6 +109,59 @@ def test_a_small_cache_still_fetches_every_shard_once_an_epoch(
                 )
     assert heard.num_fetched == 150
     assert 20 * SHARD_BYTES < heard.max_bytes <= 40 * SHARD_BYTES
+
+
+def test_a_shard_that_the_reader_loaded_itself_is_kept_until_its_last_step(
+    store: RemoteStore, tmp_path: Path
+) -> None:
+    """Room for three. The only thread waits for the first shard, so the reader loads the others."""
+    shards = read_index(store).shards[:4]
+    slow = Slow(store.root, shards[0].name)
+    fetcher = Fetcher(slow, 2, NullListener())
+    cache = ShardCache(tmp_path / "cache", 3 * SHARD_BYTES)
+    ahead = FetchAhead(
+        shards,
+        iter([Need(0, 10, 0), Need(0, 20, 1), Need(0, 20, 2), Need(10, 20, 3)]),
+        cache,
+        ShardLoader(slow, cache, fetcher, True, NullListener()),
+        ahead_steps=0,
+        share_bytes=3 * SHARD_BYTES,
+        patience_seconds=30,
+        threads=1,
+        check_stopped=fetcher.check_stopped,
+        listener=NullListener(),
+    )
+    ahead.advance(0, 10)
+    assert slow.is_asked.wait(30)
+    for number in (1, 2):
+        ahead.get(number, lambda: None).release()
+    slow.may_answer.set()
+    ahead.get(0, lambda: None).release()
+    ahead.advance(10, 20)
+    ahead.get(3, lambda: None).release()
+    found = [cache.find(shard) for shard in shards]
+    assert [cached is not None for cached in found] == [False, True, True, True]
+    for cached in filter(None, found):
+        cached.release()
+    fetcher.interrupt()
+    ahead.close()
+    fetcher.close()
+
+
+class Slow(RemoteStore):
+    """Answers a request for ``key`` only after ``may_answer`` is set."""
+
+    def __init__(self, root: Path, key: str) -> None:
+        super().__init__(root)
+        self._key, self.is_asked, self.may_answer = key, threading.Event(), threading.Event()
+
+    def stream(
+        self, key: str, start: int, num_bytes: int, write: Callable[[bytes], object]
+    ) -> None:
+        if key == self._key:
+            self.is_asked.set()
+            assert self.may_answer.wait(30)
+        super().stream(key, start, num_bytes, write)
 
 
 @pytest.mark.slow
