@@ -110,10 +110,7 @@ def s3_server() -> Iterator[s3.S3Server]:
 @pytest.fixture
 def s3_env(s3_server: s3.S3Server, monkeypatch: pytest.MonkeyPatch) -> s3.S3Server:
     """Set this process's AWS variables to those of the server, and no others."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in s3_server.env().items():
-        monkeypatch.setenv(name, value)
+    s3_server.enter(monkeypatch)
     return s3_server
 
 

@@ -23,7 +23,8 @@ class StorageSpec(Section):
     """Address buckets as `endpoint/bucket`; unset: yes with a custom endpoint, no on Amazon's
     own."""
     checksums: Literal["when_supported", "when_required"] = "when_supported"
-    """`when_required` for S3-compatible stores that refuse the CRC checksums of boto3 >= 1.36."""
+    """`when_required` for S3-compatible stores that refuse the CRC checksums of boto3 >= 1.36, or
+    misread them, as Versity's gateway 1.8 does over TLS."""
     server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
     """Encryption that S3 applies to what is written; unset: the bucket's default."""
     kms_key_id: str | None = None

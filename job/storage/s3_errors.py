@@ -66,6 +66,11 @@ _UNSUPPORTED = _Meaning(
     "the server lacks what this request needs",
     "if it refuses checksums, set storage.checksums=when_required",
 )
+# Versity's gateway 1.8 leaves the end of an upload's body over TLS to the next request.
+_MISREAD = _Meaning(
+    "the server could not read the request",
+    "if it is not Amazon's, set storage.checksums=when_required; check the proxy between",
+)
 _UNREACHABLE = _Meaning(
     "cannot reach {endpoint}",
     "check storage.endpoint_url (or AWS_ENDPOINT_URL), the server and the network between",
@@ -98,6 +103,7 @@ _CODES = {
     " InsufficientCapacity 507",
     _ARCHIVED: "InvalidObjectState",
     _UNSUPPORTED: "NotImplemented XAmzContentSHA256Mismatch BadDigest MissingContentLength 501",
+    _MISREAD: "BadRequest",
     _KMS: "KMS",  # KMS.DisabledException, KMS.NotFoundException and so on
     _NOT_S3: "404 405",  # S3's own codes are names: NoSuchKey, NoSuchBucket, MethodNotAllowed
 }

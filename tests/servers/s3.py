@@ -7,6 +7,7 @@ with s3_server() as server:
 
 import os
 import secrets
+import ssl
 import subprocess
 import tempfile
 import urllib.error
@@ -16,6 +17,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 from tests.servers.ports import free_port
 from tests.servers.process import server_process
@@ -40,6 +43,7 @@ class S3Server:
     region: str
     folder: Path
     program: Path
+    ca_bundle: Path | None = None
 
     def env(self) -> dict[str, str]:
         """Return the AWS variables for this server; they exclude this machine's configuration."""
@@ -52,7 +56,15 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            **({"AWS_CA_BUNDLE": str(self.ca_bundle)} if self.ca_bundle else {}),
         }
+
+    def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Set this process's AWS variables to those of this server, and no others."""
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        for name, value in self.env().items():
+            monkeypatch.setenv(name, value)
 
     def new_bucket(self, name: str = "test") -> str:
         """Create a bucket for one test: ``name`` with a random suffix."""
@@ -63,7 +75,10 @@ class S3Server:
         client = boto3.session.Session(
             self.access_key, self.secret_key, region_name=self.region
         ).client(
-            "s3", endpoint_url=self.endpoint_url, config=Config(s3={"addressing_style": "path"})
+            "s3",
+            endpoint_url=self.endpoint_url,
+            verify=self.ca_bundle and str(self.ca_bundle),
+            config=Config(s3={"addressing_style": "path"}),
         )
         client.create_bucket(
             Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": self.region}
@@ -95,13 +110,16 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(address: str = "127.0.0.1") -> Iterator[S3Server]:
-    """Run the server at a local address; skip or fail if the tool is missing."""
+def s3_server(address: str = "127.0.0.1", *, tls: bool = False) -> Iterator[S3Server]:
+    """Run the server at a local address; skip or fail if the tool is missing.
+
+    With ``tls`` its certificate, in ``ca_bundle``, is its own authority.
+    """
     program = require_tool("versitygw")
     with tempfile.TemporaryDirectory(prefix="s3-server-") as folder:
         for start in range(1, _STARTS + 1):
             try:
-                with _started(program, Path(folder), address) as server:
+                with _started(program, Path(folder), address, tls) as server:
                     yield server
                 return
             except _NotStarted as error:  # another program took the port
@@ -114,11 +132,12 @@ class _NotStarted(Exception):
 
 
 @contextmanager
-def _started(program: Path, folder: Path, address: str) -> Iterator[S3Server]:
+def _started(program: Path, folder: Path, address: str, tls: bool) -> Iterator[S3Server]:
     for name in ("buckets", "sidecar", "users"):
         (folder / name).mkdir(exist_ok=True)
     port = free_port()
-    url = f"http://{address}:{port}"
+    certificate, key = _new_certificate(folder, address) if tls else (None, None)
+    url = f"{'https' if tls else 'http'}://{address}:{port}"
     server = S3Server(
         url,
         f"test{secrets.token_hex(6)}",
@@ -126,6 +145,7 @@ def _started(program: Path, folder: Path, address: str) -> Iterator[S3Server]:
         REGION,
         folder / "buckets",
         program,
+        certificate,
     )
     options = (
         f"--port {address}:{port} --region {REGION} --iam-cache-disable --health /health"
@@ -137,6 +157,8 @@ def _started(program: Path, folder: Path, address: str) -> Iterator[S3Server]:
         if _keeps_attributes(folder)
         else ["--sidecar", folder / "sidecar", folder / "buckets"]
     )
+    if certificate and key:
+        command[1:1] = ["--cert", certificate, "--key", key]
     # In the environment, so that the process list does not show them.
     env = os.environ | {
         "ROOT_ACCESS_KEY_ID": server.access_key,
@@ -145,11 +167,21 @@ def _started(program: Path, folder: Path, address: str) -> Iterator[S3Server]:
     with ExitStack() as stack:
         try:
             stack.enter_context(
-                server_process(command, lambda: _healthy(url), folder / "server.log", env=env)
+                server_process(command, lambda: _healthy(server), folder / "server.log", env=env)
             )
         except RuntimeError as error:
             raise _NotStarted(str(error)) from None
         yield server
+
+
+def _new_certificate(folder: Path, address: str) -> tuple[Path, Path]:
+    """Return the files of a certificate for ``address``, signed by itself, and of its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    subject = ["-subj", "/CN=dcgan-train tests", "-addext", f"subjectAltName=IP:{address}"]
+    files = ["-keyout", key, "-out", certificate]
+    subprocess.run([*command.split(), *subject, *files], check=True, capture_output=True)
+    return certificate, key
 
 
 def _keeps_attributes(folder: Path) -> bool:
@@ -161,10 +193,14 @@ def _keeps_attributes(folder: Path) -> bool:
     return True
 
 
-def _healthy(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def _healthy(server: S3Server) -> bool:
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if server.ca_bundle:
+        context = ssl.create_default_context(cafile=server.ca_bundle)
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(*handlers)
     try:
-        with opener.open(f"{url}/health", timeout=1) as answer:
+        with opener.open(f"{server.endpoint_url}/health", timeout=1) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

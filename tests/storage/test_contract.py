@@ -1,30 +1,45 @@
-"""The contract of ``ObjectStore``, on a folder and on a real S3 server."""
+"""The contract of ``ObjectStore``, on a folder and on real S3 servers, with and without TLS."""
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from job.config.errors import StorageError
+from job.config.storage import StorageSpec
 from job.storage.store import PIECE_BYTES, ObjectMissing, ObjectStore
 from job.storage.uri import open_store
-from tests.servers.s3 import S3Server
+from tests.servers.s3 import S3Server, s3_server
 
 OpenStore = Callable[[str], ObjectStore]
 LARGE_BYTES = 40 * 1024 * 1024 + 7  # three parts on S3, the last one odd
 
 
-@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.s3)])
-def open_at(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
+@pytest.fixture(scope="module")
+def tls_server() -> Iterator[S3Server]:
+    with s3_server(tls=True) as server:
+        yield server
+
+
+@pytest.fixture(
+    params=["file", *(pytest.param(name, marks=pytest.mark.s3) for name in ("s3", "s3 over tls"))]
+)
+def open_at(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> OpenStore:
     """Opens stores at paths below one empty place."""
     if request.param == "file":
         return lambda path: open_store(f"file://{tmp_path}/store/{path}")
-    server: S3Server = request.getfixturevalue("s3_env")
+    name = "s3_server" if request.param == "s3" else "tls_server"
+    server: S3Server = request.getfixturevalue(name)
+    server.enter(monkeypatch)
     bucket = server.new_bucket()
-    return lambda path: open_store(f"s3://{bucket}/{path}")
+    # This server misreads a request that follows an upload with checksums over TLS.
+    spec = StorageSpec(checksums="when_supported" if name == "s3_server" else "when_required")
+    return lambda path: open_store(f"s3://{bucket}/{path}", spec)
 
 
 @pytest.fixture
@@ -333,3 +348,16 @@ def test_only_a_folder_is_read_in_place(store: ObjectStore) -> None:
     path = store.local_path("k")
     assert (path is None) == store.uri.startswith("s3://")
     assert path is None or path.read_bytes() == b"data"
+
+
+@pytest.mark.s3
+def test_a_certificate_of_an_unknown_authority_is_named(
+    tls_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls_server.enter(monkeypatch)
+    bucket = tls_server.new_bucket()
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    store = open_store(f"s3://{bucket}/run", StorageSpec(max_attempts=1))
+    for ask in (lambda: store.read("k"), lambda: store.stream("k", 0, 1, bytes)):
+        with pytest.raises(StorageError, match=r"check the certificate \(AWS_CA_BUNDLE"):
+            ask()

@@ -321,6 +321,13 @@ def test_the_endpoint_redirects_everything(tmp_path: Path) -> None:
             "lacks what this request needs .*storage.checksums=when_required",
         ),
         (
+            400,
+            "BadRequest",
+            "An error occurred when parsing the HTTP request.",
+            "",
+            "could not read the request .*storage.checksums=when_required",
+        ),
+        (
             503,
             "SlowDown",
             "Please reduce your request rate.",
