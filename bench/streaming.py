@@ -330,12 +330,12 @@ def prepare(python: Path, index: Index, folder: Path, others: Path) -> None:
     subprocess.run([python, CONTENDERS, "prepare", "--images", array, "--out", others], check=True)
 
 
-def libraries_python(arguments: argparse.Namespace) -> Path:
-    """The Python of the environment that has the other libraries."""
-    folder = arguments.libraries or arguments.work / "libraries"
+def libraries_python(arguments: argparse.Namespace, topic: str = "streaming") -> Path:
+    """The Python of the environment that has the other libraries of ``topic``."""
+    folder = arguments.libraries or arguments.work / f"{topic}-libraries"
     if not (folder / "bin" / "python").exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        requirements = CONTENDERS.with_name("streaming-requirements.txt")
+        requirements = CONTENDERS.with_name(f"{topic}-requirements.txt")
         subprocess.run(
             [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", requirements],
             check=True,
