@@ -8,13 +8,14 @@ docs/training.md has the measurements behind the two constants.
 
 import math
 
+from job.config.check_training import WITH_BORDER
 from job.config.objective import Gamma
 from job.config.spec import RunSpec
 
 GAMMA_PER_PIXEL = 0.001
 ENOUGH_IMAGES = 60_000
 MAX_SCARCITY = 4.0
-FEW_IMAGES = 10_000  # below, D sees augmented images
+FEW_IMAGES = 10_000  # below, D sees augmented images, as soon as it overfits
 
 
 def without_auto(spec: RunSpec, num_images: int) -> RunSpec:
@@ -22,7 +23,8 @@ def without_auto(spec: RunSpec, num_images: int) -> RunSpec:
     training, gamma = spec.training, automatic_gamma(spec, num_images)
     objective, mode = training.objective, training.augment.mode
     if mode == "auto":
-        mode = "fixed" if num_images < FEW_IMAGES else "none"
+        few = "adaptive" if objective.name in WITH_BORDER else "fixed"
+        mode = few if num_images < FEW_IMAGES else "none"
     objective = objective.replace(
         r1_gamma=_number(objective.r1_gamma, gamma), r2_gamma=_number(objective.r2_gamma, gamma)
     )

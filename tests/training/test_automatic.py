@@ -33,9 +33,17 @@ def test_gamma_grows_with_the_pixels_and_with_scarcity(
     assert (objective.r1_gamma, objective.r2_gamma) == (gamma, gamma)
 
 
-@pytest.mark.parametrize(("num_images", "mode"), [(9_999, "fixed"), (10_000, "none")])
-def test_few_images_are_augmented(num_images: int, mode: str) -> None:
-    spec = spec_of("training.augment.mode=auto")
+@pytest.mark.parametrize(
+    ("num_images", "objective", "mode"),
+    [
+        (9_999, "non_saturating", "adaptive"),
+        (9_999, "hinge", "adaptive"),
+        (9_999, "relativistic", "fixed"),
+        (10_000, "non_saturating", "none"),
+    ],
+)
+def test_few_images_are_augmented(num_images: int, objective: str, mode: str) -> None:
+    spec = spec_of("training.augment.mode=auto", f"training.objective.name={objective}")
     assert without_auto(spec, num_images).training.augment.mode == mode
 
 
