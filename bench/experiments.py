@@ -68,7 +68,7 @@ def main() -> None:
 
 def run_all(arguments: argparse.Namespace) -> Iterator[int]:
     """Run every seed of every variant in a new process; yield its exit code."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends the process, too
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # kills it, too
     for seed in arguments.seeds.split(","):
         for variant in arguments.variants:
             print(f"{variant}, seed {seed}", file=sys.stderr, flush=True)

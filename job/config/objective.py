@@ -53,8 +53,8 @@ class AugmentSpec(Section):
 
     mode: Literal["none", "fixed", "adaptive", "auto"] = "none"
     """`fixed`: with `probability`; `adaptive`: with a probability that rises while D overfits
-    (arXiv:2006.06676); `auto`: `adaptive` if there are fewer than 10,000 images
-    (`fixed` with `relativistic` and `wasserstein`)."""
+    (arXiv:2006.06676); `auto`: `adaptive` if there are fewer than 10,000 images, but
+    `none` with `relativistic` and `wasserstein`, whose logits do not show overfitting."""
     translation: Share = 0.125
     """Largest shift, as a share of the side."""
     cutout: Share = 0.5

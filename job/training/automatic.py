@@ -1,9 +1,10 @@
-"""Replace the values ``auto`` of a run by numbers, from the size of its images and their number.
+"""Replace the values ``auto`` of a run, by the size of its images and their number.
 
 gamma grows with the number of pixels, as in the guide of StyleGAN3 (NVlabs/stylegan3,
 docs/configs.md: twice the side, four times the gamma). Fewer images need a smoother D, because it
 learns them by heart: gamma grows with the root of what is missing to 60,000, at most four times.
-docs/training.md has the measurements behind the two constants.
+docs/training.md has the measurements behind the two constants, docs/scarce-data.md those of
+augmentation.
 """
 
 import math
@@ -15,7 +16,7 @@ from job.config.spec import RunSpec
 GAMMA_PER_PIXEL = 0.001
 ENOUGH_IMAGES = 60_000
 MAX_SCARCITY = 4.0
-FEW_IMAGES = 10_000  # below, D sees augmented images, as soon as it overfits
+FEW_IMAGES = 10_000  # below, D sees augmented images if it overfits
 
 
 def without_auto(spec: RunSpec, num_images: int) -> RunSpec:
@@ -23,8 +24,8 @@ def without_auto(spec: RunSpec, num_images: int) -> RunSpec:
     training, gamma = spec.training, automatic_gamma(spec, num_images)
     objective, mode = training.objective, training.augment.mode
     if mode == "auto":
-        few = "adaptive" if objective.name in WITH_BORDER else "fixed"
-        mode = few if num_images < FEW_IMAGES else "none"
+        can_adapt = objective.name in WITH_BORDER
+        mode = "adaptive" if can_adapt and num_images < FEW_IMAGES else "none"
     objective = objective.replace(
         r1_gamma=_number(objective.r1_gamma, gamma), r2_gamma=_number(objective.r2_gamma, gamma)
     )

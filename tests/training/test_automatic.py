@@ -38,12 +38,18 @@ def test_gamma_grows_with_the_pixels_and_with_scarcity(
     [
         (9_999, "non_saturating", "adaptive"),
         (9_999, "hinge", "adaptive"),
-        (9_999, "relativistic", "fixed"),
+        (9_999, "least_squares", "adaptive"),
+        (9_999, "relativistic", "none"),
+        (9_999, "wasserstein", "none"),
         (10_000, "non_saturating", "none"),
     ],
 )
-def test_few_images_are_augmented(num_images: int, objective: str, mode: str) -> None:
-    spec = spec_of("training.augment.mode=auto", f"training.objective.name={objective}")
+def test_few_images_are_augmented_if_d_overfits(num_images: int, objective: str, mode: str) -> None:
+    spec = spec_of(
+        "training.augment.mode=auto",
+        f"training.objective={{name: {objective}, gradient_penalty: 1}}",
+        "model.discriminator.normalize=false",
+    )
     assert without_auto(spec, num_images).training.augment.mode == mode
 
 
