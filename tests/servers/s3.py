@@ -177,12 +177,12 @@ def _started(program: Path, folder: Path, address: str, tls: bool) -> Iterator[S
 def _new_certificate(folder: Path, address: str) -> tuple[Path, Path]:
     """Return the files of a certificate for ``address``, signed by itself, and of its key."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
-    openssl = require_tool("openssl")
     command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    subject = ["-subj", "/CN=dcgan-train tests", "-addext", f"subjectAltName=IP:{address}"]
-    leaf = ["-addext", "basicConstraints=critical,CA:FALSE"]
+    names = ["-subj", "/CN=dcgan-train tests", "-addext", f"subjectAltName=IP:{address}"]
+    kind = ["-addext", "basicConstraints=critical,CA:FALSE"]
     files = ["-keyout", key, "-out", certificate]
-    subprocess.run([openssl, *command.split(), *subject, *leaf, *files], check=True, capture_output=True)
+    arguments = [require_tool("openssl"), *command.split(), *names, *kind, *files]
+    subprocess.run(arguments, check=True, capture_output=True)
     return certificate, key
 
 
