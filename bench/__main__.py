@@ -20,7 +20,8 @@ PACKAGES = ("tensorflow", "keras", "ray")
 
 OPTIONS = (
     "fashion fashion:training.batch_norm=synchronized fashion:training.jit_compile=true"
-    " fashion:training.precision=bfloat16 fashion:training.augment.mode=fixed notebook"
+    " fashion:training.precision=bfloat16 fashion:training.augment.mode=fixed"
+    " fashion:training.augment.mode=adaptive notebook"
 )
 SIZES = "small64 dcgan32 dcgan64"
 # The output of their commands, tables of Markdown, becomes one part of the page.
