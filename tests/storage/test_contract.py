@@ -355,9 +355,11 @@ def test_a_certificate_of_an_unknown_authority_is_named(
     tls_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tls_server.enter(monkeypatch)
-    bucket = tls_server.new_bucket()
+    uri = f"s3://{tls_server.new_bucket()}/run"
+    spec = StorageSpec(max_attempts=1, checksums="when_required")
+    open_store(uri, spec).write("k", b"data")
     monkeypatch.delenv("AWS_CA_BUNDLE")
-    store = open_store(f"s3://{bucket}/run", StorageSpec(max_attempts=1))
+    store = open_store(uri, spec)
     for ask in (lambda: store.read("k"), lambda: store.stream("k", 0, 1, bytes)):
         with pytest.raises(StorageError, match=r"check the certificate \(AWS_CA_BUNDLE"):
             ask()
