@@ -23,11 +23,12 @@ OPTIONS = (
     " fashion:training.precision=bfloat16 fashion:training.augment.mode=fixed"
     " fashion:training.augment.mode=adaptive notebook"
 )
-SIZES = "small64 dcgan32 dcgan64"
+SIZES = "small64 dcgan32 dcgan64 dcgan128"
 # The output of their commands, tables of Markdown, becomes one part of the page.
 TOPICS = {
     "train-step": ("-m bench.train_step --batch 32", "-m bench.train_step --batch 64"),
     "options": (f"-m bench.step --workers 2 --rounds 5 {OPTIONS}",),
+    "workers": ("-m bench.workers --batch 32", "-m bench.workers --batch 64"),
     "sizes": (f"-m bench.step --steps 1 --rounds 3 --batch 16 {SIZES}",),
     "memory": ("-m bench.memory",),
     "start": ("-m bench.recovery --only start --rounds 3",),

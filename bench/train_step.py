@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -37,6 +38,8 @@ class Contender(NamedTuple):
     name: str
     is_own: bool = False
     workers: int = 1
+    is_group: bool = True
+    """False: every process trains its share of the batch by itself and exchanges nothing."""
 
 
 CONTENDERS = (
@@ -65,9 +68,12 @@ class Player:
         cores = len(os.sched_getaffinity(0))
         workers, python = contender.workers, sys.executable if contender.is_own else other_python()
         addresses = [f"127.0.0.1:{free_port()}" for _ in range(workers)]
+        tasks = [(addresses, rank) for rank in range(workers)]
+        if not contender.is_group:
+            tasks, batch = [([address], 0) for address in addresses], batch // workers
         self._processes = []
-        for rank in range(workers):
-            config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+        for group, rank in tasks:
+            config = {"cluster": {"worker": group}, "task": {"type": "worker", "index": rank}}
             env = {**os.environ, "PYTHONPATH": str(ROOT)}
             if contender.name.startswith("ours"):
                 env["TF_CONFIG"] = json.dumps(config)
@@ -114,18 +120,7 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = arguments.only.split(",")
     chosen = [each for each in CONTENDERS if any(part in each.name for part in parts)]
-    with ExitStack() as stack:
-        players = []
-        for contender in (*chosen, *LIMIT):
-            player = Player(contender, arguments.batch)
-            stack.callback(player.close)
-            unit = 10 if contender.name.startswith("ours") else 1  # ours: a call of 10 steps
-            player.steps = max(1, round(TURN_SECONDS * 10 / player.seconds() / unit)) * unit
-            players.append((contender, player))
-        rates: dict[Contender, list[float]] = {each: [] for each, _ in players}
-        for _ in range(arguments.rounds):
-            for contender, player in players:
-                rates[contender].append(player.steps / player.seconds())
+    rates = measure((*chosen, *LIMIT), arguments.batch, arguments.rounds)
     limits = [statistics.median(rates[each]) * each.workers * PRODUCT_FLOP / 1e9 for each in LIMIT]
     limit = max(limits) * 1e9 / STEP_FLOP_PER_IMAGE
     print(f"Global batch {arguments.batch}, {described()}. Matrix products of 1,024 x 1,024:")
@@ -142,6 +137,25 @@ def main() -> None:
             f"| {contender.title} | {median:.0f} | {images[0]:.0f} to {images[-1]:.0f} |"
             f" {median / arguments.batch / first:.2f} | {of_limit} |"
         )
+
+
+def measure(
+    contenders: Iterable[Contender], batch: int, rounds: int
+) -> dict[Contender, list[float]]:
+    """Return the steps a second of each contender in each round, in which they take turns."""
+    with ExitStack() as stack:
+        players = []
+        for contender in contenders:
+            player = Player(contender, batch)
+            stack.callback(player.close)
+            unit = 10 if contender.name.startswith("ours") else 1  # ours: a call of 10 steps
+            player.steps = max(1, round(TURN_SECONDS * 10 / player.seconds() / unit)) * unit
+            players.append((contender, player))
+        rates: dict[Contender, list[float]] = {each: [] for each, _ in players}
+        for _ in range(rounds):
+            for contender, player in players:
+                rates[contender].append(player.steps / player.seconds())
+    return rates
 
 
 if __name__ == "__main__":

@@ -33,15 +33,15 @@ PARTS = ("tar", "parquet", "shards")  # formats of any size, made in parts
     "--out",
     "destination",
     required=True,
-    help="Where to: a folder or its URI; for npz, grid and gif also a file.",
+    help="Where to: a folder or its URI; for npz, grid, gif and mp4 also a file.",
 )
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["png", "npz", "grid", "gif", *PARTS]),
+    type=click.Choice(["png", "npz", "grid", "gif", "mp4", *PARTS]),
     default="png",
     show_default=True,
-    help="Single PNGs, one .npz, one picture or GIF; or parts, which a second run completes: tar"
+    help="Single PNGs, one .npz, picture, GIF or MP4; or parts, which a second run completes: tar"
     " (WebDataset), parquet (Hugging Face), shards (packed, to train on).",
 )
 @click.option(
@@ -81,7 +81,8 @@ PARTS = ("tar", "parquet", "shards")  # formats of any size, made in parts
     "--interpolate",
     "num_between",
     type=click.IntRange(0, 1000),
-    help="Images between each two: a strip for each two in a grid, or a GIF from one to the next.",
+    help="Images between each two: a strip for each two in a grid, or a GIF or MP4 from one to the"
+    " next.",
 )
 @click.option(
     "--best",
@@ -175,11 +176,11 @@ def _write_files(request: "Request", num_workers: int, num_between: int | None) 
         ("--workers", num_workers or None),
     ):
         if value is not None:
-            others = "grid or gif" if option == "--interpolate" else ", ".join(PARTS)
+            others = "grid, gif or mp4" if option == "--interpolate" else ", ".join(PARTS)
             raise ConfigError(
                 f"{option} is {value} with --format {form}; expected it with {others} only"
             )
-    from job.synthesis.writers import open_destination, write_images
+    from job.synthesis.writers import WALKS, open_destination, write_images
 
     out = open_destination(
         form,
@@ -207,7 +208,7 @@ def _write_files(request: "Request", num_workers: int, num_between: int | None) 
         blocks = image_blocks(*indices, truncation=truncation, classes=classes)
     else:
         blocks = interpolated_blocks(
-            *indices, num_between, is_loop=form == "gif", truncation=truncation, classes=classes
+            *indices, num_between, is_loop=form in WALKS, truncation=truncation, classes=classes
         )
     labels = classes.labels(start, num_images) if classes and form == "npz" else None
     written = write_images(out, blocks, labels)

@@ -1,18 +1,21 @@
-"""Write generated images for people: single PNGs, one ``.npz``, one grid or one GIF.
+"""Write generated images for people: single PNGs, one ``.npz``, one grid, one GIF or one MP4.
 
 Each in constant memory, complete or absent. ``job.synthesis.parts`` has formats for programs.
 """
 
 import contextlib
 import io
+import itertools
 import math
 import zipfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from job.config.errors import ConfigError, StorageError
 from job.config.storage import StorageSpec
@@ -24,10 +27,11 @@ from job.storage.uri import open_store
 from job.synthesis.marking import DIGITAL_SOURCE_TYPE, FIELD, marked
 from job.synthesis.plan import PNG_NAME, png_name
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".npz", ".npy", ".zip")
+PICTURE_SUFFIXES = {f".{each}" for each in "png jpg jpeg gif webp bmp mp4 npz npy zip".split()}
 MAX_GRID_IMAGES = 1024  # more cells than that nobody can look at
-_FILES = {"npz": "images.npz", "grid": "grid.png", "gif": "images.gif"}
-_GIF_MILLISECONDS = 50  # of a frame
+_FILES = {"npz": "images.npz", "grid": "grid.png", "gif": "images.gif", "mp4": "images.mp4"}
+WALKS = ("gif", "mp4")  # from image to image and back to the first
+_FRAMES_PER_SECOND = 20
 
 Blocks = Iterator[np.ndarray]  # uint8 [B, H, W, C]
 
@@ -54,23 +58,28 @@ def open_destination(
     is_marked: bool = True,
     num_between: int | None = None,
 ) -> Destination:
-    """Return where to write ``form`` (png, npz, grid or gif); loads no TensorFlow.
+    """Return where to write ``form`` (png, npz, grid, gif or mp4); loads no TensorFlow.
 
     ``ConfigError`` if that cannot be written there, or would replace other images.
     """
     num_cells = num_images * (1 if num_between is None else num_between + 2)
-    if form in ("grid", "gif") and num_cells > MAX_GRID_IMAGES:
+    if form == "mp4" and find_spec("av") is None:
+        raise ConfigError(
+            "--format mp4 needs the package av, which is not installed; run `pip install av`"
+            " (the extra `video` of dcgan-train), or choose --format gif"
+        )
+    if form in ("grid", *WALKS) and num_cells > MAX_GRID_IMAGES:
         between = "" if num_between is None else f" and --interpolate {num_between}"
         raise ConfigError(
             f"--num is {num_images}{between} with --format {form}; expected at most"
             f" {MAX_GRID_IMAGES} images: use --format png or npz"
         )
-    if (num_between is None and form == "gif") or (
-        num_between is not None and (form not in ("grid", "gif") or num_images < 2)
+    if (num_between is None and form in WALKS) or (
+        num_between is not None and (form not in ("grid", *WALKS) or num_images < 2)
     ):
         raise ConfigError(
             f"--interpolate is {num_between} with --format {form} and --num {num_images}; expected"
-            " a number with --format grid or gif and --num 2 or more, and none with others"
+            " a number with --format grid, gif or mp4 and --num 2 or more, and none with others"
         )
     if form in _FILES:
         store, key = _open_file(uri, storage, _FILES[form])
@@ -97,6 +106,8 @@ def write_images(
             _write_npz(destination, blocks, labels)
         case "gif":
             _write_gif(destination, blocks)
+        case "mp4":
+            _write_mp4(destination, blocks)
         case _:
             _write_grid(destination, blocks)
     return f"{store.uri.rstrip('/')}/{destination.key}" if destination.key else store.uri
@@ -180,15 +191,38 @@ def _write_grid(destination: Destination, blocks: Blocks) -> None:
 
 def _write_gif(destination: Destination, blocks: Blocks) -> None:
     """Write one endless GIF; its comment marks it as synthetic, as a GIF has no XMP in Pillow."""
-    pictures = [image_grid(image[None], 1, 1, padding=0) for block in blocks for image in block]
+    pictures = list(_frames(blocks))
     buffer = io.BytesIO()
     pictures[0].save(
         buffer,
         format="GIF",
         save_all=True,
         append_images=pictures[1:],
-        duration=_GIF_MILLISECONDS,
+        duration=1000 // _FRAMES_PER_SECOND,
         loop=0,
         comment=DIGITAL_SOURCE_TYPE.encode() if destination.is_marked else b"",
     )
     destination.store.write(destination.key, buffer.getvalue())
+
+
+def _write_mp4(destination: Destination, blocks: Blocks) -> None:
+    """Write one H.264 video of good quality; its comment marks it as synthetic."""
+    import av  # the extra `video`
+
+    frames = _frames(blocks)
+    first = next(frames)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as video:
+        if destination.is_marked:
+            video.metadata["comment"] = DIGITAL_SOURCE_TYPE
+        stream = video.add_stream("libx264", rate=_FRAMES_PER_SECOND, options={"crf": "18"})
+        stream.width, stream.height = (side + side % 2 for side in first.size)  # H.264: even
+        stream.pix_fmt = "yuv420p"  # what browsers and phones play
+        for picture in itertools.chain([first], frames):
+            video.mux(stream.encode(av.VideoFrame.from_image(picture.convert("RGB"))))
+        video.mux(stream.encode())
+    destination.store.write(destination.key, buffer.getvalue())
+
+
+def _frames(blocks: Blocks) -> Iterator[Image.Image]:
+    return (image_grid(image[None], 1, 1, padding=0) for block in blocks for image in block)

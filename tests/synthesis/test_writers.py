@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -119,7 +120,7 @@ def test_a_png_says_that_it_is_synthetic(
 
 @pytest.mark.parametrize(
     ("form", "num_images", "num_between"),
-    [("gif", 5, None), ("grid", 1, 3), ("png", 5, 3), ("npz", 5, 0)],
+    [("gif", 5, None), ("mp4", 5, None), ("grid", 1, 3), ("png", 5, 3), ("npz", 5, 0)],
 )
 def test_interpolation_needs_two_images_and_a_picture(
     tmp_path: Path, form: str, num_images: int, num_between: int | None
@@ -133,6 +134,42 @@ def test_a_strip_has_a_row_for_each_two_neighbours(generator, tmp_path: Path) ->
     write_images(out, interpolated_blocks(generator, 0, 4, 0, 3, is_loop=False))
     width, height = Image.open(tmp_path / "grid.png").size
     assert (width // 112, height // 112) == (5, 3)  # cells of 4 x 28 pixels, and padding
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_an_mp4_shows_the_images_and_says_that_it_is_synthetic(
+    generator, tmp_path: Path, is_marked: bool
+) -> None:
+    out = open_destination(
+        "mp4", str(tmp_path), StorageSpec(), 3, 0, is_marked=is_marked, num_between=4
+    )
+    write_images(out, interpolated_blocks(generator, 0, 3, 0, 4, is_loop=True))
+    with av.open(tmp_path / "images.mp4") as video:
+        assert video.metadata.get("comment") == (DIGITAL_SOURCE_TYPE if is_marked else None)
+        assert video.streams.video[0].average_rate == 20
+        frames = [frame.to_ndarray(format="gray") for frame in video.decode(video=0)]
+    images = np.concatenate(list(interpolated_blocks(generator, 0, 3, 0, 4, is_loop=True)))
+    assert len(frames) == len(images) == 15
+    for frame, image in zip(frames, images, strict=True):
+        shown = np.asarray(Image.fromarray(frame).resize((28, 28), Image.Resampling.BOX), float)
+        assert np.abs(shown - image[..., 0]).mean() < 4  # grey levels: H.264 loses a little
+
+
+def test_an_mp4_has_even_sides(tmp_path: Path) -> None:
+    out = open_destination("mp4", str(tmp_path), StorageSpec(), 2, 0, num_between=0)
+    odd = np.full((2, 161, 163, 3), 200, np.uint8)  # too large to be enlarged
+    write_images(out, iter([odd]))
+    with av.open(tmp_path / "images.mp4") as video:
+        frame = next(video.decode(video=0))
+    assert (frame.height, frame.width) == (162, 164)
+
+
+def test_an_mp4_without_its_package_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("job.synthesis.writers.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="run `pip install av`"):
+        open_destination("mp4", str(tmp_path), StorageSpec(), 2, 0, num_between=3)
 
 
 def test_a_gif_has_a_frame_for_each_image_and_says_that_it_is_synthetic(
