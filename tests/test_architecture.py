@@ -83,6 +83,7 @@ TESTED_ELSEWHERE = {
     "job/gan/objectives/": "one test for all of them: tests/gan/objectives/test_objectives.py",
     "job/gan/replica_variable.py": "needs replicas: tests/training/test_group.py",
     "job/launch/failure.py": "needs Ray: tests/launch/test_failing.py",
+    "job/launch/fork_client.py": "needs its server: tests/launch/test_fork_server.py",
     "job/launch/generation.py": "needs Ray: tests/launch/test_life.py",
     "job/launch/run.py": "needs Ray: tests/launch/test_life.py",
     "job/launch/trainer.py": "needs Ray: tests/launch/test_life.py",

@@ -15,6 +15,7 @@ from job.config.errors import DcganError
 from job.config.spec import WorkerSpec
 from job.config.storage import StorageSpec
 from job.launch.cluster import cluster
+from job.launch.fork_server import fork_server
 from job.launch.machine import WORKER_ENV
 from job.synthesis.plan import IndexRange, Plan
 from job.synthesis.request import Request
@@ -41,13 +42,16 @@ def generate_on_workers(
     ``on_part`` is called after each part, ``note`` with a line when a wait begins. Raises the
     ``DcganError`` that ended a worker.
     """
-    with cluster(workers, lambda what: note(f"waiting for {what}"), verbose=verbose):
+    with (
+        fork_server(workers) as pythons,
+        cluster(workers, lambda what: note(f"waiting for {what}"), verbose=verbose),
+    ):
         maker = ray.remote(
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
             max_restarts=workers.max_restarts,
             max_task_retries=-1,
-            runtime_env={"env_vars": WORKER_ENV},
+            runtime_env=pythons.runtime_env(WORKER_ENV, "tensorflow"),
         )(_Maker)
         threads = max(1, round(workers.cpus))
         first = maker.remote(request.checkpoint, request.storage, threads)

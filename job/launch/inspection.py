@@ -14,7 +14,8 @@ from job.config.errors import DcganError
 from job.config.spec import RunSpec, WorkerSpec
 from job.launch.cluster import alive_nodes, cluster, connection
 from job.launch.failure import raise_failure
-from job.launch.machine import bundle, num_bundles
+from job.launch.fork_server import fork_server
+from job.launch.machine import WORKER_ENV, bundle, num_bundles
 from job.launch.mailbox import on_this_node
 from job.launch.trainer import POLL_SECONDS, fit_task
 
@@ -57,10 +58,16 @@ def inspect_workers(
     """
     workers = spec.workers.replace(max_restarts=0)
     folder = tempfile.TemporaryDirectory(prefix="dcgan-train-ray-", ignore_cleanup_errors=True)
-    with folder as ray_storage, cluster(workers, lambda what: note(f"waiting for {what}")):
+    with (
+        fork_server(workers) as pythons,
+        folder as ray_storage,
+        cluster(workers, lambda what: note(f"waiting for {what}")),
+    ):
         facts = ray.remote(num_cpus=0, scheduling_strategy=on_this_node())(_Facts).remote()
         config = {"spec": spec, "facts": facts}
-        fitting = fit_task(_fit, workers).remote(workers, config, ray_storage)
+        worker_env = pythons.runtime_env(WORKER_ENV, "tensorflow")
+        fit = fit_task(_fit, workers, pythons)
+        fitting = fit.remote(workers, config, worker_env, ray_storage)
         note("waiting for the workers to start")
         deadline = time.monotonic() + workers.start_timeout_seconds
         has_all = False
@@ -93,10 +100,15 @@ class _Facts:
         return self._found, self._world_size
 
 
-def _fit(workers: WorkerSpec, config: dict[str, Any], ray_storage: str) -> None:
+def _fit(
+    workers: WorkerSpec, config: dict[str, Any], worker_env: dict[str, Any], ray_storage: str
+) -> None:
     from job.launch.tensorflow_trainer import new_trainer
 
-    new_trainer(_inspect, workers, config, ray_storage, max_restarts=0, is_private=False).fit()
+    trainer = new_trainer(
+        _inspect, workers, config, worker_env, ray_storage, max_restarts=0, is_private=False
+    )
+    trainer.fit()
 
 
 def _inspect(config: dict[str, Any]) -> None:

@@ -25,7 +25,6 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.train.v2.tensorflow import tensorflow_trainer
 
 from job.config.spec import WorkerSpec
-from job.launch.machine import WORKER_ENV
 
 # Ray Train learns up to 20 s late that a host is gone, so an elastic group may start too large once
 # or twice for each lost host.
@@ -36,12 +35,16 @@ def new_trainer(
     entry: Callable[[dict[str, Any]], None],
     workers: WorkerSpec,
     worker_config: dict[str, Any],
+    worker_env: dict[str, Any],
     ray_storage: str,
     max_restarts: int,
     *,
     is_private: bool,
 ) -> "TensorflowTrainer":
-    """Return a trainer; Ray Train keeps its own state in ``ray_storage``."""
+    """Return a trainer; Ray Train keeps its own state in ``ray_storage``.
+
+    ``worker_env`` is Ray's ``runtime_env`` of the workers.
+    """
     sizes = workers.min_workers, workers.max_workers
     is_elastic = sizes[0] < sizes[1]
     gpus = {"GPU": workers.gpus} if workers.gpus else {}
@@ -62,7 +65,7 @@ def new_trainer(
                 max_failures=max_restarts,
                 controller_failure_limit=ELASTIC_STARTS if is_elastic else 3,
             ),
-            worker_runtime_env={"env_vars": WORKER_ENV},
+            worker_runtime_env=worker_env,
         ),
         is_private=is_private,
     )

@@ -23,6 +23,7 @@ from job.config.host import is_local
 from job.config.spec import RunSpec, WorkerSpec
 from job.launch.cluster import cluster
 from job.launch.failure import raise_failure
+from job.launch.fork_server import Pythons
 from job.launch.machine import WORKER_ENV, with_metrics_host
 from job.launch.mailbox import MailboxDriver, MailboxHandler, on_this_node, start_mailbox
 from job.run.lease import Lease, check_holder
@@ -48,7 +49,13 @@ class View(Protocol):
 
 
 def train(
-    spec: RunSpec, view: View, lease: Lease | None = None, *, stamp: str = "", verbose: bool = False
+    spec: RunSpec,
+    view: View,
+    lease: Lease | None = None,
+    *,
+    pythons: Pythons,
+    stamp: str = "",
+    verbose: bool = False,
 ) -> None:
     """Train ``spec`` on its workers to the last step; raise the ``DcganError`` that ended the run.
 
@@ -60,15 +67,17 @@ def train(
         spec.workers, lambda what: view.note(f"waiting for {what}"), verbose=verbose
     )
     with ray_folder as ray_storage, ray_cluster as is_private:
-        mailbox = start_mailbox()
-        fit = fit_task(_fit, spec.workers)
+        env = fit_env(spec.workers)
+        mailbox = start_mailbox(pythons.runtime_env(env, "ray"))
+        fit = fit_task(_fit, spec.workers, pythons)
         worker_config = {
             "spec": with_metrics_host(spec),
             "mailbox": mailbox,
             "token": lease.token if lease else None,
             "stamp": stamp,
         }
-        fitting = fit.remote(spec.workers, worker_config, ray_storage, is_private)
+        worker_env = pythons.runtime_env(WORKER_ENV, "tensorflow")
+        fitting = fit.remote(spec.workers, worker_config, worker_env, ray_storage, is_private)
         view.note("waiting for the workers to start")
         watch = _Watch(mailbox, view, lease, fitting)
         try:
@@ -85,19 +94,24 @@ def train(
         raise_failure(fitting, spec.workers)
 
 
-def fit_task(function: Callable[..., object], workers: WorkerSpec) -> Any:
+def fit_task(function: Callable[..., object], workers: WorkerSpec, pythons: Pythons) -> Any:
     """Return ``function``, which calls ``fit``, as a Ray task on the driver's node."""
+    return ray.remote(
+        num_cpus=0,
+        max_retries=workers.max_restarts,
+        runtime_env=pythons.runtime_env(fit_env(workers), "ray"),
+        scheduling_strategy=on_this_node(),
+    )(function)
+
+
+def fit_env(workers: WorkerSpec) -> dict[str, str]:
+    """Return the variables that Ray Train's own processes need."""
     start_seconds, env = workers.start_timeout_seconds, FIT_ENV
     if is_local():  # nobody drains the node of a private cluster
         env = env | {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
     if workers.min_workers < workers.max_workers:
         start_seconds = ELASTIC_START_SECONDS
-    return ray.remote(
-        num_cpus=0,
-        max_retries=workers.max_restarts,
-        runtime_env={"env_vars": env | {START_TIMEOUT: f"{start_seconds:g}"}},
-        scheduling_strategy=on_this_node(),
-    )(function)
+    return env | {START_TIMEOUT: f"{start_seconds:g}"}
 
 
 class _Watch:
@@ -133,11 +147,15 @@ class _Watch:
 
 
 def _fit(
-    workers: WorkerSpec, worker_config: dict[str, Any], ray_storage: str, is_private: bool
+    workers: WorkerSpec,
+    worker_config: dict[str, Any],
+    worker_env: dict[str, Any],
+    ray_storage: str,
+    is_private: bool,
 ) -> None:
     """Run the trainer; run another when its controller dies, which Ray (2.60) does not restart.
 
-    ``worker_config`` is passed to each worker.
+    ``worker_config`` is passed to each worker; ``worker_env`` is the ``runtime_env`` of them.
     """
     from job.launch.tensorflow_trainer import new_trainer  # Ray Train takes a second
 
@@ -150,6 +168,7 @@ def _fit(
             _worker,
             workers,
             worker_config,
+            worker_env,
             ray_storage,
             max(restarts_left, 0),
             is_private=is_private,

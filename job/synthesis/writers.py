@@ -27,7 +27,8 @@ from job.storage.uri import open_store
 from job.synthesis.marking import DIGITAL_SOURCE_TYPE, FIELD, marked
 from job.synthesis.plan import PNG_NAME, png_name
 
-PICTURE_SUFFIXES = {f".{each}" for each in "png jpg jpeg gif webp bmp mp4 npz npy zip".split()}
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".mp4")
+ARRAY_SUFFIXES = (".npz", ".npy", ".zip")
 MAX_GRID_IMAGES = 1024  # more cells than that nobody can look at
 _FILES = {"npz": "images.npz", "grid": "grid.png", "gif": "images.gif", "mp4": "images.mp4"}
 WALKS = ("gif", "mp4")  # from image to image and back to the first
@@ -122,7 +123,7 @@ def _open_file(uri: str, storage: StorageSpec, name: str) -> tuple[ObjectStore, 
     suffix = Path(last).suffix.lower()
     if suffix == Path(name).suffix:
         return open_store(folder, storage), last
-    if suffix in PICTURE_SUFFIXES:
+    if suffix in PICTURE_SUFFIXES + ARRAY_SUFFIXES:
         raise ConfigError(
             f"--out is {uri}; expected a folder, or a file that ends in {Path(name).suffix} "
             "for this --format"

@@ -12,7 +12,7 @@ import pytest
 
 from job.checkpoints.checkpoints import Checkpoints
 from job.storage.uri import open_store
-from tests.chaos.kills import Chaos, Moment, Victim, chaos, differences
+from tests.chaos.kills import Chaos, Moment, Victim, chaos, differences, worker_pid
 from tests.launch.fixtures import CHECKPOINT_EVERY, GRIDS_EVERY, STEPS, Finished
 from tests.launch.program import (
     Program,
@@ -95,6 +95,7 @@ def test_watched_stopped_killed_and_started_again_it_ends_with_the_same_bits(
         with running.start() as program:
             with running.paused(program, GRIDS_EVERY):
                 check_metrics(program, tmp_path)
+                check_forked(program)
                 program.wait_for_checkpoint(running.run_folder, after=0)
                 check_refused(program, running, tmp_path)
                 program.press_ctrl_c()
@@ -160,6 +161,16 @@ def check_metrics(program: Program, folder: Path) -> None:
         last = server.query("dcgan_step")
     assert {series.labels["run"] for series in last} == {"run"}
     assert len({series.labels["instance"] for series in last}) == 2
+
+
+def check_forked(program: Program) -> None:
+    """Check that both workers are forked, so that neither loaded Ray and TensorFlow by itself."""
+    for rank in (0, 1):
+        status = Path(f"/proc/{worker_pid(program, rank)}/status").read_text()
+        parent = re.search(r"^PPid:\s*(\d+)", status, re.MULTILINE)
+        assert parent
+        command = Path(f"/proc/{parent[1]}/cmdline").read_bytes()
+        assert b"job.launch.fork_server" in command
 
 
 def check_refused(program: Program, running: Chaos, folder: Path) -> None:

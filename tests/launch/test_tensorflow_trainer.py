@@ -13,12 +13,13 @@ import ray.train
 from job.config.spec import WorkerSpec
 from job.launch.tensorflow_trainer import new_trainer
 from job.launch.trainer import _worker
-trainer = new_trainer(_worker, WorkerSpec(count=2), {}, "/nowhere", max_restarts=3, is_private=True)
+workers = WorkerSpec(count=2)
+trainer = new_trainer(_worker, workers, {}, {}, "/nowhere", 3, is_private=True)
 pickle.loads(ray.cloudpickle.dumps([trainer.backend_config, trainer.backend_config.backend_cls]))
 from ray.train.v2.tensorflow.tensorflow_trainer import TensorflowTrainer
 assert isinstance(trainer, TensorflowTrainer)
 for is_private in (True, False):
-    trainer = new_trainer(_worker, WorkerSpec(count=2), {}, "/nowhere", 3, is_private=is_private)
+    trainer = new_trainer(_worker, workers, {}, {}, "/nowhere", 3, is_private=is_private)
     names = {type(each).__name__ for each in trainer._create_default_callbacks()}
     assert {"BackendSetupCallback", "AcceleratorSetupCallback"} <= names, names
     assert "DatasetsCallback" not in names
