@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 
 OOM_SCORE = "/proc/self/oom_score_adj"  # Ray raises it, so that the kernel ends a worker first
 
@@ -40,14 +41,19 @@ def has_run(address: str, arguments: list[str]) -> bool:
     with socket.socket(socket.AF_UNIX) as server:
         try:
             server.connect(address)
-            socket.send_fds(server, [b" "], [0, 1, 2])
-            server.sendall(json.dumps(request).encode() + b"\n")
+            send(server, request)
             is_started = bool(server.recv(1))
         except OSError:
             return False
         with contextlib.suppress(OSError):
             server.recv(1)  # nothing comes: the process holds its end while it lives
     return is_started
+
+
+def send(server: socket.socket, request: Mapping[str, object]) -> None:
+    """Send a request, a line of JSON, and with it the standard streams of this process."""
+    socket.send_fds(server, [b" "], [0, 1, 2])
+    server.sendall(json.dumps(request).encode() + b"\n")
 
 
 if __name__ == "__main__":

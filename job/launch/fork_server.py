@@ -34,9 +34,9 @@ from typing import Any, Literal, NamedTuple
 
 from job.config.host import is_local
 from job.config.spec import WorkerSpec
+from job.launch import fork_client
 from job.launch.machine import WORKER_ENV
 
-CLIENT = Path(__file__).with_name("fork_client.py")
 SOCKETS = ("ray", "tensorflow")
 # What Ray Train loads of others, and what a worker loads.
 PRELOADED = {"ray": ("pandas", "pyarrow.fs", "requests"), "tensorflow": ("job.training.worker",)}
@@ -47,7 +47,7 @@ REQUEST_SECONDS = 10.0
 
 
 class Pythons(NamedTuple):
-    """Where Ray gets the Python processes of a run."""
+    """The source of the Python processes that Ray starts for a run."""
 
     folder: str = ""
     """Of the fork server's sockets; empty: Ray starts Python."""
@@ -58,7 +58,7 @@ class Pythons(NamedTuple):
         """Return Ray's ``runtime_env`` of a process with ``env_vars`` that needs ``loaded``."""
         env: dict[str, Any] = {"env_vars": dict(env_vars)}
         if self.folder:
-            client = [sys.executable, "-I", "-S", str(CLIENT), f"{self.folder}/{loaded}"]
+            client = [sys.executable, "-I", "-S", fork_client.__file__, f"{self.folder}/{loaded}"]
             env["py_executable"] = shlex.join(client)
         return env
 
@@ -82,7 +82,7 @@ def fork_server(workers: WorkerSpec) -> Iterator[Pythons]:
         numbers = [listener.fileno() for listener in listeners]
         process = subprocess.Popen(
             [sys.executable, "-m", "job.launch.fork_server", *map(str, numbers)],
-            stdin=subprocess.PIPE,  # its end tells the server that this process ended
+            stdin=subprocess.PIPE,  # closed when this process ends, and the server ends, too
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # TensorFlow reports at once that it found no GPU
             pass_fds=numbers,
@@ -113,7 +113,7 @@ def main() -> None:
     gc.freeze()  # so that collections do not copy shared pages
     own = os.getpid()
     try:
-        request = _next_request(listeners.pop(name), listeners.values())
+        request = _next_request(listeners, name)
     finally:
         if other and os.getpid() == own:
             os.kill(other, signal.SIGKILL)
@@ -128,16 +128,27 @@ def _load(names: tuple[str, ...]) -> None:
         importlib.import_module(name)
 
 
-def _next_request(
-    listener: socket.socket, others: Iterable[socket.socket]
-) -> dict[str, Any] | None:
+def _next_request(listeners: Mapping[str, socket.socket], name: str) -> dict[str, Any] | None:
     """Serve; return None when the program has ended, and in each forked process its request."""
-    for other in others:
-        other.close()
+    listener = listeners[name]
+    others = [each.getsockname() for each in listeners.values() if each is not listener]
+    for each in listeners.values():
+        if each is not listener:
+            each.close()
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
         request, streams = _receive(connection)
-        if request and _can_fork(request["environment"]) and os.fork() == 0:
+        if request and "ray" not in sys.modules:
+            os.environ.update(request["environment"])
+            if request["arguments"]:
+                _ask_to_load(others, request["environment"])
+            _load(WITH_RAY)
+        if (
+            request
+            and request["arguments"]
+            and _can_fork(request["environment"])
+            and os.fork() == 0
+        ):
             listener.close()
             _become(request, streams, connection)
             return request
@@ -145,6 +156,14 @@ def _next_request(
         for number in streams:
             os.close(number)
     return None
+
+
+def _ask_to_load(servers: Iterable[str], environment: Mapping[str, str]) -> None:
+    """Ask the other server to load Ray now: it will get a request soon."""
+    for address in servers:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as server:
+            server.connect(address)
+            fork_client.send(server, {"arguments": [], "environment": dict(environment)})
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
@@ -159,10 +178,7 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int
 
 
 def _can_fork(environment: Mapping[str, str]) -> bool:
-    """Return True if Ray is loaded with these settings and there are no other threads."""
-    if "ray" not in sys.modules:
-        os.environ.update(environment)
-        _load(WITH_RAY)
+    """Return True if Ray is loaded with these settings, and there are no other threads."""
     is_same = all(os.environ.get(name) == environment.get(name) for name in READ_AT_LOAD)
     return is_same and len(os.listdir("/proc/self/task")) == 1
 

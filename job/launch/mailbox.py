@@ -76,14 +76,9 @@ class Mailbox:
         return Messages(self._report, notes, self._error)
 
 
-def start_mailbox(runtime_env: dict[str, Any]) -> Any:
+def start_mailbox() -> Any:
     """Start a mailbox on the driver's node; it lives as long as the driver."""
-    actor = ray.remote(
-        num_cpus=0,
-        max_restarts=0,
-        runtime_env=runtime_env,
-        scheduling_strategy=on_this_node(),
-    )(Mailbox)
+    actor = ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy=on_this_node())(Mailbox)
     return actor.remote()
 
 

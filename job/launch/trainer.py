@@ -67,8 +67,7 @@ def train(
         spec.workers, lambda what: view.note(f"waiting for {what}"), verbose=verbose
     )
     with ray_folder as ray_storage, ray_cluster as is_private:
-        env = fit_env(spec.workers)
-        mailbox = start_mailbox(pythons.runtime_env(env, "ray"))
+        mailbox = start_mailbox()
         fit = fit_task(_fit, spec.workers, pythons)
         worker_config = {
             "spec": with_metrics_host(spec),
@@ -96,22 +95,18 @@ def train(
 
 def fit_task(function: Callable[..., object], workers: WorkerSpec, pythons: Pythons) -> Any:
     """Return ``function``, which calls ``fit``, as a Ray task on the driver's node."""
-    return ray.remote(
-        num_cpus=0,
-        max_retries=workers.max_restarts,
-        runtime_env=pythons.runtime_env(fit_env(workers), "ray"),
-        scheduling_strategy=on_this_node(),
-    )(function)
-
-
-def fit_env(workers: WorkerSpec) -> dict[str, str]:
-    """Return the variables that Ray Train's own processes need."""
     start_seconds, env = workers.start_timeout_seconds, FIT_ENV
     if is_local():  # nobody drains the node of a private cluster
         env = env | {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
     if workers.min_workers < workers.max_workers:
         start_seconds = ELASTIC_START_SECONDS
-    return env | {START_TIMEOUT: f"{start_seconds:g}"}
+    env = env | {START_TIMEOUT: f"{start_seconds:g}"}
+    return ray.remote(
+        num_cpus=0,
+        max_retries=workers.max_restarts,
+        runtime_env=pythons.runtime_env(env, "ray"),
+        scheduling_strategy=on_this_node(),
+    )(function)
 
 
 class _Watch:

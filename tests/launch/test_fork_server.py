@@ -118,7 +118,6 @@ def test_a_client_ends_with_its_process(pythons: Pythons, tmp_path: Path) -> Non
 def test_a_process_with_threads_does_not_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in RAY.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(tested, "WITH_RAY", ())
     has_ended = threading.Event()
     thread = threading.Thread(target=has_ended.wait)
     thread.start()
