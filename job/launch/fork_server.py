@@ -138,20 +138,17 @@ def _next_request(listeners: Mapping[str, socket.socket], name: str) -> dict[str
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
         request, streams = _receive(connection)
-        if request and "ray" not in sys.modules:
-            os.environ.update(request["environment"])
-            if request["arguments"]:
-                _ask_to_load(others, request["environment"])
-            _load(WITH_RAY)
-        if (
-            request
-            and request["arguments"]
-            and _can_fork(request["environment"])
-            and os.fork() == 0
-        ):
-            listener.close()
-            _become(request, streams, connection)
-            return request
+        if request:
+            arguments, environment = request["arguments"], request["environment"]
+            if "ray" not in sys.modules:
+                os.environ.update(environment)
+                if arguments:
+                    _ask_to_load(others, environment)
+                _load(WITH_RAY)
+            if arguments and _can_fork(environment) and os.fork() == 0:
+                listener.close()
+                _become(request, streams, connection)
+                return request
         connection.close()
         for number in streams:
             os.close(number)
