@@ -2,9 +2,9 @@
 
     python -m bench.workers --batch 64
 
-For each number of processes two contenders take turns: one group, which exchanges its gradients in
-every step, and as many processes that train their shares of the batch by themselves. The ratio of
-their rates is what the exchange leaves.
+For each number of processes three contenders take turns: one group, which exchanges its gradients
+in every step, as many processes that train their shares of the batch by themselves, and one process
+on all cores. Rates are images/s. The ratio of the first two is what the exchange leaves.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import statistics
 from bench.machine import described
 from bench.train_step import Contender, measure
 
-PROCESSES = (1, 2, 4, 8)
+PROCESSES = (2, 4, 8)
 
 
 def main() -> None:
@@ -22,29 +22,26 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64, help="global batch size")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    if arguments.batch % max(PROCESSES):
+        parser.error(f"--batch is {arguments.batch}; expected a multiple of {max(PROCESSES)}")
     name = f"ours:{arguments.preset}"
-    groups = [Contender(f"group of {each}", name, True, each) for each in PROCESSES]
-    apart = [Contender(f"{each} apart", name, True, each, is_group=False) for each in PROCESSES[1:]]
-    rates = measure((*groups, *apart), arguments.batch, arguments.rounds)
-    images = {
-        (each.workers, each.is_group): sorted(rate * arguments.batch for rate in found)
-        for each, found in rates.items()
-    }
     print(f"`{arguments.preset}`, global batch {arguments.batch}, {described()}.\n")
-    print("| processes | one group, images/s | apart, images/s | group to apart | to one process |")
-    print("| --- | --- | --- | --- | --- |")
-    one = statistics.median(images[1, True])
+    print("| processes | one group | apart | one process | group / apart | group / one process |")
+    print("| --- | --- | --- | --- | --- | --- |")
     for workers in PROCESSES:
-        group, others = images[workers, True], images.get((workers, False))
-        ratio = f"{statistics.median(group) / statistics.median(others):.2f}" if others else ""
-        print(
-            f"| {workers} | {ranged(group)} | {ranged(others) if others else ''} | {ratio} |"
-            f" {statistics.median(group) / one:.2f} |"
+        contenders = (
+            Contender("group", name, True, workers),
+            Contender("apart", name, True, workers, is_group=False),
+            Contender("one process", name, True),
         )
-
-
-def ranged(ordered: list[float]) -> str:
-    return f"{statistics.median(ordered):.0f} ({ordered[0]:.0f} to {ordered[-1]:.0f})"
+        rates = measure(contenders, arguments.batch, arguments.rounds)
+        images = [sorted(rate * arguments.batch for rate in rates[each]) for each in contenders]
+        group, apart, one = map(statistics.median, images)
+        cells = [
+            f"{statistics.median(each):.0f} ({each[0]:.0f} to {each[-1]:.0f})" for each in images
+        ]
+        ratios = f"{group / apart:.2f} | {group / one:.2f}"
+        print(f"| {workers} | {' | '.join(cells)} | {ratios} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,13 @@ def _killing_leftovers() -> Iterator[None]:
         yield
     except BaseException:
         ray.shutdown()
-        left = set(psutil.Process().children(recursive=True)) - before
+        # Not what other children started meanwhile, as the fork server.
+        others = {process.pid for process in before}
+        left = [
+            process
+            for process in psutil.Process().children(recursive=True)
+            if process.pid not in others and process.ppid() not in others
+        ]
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -3,7 +3,7 @@
     python -I -S job/launch/fork_client.py SOCKET SCRIPT ARGUMENT...
 
 SCRIPT runs as in ``python SCRIPT ARGUMENT...``, with the environment, working directory, streams,
-signal mask, process group, priority and limits of this process, which ends when it has ended.
+signal mask, process group, priority and open files of this process, which ends when it has ended.
 Without a server this process itself runs it. Loads no package, to be quick.
 """
 

@@ -1,28 +1,28 @@
-"""Processes for Ray that have their libraries loaded: forked from one that loads them only once.
+"""Processes for Ray that have their libraries loaded: forked from ones that load them only once.
 
-Ray starts Python for every worker, and each loads Ray (3 s) and TensorFlow (3 s). In a private
-cluster a fork server loads them while Ray itself starts. Ray's ``py_executable`` then is
-``fork_client.py``, which asks for a process, at the start and after a worker died. Two processes
-serve, each at a socket in a private folder: one forks what needs Ray only, the other what also
-needs TensorFlow.
+Ray starts Python for every task and actor of a run, and each loads Ray, a worker also TensorFlow,
+three seconds each. In a private cluster two servers load them beside Ray's start, one for what
+needs Ray only, the other for what also needs TensorFlow. Ray's ``py_executable`` then is
+``fork_client.py``, which asks one of them, at its socket in a private folder, for a process.
 
-A process with several threads must not fork, so the libraries are kept from starting any, and
-TensorFlow is loaded but not used. Ray (2.60) reads the ids of its job and raylet when it is loaded,
-so a server loads it at the first request. If a request cannot be served, its connection is closed,
-and the client starts Python, as without a server.
-
-    python -m job.launch.fork_server RAY_SOCKET TENSORFLOW_SOCKET    # inherited file numbers
+What a forked process must not share with others: threads (the libraries are kept from starting any,
+and a server that has some does not fork), Ray's ids of job and raylet (Ray 2.60 reads them when it
+is loaded, so a server loads it at the first request), and Ray's random ids (``_load_ray``). If a
+request cannot be served, its connection is closed, and the client starts Python, as without a
+server.
 """
 
 import contextlib
 import gc
 import importlib
 import json
+import logging
 import os
 import resource
 import runpy
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +30,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, NamedTuple
 
 from job.config.host import is_local
@@ -37,10 +38,17 @@ from job.config.spec import WorkerSpec
 from job.launch import fork_client
 from job.launch.machine import WORKER_ENV
 
-SOCKETS = ("ray", "tensorflow")
+log = logging.getLogger("dcgan.launch")
+
+SOCKETS, ERRORS = ("ray", "tensorflow"), "errors"
 # What Ray Train loads of others, and what a worker loads.
 PRELOADED = {"ray": ("pandas", "pyarrow.fs", "requests"), "tensorflow": ("job.training.worker",)}
 WITH_RAY = ("job.launch.trainer", "job.launch.tensorflow_trainer")
+# With the module path of the program instead of the current folder, as the command has it.
+PROGRAM = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1));"
+    " from job.launch.fork_server import main; main()"
+)
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 READ_AT_LOAD = ("RAY_JOB_ID", "RAY_RAYLET_PID")
 REQUEST_SECONDS = 10.0
@@ -65,67 +73,96 @@ class Pythons(NamedTuple):
 
 @contextlib.contextmanager
 def fork_server(workers: WorkerSpec) -> Iterator[Pythons]:
-    """Run a fork server, if the workers will run on this machine and use no GPU."""
+    """Run the servers, if the workers will run on this machine and use no GPU."""
     if not is_local() or workers.gpus or sys.platform != "linux":
         yield Pythons()
         return
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dcgan-train-fork-"))
-        listeners = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in SOCKETS]
+    with tempfile.TemporaryDirectory(
+        prefix="dcgan-train-fork-", ignore_cleanup_errors=True
+    ) as folder:
         try:
-            for listener, name in zip(listeners, SOCKETS, strict=True):
-                listener.bind(f"{folder}/{name}")
-                listener.listen(128)
-        except OSError:  # TMPDIR is too long for a socket
-            yield Pythons()
-            return
+            process = _start(folder)
+        except OSError as error:  # TMPDIR is too long for a socket, or no process can be started
+            log.info("no fork server: %s", error)
+            process = None
+        try:
+            yield Pythons(folder if process else "")
+        finally:
+            if process:
+                _end(process, Path(folder, ERRORS))
+
+
+def _start(folder: str) -> subprocess.Popen[bytes]:
+    """Start the servers in their own process group, so that Ctrl-C does not end them."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in SOCKETS]
+        for listener, name in zip(listeners, SOCKETS, strict=True):
+            listener.bind(f"{folder}/{name}")
+            listener.listen(128)
         numbers = [listener.fileno() for listener in listeners]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "job.launch.fork_server", *map(str, numbers)],
-            stdin=subprocess.PIPE,  # closed when this process ends, and the server ends, too
+        errors = stack.enter_context(open(f"{folder}/{ERRORS}", "wb"))
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path), *map(str, numbers)],
+            stdin=subprocess.PIPE,  # closed when this process ends, and the servers end, too
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # TensorFlow reports at once that it found no GPU
+            stderr=errors,
             pass_fds=numbers,
             env={**os.environ, **WORKER_ENV, **ONE_THREAD},
+            process_group=0,
         )
-        for listener in listeners:
-            listener.close()
-        try:
-            yield Pythons(folder)
-        finally:
-            process.terminate()
-            process.wait()
+
+
+def _end(process: subprocess.Popen[bytes], errors: Path) -> None:
+    """Kill both servers. Processes that they forked are in the groups of their clients."""
+    if process.poll() is not None:
+        lines = errors.read_text(errors="replace").strip().splitlines() or [""]
+        log.warning("the fork server ended early (%s): %s", process.returncode, lines[-1])
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def main() -> None:
+    """Serve at the two sockets whose file numbers are the arguments, in two processes."""
     listeners = {
         name: socket.socket(fileno=int(number))
         for name, number in zip(SOCKETS, sys.argv[1:], strict=True)
     }
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forked processes
     _load(PRELOADED["ray"])
-    name, other = "ray", os.fork()
-    if other == 0:
+    name = "ray"
+    if os.fork() == 0:
         name = "tensorflow"
         _load(PRELOADED[name])
-    else:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     gc.freeze()  # so that collections do not copy shared pages
-    own = os.getpid()
-    try:
-        request = _next_request(listeners, name)
-    finally:
-        if other and os.getpid() == own:
-            os.kill(other, signal.SIGKILL)
-    if request:
+    folder = os.path.dirname(listeners[name].getsockname())
+    if request := _next_request(listeners, name):
         script, *_ = sys.argv = request["arguments"]
-        sys.path[0] = os.path.dirname(script)
+        sys.path.insert(0, os.path.dirname(script))
         runpy.run_path(script, run_name="__main__")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _load(names: tuple[str, ...]) -> None:
+def _load(names: Iterable[str]) -> None:
     for name in names:
         importlib.import_module(name)
+
+
+def _load_ray() -> None:
+    """Load what needs Ray, and leave Ray's generator of random ids unused.
+
+    Ray's decorators draw an id for every class of an actor. A process that has drawn one shares
+    the generator's state with what it forks: actors then read each other's objects (seen).
+    """
+    import ray.actor
+
+    own = ray.actor.ActorClassID
+    drawn = SimpleNamespace(from_random=lambda: own(os.urandom(own.size())))
+    ray.actor.ActorClassID = drawn
+    _load(WITH_RAY)
+    ray.actor.ActorClassID = own
+    gc.freeze()
 
 
 def _next_request(listeners: Mapping[str, socket.socket], name: str) -> dict[str, Any] | None:
@@ -144,7 +181,7 @@ def _next_request(listeners: Mapping[str, socket.socket], name: str) -> dict[str
                 os.environ.update(environment)
                 if arguments:
                     _ask_to_load(others, environment)
-                _load(WITH_RAY)
+                _load_ray()
             if arguments and _can_fork(environment) and os.fork() == 0:
                 listener.close()
                 _become(request, streams, connection)
@@ -186,7 +223,6 @@ def _become(request: Mapping[str, Any], streams: list[int], connection: socket.s
         os.dup2(stream, number)
         os.close(stream)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked_signals"])
     os.setpgid(0, request["group"])
     os.setpriority(os.PRIO_PROCESS, 0, request["priority"])
@@ -196,9 +232,6 @@ def _become(request: Mapping[str, Any], streams: list[int], connection: socket.s
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
+    sys.modules["numpy"].random.seed()  # other libraries may draw from it
     connection.sendall(b" ")
     connection.detach()  # stays open until this process ends
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,7 @@
 """Write generated images for people: single PNGs, one ``.npz``, one grid, one GIF or one MP4.
 
-Each in constant memory, complete or absent. ``job.synthesis.parts`` has formats for programs.
+Each complete or absent; PNGs and ``.npz`` in constant memory, the others with few images.
+``job.synthesis.parts`` has formats for programs.
 """
 
 import contextlib

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,7 @@ facts = {
 }
 print(json.dumps(facts))
 """
+ROOT = Path(__file__).parents[2]
 RAY = {"RAY_JOB_ID": "01000000", "RAY_RAYLET_PID": "1"}
 
 
@@ -46,13 +48,15 @@ def command(pythons: Pythons, loaded: str, script: Path) -> str:
     return f"exec {pythons.runtime_env({}, loaded)['py_executable']} {script} --name 'a b'"
 
 
-def facts(pythons: Pythons, loaded: str, folder: Path, **environment: str) -> dict:
+def facts(
+    pythons: Pythons, loaded: str, folder: Path, text: str = SCRIPT, **environment: str
+) -> Any:
     script = folder / "script.py"
-    script.write_text(SCRIPT)
+    script.write_text(text)
     ended = subprocess.run(
         ["nice", "-n", "3", "bash", "-c", command(pythons, loaded, script)],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd(), **RAY, **environment},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **RAY, **environment},
         input="from the standard input",
         capture_output=True,
         text=True,
@@ -83,6 +87,55 @@ def test_a_script_runs_as_python_runs_it_with_its_libraries_loaded(
     assert found["group"] not in (os.getpgrp(), found["pid"])  # that of the client
 
 
+DRAWN = """
+import json, random, tempfile, threading, uuid
+import numpy, ray
+drawn = []
+def draw():
+    drawn.append(ray.UniqueID.from_random().hex())
+    drawn.append(numpy.random.bytes(16).hex())
+    drawn.append(uuid.uuid4().hex)
+    drawn.append(str(random.random()))
+    drawn.append(next(tempfile._get_candidate_names()))
+draw()
+thread = threading.Thread(target=draw)
+thread.start()
+thread.join()
+print(json.dumps(drawn))
+"""
+
+
+@pytest.mark.parametrize("loaded", ["ray", "tensorflow"])
+def test_forked_processes_draw_different_numbers(
+    pythons: Pythons, tmp_path: Path, loaded: str
+) -> None:
+    """Ray's ids above all: with equal ones, workers read each other's objects."""
+    drawn = [each for _ in range(3) for each in facts(pythons, loaded, tmp_path, DRAWN)]
+    assert len(drawn) == len(set(drawn)) == 30
+
+
+def test_modules_in_the_current_folder_are_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pandas.py").write_text("raise SystemExit('not pandas')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(sys, "path", [os.path.dirname(sys.executable), *sys.path[1:]])
+    with fork_server(WorkerSpec()) as pythons:
+        assert facts(pythons, "ray", tmp_path / "..")["loaded"] == ["ray"]
+
+
+def test_a_server_that_died_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "pandas.py").write_text("raise SystemExit('not pandas')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with fork_server(WorkerSpec()) as pythons:
+        assert facts(pythons, "ray", tmp_path)["loaded"] == []  # Python did it
+    assert "the fork server ended early (1): not pandas" in caplog.text
+
+
 @pytest.mark.parametrize("name", sorted(RAY))
 def test_ray_with_another_job_or_raylet_gets_another_python(
     pythons: Pythons, tmp_path: Path, name: str
@@ -104,7 +157,7 @@ def test_a_client_ends_with_its_process(pythons: Pythons, tmp_path: Path) -> Non
     script.write_text("import os, time; print(os.getpid(), flush=True); time.sleep(600)")
     client = subprocess.Popen(
         ["bash", "-c", command(pythons, "ray", script)],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.getcwd(), **RAY},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **RAY},
         stdout=subprocess.PIPE,
     )
     assert client.stdout is not None
