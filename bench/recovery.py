@@ -20,7 +20,6 @@ import datetime
 import itertools
 import json
 import os
-import platform
 import re
 import signal
 import statistics
@@ -63,10 +62,6 @@ def main() -> None:
         help="recovery: a variable of the program's environment",
     )
     arguments = parser.parse_args()
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores,"
-        f" {datetime.date.today()}: {' '.join(sys.argv)}"
-    )
     with tempfile.TemporaryDirectory(
         prefix="dcgan-", dir="/tmp", ignore_cleanup_errors=True
     ) as name:
@@ -123,10 +118,7 @@ def recovery(arguments: argparse.Namespace, folder: Path) -> None:
             print(f"# {found[-1]}", file=sys.stderr)
         program.send(signal.SIGTERM)
         program.exit_code(120)
-    print(
-        f"\n### From SIGKILL of a worker to the next step, {arguments.preset}, two workers,"
-        f" median of {len(found)}\n"
-    )
+    print(f"SIGKILL of a worker, `{arguments.preset}`, two workers, median of {len(found)}.\n")
     print_parts(found)
 
 
@@ -141,10 +133,7 @@ def start(arguments: argparse.Namespace, folder: Path) -> None:
             print(f"# {found[-1]}", file=sys.stderr)
             program.send(signal.SIGTERM)
             program.exit_code(120)
-    print(
-        f"\n### From the command to the end of the first call, {arguments.preset}, two workers,"
-        f" median of {len(found)}\n"
-    )
+    print(f"`{arguments.preset}`, two workers, median of {len(found)}.\n")
     print_parts(found)
 
 
