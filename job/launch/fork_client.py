@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Mapping
 
+START_SECONDS = 30.0  # Ray waits a minute for a process
 OOM_SCORE = "/proc/self/oom_score_adj"  # Ray raises it, so that the kernel ends a worker first
 
 
@@ -40,11 +41,13 @@ def has_run(address: str, arguments: list[str]) -> bool:
         request["oom_score"] = score.read()
     with socket.socket(socket.AF_UNIX) as server:
         try:
+            server.settimeout(START_SECONDS)
             server.connect(address)
             send(server, request)
             is_started = bool(server.recv(1))
         except OSError:
             return False
+        server.settimeout(None)
         with contextlib.suppress(OSError):
             server.recv(1)  # nothing comes: the process holds its end while it lives
     return is_started

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from job.config.spec import WorkerSpec
+from job.launch import fork_client
 from job.launch import fork_server as tested
 from job.launch.fork_server import Pythons, fork_server
 
@@ -150,6 +152,16 @@ def test_without_a_server_python_runs_the_script(tmp_path: Path) -> None:
     found = facts(Pythons(str(tmp_path)), "ray", tmp_path)
     assert found["loaded"] == []
     assert found["input"] == "from the standard input"
+
+
+def test_a_server_that_does_not_answer_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fork_client, "START_SECONDS", 0.2)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "ray"))
+        server.listen()
+        assert not fork_client.has_run(str(tmp_path / "ray"), ["script.py"])
 
 
 def test_a_client_ends_with_its_process(pythons: Pythons, tmp_path: Path) -> None:
