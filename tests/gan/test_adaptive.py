@@ -28,9 +28,9 @@ def test_the_probability_moves_every_four_steps_towards_the_target() -> None:
     state = build_adaptive_state()
     rising = run(state, [1.0] * 8, pace)
     np.testing.assert_allclose(rising, [0, 0, 0, 0.1, 0.1, 0.1, 0.1, 0.2], atol=1e-6)
-    falling = run(state, [0.5] * 4 + [-1.0] * 8, pace, first=8)
+    falling = run(state, [0.2] * 4 + [-1.0] * 8, pace, first=8)
     np.testing.assert_allclose(falling[3::4], [0.1, 0.0, 0.0], atol=1e-6)
-    mixed = run(state, [1.0, 1.0, 0.5, 0.5], pace)  # the mean, 0.75, counts
+    mixed = run(state, [1.0, 1.0, 0.2, -0.9], pace)  # the mean, 0.325, counts
     np.testing.assert_allclose(mixed[-1], 0.1, atol=1e-6)
 
 

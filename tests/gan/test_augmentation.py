@@ -50,7 +50,7 @@ def test_the_sign_of_real_logits_drives_a_step(updates: str) -> None:
     assert abs(share * 8 - round(share * 8)) < 1e-5  # a mean of 8 signs
     for number in (1, 2, 3):
         build_step(spec, networks)(images(8), at(number))
-    assert float(networks.adaptive.probability) == pytest.approx(4 * 8 / 500_000)
+    assert float(networks.adaptive.probability) == pytest.approx(4 * 8 / 100_000)
 
 
 @pytest.mark.parametrize("updates", ["alternating", "simultaneous"])
