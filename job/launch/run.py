@@ -37,33 +37,34 @@ def train_run(
     if checked.is_finished:
         return checked
     ensure_home()
-    stores = checked.stores
-    with preflight.leased(checked, on_wait) as lease, fork_server(spec.workers) as pythons:
+    with fork_server(spec.workers) as pythons:
         with signals.held_signals():
             from job.launch import outcome, trainer  # these take a second, mostly Ray
             from job.run.process_records import process_records
             from job.telemetry import logs
 
-        # Again: another job may have trained until it released the folder.
-        before, checked = checked, preflight.check(spec, stores)
-        if checked.resumed != before.resumed:
-            on_plan(checked)
-        if not checked.is_finished:
-            machine.check_machine(checked.spec)
-            start = preflight.record(checked)
-            logs.configure("info" if verbose else "warning")
-            ending = outcome.record_outcome(stores.loop, start)
-            with (
-                process_records(checked.spec, stores.loop, start.stamp, "driver"),
-                ending,
-                view as shown,
-            ):
-                trainer.train(
-                    checked.spec,
-                    shown,
-                    lease,
-                    pythons=pythons,
-                    stamp=start.stamp,
-                    verbose=verbose,
-                )
+        stores = checked.stores
+        with preflight.leased(checked, on_wait) as lease:
+            # Again: another job may have trained until it released the folder.
+            before, checked = checked, preflight.check(spec, stores)
+            if checked.resumed != before.resumed:
+                on_plan(checked)
+            if not checked.is_finished:
+                machine.check_machine(checked.spec)
+                start = preflight.record(checked)
+                logs.configure("info" if verbose else "warning")
+                ending = outcome.record_outcome(stores.loop, start)
+                with (
+                    process_records(checked.spec, stores.loop, start.stamp, "driver"),
+                    ending,
+                    view as shown,
+                ):
+                    trainer.train(
+                        checked.spec,
+                        shown,
+                        lease,
+                        pythons=pythons,
+                        stamp=start.stamp,
+                        verbose=verbose,
+                    )
     return checked

@@ -18,6 +18,8 @@ from job.config.spec import WorkerSpec
 from job.launch import fork_client
 from job.launch import fork_server as tested
 from job.launch.fork_server import Pythons, fork_server
+from tests.launch.program import descendants
+from tests.servers.prometheus import wait_for
 
 pytestmark = pytest.mark.slow  # loads Ray and TensorFlow
 
@@ -133,8 +135,10 @@ def test_a_server_that_died_is_reported(
     (tmp_path / "pandas.py").write_text("raise SystemExit('not pandas')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    before = _children()
     with fork_server(WorkerSpec()) as pythons:
         assert facts(pythons, "ray", tmp_path)["loaded"] == []  # Python did it
+        wait_for("the end of the server", lambda: _children() <= before, 20)
     assert "the fork server ended early (1): not pandas" in caplog.text
 
 
@@ -215,6 +219,10 @@ def test_the_servers_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
     while any(_session(path) == program.pid for path in Path("/proc").glob("[0-9]*")):
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def _children() -> set[int]:
+    return {process.pid for process in descendants(os.getpid())}
 
 
 def _session(process: Path) -> int:
