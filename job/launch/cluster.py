@@ -129,13 +129,10 @@ def _killing_leftovers() -> Iterator[None]:
         yield
     except BaseException:
         ray.shutdown()
-        # Not what other children started meanwhile, as the fork server.
-        others = {process.pid for process in before}
-        left = [
-            process
-            for process in psutil.Process().children(recursive=True)
-            if process.pid not in others and process.ppid() not in others
-        ]
+        left = set()  # not what other children started meanwhile, as the fork server
+        for child in set(psutil.Process().children()) - before:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left |= {child, *child.children(recursive=True)}
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

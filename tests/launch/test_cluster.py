@@ -30,7 +30,10 @@ def test_a_ray_that_does_not_start_is_tried_three_times(
 
 @pytest.mark.slow
 def test_processes_of_a_failed_start_are_killed(ray_folder: Path) -> None:
-    """Ray fails after it has started a process that would stay."""
+    """Ray fails after it has started a process that would stay.
+
+    What another child starts meanwhile, as the fork server does, is not Ray's and lives.
+    """
     code = """
 import subprocess
 import psutil
@@ -39,8 +42,14 @@ from job.config.spec import WorkerSpec
 from job.launch.cluster import ClusterFailed, cluster
 
 started = []
+other = psutil.Popen(["bash", "-c", "read line; sleep 600 & wait"], stdin=subprocess.PIPE)
 
 def init(**options):
+    if not started:
+        other.stdin.write(b"go\\n")
+        other.stdin.flush()
+        while not other.children():
+            pass
     started.append(subprocess.Popen(["sleep", "600"]))
     raise RuntimeError("its head is gone")
 
@@ -51,7 +60,8 @@ try:
 except ClusterFailed as error:
     print(error)
 print([psutil.pid_exists(process.pid) for process in started])
-for process in started:
+print([child.status() for child in other.children()])
+for process in [*started, *other.children(), other]:
     process.kill()
 """
     done = subprocess.run(
@@ -62,7 +72,8 @@ for process in started:
         text=True,
         timeout=120,
     )
-    message, are_left = done.stdout.splitlines()
+    message, are_left, of_other = done.stdout.splitlines()
     assert "in 3 attempts" in message
     assert "its head is gone" in message
     assert are_left == "[False, False, False]"
+    assert of_other == "['sleeping']"
