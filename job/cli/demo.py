@@ -22,6 +22,7 @@ IMAGE_SIZE = "28x28"
 DEMO_IMAGES = 20_000
 DEMO_STEPS = 2000
 BATCH = 32  # of the fashion preset
+MAX_CLASSES = 32  # that have a row in the grid; with more the demo ignores them
 FASHION_MNIST = "keras:fashion_mnist"
 STAND_IN = f"synthetic:garments:{DEMO_IMAGES}"
 
@@ -68,11 +69,16 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
             " one batch: add more"
         )
     height, width, channels = index.image_shape
+    num_classes = len(index.classes or ())
+    is_conditional = index.is_labelled and 2 <= num_classes <= MAX_CLASSES
+    if is_conditional:
+        say(f"demo: {num_classes} classes: the generator learns them, the grid has a row for each")
     overrides = {
-        "uri": f"{folder}/runs/{Path(uri).name}",
+        "uri": f"{folder}/runs/{Path(uri).name}{'-classes' if is_conditional else ''}",
         "data.uri": uri,
         "model.image_size": [height, width],
         "model.channels": channels,
+        "model.conditional": is_conditional,
         "training.steps": steps,
         "training.schedule.images": steps * BATCH,  # the whole schedule in the short run
         "samples.every_steps": max(1, steps // 12),

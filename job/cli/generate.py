@@ -211,7 +211,7 @@ def _write_files(request: "Request", num_workers: int, num_between: int | None) 
             *indices, num_between, is_loop=form in WALKS, truncation=truncation, classes=classes
         )
     labels = classes.labels(start, num_images) if classes and form == "npz" else None
-    written = write_images(out, blocks, labels)
+    written = write_images(out, blocks, labels, len(classes.turn) if classes else 0)
     for kept in describe_pngs(out.store, plan) if form == "png" else ():
         say(f"{written}/{kept} is not of this program, and was kept", err=True)
     say(f"{counted(num_images, 'image')} of {source.uri} (step {source.step}): {written}")

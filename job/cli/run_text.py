@@ -139,7 +139,8 @@ def result_lines(spec: "RunSpec", store: "ObjectStore") -> list[str]:
         "progress GIF": f"{folder}/{PROGRESS}" if store.stat(PROGRESS) else "",
         "report": f"{folder}/{REPORT}" if store.stat(REPORT) else "",
         "checkpoint": checkpoint,
-        "next": f"{program()} generate {shlex.quote(checkpoint)} --num 100 --format grid"
-        f" --out images.png{option_text(spec.storage)}",
+        "next": f"{program()} generate {shlex.quote(checkpoint)} --num 100"
+        f"{' --balanced' if spec.model.conditional else ''} --format grid --out images.png"
+        f"{option_text(spec.storage)}",
     }
     return [f"{name + ':':<14}{value}" for name, value in results.items() if value]

@@ -97,9 +97,16 @@ def open_destination(
 
 
 def write_images(
-    destination: Destination, blocks: Blocks, labels: NDArray[np.int32] | None = None
+    destination: Destination,
+    blocks: Blocks,
+    labels: NDArray[np.int32] | None = None,
+    num_in_turn: int = 0,
 ) -> str:
-    """Write all images and return the URI of what was written; an npz also gets ``labels``."""
+    """Write all images and return the URI of what was written.
+
+    An npz also gets ``labels``. In a grid of classes that are made in turn, ``num_in_turn`` of
+    them, each column has one class.
+    """
     store = destination.store
     match destination.form:
         case "png":
@@ -111,7 +118,7 @@ def write_images(
         case "mp4":
             _write_mp4(destination, blocks)
         case _:
-            _write_grid(destination, blocks)
+            _write_grid(destination, blocks, num_in_turn or 1)
     return f"{store.uri.rstrip('/')}/{destination.key}" if destination.key else store.uri
 
 
@@ -180,11 +187,15 @@ def _write_npz(destination: Destination, blocks: Blocks, labels: NDArray[np.int3
         destination.store.upload(path, destination.key)
 
 
-def _write_grid(destination: Destination, blocks: Blocks) -> None:
-    """Write one PNG, as square as the number of images allows; interpolated: a row for each two."""
+def _write_grid(destination: Destination, blocks: Blocks, num_in_turn: int) -> None:
+    """Write one PNG, about square; interpolated: a row for each two.
+
+    The number of columns is a multiple of ``num_in_turn``.
+    """
     images = np.concatenate(list(blocks))
     if destination.num_between is None:
-        columns = math.ceil(math.sqrt(destination.num_images))
+        side = math.ceil(math.sqrt(destination.num_images))
+        columns = num_in_turn * max(1, round(side / num_in_turn))
     else:
         columns = destination.num_between + 2
     png = png_bytes(image_grid(images, math.ceil(len(images) / columns), columns))

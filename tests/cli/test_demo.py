@@ -36,6 +36,7 @@ def test_fashion_mnist_of_debian_or_drawn_garments_without_a_network(tmp_path: P
     assert f"error: metrics.port {port} is taken" in output
     if DEBIAN_FASHION.is_dir():
         assert "60,000 images, 180 shards" in output
+        assert "demo: 10 classes: the generator learns them" in output
         assert [path.name for path in (tmp_path / "demo" / "data").iterdir()] == ["fashion-mnist"]
     else:
         assert "install Debian's package dataset-fashion-mnist" in output

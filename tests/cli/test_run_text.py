@@ -109,4 +109,7 @@ def test_the_results_name_files_that_exist(tmp_path: Path) -> None:
     assert {"sample grid", "checkpoint", "next"} <= lines.keys()
     for name in lines.keys() - {"next"}:
         assert Path(lines[name].strip().removeprefix("file://")).exists(), name
-    assert f"generate {lines['checkpoint'].strip()} --num 100" in lines["next"]
+    assert f"generate {lines['checkpoint'].strip()} --num 100 --format grid" in lines["next"]
+    keys = [f"uri={tmp_path}/run", f"data.uri={tmp_path}/packed", "model.conditional=true"]
+    last = result_lines(load_run("fashion", overrides=keys), store)[-1]
+    assert "--num 100 --balanced --format grid" in last

@@ -19,11 +19,12 @@ pytestmark = [pytest.mark.live, pytest.mark.cluster, pytest.mark.training, pytes
 
 def test_the_demo_trains_on_a_folder_of_pictures(tmp_path: Path, ray_folder: Path) -> None:
     pictures = tmp_path / "my pictures 😀"
-    pictures.mkdir()
+    for name in ("bag", "shoe"):
+        (pictures / name).mkdir(parents=True)
     random = np.random.default_rng(0)
     for number in range(80):
         Image.fromarray(random.integers(0, 256, (40, 32, 3), np.uint8)).save(
-            pictures / f"{number}.png"
+            pictures / ("bag", "shoe")[number % 2] / f"{number}.png"
         )
     command = [
         "demo",
@@ -51,7 +52,9 @@ def test_the_demo_trains_on_a_folder_of_pictures(tmp_path: Path, ray_folder: Pat
     assert "80 images 28x28x3, 12 steps of 32 on 2 workers (CPU), from the start" in output
     grid = re.search(r"^sample grid: +(.+)$", output, re.MULTILINE)
     assert grid, output
-    assert Image.open(grid[1]).mode == "RGB"
+    picture = Image.open(grid[1])
+    assert picture.mode == "RGB"
+    assert picture.width / picture.height == pytest.approx(5 / 2, rel=0.05)  # a row for each class
     begun = time.monotonic()
     code, again = run(command, tmp_path / "second.log", environment(ray_folder))
     assert code == 0, again

@@ -59,6 +59,23 @@ def test_a_grid_is_one_picture_and_has_a_limit(generator, tmp_path: Path) -> Non
         write(generator, "grid", tmp_path / "grid.png", MAX_GRID_IMAGES + 1)
 
 
+@pytest.mark.parametrize(("num_in_turn", "columns"), [(2, 10), (7, 7), (10, 10), (40, 40)])
+def test_each_column_of_a_grid_has_one_of_the_classes_in_turn(
+    tmp_path: Path, num_in_turn: int, columns: int
+) -> None:
+    labels = np.arange(100, dtype=np.uint8) % num_in_turn
+    out = open_destination("grid", str(tmp_path), StorageSpec(), 100, 0)
+    images = np.broadcast_to(labels[:, None, None, None], (100, 28, 28, 1))
+    write_images(out, iter([images]), num_in_turn=num_in_turn)
+    pixels = np.asarray(Image.open(tmp_path / "grid.png"))
+    cell = pixels.shape[1] // columns
+    for column in range(columns):
+        assert set(np.unique(pixels[:, column * cell + 8 : (column + 1) * cell - 8])) <= {
+            column % num_in_turn,
+            255,
+        }
+
+
 @pytest.mark.parametrize("form", ["png", "npz", "grid"])
 def test_nothing_is_left_of_what_failed(generator, tmp_path: Path, form: str) -> None:
     def breaking():
