@@ -167,8 +167,8 @@ class QualitySpec(Section):
     """What the scores compare. `auto`: the classifier that `dcgan-train quality fit` trained on the
     data, and no scores if there is none; `none`: no scores; or as `evaluate --features`."""
     every_steps: Positive | None = None
-    """Steps between scores; unset: at every checkpoint, but at least 500 apart. The last step
-    always has one."""
+    """Steps between scores; unset: at every checkpoint, but at least 16 times `num_images` trained
+    images apart. The last step always has one."""
     num_images: Annotated[int, Field(ge=20, le=100_000)] = 2000
     """Generated images, and as many real ones, that are compared."""
     stop_after_steps: Positive | None = None

@@ -86,8 +86,10 @@ def test_a_finished_run_has_no_calls(start: int) -> None:
 @pytest.mark.parametrize(
     ("settings", "score_every"),
     [
-        ([], 500),
-        (["checkpoints.every_steps=200"], 600),
+        ([], 1000),  # 32,000 images
+        (["training.global_batch_size=64"], 500),
+        (["quality.num_images=4000"], 2000),
+        (["checkpoints.every_steps=300"], 1200),
         (["checkpoints.every_steps=2000"], 2000),
         (["quality.every_steps=70"], 70),
     ],
