@@ -61,8 +61,8 @@ MAY_LOAD = {
 # Loaded by a function, only for data sets of this library: `keras:fashion_mnist` and others.
 ONLY_WHEN_ASKED = {("job/sources/keras_datasets.py", "keras")}
 
-# In a Ray worker these are always Keras 2 (Ray sets TF_USE_LEGACY_KERAS=1).
-KERAS_2 = ("tensorflow.keras", "tensorflow.python.keras", "tf_keras", "ray.train.tensorflow.keras")
+# Other homes of Keras than `import keras`; some are Keras 2.
+OTHER_KERAS = ("tensorflow.keras", "tensorflow.python.keras", "tf_keras", "ray.train.tensorflow.keras")
 
 MAX_LINES = 350
 # A folder that grows past this is more than one concern.
@@ -188,10 +188,10 @@ def keras_is_keras_3(tree: Tree) -> Iterator[str]:
     for path, source in tree.items():
         parsed = _parse(source)
         for line, name in imports(parsed):
-            if any(lies_in(name, banned) for banned in KERAS_2):
+            if any(lies_in(name, banned) for banned in OTHER_KERAS):
                 yield f"{path}:{line}: {name} is Keras 2 in a Ray worker; `import keras`"
         for node in ast.walk(parsed):
-            if isinstance(node, ast.Attribute) and ast.unparse(node) in ("tf.keras", *KERAS_2):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in ("tf.keras", *OTHER_KERAS):
                 name = ast.unparse(node)
                 yield f"{path}:{node.lineno}: {name} is Keras 2 in a Ray worker; `import keras`"
 

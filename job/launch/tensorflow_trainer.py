@@ -125,4 +125,3 @@ def _free_address() -> str:
 def _set_tf_config(addresses: list[str], rank: int) -> None:
     task = {"type": "worker", "index": rank}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"  # as Ray's does: `tf.keras` is not `keras`

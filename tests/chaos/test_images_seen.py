@@ -47,7 +47,6 @@ def start(
         env = base | {
             "TF_CONFIG": json.dumps(cluster),
             "TF_CPP_MIN_LOG_LEVEL": "2",
-            "TF_USE_LEGACY_KERAS": "1",
         }
         command = [str(rank), "2", *(f"{key}={value}" for key, value in values.items())]
         log = folder / f"{run}-{number}-{rank}.log"

@@ -4,7 +4,6 @@ import importlib
 import os
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-os.environ["TF_USE_LEGACY_KERAS"] = "1"  # as Ray sets it for its workers
 
 for name in ("job.training.worker", "tests.launch.program", "tests.streaming.sets"):
     importlib.import_module(name)

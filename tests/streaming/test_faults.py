@@ -125,7 +125,6 @@ def run(
             | {
                 "AWS_ENDPOINT_URL": proxy.endpoint_url,
                 "TF_CPP_MIN_LOG_LEVEL": "2",
-                "TF_USE_LEGACY_KERAS": "1",
             }
         )
         while True:

@@ -63,7 +63,6 @@ def train_group(
                 **os.environ,
                 "TF_CONFIG": json.dumps(config),
                 "TF_CPP_MIN_LOG_LEVEL": "2",
-                "TF_USE_LEGACY_KERAS": "1",
             }
             environment |= {
                 "http_proxy": dead_proxy,

@@ -43,7 +43,6 @@ def test_a_save_that_is_due_in_an_outage_does_not_hold_training(
             | s3_server.env()
             | {
                 "AWS_ENDPOINT_URL": proxy.endpoint_url,
-                "TF_USE_LEGACY_KERAS": "1",
                 "TF_CPP_MIN_LOG_LEVEL": "2",
             }
         )
