@@ -62,7 +62,12 @@ MAY_LOAD = {
 ONLY_WHEN_ASKED = {("job/sources/keras_datasets.py", "keras")}
 
 # Other homes of Keras than `import keras`; some are Keras 2.
-OTHER_KERAS = ("tensorflow.keras", "tensorflow.python.keras", "tf_keras", "ray.train.tensorflow.keras")
+OTHER_KERAS = (
+    "tensorflow.keras",
+    "tensorflow.python.keras",
+    "tf_keras",
+    "ray.train.tensorflow.keras",
+)
 
 MAX_LINES = 350
 # A folder that grows past this is more than one concern.

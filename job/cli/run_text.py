@@ -17,7 +17,7 @@ def plan_lines(checked: "Preflight") -> list[str]:
     """Return what a run will do, and what differs from the run that it resumes."""
     from job.config.validation import shown
 
-    lines = [plan_text(checked), length_text(checked), scores_text(checked)]
+    lines = _what_is_planned(checked)
     for key, (was, value) in checked.changes.items():
         lines.append(f"{key} is {value}; the checkpoint was saved with {shown(was)}")
     return lines + memory_lines(checked)
@@ -31,13 +31,18 @@ def dry_run_lines(spec: "RunSpec") -> list[str]:
     from job.training import preflight
 
     checked = preflight.check(spec)
-    texts = [plan_text(checked), length_text(checked), scores_text(checked)]
+    texts = _what_is_planned(checked)
     if not checked.is_finished:
         machine.check_machine(checked.spec)
         texts.append(time_text(checked))
     texts += memory_lines(checked)
     texts.append(f"not checked: {machine.unchecked(checked.spec)}")
     return [*to_yaml(checked.spec).splitlines(), *(f"# {text}" for text in texts)]
+
+
+def _what_is_planned(checked: "Preflight") -> list[str]:
+    texts = plan_text(checked), length_text(checked), classes_text(checked), scores_text(checked)
+    return [text for text in texts if text]
 
 
 def plan_text(checked: "Preflight") -> str:
@@ -82,6 +87,24 @@ def length_text(checked: "Preflight") -> str:
         )
     number = f"{epochs:,.0f}" if epochs >= 1000 else f"{epochs:.4g}"
     return f"length: {number} epochs{why}; {grids}, {checkpoints}"
+
+
+def classes_text(checked: "Preflight") -> str:
+    """Return one line: whether the run learns the classes of its images; empty without classes.
+
+    Empty, too, if a run folder has been trained without them: it cannot change.
+    """
+    from job.training.identity import MAX_CLASSES
+
+    index, number = checked.index, len(checked.index.classes or ())
+    if checked.spec.model.conditional:
+        return f"classes: learns all {number:,}"
+    if not index.is_labelled or not 2 <= number <= MAX_CLASSES or checked.resumed:
+        return ""
+    return (
+        f"classes: learns none of the {number:,} (usually better images, and a choice of class:"
+        " model.conditional=true)"
+    )
 
 
 def scores_text(checked: "Preflight") -> str:

@@ -66,10 +66,8 @@ def plan(spec: RunSpec, num_rows: int) -> Schedule:
     )
     sample_every = spec.samples.every_steps or max(steps_per_epoch, math.ceil(total / MAX_GRIDS))
     checkpoint_every = spec.checkpoints.every_steps
-    trained_images = TRAINED_PER_SCORED * spec.quality.num_images
-    score_every = spec.quality.every_steps or checkpoint_every * math.ceil(
-        trained_images / (training.global_batch_size * checkpoint_every)
-    )
+    apart = TRAINED_PER_SCORED * spec.quality.num_images / training.global_batch_size
+    score_every = spec.quality.every_steps or checkpoint_every * math.ceil(apart / checkpoint_every)
     return Schedule(
         total_steps=total,
         steps_per_epoch=steps_per_epoch,

@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from job.cli.main import run_command
 from job.cli.run_text import (
+    classes_text,
     dry_run_lines,
     length_text,
     memory_lines,
@@ -21,7 +23,7 @@ from job.storage.uri import open_store
 from job.telemetry.resources import available_memory
 from job.training import preflight
 from tests.report.runs import done_run
-from tests.training.planned import pack_512, spec_of
+from tests.training.planned import commit_step_50, pack_512, spec_of
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,25 @@ def test_the_length_says_why_it_is_more_than_the_epochs(data: Path, tmp_path: Pa
         "length: 10 epochs; a grid every 32 steps, one checkpoint, at the end"
         " (checkpoints.every_steps is 500)"
     )
+
+
+def test_the_plan_proposes_classes_until_the_run_has_begun(tmp_path: Path) -> None:
+    packed = tmp_path / "packed"
+    assert run_command(["data", "pack", "synthetic:garments:64", str(packed), "--size", "28"]) == 0
+    spec = spec_of(packed, tmp_path / "run")
+    checked = preflight.check(spec)
+    proposal = classes_text(checked)
+    assert "learns none of the 10 (" in proposal
+    assert proposal in plan_lines(checked)
+    assert f"# {proposal}" in dry_run_lines(spec)
+    commit_step_50(spec)
+    assert classes_text(preflight.check(spec)) == ""
+    learns = preflight.check(spec_of(packed, tmp_path / "other", "model.conditional=true"))
+    assert classes_text(learns) == "classes: learns all 10"
+    np.save(tmp_path / "images.npy", np.zeros((16, 28, 28), np.uint8))
+    unlabelled = tmp_path / "unlabelled"
+    assert run_command(["data", "pack", str(tmp_path / "images.npy"), str(unlabelled)]) == 0
+    assert classes_text(preflight.check(spec_of(unlabelled, tmp_path / "third"))) == ""
 
 
 @pytest.mark.slow
