@@ -69,10 +69,7 @@ def demo(source: str | None, folder: Path, steps: int, port: int) -> None:
             " one batch: add more"
         )
     height, width, channels = index.image_shape
-    num_classes = len(index.classes or ())
-    is_conditional = index.is_labelled and 2 <= num_classes <= MAX_CLASSES
-    if is_conditional:
-        say(f"demo: {num_classes} classes: the generator learns them, the grid has a row for each")
+    is_conditional = has_few_classes(index)
     overrides = {
         "uri": f"{folder}/runs/{Path(uri).name}{'-classes' if is_conditional else ''}",
         "data.uri": uri,
@@ -116,6 +113,18 @@ def _pack(source: str | None, folder: Path) -> tuple[str, "Index"]:
         say(f"demo: {error}", err=True)
         say("demo: training on garments drawn by the program instead", err=True)
         return _packed(STAND_IN, folder / "garments")
+
+
+def has_few_classes(index: "Index") -> bool:
+    """Return whether to train on the classes of the images, and say so."""
+    from job.training.identity import MAX_CLASS_NAME
+
+    names = [each.name for each in index.classes or ()]
+    is_good = 2 <= len(names) <= MAX_CLASSES and max(map(len, names)) <= MAX_CLASS_NAME
+    if not (index.is_labelled and is_good):
+        return False
+    say(f"demo: {len(names)} classes: the generator learns them, the grid has a row for each")
+    return True
 
 
 def _packed(source: str, destination: Path) -> tuple[str, "Index"]:

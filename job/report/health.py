@@ -29,6 +29,7 @@ def diagnose(values: Mapping[str, float], scores: Scores) -> list[str]:
 def _collapse(values: Mapping[str, float]) -> list[str]:
     facts: list[str] = []
     signs: list[str] = []
+    unclear: list[str] = []
     generated, real = values.get("dcgan_sample_diversity"), values.get("dcgan_data_diversity")
     if generated is not None and real:
         text = f"the newest grid is {generated / real:.0%} as diverse as real images"
@@ -38,11 +39,13 @@ def _collapse(values: Mapping[str, float]) -> list[str]:
     )
     if precision is not None and coverage is not None:
         text = f"coverage {coverage:.2f} at precision {precision:.2f}"
-        is_narrow = precision >= MIN_PRECISION and coverage < MIN_KINDS * precision
-        (signs if is_narrow else facts).append(text)
+        if precision < MIN_PRECISION:
+            unclear = [f"the images are too bad to tell if kinds are missing: {text}"]
+        else:
+            (signs if coverage < MIN_KINDS * precision else facts).append(text)
     if signs:
-        return [f"probably mode collapse: {', '.join(signs)}"]
-    return [f"no sign of mode collapse: {', '.join(facts)}"] if facts else []
+        return [f"probably mode collapse: {', '.join(signs)}", *unclear]
+    return [*([f"no sign of mode collapse: {', '.join(facts)}"] if facts else []), *unclear]
 
 
 def _balance(values: Mapping[str, float]) -> list[str]:

@@ -149,7 +149,8 @@ class WorkerMetrics:
         )
         self.sampled = new.setter(
             "dcgan_sample_diversity",
-            "Standard deviation of a pixel over the images of the newest grid, mean of all pixels.",
+            "Standard deviation of a pixel over the images of the newest grid, mean of all pixels;"
+            " with model.conditional over those of a class.",
         )
         self.data_diversity = new.setter(
             "dcgan_data_diversity",

@@ -29,8 +29,11 @@ class Listener:
     def on_report(self, report: StepReport, num_steps: int) -> None:
         """Report on a train call of ``num_steps``; of 0 steps at the start and after a commit."""
 
-    def on_first_images(self, images: np.ndarray) -> None:
-        """Receive the real images ``[B, H, W, C]``, uint8, of this worker's first call."""
+    def on_first_images(self, images: np.ndarray, labels: np.ndarray | None = None) -> None:
+        """Receive the real images ``[B, H, W, C]``, uint8, of this worker's first call.
+
+        Those of a conditional model have ``labels`` ``[B]``, int32.
+        """
 
     def on_grid(self, step: int, images: np.ndarray) -> None:
         """Receive the generated images ``[B, H, W, C]``, uint8, of a sample grid (chief only)."""

@@ -113,7 +113,7 @@ class Loop:
             self._agreeing_seconds = 0.0
             self._report("train", times)
             if first_step == start:
-                self._after_first_call(chunk, times.seconds)
+                self._after_first_call(times.seconds, chunk, *labels)
             is_stopped = self._after_call()
             self._context.listeners.on_phase("train")
             if is_stopped:
@@ -173,11 +173,12 @@ class Loop:
         context.listeners.on_phase(phase)
         context.listeners.on_report(report, times.num_steps)
 
-    def _after_first_call(self, chunk: tf.Tensor, seconds: float) -> None:
+    def _after_first_call(self, seconds: float, chunk: tf.Tensor, *labels: tf.Tensor) -> None:
         fields = {"step": self._step, "seconds": round(seconds, 3)}
         log.info("first call done", extra={"fields": fields})
         self._on_first_call()
-        self._context.listeners.on_first_images(chunk.numpy().reshape(-1, *chunk.shape[3:]))
+        images = chunk.numpy().reshape(-1, *chunk.shape[3:])
+        self._context.listeners.on_first_images(images, *(each.numpy().ravel() for each in labels))
 
     def _after_call(self) -> bool:
         """Sample, score and save if the schedule says so; return whether all workers stop now."""

@@ -90,15 +90,18 @@ class MetricsListener(Listener):
         if num_steps:
             self._metrics.observe(report, num_steps)
 
-    def on_first_images(self, images: np.ndarray) -> None:
+    def on_first_images(self, images: np.ndarray, labels: np.ndarray | None = None) -> None:
         """Set the diversity that generated images are to be compared with."""
-        if len(images) > 1:
-            self._metrics.data_diversity(diversity(images[:MAX_COMPARED]))
+        labels = None if labels is None else labels[:MAX_COMPARED]
+        if (found := diversity(images[:MAX_COMPARED], labels)) is not None:
+            self._metrics.data_diversity(found)
 
     def on_grid(self, step: int, images: np.ndarray) -> None:
         """Set the diversity of the grid; at step 0 the generator is untrained."""
-        if step and len(images) > 1:
-            self._metrics.sampled(diversity(images))
+        rows = np.arange(len(images)) // self._spec.samples.columns
+        found = diversity(images, rows if self._spec.model.conditional else None)
+        if step and found is not None:
+            self._metrics.sampled(found)
 
     def on_scores(self, step: int, scores: dict[str, float]) -> None:
         self._metrics.scored(scores)

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from job.cli.demo import has_few_classes
 from job.cli.main import run_command
+from job.data.index import ImageClass, Index, LabelFile, PackedSource, PackSettings, Shard
 from job.sources.keras_datasets import DEBIAN_FASHION
 from tests.launch.program import environment, run
 from tests.servers.ports import free_port
@@ -18,6 +20,28 @@ def test_too_few_pictures_are_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     assert run_command(command) == 5
     said = f"error: {tmp_path}/images.npy: 10 images; the demo needs at least 32"
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("names", "is_learnt"),
+    [
+        (["bag", "shoe"], True),
+        (["bag"], False),
+        (["bag", "s" * 65], False),
+        (["bag", "shoe", None], False),
+        ([str(number) for number in range(33)], False),
+    ],
+)
+def test_it_trains_on_classes_if_they_fit(
+    names: list[str | None], is_learnt: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = tuple(ImageClass(name, 20) for name in names if name)
+    shard = Shard("a.u8", 20 * len(names), 1, "0" * 64, LabelFile("a.labels.i32", "0" * 64))
+    source = PackedSource("a", "folder", 1, 1, 0, (), {})
+    shape = (28, 28, 1)
+    index = Index(shape, 20 * len(names), (shard,), classes, source, PackSettings(), "1")
+    assert has_few_classes(index) == is_learnt
+    assert ("the generator learns them" in capsys.readouterr().out) == is_learnt
 
 
 @pytest.mark.slow

@@ -35,5 +35,25 @@ def test_it_falls_when_images_collapse() -> None:
 
 
 def test_one_image_cannot_be_compared() -> None:
-    with pytest.raises(ValueError, match="1 images; expected at least 2"):
-        diversity(np.zeros((1, 4, 4, 1), np.uint8))
+    assert diversity(np.zeros((1, 4, 4, 1), np.uint8)) is None
+    assert diversity(np.zeros((3, 4, 4, 1), np.uint8), np.arange(3)) is None
+
+
+def test_of_classes_it_is_the_mean_within_a_class() -> None:
+    random = np.random.default_rng(3)
+    first, second = (random.integers(0, 256, (number, 8, 8, 1), np.uint8) for number in (4, 12))
+    images = np.concatenate([first, second, np.zeros((1, 8, 8, 1), np.uint8)])
+    labels = np.array([5] * 4 + [0] * 12 + [2])
+    order = random.permutation(17)
+    assert diversity(images[order], labels[order]) == pytest.approx(
+        (4 * diversity(first) + 12 * diversity(second)) / 16
+    )
+
+
+def test_classes_of_one_image_each_have_none() -> None:
+    """As a conditional generator that has collapsed; without labels the classes would hide it."""
+    images = np.repeat(
+        np.random.default_rng(4).integers(0, 256, (10, 8, 8, 1), np.uint8), 5, axis=0
+    )
+    assert diversity(images) > 0.2
+    assert diversity(images, np.arange(50) // 5) == 0.0

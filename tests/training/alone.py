@@ -61,8 +61,8 @@ class Recorder(Driver):
     def on_report(self, report: StepReport, num_steps: int) -> None:
         self.reports.append(report)
 
-    def on_first_images(self, images: np.ndarray) -> None:
-        self.first_images = images
+    def on_first_images(self, images: np.ndarray, labels: np.ndarray | None = None) -> None:
+        self.first_images, self.first_labels = images, labels
 
     def on_grid(self, step: int, images: np.ndarray) -> None:
         self.grids[step] = images

@@ -178,6 +178,17 @@ def test_diversity_is_of_a_grid_beside_the_data(tmp_path: Path) -> None:
     assert series["dcgan_data_diversity"] > 0.2
 
 
+def test_diversity_of_a_conditional_run_is_that_within_a_class(tmp_path: Path) -> None:
+    driver, random = Notes(), np.random.default_rng(0)
+    one_each = random.integers(0, 256, (10, 8, 8, 1), np.uint8).repeat(5, axis=0)
+    with telemetry(tmp_path, driver, "model.conditional=true") as listeners:
+        listeners.on_first_images(one_each[:40], np.arange(40) % 5)
+        listeners.on_grid(100, one_each)
+        series = scrape(driver)
+    assert series["dcgan_sample_diversity"] == 0
+    assert series["dcgan_data_diversity"] > 0.2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_the_last_values_stay_for_a_while(seconds: int, tmp_path: Path) -> None:
