@@ -81,6 +81,6 @@ def compare(files: tuple[Path, ...]) -> None:
     for name, evaluation in others:
         check_comparable((first[0], first[1].basis), (name, evaluation.basis))
     ordered = sorted(found.items(), key=lambda item: item[1].generated.frechet_distance)
-    rows = {Path(name).name: evaluation.generated for name, evaluation in ordered}
+    rows = {name: evaluation.generated for name, evaluation in ordered}
     for line in score_lines({**rows, "real against real": first[1].floor}, first[1].basis):
         say(line)

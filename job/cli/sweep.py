@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 MAX_KEYS, MAX_RUNS = 2, 64
 DEFAULT_STEPS = 2000
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-INCOMPARABLE = ("data.", "quality.")  # keys that change what a score means
+# Keys of a recipe; others change nothing of the images, or what a score means.
+COMPARABLE = re.compile(r"seed|preset|(training|model|workers)\..+")
 COLUMNS = (
     "Frechet distance",
     "at step",
@@ -141,10 +142,10 @@ def _trials(sources: Sources, over: tuple[str, ...]) -> Iterator[Trial]:
             f"--over has {counted(len(over), 'key')} and {counted(num_runs, 'run')}; expected at"
             f" most {MAX_KEYS} different keys and {MAX_RUNS} runs"
         )
-    if wrong := [key for key in tried if key.startswith(INCOMPARABLE)]:
+    if wrong := [key for key in tried if not COMPARABLE.fullmatch(key)]:
         raise ConfigError(
-            f"--over {wrong[0]}: scores of other images or features cannot be compared; expected a"
-            " key of training or model, or seed"
+            f"--over {wrong[0]}: a sweep compares recipes on the same images; expected preset,"
+            " seed, or a key of training, model or workers"
         )
     common = load_run(*sources, check=False)
     folder, num_steps = common.uri.rstrip("/"), common.training.steps or DEFAULT_STEPS
@@ -182,7 +183,7 @@ def _values(argument: str) -> tuple[str, list[Any]]:
     except ConfigError:
         found = []
     values = found if isinstance(found, list) else []
-    if not values or len({json.dumps(value) for value in values}) < len(values):
+    if not values or any(one == other for one, other in itertools.combinations(values, 2)):
         raise ConfigError(
             f"--over {argument}: expected KEY=VALUE,VALUE,... with different values, for example"
             " training.objective.r1_gamma=0.1,1,10"

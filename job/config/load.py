@@ -63,6 +63,8 @@ def read_layers(
     """Return the sources of a run: its preset, or no values without one, and then the others."""
     own = [Layer("file", read_file(path))] if path else []
     own.append(Layer(ENVIRONMENT, read_environment(environment or {})))
+    if preset is not None:
+        own.append(Layer("--preset", {"preset": preset}))
     own += [Layer("--set", read_override(override)) for override in overrides]
     document = _document(own)
     training = document.get("training")
@@ -72,11 +74,7 @@ def read_layers(
         and "min_steps" not in training
     ):  # which is for the epochs of a preset
         own.append(Layer("own epochs", {"training": {"min_steps": 0}}))
-    if preset is not None:
-        own.append(Layer("--preset", {"preset": preset}))
-    else:
-        preset = document.get("preset")
-    if preset is None:
+    if (preset := document.get("preset")) is None:
         return [Layer(DEFAULT, {}), *own]
     return [Layer(f"preset {preset}", read_preset(preset)), *own]
 

@@ -38,11 +38,15 @@ def saved(path: Path, frechet: float, **basis: object) -> str:
     return str(path)
 
 
-def test_compare_orders_scores(tmp_path: Path, capsys) -> None:
-    files = [saved(tmp_path / "bad.json", 7.0), saved(tmp_path / "good.json", 3.25)]
+def test_compare_orders_scores(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, distance in {"bad": 7.0, "good": 3.25}.items():  # as `evaluate --record` names them
+        (tmp_path / name).mkdir()
+        saved(tmp_path / name / "evaluation.json", distance)
+    files = ["bad/evaluation.json", "good/evaluation.json"]
     assert run_command(["quality", "compare", *files]) == 0
     _, *rows, basis = capsys.readouterr().out.splitlines()
-    assert [row.split("  ")[0] for row in rows] == ["good.json", "bad.json", "real against real"]
+    assert [row.split("  ")[0] for row in rows] == [*reversed(files), "real against real"]
     assert "3.250 (0.400 to 0.600)" in rows[0]
     assert basis.startswith("300 images against 300 real ones")
 

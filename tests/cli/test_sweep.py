@@ -44,7 +44,9 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["seed=0,1", "seed=2,3"], "--over has 2 keys and 2 runs; expected at most 2 different"),
         ([f"seed={','.join(map(str, range(65)))}"], "--over has 1 key and 65 runs"),
         (["seed=0,1"], "compares scores, and runs on"),
-        (["quality.num_images=100,200"], "scores of other images or features cannot be compared"),
+        (["quality.num_images=100,200"], "--over quality.num_images: a sweep compares recipes on"),
+        (["uri=a,b"], "--over uri: a sweep compares recipes on the same images"),
+        ([f"{R1}=1,1.0"], "expected KEY=VALUE,VALUE,... with different values"),
     ],
 )
 def test_a_wrong_sweep_starts_nothing(

@@ -143,11 +143,22 @@ def test_the_environment_is_between_the_file_and_set(tmp_path: Path) -> None:
 
 
 def test_the_origin_of_values_that_follow_from_others() -> None:
-    found = origins(read_layers("fashion", None, ["training.epochs=3", "preset=notebook"]))
+    found = origins(read_layers("fashion", None, ["training.epochs=3"]))
     assert found["preset"] == "--preset"
     assert found["training.min_steps"] == "own epochs"
     assert found["model.generator.kernel_size"] == "preset fashion"
     assert set(origins(read_layers()).values()) == {"default"}
+
+
+def test_the_preset_is_that_of_set_then_of_the_option_then_of_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("preset: notebook\n")
+    assert load_run("fashion", path, [*REQUIRED, "preset=small64"]).preset == "small64"
+    assert load_run("fashion", path, REQUIRED, {"DCGAN_SET_PRESET": "small64"}).preset == "fashion"
+    notebook, small = (
+        load_run("fashion", None, [*REQUIRED, f"preset={name}"]) for name in ("notebook", "small64")
+    )
+    assert (notebook.model.image_size[0], small.model.image_size[0]) == (28, 64)
 
 
 def test_a_wrong_value_from_the_environment_names_the_variable() -> None:
