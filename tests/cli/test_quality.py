@@ -38,12 +38,11 @@ def saved(path: Path, frechet: float, **basis: object) -> str:
     return str(path)
 
 
-def test_compare_orders_scores(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_compare_orders_scores(tmp_path: Path, capsys) -> None:
     for name, distance in {"bad": 7.0, "good": 3.25}.items():  # as `evaluate --record` names them
         (tmp_path / name).mkdir()
         saved(tmp_path / name / "evaluation.json", distance)
-    files = ["bad/evaluation.json", "good/evaluation.json"]
+    files = [str(tmp_path / name / "evaluation.json") for name in ("bad", "good")]
     assert run_command(["quality", "compare", *files]) == 0
     _, *rows, basis = capsys.readouterr().out.splitlines()
     assert [row.split("  ")[0] for row in rows] == [*reversed(files), "real against real"]
