@@ -67,22 +67,21 @@ def evaluate(
     if apart is None:
         return steps_of.score_images(real, extractor, found.data, found.uri, seed)
     steps_of.check_trained_on(found.data_fingerprint, real, found.uri)
-    result = steps_of.score_images(real, extractor, found.data, found.uri, seed)
-    unseen = apart.read(0, num)
-    near, picture = steps_of.compare_with_training(real, extractor, found.data, unseen)
-    on_pairs(picture)
-    result = dataclasses.replace(result, near_training=near)
+    unseen, measure = apart.read(0, num), None
     if usefulness is not None:
         per_class, steps, repeats = usefulness
-        trainings = steps_of.measure_usefulness(
+        measure = steps_of.usefulness_measurement(
             real,
             (found.data, found.uri),
             (unseen, apart.store.uri),
             Schedule(per_class, steps, range(seed, seed + repeats)),
             on_training,
         )
-        result = dataclasses.replace(result, usefulness=trainings)
-    return result
+    result = steps_of.score_images(real, extractor, found.data, found.uri, seed)
+    near, picture = steps_of.compare_with_training(real, extractor, found.data, unseen)
+    on_pairs(picture)
+    result = dataclasses.replace(result, near_training=near)
+    return dataclasses.replace(result, usefulness=measure()) if measure else result
 
 
 def _checked_num(num_images: int | None, num_rows: int, uri: str) -> int:

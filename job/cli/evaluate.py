@@ -120,6 +120,10 @@ def evaluate(
         )
     run = _run_folder(images, storage) if record else None
     picture = b""
+    if pairs:
+        from job.synthesis.writers import open_file
+
+        pairs_store, pairs_key = open_file(pairs, storage, "pairs.png", "--pairs")
 
     def on_pairs(found: "Image.Image") -> None:
         nonlocal picture
@@ -127,7 +131,7 @@ def evaluate(
 
         picture = png_bytes(found)
         if pairs:
-            _write_picture(pairs, picture)
+            pairs_store.write(pairs_key, picture)
 
     result = quality.evaluate(
         images,
@@ -165,11 +169,3 @@ def _run_folder(uri: str, storage: "StorageSpec") -> "ObjectStore":
     except StorageError as error:  # a file, for example
         reason = f" ({error})"
     raise ConfigError(f"--record: {uri} is not a run folder{reason}; expected one as IMAGES")
-
-
-def _write_picture(uri: str, picture: bytes) -> None:
-    from job.storage.paths import local_path
-    from job.storage.uri import open_store
-
-    path = local_path(uri)
-    open_store(str(path.parent)).write(path.name, picture)

@@ -6,6 +6,7 @@ evaluation = score_images(real, open_features("classifier", *real, storage), ima
 
 from collections.abc import Callable
 
+import numpy as np
 from PIL import Image
 
 from job.config.errors import ConfigError, DataError
@@ -18,6 +19,8 @@ from job.quality.scores import Basis, score
 from job.quality.usefulness import Schedule, Trainer, recipes, with_classes
 
 MAX_TRAIN_BYTES = 1 << 30  # of real pixels in memory
+SAME_PIXELS = 0.5  # grey levels: distances are not exact
+MAX_KNOWN = 0.1  # share of held-out images that are training images; real data sets have some twice
 
 
 def check_held_out(held_out: PackedImages, real: PackedImages) -> None:
@@ -66,34 +69,47 @@ def score_images(
 def compare_with_training(
     real: PackedImages, features: Features, images: LabelledImages, held_out: LabelledImages
 ) -> tuple[NearTraining, Image.Image]:
-    """Return distances to all of ``real``, the training images, and the picture of pairs."""
-    (in_features, by_features), (in_pixels, by_pixels) = (
+    """Return distances to all of ``real``, the training images, and the picture of pairs.
+
+    Raise ``ConfigError`` if many held-out images are training images.
+    """
+    (in_pixels, by_pixels, known), (in_features, by_features, _) = (
         near_training(real.store, real.index, describe, images.images, held_out.images)
-        for describe in (features.extract, pixels)
+        for describe in (pixels, features.extract)
     )
+    if (share := float(np.mean(known < SAME_PIXELS))) > MAX_KNOWN:
+        raise ConfigError(
+            f"{share:.0%} of the held-out images are also in {real.store.uri}; expected images that"
+            " training did not see. Pack a part of the images apart before training"
+        )
     picture = pairs_picture(real.store, real.index, images.images, [by_features, by_pixels])
     return NearTraining(in_features, in_pixels), picture
 
 
-def measure_usefulness(
+def usefulness_measurement(
     real: PackedImages,
     images: tuple[LabelledImages, str],
     held_out: tuple[LabelledImages, str],
     schedule: Schedule,
     on_training: Callable[[str], None],
-) -> tuple[Training, ...]:
-    """Train each recipe and test it on the held-out images; images come with their URI.
+) -> Callable[[], tuple[Training, ...]]:
+    """Return what trains each recipe and tests it on the held-out images, which have their URI.
 
-    ``on_training`` gets the name of each recipe before its trainings. Raise ``DataError`` for
-    images without classes, or with others than the real ones.
+    ``on_training`` gets the name of each recipe before its trainings. Raise ``DataError`` now for
+    images without classes, with others than the real ones, or with too few of one.
     """
     everything = real.read(0, MAX_TRAIN_BYTES // real.index.row_bytes)
     training, generated, test = (
         with_classes(data, everything.class_names, uri)
         for data, uri in ((everything, real.store.uri), images, held_out)
     )
-    found, trainer = [], Trainer(test, schedule)
-    for recipe in recipes(training, generated, schedule.per_class):
-        on_training(recipe.name)
-        found.append(Training(recipe.name, trainer.accuracies(recipe)))
-    return tuple(found)
+    compared = recipes(training, generated, schedule.per_class)
+
+    def measure() -> tuple[Training, ...]:
+        found, trainer = [], Trainer(test, schedule)
+        for recipe in compared:
+            on_training(recipe.name)
+            found.append(Training(recipe.name, trainer.accuracies(recipe)))
+        return tuple(found)
+
+    return measure

@@ -57,16 +57,16 @@ def near_training(
     describe: Callable[[NDArray[np.uint8]], Floats],
     generated: NDArray[np.uint8],
     held_out: NDArray[np.uint8],
-) -> tuple[Memorization, Nearest]:
+) -> tuple[Memorization, Nearest, NDArray[np.float32]]:
     """Compare images with all of the data set at ``store``, the training images.
 
     ``describe`` turns images uint8 ``[N, H, W, C]`` into ``[N, D]``: features, or ``pixels``. Also
-    return the nearest training image of each generated one.
+    return the nearest training image of each generated one, and the distances of held-out ones.
     """
     queries = describe(np.concatenate([generated, held_out]))
     found = nearest(queries, (describe(each.images) for each in row_blocks(store, index)))
     own, other = found.distances[: len(generated)], found.distances[len(generated) :]
-    return memorization(own, other), Nearest(found.rows[: len(generated)], own)
+    return memorization(own, other), Nearest(found.rows[: len(generated)], own), other
 
 
 def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.config.errors import DataError
+from job.config.text import counted
 from job.data.rows import LabelledImages
 from job.quality.classifier import BATCH_SIZE, accuracy, build_classifier, compiled, scale
 
@@ -41,7 +42,7 @@ def recipes(real: LabelledImages, generated: LabelledImages, per_class: int) -> 
     class has fewer, or no generated image.
     """
     few, name = first_of_each_class(real, per_class), f"{per_class} real a class"
-    first_of_each_class(generated, 1)
+    first_of_each_class(generated, 1, "generated")
     return [
         Recipe("all real", (real,)),
         Recipe("generated only", (generated,)),
@@ -52,14 +53,15 @@ def recipes(real: LabelledImages, generated: LabelledImages, per_class: int) -> 
     ]
 
 
-def first_of_each_class(data: LabelledImages, per_class: int) -> LabelledImages:
+def first_of_each_class(data: LabelledImages, per_class: int, kind: str = "real") -> LabelledImages:
     """Return the first ``per_class`` images of each class; ``DataError`` if one has fewer."""
     rows = [np.flatnonzero(data.labels == label) for label in range(len(data.class_names))]
     for name, found in zip(data.class_names, rows, strict=True):
         if len(found) < per_class:
+            remedy = "Use fewer a class (--per-class)" if kind == "real" else "Use more (--num)"
             raise DataError(
-                f"class {name} has {len(found):,} images; expected at least {per_class:,} of each"
-                " class. Use fewer a class (--per-class), or more images (--num)"
+                f"class {name} has {counted(len(found), f'{kind} image')}; expected at least"
+                f" {per_class:,} of each class. {remedy}"
             )
     chosen = np.concatenate([found[:per_class] for found in rows])
     assert data.labels is not None

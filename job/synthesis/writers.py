@@ -84,7 +84,7 @@ def open_destination(
             " a number with --format grid, gif or mp4 and --num 2 or more, and none with others"
         )
     if form in _FILES:
-        store, key = _open_file(uri, storage, _FILES[form])
+        store, key = open_file(uri, storage, _FILES[form])
         return Destination(form, store, key, num_images, start, is_marked, num_between)
     store = open_store(uri, storage)
     for entry in store.list():
@@ -122,7 +122,9 @@ def write_images(
     return f"{store.uri.rstrip('/')}/{destination.key}" if destination.key else store.uri
 
 
-def _open_file(uri: str, storage: StorageSpec, name: str) -> tuple[ObjectStore, str]:
+def open_file(
+    uri: str, storage: StorageSpec, name: str, option: str = "--out"
+) -> tuple[ObjectStore, str]:
     """Return the store and key of the file ``uri``, or of ``name`` in the folder ``uri``."""
     folder, _, last = uri.rpartition("/")
     if last and ("://" not in folder or folder.startswith("file://")):
@@ -133,8 +135,8 @@ def _open_file(uri: str, storage: StorageSpec, name: str) -> tuple[ObjectStore, 
         return open_store(folder, storage), last
     if suffix in PICTURE_SUFFIXES + ARRAY_SUFFIXES:
         raise ConfigError(
-            f"--out is {uri}; expected a folder, or a file that ends in {Path(name).suffix} "
-            "for this --format"
+            f"{option} is {uri}; expected a folder, or a file that ends in {Path(name).suffix} "
+            "for this format"
         )
     return open_store(uri, storage), name
 

@@ -90,6 +90,7 @@ def test_held_out_images_show_copies_and_usefulness(folder: Path, capsys) -> Non
     [
         (["--usefulness"], 2, "--held-out is not set; expected packed real images"),
         (["--pairs", "x.png"], 2, "--held-out is not set"),
+        (["--held-out", "none", "--pairs", "x.jpg"], 2, "--pairs is x.jpg; expected a folder, or"),
         (["--held-out", "none"], 5, "none/index.json: not found"),
         (["--held-out", "{folder}/real"], 2, "the same images as --against; expected images that"),
         (["--record"], 2, "good.npz is not a run folder"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from job.config.errors import ConfigError, DataError
@@ -12,8 +13,8 @@ from job.quality.evaluate import (
     check_held_out,
     check_trained_on,
     compare_with_training,
-    measure_usefulness,
     score_images,
+    usefulness_measurement,
 )
 from job.quality.features import Features
 from job.quality.usefulness import Schedule
@@ -53,6 +54,21 @@ def test_copies_of_the_training_images_have_distance_zero(
     assert picture.width == 20 * 66 + 2
 
 
+def test_held_out_images_that_were_trained_on_are_refused(
+    real: PackedImages, features: Features
+) -> None:
+    """Another pack of the same images has another fingerprint."""
+    unseen = bars(50, seed=1)[0]
+    for num_known in (4, 12):
+        images = np.concatenate([real.read(0, num_known).images, unseen[num_known:]])
+        held_out = LabelledImages(images, None, ())
+        if num_known == 4:
+            compare_with_training(real, features, real.read(50, 40), held_out)
+            continue
+        with pytest.raises(ConfigError, match="24% of the held-out images are also in"):
+            compare_with_training(real, features, real.read(50, 40), held_out)
+
+
 def test_usefulness_needs_classes_of_the_same_names(real: PackedImages) -> None:
     images, schedule = real.read(0, 60), Schedule(5, 1, range(1))
     test = (real.read(60, 30), "test")
@@ -61,9 +77,9 @@ def test_usefulness_needs_classes_of_the_same_names(real: PackedImages) -> None:
         (images._replace(class_names=("0", "1", "owl")), "generated: has class owl; expected"),
     ):
         with pytest.raises(DataError, match=message):
-            measure_usefulness(real, (other, "generated"), test, schedule, print)
+            usefulness_measurement(real, (other, "generated"), test, schedule, print)
     with pytest.raises(DataError, match="expected at least 40 of each class"):
-        measure_usefulness(real, (images, "generated"), test, Schedule(40, 1, range(1)), print)
+        usefulness_measurement(real, (images, "generated"), test, Schedule(40, 1, range(1)), print)
 
 
 def test_held_out_images_are_others_of_the_same_shape(real: PackedImages) -> None:

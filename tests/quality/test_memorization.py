@@ -43,12 +43,12 @@ def test_copies_are_near_and_new_images_are_not(
     monkeypatch.setattr(rows_module, "_BLOCK_BYTES", 50 * 256)
     store, index = packed_bars(tmp_path / "real", 180)
     held_out, new = bars(100, seed=1)[0], bars(100, seed=2)[0]
-    honest, _ = near_training(store, index, pixels, new, held_out)
+    honest, _, _ = near_training(store, index, pixels, new, held_out)
     assert 0.4 < honest.share_nearer < 0.6
     assert honest.share_rare < 0.05
     assert 20 < honest.median_held_out < 60  # grey levels of noise
     copies = read_rows(store, index, np.arange(60, 90)).images
-    copied, found = near_training(store, index, pixels, np.concatenate([new, copies]), held_out)
+    copied, found, _ = near_training(store, index, pixels, np.concatenate([new, copies]), held_out)
     assert np.array_equal(found.rows[100:], np.arange(60, 90))
     assert not found.distances[100:].any()
     assert copied.share_rare >= 30 / 130

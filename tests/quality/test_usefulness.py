@@ -63,7 +63,9 @@ def test_the_few_are_the_first_of_each_class() -> None:
     assert few.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
     expected = np.concatenate([data.images[data.labels == label][:5] for label in range(3)])
     assert np.array_equal(few.images, expected)
-    with pytest.raises(DataError, match=r"class \w+ has \d+ images; expected at least 90 of each"):
+    with pytest.raises(
+        DataError, match=r"class \w+ has \d+ real images; expected at least 90 of each"
+    ):
         first_of_each_class(data, 90)
 
 
@@ -82,7 +84,7 @@ def test_recipes_are_named_and_need_every_class() -> None:
     assert [recipe.is_augmented for recipe in found.values()] == [0, 0, 0, 1, 0, 1]
     assert generated.labels is not None
     rows = generated.labels != 1
-    with pytest.raises(DataError, match="class left has 0 images; expected at least 1"):
+    with pytest.raises(DataError, match="class left has 0 generated images; expected at least 1"):
         recipes(real, LabelledImages(generated.images[rows], generated.labels[rows], NAMES), 5)
 
 
