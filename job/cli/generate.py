@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.options import storage_options
+from job.cli.options import Number, storage_options
 from job.cli.output import say
 from job.config.errors import ConfigError
 from job.config.text import counted
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     OnPart = Callable[[IndexRange], None]
 
 MAX_INDEX = 2**48  # far below where the counter of the latents would wrap
-PARTS = ("tar", "parquet", "shards")  # formats of any size, made in parts
+PARTS = ("png", "tar", "parquet", "shards")  # made in parts
 
 
 @click.command()
@@ -38,11 +38,11 @@ PARTS = ("tar", "parquet", "shards")  # formats of any size, made in parts
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["png", "npz", "grid", "gif", "mp4", *PARTS]),
+    type=click.Choice([*PARTS, "npz", "grid", "gif", "mp4"]),
     default="png",
     show_default=True,
-    help="Single PNGs, one .npz, picture, GIF or MP4; or parts, which a second run completes: tar"
-    " (WebDataset), parquet (Hugging Face), shards (packed, to train on).",
+    help="Parts, which a second run completes: png (single files), tar (WebDataset), parquet"
+    " (Hugging Face), shards (packed, to train on); or one .npz, picture, GIF or MP4.",
 )
 @click.option(
     "--seed",
@@ -74,7 +74,7 @@ PARTS = ("tar", "parquet", "shards")  # formats of any size, made in parts
 )
 @click.option(
     "--truncation",
-    type=click.FloatRange(0, 100, min_open=True),
+    type=Number(0, 100, min_open=True),
     help="Cut the latents off at this many standard deviations: fewer odd images, less variety.",
 )
 @click.option(
@@ -134,6 +134,8 @@ def generate(
         raise ConfigError(
             "CHECKPOINT or --out is empty; expected a URI or a path (an unset shell variable?)"
         )
+    if license_id is not None and not (license_id.strip() and license_id.isprintable()):
+        raise ConfigError(f"--license is {license_id!r}; expected one line, such as cc0-1.0")
     if is_best:
         from job.checkpoints.origin import best_uri
 
@@ -168,7 +170,7 @@ def generate(
 
 
 def _write_files(request: "Request", num_workers: int, num_between: int | None) -> None:
-    """Write ``request`` in a format without parts."""
+    """Write ``request`` in a format of one file."""
     form, start, num_images = request.form, request.start, request.num_images
     for option, value in (
         ("--interpolate", num_between if form in PARTS else None),
@@ -192,7 +194,6 @@ def _write_files(request: "Request", num_workers: int, num_between: int | None) 
         num_between=num_between,
     )
     _load_quietly()
-    from job.synthesis.completion import describe_pngs
     from job.synthesis.images import image_blocks
     from job.synthesis.interpolation import interpolated_blocks
     from job.synthesis.maker import plan_of_source
@@ -212,8 +213,6 @@ def _write_files(request: "Request", num_workers: int, num_between: int | None) 
         )
     labels = classes.labels(start, num_images) if classes and form == "npz" else None
     written = write_images(out, blocks, labels, len(classes.turn) if classes else 0)
-    for kept in describe_pngs(out.store, plan) if form == "png" else ():
-        say(f"{written}/{kept} is not of this program, and was kept", err=True)
     say(f"{counted(num_images, 'image')} of {source.uri} (step {source.step}): {written}")
 
 

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import functools
+import math
 import os
 import shlex
 import shutil
@@ -20,10 +21,21 @@ from job.storage.paths import local_path
 if TYPE_CHECKING:
     from job.config.storage import StorageSpec
 
+
+class Number(click.FloatRange):
+    """A number in a range, which ``nan`` is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is not a number", param, ctx)
+        return number
+
+
 _FLAGS = ("endpoint_url", "region", "path_style")
 _AT_LEAST_1 = click.IntRange(min=1)
 _SHORT_FORMS = {
-    "--epochs": ("training.epochs", click.FloatRange(min=0, min_open=True)),
+    "--epochs": ("training.epochs", Number(min=0, min_open=True)),
     "--steps": ("training.steps", _AT_LEAST_1),
     "--workers": ("workers.count", _AT_LEAST_1),
     "--batch": ("training.global_batch_size", _AT_LEAST_1),

@@ -114,8 +114,9 @@ def scores_text(checked: "Preflight") -> str:
         data = shlex.quote(checked.spec.data.uri)
         return f"scores: none (for scores of the images: `{program()} quality fit {data}` first)"
     return (
-        f"scores: every {schedule.score_every:,} steps, {quality.num_images:,} generated images"
-        f" against real ones ({quality.features})"
+        f"scores: every {schedule.score_every:,} steps,"
+        f" {min(quality.num_images, checked.index.num_rows):,} generated images against real ones"
+        f" ({quality.features})"
     )
 
 

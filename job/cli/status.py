@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from job.cli.options import option_text, program, storage_options
+from job.cli.options import Number, option_text, program, storage_options
 from job.cli.output import say
 from job.config.text import counted, printable
 
@@ -52,7 +52,7 @@ ASCII_LEVELS, ASCII_BAR_PARTS = "_.,-~=+#", "#-"  # for a terminal that is not U
 @click.option(
     "--every",
     "every_seconds",
-    type=click.FloatRange(min=0.5),
+    type=Number(min=0.5),
     default=5.0,
     show_default=True,
     help="Seconds between checks.",

@@ -21,6 +21,7 @@ from job.config.model import ModelSpec
 from job.config.objective import AugmentSpec, ObjectiveSpec, ScheduleSpec
 from job.config.storage import StorageSpec
 from job.config.tracking import TrackingSpec
+from job.config.validation import Expected
 
 RESUME_MODES = ("auto", "never")  # anything else is a URI
 
@@ -160,10 +161,17 @@ class SampleSpec(Section):
     """Columns of the grid."""
 
 
+FeaturesName = Annotated[
+    str,
+    Field(pattern=r"^(auto|none|(classifier|inception)(:.+)?|file:.+)$"),
+    Expected("auto, none, classifier, classifier:DATA, inception, inception:URI or file:URI"),
+]
+
+
 class QualitySpec(Section):
     """Scores of the generated images while the run trains."""
 
-    features: str = "auto"
+    features: FeaturesName = "auto"
     """What the scores compare. `auto`: the classifier that `dcgan-train quality fit` trained on the
     data, and no scores if there is none; `none`: no scores; or as `evaluate --features`."""
     every_steps: Positive | None = None

@@ -46,11 +46,8 @@ _SENSITIVE = (
     "None was added; what the training images show may be shown again. Treat the set as you treat"
     " those."
 )
-_FILES_OF_PARTS = """`generation.json` lists the files with their first and last index and their
+_FILES = """`generation.json` lists the files with their first and last index and their
 SHA-256; `croissant.json` describes them for other programs."""
-_FILES_OF_PNGS = (
-    "A file's name is its index; `croissant.json` describes the files for other programs."
-)
 _READ = {
     "parquet": (
         "from datasets import load_dataset\n\n"
@@ -109,7 +106,7 @@ Image i is a function of generator, seed and i: the same command makes the same 
 {code}
 ```
 
-{_FILES_OF_PARTS if plan.format in SUFFIXES else _FILES_OF_PNGS}
+{_FILES}
 
 ## What to know before using them
 
@@ -163,6 +160,7 @@ def croissant_of(plan: Plan, name: str, created: str, files: Sequence[Written]) 
 
 
 def _head(plan: Plan, name: str) -> dict[str, Any]:
+    has_labels = bool(plan.classes) and plan.format != "png"
     sizes = (*_SIZES, *_LARGE_SIZES)
     size = next((text for limit, text in sizes if plan.num_images < limit), "n>1B")
     features: list[dict[str, Any]] = [
@@ -179,7 +177,7 @@ def _head(plan: Plan, name: str) -> dict[str, Any]:
         "license": plan.license or "unknown",
         "annotations_creators": ["machine-generated"],
         "task_categories": [
-            "image-classification" if plan.classes else "unconditional-image-generation"
+            "image-classification" if has_labels else "unconditional-image-generation"
         ],
         "size_categories": [size],
         "tags": ["synthetic", "gan", "dcgan-train", "croissant"],
@@ -202,8 +200,11 @@ def _table(plan: Plan) -> str:
         "seed": plan.seed,
         "indices": f"{plan.start} ... {plan.stop - 1}",
         "truncation of the latents": plan.truncation or "none",
-        "classes": ", ".join(plan.classes) or "none",
+        "classes of the generator": ", ".join(plan.classes) or "none",
     }
+    if plan.classes:
+        turn = ", ".join(plan.classes[label] for label in plan.labels)
+        rows["classes of the images"] = f"in turn: {turn}" if turn else "as in the training images"
     return "\n".join(
         f"| {key} | {printable(str(value)).replace('|', '/')} |" for key, value in rows.items()
     )

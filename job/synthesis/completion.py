@@ -5,7 +5,7 @@ Loads no TensorFlow, so that the driver of a cluster can do it.
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, astuple
 
 from job.config.versions import versions
 from job.data.croissant import KEY as CROISSANT_KEY
@@ -31,9 +31,7 @@ from job.synthesis.parts import (
     find_plan,
     finish,
 )
-from job.synthesis.plan import PNG_NAME, Plan
-
-_OURS, _HEAD_BYTES = b"dcgan-train", 16 << 10  # in both files, near their beginnings
+from job.synthesis.plan import Plan
 
 
 def complete(store: ObjectStore, plan: Plan) -> None:
@@ -47,27 +45,11 @@ def complete(store: ObjectStore, plan: Plan) -> None:
     if plan.format == "shards":
         write_index(store, _index(plan, records))
     name = set_name(store.uri)
-    files = [Written(*astuple(file)) for record in records for file in record.files]
+    is_listed = plan.format != "png"  # `generation.json` has them; a pattern is enough here
+    files = [Written(*astuple(file)) for each in records for file in each.files if is_listed]
     store.write(CARD_KEY, data_card(plan, name))
     store.write(CROISSANT_KEY, croissant_of(plan, name, _today(), files))
     finish(store, plan, records)
-
-
-def describe_pngs(store: ObjectStore, plan: Plan) -> list[str]:
-    """Describe all PNGs of a folder, as ``complete`` does; return the files of others, kept.
-
-    ``plan`` is of the last images; earlier ones of the same generator count, too.
-    """
-    indices = [int(each.key[:-4]) for each in store.list() if PNG_NAME.fullmatch(each.key)]
-    plan = replace(plan, start=min(indices), num_images=len(indices))
-    name, kept = set_name(store.uri), []
-    for key, content in (
-        (CARD_KEY, data_card(plan, name)),
-        (CROISSANT_KEY, croissant_of(plan, name, _today(), [])),
-    ):
-        is_free = store.stat(key) is None or _OURS in store.read_range(key, 0, _HEAD_BYTES)
-        store.write(key, content) if is_free else kept.append(key)
-    return kept
 
 
 def _today() -> str:

@@ -1,5 +1,6 @@
-"""The files of one part: a tar of PNGs, a Parquet file or a shard of pixels.
+"""The files of one part: PNGs, a tar of PNGs, a Parquet file or a shard of pixels.
 
+    png       000000007.png
     tar       WebDataset's layout: 000000007.png and, with classes, 000000007.cls
     parquet   Hugging Face's layout of an image column: {"bytes": PNG, "path": name}
     shards    raw uint8 rows and, with classes, little-endian int32 labels (``job.data.index``)
@@ -48,6 +49,8 @@ def write_part(
     """Write the part's files into the local ``folder`` and return their paths."""
     path = folder / f"{part.name}{SUFFIXES[plan.format]}"
     match plan.format:
+        case "png":
+            return _write_pngs(folder, blocks)
         case "tar":
             _write_tar(path, blocks)
         case "parquet":
@@ -55,6 +58,15 @@ def write_part(
         case _:
             return _write_shard(path, blocks)
     return [path]
+
+
+def _write_pngs(folder: Path, blocks: Iterable[EncodedBlock]) -> list[Path]:
+    paths = []
+    for block in blocks:
+        for offset, png in enumerate(block.payloads):
+            paths.append(folder / png_name(block.first_index + offset))
+            paths[-1].write_bytes(png)
+    return paths
 
 
 def _write_tar(path: Path, blocks: Iterable[EncodedBlock]) -> None:

@@ -4,7 +4,6 @@ Loads no TensorFlow: a command checks its arguments before that takes seconds. K
 """
 
 import dataclasses
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -18,8 +17,9 @@ BLOCK_IMAGES = 64  # made together; the last bits of an image can depend on it
 MAX_INDEX = 2**48  # far below where the counter of the latents would wrap
 MAX_PARTS = 100_000
 
-SUFFIXES: dict[str, str] = {"tar": ".tar", "parquet": ".parquet", "shards": ".u8"}
+SUFFIXES: dict[str, str] = {"png": ".png", "tar": ".tar", "parquet": ".parquet", "shards": ".u8"}
 _MAX_PART_IMAGES, _PART_BYTES = 8192, 64 << 20  # of a tar or Parquet file; bytes of pixels
+MAX_PNGS, MAX_PART_PNGS = 100_000, 256  # ``generation.json`` lists each file
 
 
 class IndexRange(NamedTuple):
@@ -34,9 +34,6 @@ class IndexRange(NamedTuple):
         return f"shard-{self.start:09d}-{self.stop - 1:09d}"
 
 
-PNG_NAME = re.compile(r"\d{9,}\.png")
-
-
 def png_name(index: int) -> str:
     """Return the name of an image's PNG: names sort by index."""
     return f"{index:09d}.png"
@@ -46,7 +43,7 @@ def png_name(index: int) -> str:
 class Plan:
     """A set of generated images, as ``generation.json`` records it."""
 
-    format: Annotated[str, Matching("tar|parquet|shards", "tar, parquet or shards")]
+    format: Annotated[str, Matching("png|tar|parquet|shards", "png, tar, parquet or shards")]
     num_images: Annotated[int, Whole(1, MAX_INDEX)]
     start: Annotated[int, Whole(0, MAX_INDEX)]
     seed: Annotated[int, Whole(0)]
@@ -103,7 +100,9 @@ def plan_of(fields: dict[str, Any]) -> Plan:
 
 def default_part_images(form: str, num_images: int, image_bytes: int) -> int:
     """Return how many images a part has: whole blocks, never more than ``MAX_PARTS`` parts."""
-    if form == "shards":
+    if form == "png":
+        wanted = MAX_PART_PNGS
+    elif form == "shards":
         wanted = shard_bytes_for(num_images, image_bytes) // image_bytes
     else:
         wanted = min(_MAX_PART_IMAGES, _PART_BYTES // image_bytes)

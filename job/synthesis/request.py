@@ -12,7 +12,14 @@ from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.synthesis.classes import labels_in_turn
 from job.synthesis.parts import check_plan, find_plan
-from job.synthesis.plan import BLOCK_IMAGES, MAX_PARTS, Plan, default_part_images
+from job.synthesis.plan import (
+    BLOCK_IMAGES,
+    MAX_PART_PNGS,
+    MAX_PARTS,
+    MAX_PNGS,
+    Plan,
+    default_part_images,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,14 @@ class Request:
             raise ConfigError(
                 f"--part-images is {self.part_images}; expected a multiple of {BLOCK_IMAGES}, and"
                 f" at most {MAX_PARTS:,} parts"
+            )
+        if self.form == "png" and (
+            self.num_images > MAX_PNGS or (self.part_images or 0) > MAX_PART_PNGS
+        ):
+            raise ConfigError(
+                f"--num is {self.num_images} and --part-images {self.part_images} with --format"
+                f" png; expected at most {MAX_PNGS:,} images, {MAX_PART_PNGS} in a part: use"
+                " --format tar"
             )
         store = open_store(self.destination, self.storage)
         if (found := find_plan(store)) is not None:

@@ -1,10 +1,9 @@
-"""Write generated images for people: single PNGs, one ``.npz``, one grid, one GIF or one MP4.
+"""Write generated images into one file: an ``.npz``, a grid, a GIF or an MP4.
 
-Each complete or absent; PNGs and ``.npz`` in constant memory, the others with few images.
-``job.synthesis.parts`` has formats for programs.
+Complete or absent; an ``.npz`` in constant memory, the others with few images.
+``job.synthesis.parts`` has the formats of several files.
 """
 
-import contextlib
 import io
 import itertools
 import math
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from job.config.errors import ConfigError, StorageError
+from job.config.errors import ConfigError
 from job.config.storage import StorageSpec
 from job.images.grids import image_grid, png_bytes
 from job.storage.paths import local_path
@@ -26,7 +25,6 @@ from job.storage.scratch import scratch_folder
 from job.storage.store import ObjectStore
 from job.storage.uri import open_store
 from job.synthesis.marking import DIGITAL_SOURCE_TYPE, FIELD, marked
-from job.synthesis.plan import PNG_NAME, png_name
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".mp4")
 ARRAY_SUFFIXES = (".npz", ".npy", ".zip")
@@ -43,7 +41,7 @@ class Destination(NamedTuple):
 
     form: str
     store: ObjectStore
-    key: str  # of the file; empty for a folder of files
+    key: str  # of the file
     num_images: int
     start: int
     is_marked: bool = True  # as synthetic
@@ -60,9 +58,9 @@ def open_destination(
     is_marked: bool = True,
     num_between: int | None = None,
 ) -> Destination:
-    """Return where to write ``form`` (png, npz, grid, gif or mp4); loads no TensorFlow.
+    """Return where to write ``form`` (npz, grid, gif or mp4); loads no TensorFlow.
 
-    ``ConfigError`` if that cannot be written there, or would replace other images.
+    ``ConfigError`` if that cannot be written there.
     """
     num_cells = num_images * (1 if num_between is None else num_between + 2)
     if form == "mp4" and find_spec("av") is None:
@@ -79,21 +77,13 @@ def open_destination(
     if (num_between is None and form in WALKS) or (
         num_between is not None and (form not in ("grid", *WALKS) or num_images < 2)
     ):
+        found = "not set" if num_between is None else num_between
         raise ConfigError(
-            f"--interpolate is {num_between} with --format {form} and --num {num_images}; expected"
+            f"--interpolate is {found} with --format {form} and --num {num_images}; expected"
             " a number with --format grid, gif or mp4 and --num 2 or more, and none with others"
         )
-    if form in _FILES:
-        store, key = open_file(uri, storage, _FILES[form])
-        return Destination(form, store, key, num_images, start, is_marked, num_between)
-    store = open_store(uri, storage)
-    for entry in store.list():
-        if PNG_NAME.fullmatch(entry.key) and start <= int(entry.key[:-4]) < start + num_images:
-            raise ConfigError(
-                f"{store.uri} holds {entry.key} already; expected none of the images to write: "
-                "choose another --out or --start"
-            )
-    return Destination(form, store, "", num_images, start, is_marked)
+    store, key = open_file(uri, storage, _FILES[form])
+    return Destination(form, store, key, num_images, start, is_marked, num_between)
 
 
 def write_images(
@@ -102,15 +92,13 @@ def write_images(
     labels: NDArray[np.int32] | None = None,
     num_in_turn: int = 0,
 ) -> str:
-    """Write all images and return the URI of what was written.
+    """Write all images and return the URI of the file.
 
     An npz also gets ``labels``. In a grid of classes that are made in turn, ``num_in_turn`` of
     them, each column has one class.
     """
     store = destination.store
     match destination.form:
-        case "png":
-            _write_png(destination, blocks)
         case "npz":
             _write_npz(destination, blocks, labels)
         case "gif":
@@ -119,7 +107,7 @@ def write_images(
             _write_mp4(destination, blocks)
         case _:
             _write_grid(destination, blocks, num_in_turn or 1)
-    return f"{store.uri.rstrip('/')}/{destination.key}" if destination.key else store.uri
+    return f"{store.uri.rstrip('/')}/{destination.key}"
 
 
 def open_file(
@@ -139,24 +127,6 @@ def open_file(
             "for this format"
         )
     return open_store(uri, storage), name
-
-
-def _write_png(destination: Destination, blocks: Blocks) -> None:
-    """Write one PNG per image, named by its index."""
-    from job.synthesis.png import encode_pngs  # loads TensorFlow
-
-    written: list[str] = []
-    try:
-        for block in blocks:
-            for png in encode_pngs(block, mark=destination.is_marked):
-                key = png_name(destination.start + len(written))
-                destination.store.write(key, png)
-                written.append(key)
-    except BaseException:
-        with contextlib.suppress(StorageError):  # the first error is the one to report
-            for key in written:
-                destination.store.delete(key)
-        raise
 
 
 def _write_npz(destination: Destination, blocks: Blocks, labels: NDArray[np.int32] | None) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from job.cli.main import run_command
 from job.data.index import read_index
 from job.storage.uri import open_store
+from job.synthesis.marking import DIGITAL_SOURCE_TYPE
 from tests.synthesis.runs import save_run, spec_of
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +113,7 @@ def test_images_of_one_class_of_balanced_ones_and_of_none(
         assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("form", ["png", "npz", "grid"])
+@pytest.mark.parametrize("form", ["npz", "grid"])
 def test_only_formats_of_parts_have_parts(
     tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,21 +163,40 @@ def test_generate_refuses_a_used_folder_before_it_loads_anything(
     assert (result.returncode, message in result.stderr) == (2, True), result.stderr
 
 
-def test_single_pngs_have_a_data_card_that_counts_them_all(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A README of somebody else stays."""
-    (tmp_path / "theirs").mkdir()
-    (tmp_path / "theirs" / "README.md").write_text("my notes")
-    for out in (tmp_path / "ours", tmp_path / "theirs"):
-        for start in ("0", "3"):
-            arguments = ["generate", str(run_folder), "--num", "3", "--start", start]
-            assert run_command([*arguments, "--out", str(out), "--license", "cc0-1.0"]) == 0
-    card = (tmp_path / "ours" / "README.md").read_text()
+def test_single_pngs_have_a_data_card_and_a_mark(run_folder: Path, tmp_path: Path) -> None:
+    arguments = ["generate", str(run_folder), "--num", "6", "--start", "3", "--license", "cc0-1.0"]
+    assert run_command([*arguments, "--out", str(tmp_path)]) == 0
+    card = (tmp_path / "README.md").read_text()
     assert "6 synthetic images of 28x28x1" in card
-    assert "0 ... 5" in card
+    assert "3 ... 8" in card
     assert "license: cc0-1.0" in card
-    document = json.loads((tmp_path / "theirs" / "croissant.json").read_text())
+    assert "Every image is marked as synthetic" in card
+    document = json.loads((tmp_path / "croissant.json").read_text())
     assert document["distribution"][0]["includes"] == "*.png"
-    assert (tmp_path / "theirs" / "README.md").read_text() == "my notes"
-    assert "README.md is not of this program, and was kept" in capsys.readouterr().err
+    assert [path.name for path in sorted(tmp_path.glob("*.png"))] == [
+        f"00000000{index}.png" for index in range(3, 9)
+    ]
+    with Image.open(tmp_path / "000000003.png") as image:
+        assert DIGITAL_SOURCE_TYPE in image.info["xmp"].decode()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--truncation", "nan"], "nan is not a number"),
+        (["--license", ""], "--license is ''; expected one line"),
+        (["--license", "a\nb: c"], "; expected one line, such as cc0-1.0"),
+        (["--interpolate", "3"], "--interpolate is 3 with --format png; expected it with grid,"),
+    ],
+)
+def test_a_wrong_value_writes_nothing(
+    run_folder: Path,
+    tmp_path: Path,
+    options: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["generate", str(run_folder), "--num", "6", "--out", str(tmp_path / "out")]
+    assert run_command([*arguments, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -94,6 +94,8 @@ def refusal(*overrides: str, preset: str | None = "notebook") -> str:
         ),
         ("model.channels=2", "model.channels is 2; expected 1 for grey or 3 for RGB"),
         ("nonsense", "--set nonsense: expected key=value"),
+        ("quality.features=foo", "quality.features is 'foo'; expected auto, none, classifier, "),
+        ("quality.features='file:'", "quality.features is 'file:'; expected auto, none"),
         ("uri=", "uri is None"),
     ],
 )

@@ -58,6 +58,18 @@ def test_the_card_says_how_the_images_were_made_and_marked(form: str) -> None:
     assert DIGITAL_SOURCE_TYPE not in data_card(plan(form, marked=False), "set").decode()
 
 
+def test_the_card_says_which_classes_were_made() -> None:
+    """The seed and the index alone do not decide them."""
+    of_all = plan("tar", classes=("cat", "dog"))
+    some = plan("png", classes=("cat", "dog"), labels=(1,))
+    assert (
+        "| classes of the images | as in the training images |" in data_card(of_all, "a").decode()
+    )
+    assert "| classes of the images | in turn: dog |" in data_card(some, "a").decode()
+    assert "classes of the images" not in data_card(plan("tar"), "a").decode()
+    assert head(data_card(some, "a"))["task_categories"] == ["unconditional-image-generation"]
+
+
 def test_a_hostile_name_cannot_add_lines_to_the_card() -> None:
     evil = plan("tar", checkpoint="x |\n\n# Heading", classes=("a\nlicense: mit", "\udcff"))
     card = data_card(evil, "set")

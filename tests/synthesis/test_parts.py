@@ -31,7 +31,7 @@ from tests.synthesis.runs import whole
 
 pytestmark = pytest.mark.training
 
-FORMS = ("tar", "parquet", "shards")
+FORMS = ("png", "tar", "parquet", "shards")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def make(maker: PartMaker, request: Request, max_parts: int | None = None) -> in
 
 def found_images(folder: Path, form: str) -> dict[int, np.ndarray]:
     """Return the images of a set by index, read as its users read it; no index twice."""
-    pngs: list[tuple[int, bytes]] = []
+    pngs = [(int(path.stem), path.read_bytes()) for path in sorted(folder.glob("*.png"))]
     for path in sorted(folder.glob("shard-*.tar")):
         with tarfile.open(path) as archive:
             pngs += [
@@ -89,7 +89,9 @@ def test_every_image_is_in_one_part_under_its_index(
     assert list(found) == list(range(300))
     assert np.array_equal(np.stack(list(found.values())), images)
     suffix = {"shards": "u8"}.get(form, form)
-    assert [path.name for path in sorted(tmp_path.glob("shard-*"))] == [
+    if form == "png":
+        assert len(list(tmp_path.iterdir())) == 303  # and three files that describe them
+    assert form == "png" or [path.name for path in sorted(tmp_path.glob("shard-*"))] == [
         f"shard-{start:09d}-{min(start + 127, 299):09d}.{suffix}" for start in (0, 128, 256)
     ]
     assert not (tmp_path / "parts").exists()
@@ -103,7 +105,7 @@ def test_a_second_run_makes_what_is_missing_and_ends_with_the_same_bytes(
     at_once, resumed = tmp_path / "once", tmp_path / "resumed"
     make(maker, request_for(run_folder, at_once, form))
     make(maker, request_for(run_folder, resumed, form), max_parts=2)
-    third = next(path.name for path in at_once.glob("shard-000000256-*"))
+    third = next(path.name for path in at_once.glob("*000000256*"))
     (resumed / third).write_bytes(b"half")
     assert not is_finished(open_store(str(resumed)))
     assert make(maker, request_for(run_folder, resumed, form)) == 1
@@ -129,6 +131,16 @@ def test_a_part_that_was_deleted_or_cut_is_made_again(
     (tmp_path / "shard-000000256-000000299.tar").write_bytes(b"cut")
     assert make(maker, request_for(run_folder, tmp_path)) == 2
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("options", [{"num_images": 100_001}, {"part_images": 320}])
+def test_single_pngs_are_not_for_very_many_images(
+    run_folder: Path, tmp_path: Path, options: dict[str, object]
+) -> None:
+    """`generation.json` and the record of a part list each file, and have a limit."""
+    request = request_for(run_folder, tmp_path, "png", **options)
+    with pytest.raises(ConfigError, match=r"expected at most 100,000 images, 256 in a part: use"):
+        request.open()
 
 
 OTHER = {
