@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 def plan_lines(checked: "Preflight") -> list[str]:
     """Return what a run will do, and what differs from the run that it resumes."""
-    from job.config.validation import shown
-
-    lines = _what_is_planned(checked)
-    for key, (was, value) in checked.changes.items():
-        lines.append(f"{key} is {value}; the checkpoint was saved with {shown(was)}")
-    return lines + memory_lines(checked)
+    return _what_is_planned(checked) + memory_lines(checked)
 
 
 def dry_run_lines(spec: "RunSpec") -> list[str]:
@@ -41,8 +36,14 @@ def dry_run_lines(spec: "RunSpec") -> list[str]:
 
 
 def _what_is_planned(checked: "Preflight") -> list[str]:
+    from job.config.validation import shown
+
     texts = plan_text(checked), length_text(checked), classes_text(checked), scores_text(checked)
-    return [text for text in texts if text]
+    changes = [
+        f"{key} is {value}; the checkpoint was saved with {shown(was)}"
+        for key, (was, value) in checked.changes.items()
+    ]
+    return [text for text in texts if text] + changes
 
 
 def plan_text(checked: "Preflight") -> str:

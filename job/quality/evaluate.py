@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from job.config.errors import ConfigError, DataError
+from job.data.index import Index
 from job.data.rows import LabelledImages, PackedImages
 from job.quality.evaluation import Evaluation, NearTraining, Training
 from job.quality.features import Features
@@ -28,14 +29,18 @@ def check_held_out(held_out: PackedImages, real: PackedImages) -> None:
     found, expected = held_out.index, real.index
     if found.image_shape != expected.image_shape:
         raise DataError(
-            f"{held_out.store.uri}: images are {found.image_shape}; expected"
-            f" {expected.image_shape}. Pack both data sets with the same --size and --channels"
+            f"{held_out.store.uri}: images are {_shape_text(found)}; expected"
+            f" {_shape_text(expected)}. Pack both data sets with the same --size and --channels"
         )
     if found.fingerprint == expected.fingerprint:
         raise ConfigError(
             f"--held-out is {held_out.store.uri}, the same images as --against; expected images"
             " that training did not see. Pack a part of the images apart before training"
         )
+
+
+def _shape_text(index: Index) -> str:
+    return "x".join(map(str, index.image_shape))
 
 
 def check_trained_on(data_fingerprint: str | None, real: PackedImages, uri: str) -> None:

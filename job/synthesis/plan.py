@@ -134,5 +134,13 @@ def difference(found: Plan, wanted: dict[str, Any]) -> str | None:
         if key not in _NOT_COMPARED and values[key] != value:
             if key == "generator":
                 return f"CHECKPOINT {found.checkpoint} (step {found.step})"
-            return f"{OPTIONS.get(key, key)} {values[key]}, not {value}"
+            return f"{OPTIONS.get(key, key)} {_option_text(values[key])}, not {_option_text(value)}"
     return None
+
+
+def _option_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

@@ -14,6 +14,8 @@ from job.data.index import ImageClass, Index
 from job.data.order import ORDER_VERSION, Order
 
 _STREAMS = "data.streams"
+# An unset `metrics.host` is set when the workers start.
+_NOT_COMPARED = ("uri", "preset", "metrics.host")
 MAX_CLASSES, MAX_CLASS_NAME = 1024, 64  # with all of them a manifest is still below its limit
 
 
@@ -90,7 +92,7 @@ def changes(spec: RunSpec, newest: Manifest) -> dict[str, tuple[Any, Any]]:
     return {
         key: (then[key], value)
         for key, value in now.items()
-        if key in then and then[key] != value and key not in ("uri", "preset")
+        if key in then and then[key] != value and key not in _NOT_COMPARED
     }
 
 

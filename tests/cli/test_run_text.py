@@ -45,6 +45,17 @@ def test_the_length_says_why_it_is_more_than_the_epochs(data: Path, tmp_path: Pa
     )
 
 
+def test_the_plan_lists_what_changed_since_the_checkpoint(data: Path, tmp_path: Path) -> None:
+    spec = spec_of(data, tmp_path / "run")
+    then = {"training.generator_optimizer.learning_rate": 0.5, "metrics.host": "127.0.0.1"}
+    commit_step_50(spec, then)
+    changed = [line for line in plan_lines(preflight.check(spec)) if "was saved with" in line]
+    assert len(changed) == 1
+    assert changed[0].startswith("training.generator_optimizer.learning_rate is ")
+    assert changed[0].endswith("; the checkpoint was saved with 0.5")
+    assert f"# {changed[0]}" in dry_run_lines(spec)
+
+
 def test_the_plan_proposes_classes_until_the_run_has_begun(tmp_path: Path) -> None:
     packed = tmp_path / "packed"
     assert run_command(["data", "pack", "synthetic:garments:64", str(packed), "--size", "28"]) == 0

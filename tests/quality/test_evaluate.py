@@ -86,7 +86,7 @@ def test_held_out_images_are_others_of_the_same_shape(real: PackedImages) -> Non
     with pytest.raises(ConfigError, match="the same images as --against"):
         check_held_out(real, real)
     index = dataclasses.replace(real.index, image_shape=(8, 8, 4))
-    with pytest.raises(DataError, match=r"images are \(8, 8, 4\); expected \(16, 16, 1\)"):
+    with pytest.raises(DataError, match="images are 8x8x4; expected 16x16x1"):
         check_held_out(PackedImages(real.store, index), real)
 
 
