@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.config.errors import DataError
+from job.config.text import counted
 from job.data.rows import LabelledImages
 
 NUM_FEATURES = 128
@@ -79,20 +80,19 @@ def fit(
     epochs: int,
     on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
 ) -> Classifier:
-    """Train on labelled images; without classes, on rotations. The same seed gives the same bits.
+    """Train on labelled images; without 256 of at least two classes on rotations of all.
 
-    A tenth of the images, the first, is held out. ``on_epoch`` gets the number of the epoch, from
-    1, and the accuracy on the held-out images. Raise ``DataError`` for fewer than 256 images, or
-    for images without classes that are not square.
+    The same seed gives the same bits. A tenth of the images, the first, is held out. ``on_epoch``
+    gets the number of the epoch, from 1, and the accuracy on the held-out images. Raise
+    ``DataError`` for fewer than 256 images, or for rotations of images that are not square.
     """
     random = np.random.default_rng(seed)
-    task: Task = "rotations" if data.labels is None else "labels"
-    if data.labels is not None:
-        names = data.class_names
-        images, labels = data.images[data.labels >= 0], data.labels[data.labels >= 0]
-        check_enough(len(images))
-    else:
-        names = ROTATIONS
+    task: Task = "labels"
+    names, images, labels = data.class_names, data.images, data.labels
+    if labels is not None:
+        images, labels = images[labels >= 0], labels[labels >= 0]
+    if labels is None or len(labels) < MIN_IMAGES or len(np.unique(labels)) < 2:
+        task, names = "rotations", ROTATIONS
         images, labels = turned(data.images, random)
     num_held_out = len(images) // 10
     num_steps = epochs * ((len(images) - num_held_out) // BATCH_SIZE)
@@ -106,15 +106,6 @@ def fit(
     return Classifier(model, task, names, found)
 
 
-def check_enough(num_images: int) -> None:
-    """Raise ``DataError`` if there are too few images to train on."""
-    if num_images < MIN_IMAGES:
-        raise DataError(
-            f"{num_images} labelled images; expected at least {MIN_IMAGES} to train a classifier."
-            " Pack more images, or use --features inception"
-        )
-
-
 def turned(
     images: NDArray[np.uint8], random: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
@@ -124,11 +115,15 @@ def turned(
     """
     if images.shape[1] != images.shape[2]:
         raise DataError(
-            f"images are {images.shape[1]}x{images.shape[2]} (height x width) and have no classes;"
-            " expected classes or square images to learn features. Pack them with --size, or use"
-            " --features inception"
+            f"images are {images.shape[1]}x{images.shape[2]} (height x width), and fewer than"
+            f" {MIN_IMAGES} have one of several classes; expected classes or square images to learn"
+            " features. Pack them with --size, or use --features inception"
         )
-    check_enough(len(images))
+    if len(images) < MIN_IMAGES:
+        raise DataError(
+            f"{counted(len(images), 'image')}; expected at least {MIN_IMAGES} to train a"
+            " classifier. Pack more images, or use --features inception"
+        )
     turns = random.integers(0, len(ROTATIONS), len(images), dtype=np.int32)
     return np.stack([np.rot90(*pair) for pair in zip(images, turns, strict=True)]), turns
 

@@ -41,9 +41,19 @@ def test_images_without_a_label_are_left_out() -> None:
     data.labels[::2] = -1
     data.images[::2] = 255
     assert fit(data, 0, 4).accuracy > 0.9
-    data.labels[300:] = -1
-    with pytest.raises(DataError, match="150 labelled images; expected at least 256"):
-        fit(data, 0, 1)
+
+
+@pytest.mark.parametrize("change", ["few", "one"])
+def test_with_few_labels_or_one_class_it_learns_rotations(change: str) -> None:
+    data = labelled(600)
+    if change == "few":
+        data.labels[255:] = -1
+    else:
+        data.labels[:] = 1
+    assert fit(data, 0, 1).task == "rotations"
+    small = LabelledImages(data.images[:255], data.labels[:255], data.class_names)
+    with pytest.raises(DataError, match="255 images; expected at least 256"):
+        fit(small, 0, 1)
 
 
 def test_without_classes_it_learns_rotations() -> None:
@@ -60,7 +70,7 @@ def test_an_image_is_turned_by_its_label() -> None:
     assert set(turns) == {0, 1, 2, 3}
     for before, after, turn in zip(images, result, turns, strict=True):
         assert np.array_equal(after, np.rot90(before, turn))
-    with pytest.raises(DataError, match=r"16x8 \(height x width\) and have no classes"):
+    with pytest.raises(DataError, match=r"16x8 \(height x width\), and fewer than 256 have"):
         turned(images[:, :, :8], np.random.default_rng(0))
 
 
