@@ -69,11 +69,14 @@ def evaluate(
     steps_of.check_trained_on(found.data_fingerprint, real, found.uri)
     unseen, measure = apart.read(0, num), None
     if usefulness is not None:
-        per_class, steps, repeats = usefulness
+        per_class, steps, repeats, num_generated = usefulness
+        most = steps_of.MAX_TRAIN_BYTES // real.index.row_bytes
+        shape, wanted = real.index.image_shape, min(num_generated, most)
+        generated = load_images(images, options, shape, wanted, seed, or_fewer=True)
         measure = steps_of.usefulness_measurement(
             real,
-            (found.data, found.uri),
-            (unseen, apart.store.uri),
+            (generated.data, found.uri),
+            (apart.read(0, most), apart.store.uri),
             Schedule(per_class, steps, range(seed, seed + repeats)),
             on_training,
         )

@@ -76,6 +76,14 @@ if TYPE_CHECKING:
     help="With --usefulness: trainings of each kind, with other seeds.",
 )
 @click.option(
+    "--generated",
+    "num_generated",
+    type=click.IntRange(1),
+    default=Usefulness().num_generated,
+    show_default=True,
+    help="With --usefulness: images that a generator makes, to train on.",
+)
+@click.option(
     "--best",
     "is_best",
     is_flag=True,
@@ -100,6 +108,7 @@ def evaluate(
     per_class: int,
     steps: int,
     repeats: int,
+    num_generated: int,
     is_best: bool,
     record: bool,
     as_json: bool,
@@ -140,7 +149,7 @@ def evaluate(
         num_images=num_images,
         seed=seed,
         held_out=held_out,
-        usefulness=Usefulness(per_class, steps, repeats) if usefulness else None,
+        usefulness=Usefulness(per_class, steps, repeats, num_generated) if usefulness else None,
         best=is_best,
         storage=storage,
         on_pairs=on_pairs,

@@ -58,7 +58,9 @@ def first_of_each_class(data: LabelledImages, per_class: int, kind: str = "real"
     rows = [np.flatnonzero(data.labels == label) for label in range(len(data.class_names))]
     for name, found in zip(data.class_names, rows, strict=True):
         if len(found) < per_class:
-            remedy = "Use fewer a class (--per-class)" if kind == "real" else "Use more (--num)"
+            remedy = (
+                "Use fewer a class (--per-class)" if kind == "real" else "Use more (--generated)"
+            )
             raise DataError(
                 f"class {name} has {counted(len(found), f'{kind} image')}; expected at least"
                 f" {per_class:,} of each class. {remedy}"

@@ -33,13 +33,19 @@ class Images(NamedTuple):
 
 
 def load_images(
-    uri: str, storage: StorageSpec, shape: tuple[int, int, int], num_images: int, seed: int
+    uri: str,
+    storage: StorageSpec,
+    shape: tuple[int, int, int],
+    num_images: int,
+    seed: int,
+    *,
+    or_fewer: bool = False,
 ) -> Images:
     """Return ``num_images`` images of ``shape`` ``(H, W, C)`` from ``uri``.
 
     A generator (a run folder, a checkpoint or ``generator.keras``) makes them from ``seed``. Of
-    images that exist (packed, or a source of ``data pack``), ``seed`` draws a sample. Raise
-    ``DataError`` for fewer images or another shape.
+    images that exist (packed, or a source of ``data pack``), ``seed`` draws a sample; ``or_fewer``
+    takes all if there are fewer. Otherwise raise ``DataError``, and for another shape.
     """
     if num_images * np.prod(shape, dtype=np.int64) > MAX_BYTES:
         raise ConfigError(
@@ -51,7 +57,7 @@ def load_images(
     if not _is_source(uri):
         store = open_store(uri, storage)
         if store.stat(INDEX_KEY):
-            return _sample(store, shape, num_images, seed)
+            return _sample(store, shape, num_images, seed, or_fewer)
         if _is_run(store):
             source = load_generator(uri, storage)
             made = _made(source.uri, source.generator, source.classes, shape, num_images, seed)
@@ -60,7 +66,8 @@ def load_images(
     with scratch_folder() as folder:
         settings = PackSettings(size, channels, "exact", seed)
         pack(PackJob(uri, str(folder / "packed"), settings, storage, tmp=folder))
-        return _sample(open_store(str(folder / "packed")), shape, num_images, seed, uri)
+        packed = open_store(str(folder / "packed"))
+        return _sample(packed, shape, num_images, seed, or_fewer, uri)
 
 
 def _is_source(uri: str) -> bool:
@@ -114,11 +121,18 @@ def _made(
 
 
 def _sample(
-    store: ObjectStore, shape: tuple[int, int, int], num_images: int, seed: int, uri: str = ""
+    store: ObjectStore,
+    shape: tuple[int, int, int],
+    num_images: int,
+    seed: int,
+    or_fewer: bool,
+    uri: str = "",
 ) -> Images:
     """Return random rows of a packed data set: generated ones may be packed class by class."""
     index, uri = read_index(store), uri or store.uri
     _check_shape(uri, index.image_shape, shape)
+    if or_fewer:
+        num_images = min(num_images, index.num_rows)
     if index.num_rows < num_images:
         raise DataError(
             f"{uri}: {counted(index.num_rows, 'image')}; expected at least {num_images:,}. Pass"

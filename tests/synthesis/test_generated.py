@@ -89,6 +89,8 @@ def test_what_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     folder = write_folder(tmp_path / "images", class_files(30))
     with pytest.raises(DataError, match=r"30 images; expected at least 31. Pass --num 30"):
         load(folder, 31)
+    every = load_images(str(folder), StorageSpec(), (4, 4, 1), 31, 0, or_fewer=True)
+    assert len(every.data.images) == 30
     with pytest.raises(DataError, match="is 4x4; expected exactly 8x8"):
         load(folder, 10, shape=(8, 8, 1))
     save_run(tmp_path / "run", spec_of("fashion"), 10)
