@@ -61,7 +61,7 @@ Later sources win, key by key:
 | source | example | in `config show` |
 | --- | --- | --- |
 | defaults, in the tables below | | `default` |
-| a preset: the key `preset`, by `--set`, else `--preset`, else the others | `--preset fashion` | `preset fashion` |
+| a preset: the key `preset` by `--set`, else `--preset` | `--preset fashion` | `preset fashion` |
 | the file | `--config run.yaml` | `file` |
 | environment variables | `DCGAN_SET_TRAINING__STEPS=100` | `environment` |
 | `--set key=value`, the last one of several | `--set training.steps=100` | `--set` |
