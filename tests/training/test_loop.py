@@ -101,6 +101,28 @@ def test_calls_grids_and_checkpoints_are_those_of_the_schedule(
     assert 0 < last.compute_seconds <= last.step_seconds
 
 
+def test_the_first_images_come_with_their_classes(
+    tmp_path: Path, networks: Networks, train_call: TrainCall
+) -> None:
+    driver = Recorder()
+    context = alone(spec_of(tmp_path), driver)
+    with (
+        open_checkpointer(context, networks, 0, None) as checkpointer,
+        open_reader(context, 0) as reader,
+    ):
+
+        def unlabelled(chunk: tf.Tensor, step: tf.Tensor, labels: tf.Tensor):
+            return train_call(chunk, step)
+
+        loop = Loop(context, networks, unlabelled, checkpointer, None, lambda: None)
+        given = Input(context.spec, context.topology, reader, context.order, context.schedule, 0)
+        corners = ((chunk, tf.cast(chunk[..., 0, 0, 0], tf.int32)) for (chunk,) in given)
+        assert loop.run(corners)
+    assert driver.first_labels is not None
+    assert driver.first_labels.tolist() == driver.first_images[:, 0, 0, 0].tolist()
+    assert len(set(driver.first_labels.tolist())) > 1
+
+
 def test_a_stop_saves_the_step_and_the_next_loop_resumes_there(
     train: Callable[..., Trained],
 ) -> None:
