@@ -22,7 +22,8 @@ class WebLayer(NamedTuple):
 
 def web_layers(generator: keras.Model) -> list[WebLayer]:
     """Return the layers of ``build_generator(...)`` in order."""
-    return [found for layer in generator.layers if (found := _web_layer(layer)) is not None]
+    layers = (_web_layer(layer, generator) for layer in generator.layers)
+    return [layer for layer in layers if layer is not None]
 
 
 def latent_directions(generator: keras.Model, num_directions: int) -> Array:
@@ -36,17 +37,17 @@ def latent_directions(generator: keras.Model, num_directions: int) -> Array:
     return vectors.T[::-1][:num_directions].astype(np.float32)
 
 
-def _web_layer(layer: keras.Layer) -> WebLayer | None:
+def _web_layer(layer: keras.Layer, generator: keras.Model) -> WebLayer | None:
     """Return the layer for the script; None if that of another layer includes it."""
     layers = keras.layers
     shape = layer.output.shape[1:]
     match layer:
-        case layers.InputLayer() | layers.CategoryEncoding() | layers.Concatenate():
-            return None  # class_embedding does what the last two do
+        case layers.InputLayer() | layers.CategoryEncoding() | layers.Dense(name="class_embedding"):
+            return None
+        case layers.Concatenate():  # the latents and the embedding of the class
+            return WebLayer("class", shape, _weights(generator.get_layer("class_embedding")))
         case layers.Reshape():
             return WebLayer("reshape", shape)
-        case layers.Dense(name="class_embedding"):
-            return WebLayer("class_embedding", (2 * shape[0],), _weights(layer))
         case layers.Dense():
             return WebLayer("dense", shape, _weights(layer))
         case layers.Conv2DTranspose():  # a subclass of Conv in some versions: before Conv2D

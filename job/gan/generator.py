@@ -1,9 +1,10 @@
 """The generator: a latent vector ``[B, Z]`` to an image ``[B, H, W, C]`` in [-1, 1], float32.
 
 A conditional one also takes the label of the image's class, int32 ``[B]``: its embedding is put
-beside the latent vector (Mirza and Osindero 2014, arXiv:1411.1784). It begins with a length of
-about 1, that of one-hot labels. With one as long as the latent vector, G made the same image of a
-class from any latent vector (docs/training.md).
+beside the latent vector (Mirza and Osindero 2014, arXiv:1411.1784). Embeddings begin with a norm of
+1, at right angles if they have as many values as there are classes, like one-hot labels. With a
+norm as large as the latent vector's, G made the same image of a class from any latent vector
+(docs/training.md).
 
 Built only from layers that ship with Keras, so that ``generator.keras`` loads anywhere, except for
 training on a CPU. Radford et al. 2015 (arXiv:1511.06434); sub-pixel upsampling: Shi et al. 2016
@@ -43,10 +44,11 @@ def build_generator(
     if num_classes:
         label = keras.Input((), dtype="int32", name="label")
         # Not a Keras embedding, whose sparse gradients need other collective operations.
+        size = embedding_size(spec, num_classes)
         embedding = keras.layers.Dense(
-            spec.latent_size,
+            size,
             use_bias=False,
-            kernel_initializer=initializers.embedding(spec.latent_size),
+            kernel_initializer=initializers.embedding(num_classes, size),
             name="class_embedding",
             dtype=policy,
         )(one_hot(label, num_classes))
@@ -73,6 +75,11 @@ def build_generator(
     return keras.Model(inputs, images, name="generator")
 
 
+def embedding_size(spec: GeneratorSpec, num_classes: int) -> int:
+    """Return the length of the embedding of a class: at most as long as the latent vector."""
+    return min(spec.latent_size, num_classes)
+
+
 class Sizes(NamedTuple):
     """Numbers in the trainable weights, the moving statistics, and a layer's largest output."""
 
@@ -87,8 +94,8 @@ def generator_sizes(model: ModelSpec, num_classes: int = 0) -> Sizes:
     height, width = (side // 2 ** len(spec.filters) for side in model.image_size)
     channels = spec.filters[0]
     largest = height * width * channels
-    num_inputs = 2 * spec.latent_size if num_classes else spec.latent_size
-    num_trainable = num_classes * spec.latent_size + (num_inputs + 1) * largest
+    of_class = embedding_size(spec, num_classes)
+    num_trainable = num_classes * of_class + (spec.latent_size + of_class + 1) * largest
     for filters in (*spec.filters[1:], model.channels):
         num_outputs = 4 * filters if spec.upsampling == "subpixel" else filters
         num_trainable += (spec.kernel_size**2 * channels * num_outputs) + num_outputs

@@ -19,9 +19,13 @@ class Initializers:
             return keras.initializers.GlorotUniform(seed=self._next_seed())
         return keras.initializers.RandomNormal(stddev=self._stddev, seed=self._next_seed())
 
-    def embedding(self, size: int) -> keras.initializers.Initializer:
-        """Return the next embedding's: normal, so that a vector of ``size`` has a length of 1."""
-        return keras.initializers.RandomNormal(stddev=size**-0.5, seed=self._next_seed())
+    def embedding(self, num_classes: int, size: int) -> keras.initializers.Initializer:
+        """Return the next embedding's: vectors of norm 1, at right angles if ``size`` allows it.
+
+        Beyond that, 1 is the root of the mean square of their norms.
+        """
+        gain = max(1.0, num_classes / size) ** 0.5
+        return keras.initializers.Orthogonal(gain=gain, seed=self._next_seed())
 
     def _next_seed(self) -> int:
         self._count += 1

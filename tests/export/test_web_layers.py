@@ -16,7 +16,7 @@ def test_every_layer_of_a_conditional_generator_has_a_kind(tmp_path: Path) -> No
     generator = source_of(tmp_path, "subpixel of 3 classes").generator
     layers = web_layers(generator)
     assert [layer.kind for layer in layers] == [
-        *("class_embedding", "dense", "reshape", "scale", "leaky_relu"),
+        *("class", "dense", "reshape", "scale", "leaky_relu"),
         *("convolution", "reshape", "subpixel", "reshape", "scale", "leaky_relu"),
         *("convolution", "reshape", "subpixel", "reshape", "tanh"),
     ]

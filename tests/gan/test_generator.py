@@ -73,6 +73,7 @@ def test_subpixel_upsampling_is_depth_to_space() -> None:
             0,
         ),
         ("notebook", ["model.generator.normalize=none", "model.generator.filters=[8]"], 2),
+        ("fashion", [], 5),
     ],
 )
 def test_sizes_are_those_of_the_built_generator(
@@ -95,13 +96,19 @@ def test_a_class_is_embedded_beside_the_latents() -> None:
     latents, labels = tf.random.stateless_normal([4, 8], [1, 2]), tf.constant([0, 2, 1, 2])
     weights = {weight.path: weight.numpy() for weight in generator.weights}
     embedding = weights["class_embedding/kernel"]
-    assert embedding.shape == (3, 8)
-    assert 0.5 < np.mean(np.square(embedding).sum(axis=1)) < 1.5  # the square of a length
+    np.testing.assert_allclose(embedding @ embedding.T, np.eye(3), atol=1e-6)
     inside = keras.Model(generator.inputs, generator.get_layer("project").output)
     both = np.concatenate([latents, embedding[labels.numpy()]], axis=1)
     np.testing.assert_allclose(
         inside([latents, labels]), both @ weights["project/kernel"], rtol=1e-4, atol=1e-5
     )
+
+
+def test_embeddings_of_many_classes_are_as_long_as_the_latents() -> None:
+    model = small().model
+    (embedding,) = build_generator(model, 0, num_classes=20).get_layer("class_embedding").weights
+    assert embedding.shape == (20, 8)
+    assert np.mean(np.square(embedding).sum(axis=1)) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_class_with_the_latents_decides_the_image() -> None:

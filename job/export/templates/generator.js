@@ -21,10 +21,11 @@ const layers = (() => {
 
 // Each takes the row x, the layer, the shape of x and the label.
 const kinds = {
-  class_embedding(x, {arrays: [table]}, shape, label) {
-    const joined = new Float32Array(2 * x.length);
+  class(x, {arrays: [table], shape: [length]}, shape, label) {
+    const joined = new Float32Array(length);
+    const size = length - x.length;
     joined.set(x);
-    joined.set(table.subarray(label * x.length, (label + 1) * x.length), x.length);
+    joined.set(table.subarray(label * size, (label + 1) * size), x.length);
     return joined;
   },
   dense(x, {arrays: [kernel, bias]}) {
