@@ -1,8 +1,9 @@
-"""Images between generated images: a walk through the latents, from each index to the next.
+"""Images between generated images: a walk from each index to the next.
 
 Spherical interpolation (White 2016, arXiv:1609.04468; reference implementation: github.com/dribnet/
 plat): normal latents lie near a sphere, and the straight line between two leaves it, where the
-generator was never trained. Suffixes: B latents, Z latent size.
+generator was never trained. Between two classes lies the straight line of their embeddings.
+Suffixes: B latents, Z latent size, E size of an embedding.
 """
 
 from collections.abc import Iterator
@@ -34,8 +35,7 @@ def interpolated_blocks(
     """Yield uint8 ``[num_between + 1, H, W, C]`` for each index: its image, and those to the next.
 
     After the last index comes the first one with ``is_loop``; otherwise one row for each pair of
-    neighbours, ``[num_between + 2, H, W, C]``, which ends with the second image. With ``classes``
-    a row keeps the class of its index.
+    neighbours, ``[num_between + 2, H, W, C]``, which ends with the second image.
     """
     zero = tf.constant(0, tf.int64)
     latents = sample_latents(
@@ -51,13 +51,27 @@ def interpolated_blocks(
     anchors = latents.numpy()
     shares = np.linspace(0, 1, num_between + 2)[: -1 if is_loop else None]
     following = np.roll(anchors, -1, axis=0)
+    if classes is not None:
+        generator, embedding = _of_embedding(generator)
+        embedded = embedding[classes.labels(start, num_images)]
+        embedded_following = np.roll(embedded, -1, axis=0)
     for number in range(num_images if is_loop else num_images - 1):
         between = spherical(anchors[number], following[number], shares)
         inputs: Any = between
         if classes is not None:
-            label = classes.labels(start + number, 1)
-            inputs = [between, np.repeat(label, len(between))]
+            share = shares[:, None].astype(np.float32)
+            inputs = [
+                between,
+                (1 - share) * embedded[number] + share * embedded_following[number],
+            ]
         yield encode(generator(inputs, training=False)).numpy()
+
+
+def _of_embedding(generator: keras.Model) -> tuple[keras.Model, NDArray[np.float32]]:
+    """Return a generator of ``[latents, embedding [B, E]]``, and the embedding of each class."""
+    layer = generator.get_layer("class_embedding")
+    inner = keras.Model([generator.inputs[0], layer.output], generator.output)
+    return inner, layer.kernel.numpy()
 
 
 def spherical(

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from job.gan.generator import build_generator
+from job.synthesis.classes import ClassPlan
+from job.synthesis.images import image_blocks
 from job.synthesis.interpolation import interpolated_blocks, spherical
-from tests.synthesis.runs import whole
+from tests.synthesis.runs import spec_of, whole
 
 pytestmark = pytest.mark.training
 
@@ -39,6 +42,18 @@ def test_it_passes_through_the_images_of_the_indices(generator, is_loop: bool) -
         assert np.abs(row[0] - images[number]).max() <= 1
         if not is_loop:
             assert np.abs(row[-1] - images[number + 1]).max() <= 1
+
+
+def test_the_class_changes_as_smoothly_as_the_latents() -> None:
+    generator = build_generator(spec_of("fashion").model, 0, num_classes=3)
+    plan = ClassPlan(("bag", "shirt", "shoe"), (1, 1, 1), turn=(0, 2))
+    (row,) = interpolated_blocks(generator, 0, 2, 0, 63, is_loop=False, classes=plan)
+    (images,) = image_blocks(generator, 0, 2, classes=plan)
+    images = images.astype(int)
+    assert np.abs(row[0] - images[0]).max() <= 1
+    assert np.abs(row[-1] - images[1]).max() <= 1
+    steps = np.abs(np.diff(row.astype(int), axis=0)).mean(axis=(1, 2, 3))
+    assert 0 < steps.max() < 4 * np.median(steps)  # a jump would be one large step
 
 
 def test_truncation_moves_the_images_that_it_passes_through(generator) -> None:
