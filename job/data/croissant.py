@@ -58,7 +58,7 @@ _CONTEXT: dict[str, Any] = {
     "transform": "cr:transform",
 }
 _CONFORMS_TO = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
-_IMAGES = "images"  # the set of PNGs, or of rows
+IMAGES = "images"  # the set of PNGs, or of rows
 
 
 @dataclass(frozen=True)
@@ -114,55 +114,40 @@ def set_name(uri: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-.") or "images"
 
 
-def png_members(tar_names: Sequence[str]) -> dict[str, Any]:
-    """Return the ``FileSet`` of all PNGs in the tars."""
-    return {
-        "@type": "cr:FileSet",
-        "@id": _IMAGES,
-        "containedIn": [{"@id": name} for name in tar_names],
-        "encodingFormat": "image/png",
-        "includes": "*.png",
-    }
-
-
-def png_files() -> dict[str, Any]:
-    """Return the ``FileSet`` of all PNGs beside ``croissant.json``."""
-    return {
-        "@type": "cr:FileSet",
-        "@id": _IMAGES,
-        "encodingFormat": "image/png",
-        "includes": "*.png",
-    }
-
-
-def parquet_files() -> dict[str, Any]:
-    """Return the ``FileSet`` of all Parquet files beside ``croissant.json``."""
-    return {
-        "@type": "cr:FileSet",
-        "@id": _IMAGES,
-        "encodingFormat": "application/x-parquet",
-        "includes": "*.parquet",
-    }
-
-
-def record_set(*fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ``RecordSet`` of images: one record an image."""
-    return {"@type": "cr:RecordSet", "@id": "records", "field": list(fields)}
-
-
-def field(
-    name: str, data_type: str, extract: Mapping[str, str], **transform: str
+def file_set(
+    pattern: str, media_type: str, tar_names: Sequence[str] = (), *, name: str = IMAGES
 ) -> dict[str, Any]:
-    """Return a ``Field``, taken from the image set by ``extract``, then by ``transform``."""
-    source: dict[str, Any] = {"fileSet": {"@id": _IMAGES}, "extract": dict(extract)}
-    if transform:
-        source["transform"] = transform
+    """Return the ``FileSet`` of all files of ``pattern`` in the tars, or beside this file."""
+    found = {
+        "@type": "cr:FileSet",
+        "@id": name,
+        "containedIn": [{"@id": tar} for tar in tar_names],
+        "encodingFormat": media_type,
+        "includes": pattern,
+    }
+    return {key: value for key, value in found.items() if value != []}
+
+
+def record_set(name: str, fields: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+    """Return a ``RecordSet``; ``records`` has one for each image."""
+    return {"@type": "cr:RecordSet", "@id": name, "field": list(fields), **more}
+
+
+def field(identity: str, data_type: str, source: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Return the ``Field`` of an ``identity`` like ``records/image``."""
     return {
         "@type": "cr:Field",
-        "@id": f"records/{name}",
+        "@id": identity,
         "dataType": data_type,
-        "source": source,
+        "source": dict(source),
+        **more,
     }
+
+
+def of_files(extract: Mapping[str, str], *, name: str = IMAGES, **transform: str) -> dict[str, Any]:
+    """Return a field's source: what ``extract`` takes from a file set, then ``transform``."""
+    source: dict[str, Any] = {"fileSet": {"@id": name}, "extract": dict(extract)}
+    return source | ({"transform": transform} if transform else {})
 
 
 def _file_object(file: DataFile) -> dict[str, Any]:

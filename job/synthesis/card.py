@@ -16,9 +16,8 @@ from job.data.croissant import (
     Description,
     croissant,
     field,
-    parquet_files,
-    png_files,
-    png_members,
+    file_set,
+    of_files,
     record_set,
 )
 from job.synthesis.marking import DIGITAL_SOURCE_TYPE, FIELD
@@ -138,25 +137,55 @@ def croissant_of(plan: Plan, name: str, created: str, files: Sequence[Written]) 
         cite_as=f"{name}, {plan.num_images} synthetic images, dcgan-train, {created}",
     )
     listed = [DataFile(*file, _MEDIA_TYPES[plan.format]) for file in files]
+    image_sets, records = _records(plan, [file.name for file in listed])
+    return croissant(description, listed, image_sets, records)
+
+
+def _records(plan: Plan, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the file sets and the record sets of the files ``names``; none for raw rows."""
+    classes = ", ".join(f"{label}: {printable(name)}" for label, name in enumerate(plan.classes))
+    label_text = {"description": classes}
     match plan.format:
         case "tar" | "png":
-            members = png_members([file.name for file in listed])
-            image_sets = [members if listed else png_files()]
-            image = field("image", "sc:ImageObject", {"fileProperty": "content"})
-            name_of_png = {"fileProperty": "filename"}
-            index = field("index", "sc:Integer", name_of_png, regex=r"0*(\d+)\.png")
-            records = [record_set(image, index)]
+            sets = [file_set("*.png", "image/png", names)]
+            file_name = {"fileProperty": "filename"}
+            fields = [
+                field("records/image", "sc:ImageObject", of_files({"fileProperty": "content"})),
+                field("records/index", "sc:Integer", of_files(file_name, regex=r"0*(\d+)")),
+            ]
+            if plan.format == "png" or not plan.classes:
+                return sets, [record_set("records", fields)]
+            # The label is in another file: it is joined to the image by the name without suffix.
+            sets.append(file_set("*.cls", "text/plain", names, name="label-files"))
+            stem = {"regex": r"(\d+)"}
+            of_label = of_files({"fileProperty": "content"}, name="label-files")
+            labels = [
+                field("labels/name", "sc:Text", of_files(file_name, name="label-files", **stem)),
+                field("labels/label", "sc:Integer", of_label, **label_text),
+            ]
+            name = of_files(file_name, **stem)
+            joined = {"references": {"field": {"@id": "labels/name"}}}
+            fields += [
+                field("records/name", "sc:Text", name, **joined),
+                field("records/label", "sc:Integer", {"field": {"@id": "labels/label"}}),
+            ]
+            key = {"key": {"@id": "labels/name"}}
+            return sets, [record_set("labels", labels, **key), record_set("records", fields)]
         case "parquet":
-            image_sets = [parquet_files()]
-            image = field("image", "sc:ImageObject", {"column": "image"}, jsonPath="bytes")
-            others = {"index": "sc:Integer"}
-            others |= {"label": "sc:Integer"} if plan.classes else {}
-            others |= {FIELD: "sc:Text"} if plan.marked else {}
-            fields = [field(each, kind, {"column": each}) for each, kind in others.items()]
-            records = [record_set(image, *fields)]
+            image = of_files({"column": "image"}, jsonPath="bytes")
+            fields = [
+                field("records/image", "sc:ImageObject", image),
+                field("records/index", "sc:Integer", of_files({"column": "index"})),
+            ]
+            if plan.classes:
+                of_label = of_files({"column": "label"})
+                fields.append(field("records/label", "sc:Integer", of_label, **label_text))
+            if plan.marked:
+                fields.append(field(f"records/{FIELD}", "sc:Text", of_files({"column": FIELD})))
+            sets = [file_set("*.parquet", "application/x-parquet")]
+            return sets, [record_set("records", fields)]
         case _:
-            image_sets, records = [], []
-    return croissant(description, listed, image_sets, records)
+            return [], []
 
 
 def _head(plan: Plan, name: str) -> dict[str, Any]:

@@ -13,18 +13,21 @@ from job.data.croissant import (
     Description,
     croissant,
     field,
-    parquet_files,
-    png_members,
+    file_set,
+    of_files,
     record_set,
     set_name,
 )
 
 ABOUT = Description("a-set", "Text", "2026-11-29", {"dataBiases": "none", "dataUseCases": ["a"]})
 FILE = DataFile("shard-0.tar", 7, "0" * 64, "application/x-tar")
+IN_TARS = file_set("*.png", "image/png", [FILE.name])
+BESIDE = file_set("*.parquet", "application/x-parquet")
 
 
 def document(*sets: dict[str, Any]) -> dict[str, Any]:
-    records = [record_set(field("image", "sc:ImageObject", {"fileProperty": "content"}))]
+    image = field("records/image", "sc:ImageObject", of_files({"fileProperty": "content"}))
+    records = [record_set("records", [image])]
     return json.loads(croissant(ABOUT, [FILE], sets, records if sets else []))
 
 
@@ -39,7 +42,7 @@ def test_it_conforms_to_croissant_and_its_rai_vocabulary() -> None:
 
 def test_every_prefix_and_property_is_in_its_context() -> None:
     """Otherwise JSON-LD would take a property for one of schema.org."""
-    found = document(png_members([FILE.name]))
+    found = document(IN_TARS)
     context = found.pop("@context")
     schema_org = {"version", "datePublished", "distribution", "contentUrl", "contentSize"}
     schema_org |= {"encodingFormat", "sha256"}
@@ -54,7 +57,7 @@ def test_every_prefix_and_property_is_in_its_context() -> None:
         assert key.startswith("@") or key in context or prefix in context, key
 
 
-@pytest.mark.parametrize("image_set", [png_members([FILE.name]), parquet_files()])
+@pytest.mark.parametrize("image_set", [IN_TARS, BESIDE])
 def test_every_reference_has_its_object(image_set: dict[str, Any]) -> None:
     found = document(image_set)
     ids = {each["@id"] for each in found["distribution"]}

@@ -1,6 +1,7 @@
 """The data card and ``croissant.json`` of generated images."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,25 @@ def test_croissant_describes_the_records_that_can_be_read(form: str, columns: in
     assert document["distribution"][0]["sha256"] == "c" * 64
     assert "Synthetic" in document["rai:dataCollectionType"]
     assert DIGITAL_SOURCE_TYPE in document["description"]
+
+
+@pytest.mark.parametrize("form", ["tar", "parquet"])
+def test_croissant_has_the_label_of_an_image_and_the_names_of_the_labels(form: str) -> None:
+    labelled = plan(form, classes=("bag", "shoe"))
+    document = json.loads(croissant_of(labelled, "set", "2026-11-29", FILES))
+    fields = {each["@id"]: each for group in document["recordSet"] for each in group["field"]}
+    label = fields["records/label"]["source"]
+    if form == "tar":  # in a file beside the PNG: joined to it by its name
+        assert label == {"field": {"@id": "labels/label"}}
+        joined = fields["records/name"]["references"]["field"]["@id"]
+        names = [fields[each]["source"]["transform"]["regex"] for each in (joined, "records/name")]
+        assert re.match(names[0], "000000012.cls")[1] == re.match(names[1], "000000012.png")[1]
+        label = fields["labels/label"]["source"]
+    ids = [each["@id"] for each in (*document["distribution"], *document["recordSet"])]
+    assert label["fileSet"]["@id"] in ids
+    assert len(ids) == len(set(ids))
+    described = fields["labels/label" if form == "tar" else "records/label"]["description"]
+    assert described == "0: bag, 1: shoe"
 
 
 @pytest.mark.training
