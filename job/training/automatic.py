@@ -2,8 +2,8 @@
 
 gamma grows with the number of pixels, as in the guide of StyleGAN3 (NVlabs/stylegan3,
 docs/configs.md: twice the side, four times the gamma). Fewer images need a smoother D, because it
-learns them by heart: gamma grows with the root of what is missing to 60,000, at most four times.
-docs/training.md has the measurements behind the two constants, docs/scarce-data.md those of
+learns them by heart: gamma grows with the root of what is missing to 60,000, at most to 1.6 times.
+docs/quality.md has the measurements behind the constants, docs/scarce-data.md those of
 augmentation.
 """
 
@@ -13,9 +13,9 @@ from job.config.check_training import WITH_BORDER
 from job.config.objective import Gamma
 from job.config.spec import RunSpec
 
-GAMMA_PER_PIXEL = 0.001
+GAMMA_PER_PIXEL = 2 / 28**2
 ENOUGH_IMAGES = 60_000
-MAX_SCARCITY = 4.0
+MAX_SCARCITY = 1.6
 FEW_IMAGES = 10_000  # below, D sees augmented images if it overfits
 
 

@@ -14,11 +14,11 @@ def spec_of(*overrides: str, preset: str = "notebook") -> RunSpec:
 @pytest.mark.parametrize(
     ("preset", "num_images", "gamma"),
     [
-        ("notebook", 60_000, 0.784),
-        ("notebook", 1_000_000, 0.784),
-        ("notebook", 15_000, 1.57),
-        ("notebook", 300, 3.14),
-        ("dcgan64", 60_000, 4.1),
+        ("notebook", 60_000, 2.0),
+        ("notebook", 1_000_000, 2.0),
+        ("notebook", 41_667, 2.4),
+        ("notebook", 300, 3.2),
+        ("dcgan64", 60_000, 10.4),
     ],
 )
 def test_gamma_grows_with_the_pixels_and_with_scarcity(
