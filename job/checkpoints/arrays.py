@@ -109,7 +109,10 @@ def _read(
             " expected that of a plain array (.npy, version 1.0)"
         ) from None
     if found_shape != shape:
-        raise StorageError(f"{where} has shape {found_shape!s:.80}; expected {shape}")
+        raise StorageError(
+            f"{where} has shape {found_shape!s:.80}; expected {shape}. Another version of the"
+            " program saved it: use another checkpoint, or another run folder (uri)"
+        )
     if found_dtype != dtype:
         raise StorageError(
             f"{where} has dtype {npy.dtype_to_descr(found_dtype)!r:.80};"

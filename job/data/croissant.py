@@ -2,8 +2,9 @@
 
 https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html, and the RAI vocabulary,
 https://docs.mlcommons.org/croissant/docs/croissant-rai-spec.html. Passes the reference
-implementation, ``mlcroissant validate --jsonld croissant.json``, which also reads the images of
-tars and Parquet files. Raw shards have no reader in Croissant: their files are listed with hashes.
+implementation, ``mlcroissant validate --jsonld croissant.json``, which also reads the images and
+labels of tars and Parquet files. Raw shards have no reader in Croissant: their files are listed
+with hashes.
 """
 
 import json

@@ -5,6 +5,7 @@ The card's head has the fields of Hugging Face's dataset cards
 files and tars. Both say how the images were made, and what they must not be taken for.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -141,13 +142,13 @@ def croissant_of(plan: Plan, name: str, created: str, files: Sequence[Written]) 
     return croissant(description, listed, image_sets, records)
 
 
-def _records(plan: Plan, names: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the file sets and the record sets of the files ``names``; none for raw rows."""
-    classes = ", ".join(f"{label}: {printable(name)}" for label, name in enumerate(plan.classes))
-    label_text = {"description": classes}
+def _records(plan: Plan, files: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the file sets and the record sets of ``files``; none for raw rows."""
+    names = json.dumps([printable(name) for name in plan.classes], ensure_ascii=False)
+    label_text = {"description": f"The names of the labels 0, 1, ...: {names}"}
     match plan.format:
         case "tar" | "png":
-            sets = [file_set("*.png", "image/png", names)]
+            sets = [file_set("*.png", "image/png", files)]
             file_name = {"fileProperty": "filename"}
             fields = [
                 field("records/image", "sc:ImageObject", of_files({"fileProperty": "content"})),
@@ -156,7 +157,7 @@ def _records(plan: Plan, names: Sequence[str]) -> tuple[list[dict[str, Any]], li
             if plan.format == "png" or not plan.classes:
                 return sets, [record_set("records", fields)]
             # The label is in another file: it is joined to the image by the name without suffix.
-            sets.append(file_set("*.cls", "text/plain", names, name="label-files"))
+            sets.append(file_set("*.cls", "text/plain", files, name="label-files"))
             stem = {"regex": r"(\d+)"}
             of_label = of_files({"fileProperty": "content"}, name="label-files")
             labels = [

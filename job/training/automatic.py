@@ -3,7 +3,7 @@
 gamma grows with the number of pixels, as in the guide of StyleGAN3 (NVlabs/stylegan3,
 docs/configs.md: twice the side, four times the gamma). Fewer images need a smoother D, because it
 learns them by heart: gamma grows with the root of what is missing to 60,000, at most to 1.6 times.
-docs/quality.md has the measurements behind the constants, docs/scarce-data.md those of
+docs/quality.md has the measurements behind ``GAMMA_PER_PIXEL``, docs/scarce-data.md those of
 augmentation.
 """
 

@@ -40,23 +40,6 @@ def test_it_conforms_to_croissant_and_its_rai_vocabulary() -> None:
     assert "license" not in found
 
 
-def test_every_prefix_and_property_is_in_its_context() -> None:
-    """Otherwise JSON-LD would take a property for one of schema.org."""
-    found = document(IN_TARS)
-    context = found.pop("@context")
-    schema_org = {"version", "datePublished", "distribution", "contentUrl", "contentSize"}
-    schema_org |= {"encodingFormat", "sha256"}
-
-    def keys(value: Any) -> set[str]:
-        if isinstance(value, dict):
-            return set(value).union(*map(keys, value.values()))
-        return set().union(*map(keys, value)) if isinstance(value, list) else set()
-
-    for key in keys(found) - schema_org:
-        prefix = key.partition(":")[0]
-        assert key.startswith("@") or key in context or prefix in context, key
-
-
 @pytest.mark.parametrize("image_set", [IN_TARS, BESIDE])
 def test_every_reference_has_its_object(image_set: dict[str, Any]) -> None:
     found = document(image_set)

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -78,12 +79,19 @@ def test_a_hostile_name_cannot_add_lines_to_the_card() -> None:
     assert head(card)["license"] == "unknown"
 
 
-@pytest.mark.parametrize(("form", "columns"), [("tar", 2), ("parquet", 3), ("shards", 0)])
+@pytest.mark.parametrize(
+    ("form", "columns"), [("tar", 2), ("png", 2), ("parquet", 3), ("shards", 0)]
+)
 def test_croissant_describes_the_records_that_can_be_read(form: str, columns: int) -> None:
-    document = json.loads(croissant_of(plan(form), "set", "2026-11-29", FILES))
+    """Single PNGs have no files of labels."""
+    described = plan(form, classes=("bag",) if form == "png" else ())
+    files = [] if form == "png" else FILES  # listed in generation.json
+    document = json.loads(croissant_of(described, "set", "2026-11-29", files))
     records = document.get("recordSet", [])
     assert sum(len(each["field"]) for each in records) == columns
-    assert document["distribution"][0]["sha256"] == "c" * 64
+    assert [each["sha256"] for each in document["distribution"] if "sha256" in each] == [
+        file.sha256 for file in files
+    ]
     assert "Synthetic" in document["rai:dataCollectionType"]
     assert DIGITAL_SOURCE_TYPE in document["description"]
 
@@ -95,6 +103,10 @@ def test_croissant_has_the_label_of_an_image_and_the_names_of_the_labels(form: s
     fields = {each["@id"]: each for group in document["recordSet"] for each in group["field"]}
     label = fields["records/label"]["source"]
     if form == "tar":  # in a file beside the PNG: joined to it by its name
+        sets = {each["@id"]: each for each in document["distribution"]}
+        assert sets["label-files"]["includes"] == "*.cls"
+        assert sets["label-files"]["containedIn"] == sets["images"]["containedIn"]
+        assert document["recordSet"][0]["key"] == {"@id": "labels/name"}
         assert label == {"field": {"@id": "labels/label"}}
         joined = fields["records/name"]["references"]["field"]["@id"]
         names = [fields[each]["source"]["transform"]["regex"] for each in (joined, "records/name")]
@@ -104,7 +116,25 @@ def test_croissant_has_the_label_of_an_image_and_the_names_of_the_labels(form: s
     assert label["fileSet"]["@id"] in ids
     assert len(ids) == len(set(ids))
     described = fields["labels/label" if form == "tar" else "records/label"]["description"]
-    assert described == "0: bag, 1: shoe"
+    assert described == 'The names of the labels 0, 1, ...: ["bag", "shoe"]'
+
+
+@pytest.mark.parametrize("form", ["tar", "parquet"])
+def test_every_prefix_and_property_is_in_its_context(form: str) -> None:
+    """Otherwise JSON-LD would take a property for one of schema.org."""
+    found = json.loads(croissant_of(plan(form, classes=("bag",)), "set", "2026-11-29", FILES))
+    context = found.pop("@context")
+    schema_org = {"version", "datePublished", "distribution", "contentUrl", "contentSize"}
+    schema_org |= {"encodingFormat", "sha256", "license"}
+
+    def keys(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            return set(value).union(*map(keys, value.values()))
+        return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+    for key in keys(found) - schema_org:
+        prefix = key.partition(":")[0]
+        assert key.startswith("@") or key in context or prefix in context, key
 
 
 @pytest.mark.training
