@@ -81,12 +81,16 @@ def test_networks_for_training_on_a_cpu_have_them() -> None:
 
 @pytest.mark.live
 @pytest.mark.parametrize("preset", ["notebook", "fashion"])
-def test_after_100_steps_both_networks_are_those_of_tensorflows(
+def test_after_40_steps_both_networks_are_those_of_tensorflows(
     preset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By what they compute: a bias before batch normalization moves by rounding errors alone."""
+    """By what they compute: a bias before batch normalization moves by rounding errors alone.
+
+    Not more steps: on some processors an activation then comes so near to 0 that rounding decides
+    its sign, and the runs part, as they do when one weight begins with another last bit.
+    """
     spec = small(preset=preset)
-    chunk = np.random.default_rng(0).integers(0, 256, (1, 100, 8, 28, 28, 1), np.uint8)
+    chunk = np.random.default_rng(0).integers(0, 256, (1, 40, 8, 28, 28, 1), np.uint8)
     latents = tf.random.stateless_normal([8, spec.model.generator.latent_size], [1, 2])
 
     def trained() -> Values:
@@ -100,4 +104,4 @@ def test_after_100_steps_both_networks_are_those_of_tensorflows(
     fast = trained()
     monkeypatch.setattr(strided, "_MIN_CHANNELS", 10**6)
     for one, other in zip(fast, trained(), strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-3 * np.abs(other).max())
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
