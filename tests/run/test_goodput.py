@@ -37,6 +37,10 @@ def begin(store: ObjectStore, stamp: str, ended: str | None = None) -> AttemptRe
 def test_one_attempt(folder: ObjectStore) -> None:
     begin(folder, FIRST)
     with started(folder, FIRST, 0, Clock(BEGIN + 30)) as course:
+        has_read = threading.Event()  # that there is no earlier record: until then rows have none
+        course.history._writer.later(lambda _: has_read.set())
+        course.history._writer.flush_soon()
+        assert has_read.wait(10)
         course.train(2020)  # a call of 20 steps takes 1 s, the first one compiles
     found = recorded(folder)
     assert found == Goodput(131.0, pytest.approx(2000 * STEP), 0.0, 31.0, 0.0, 0.0)
