@@ -111,7 +111,7 @@ def _read(
     if found_shape != shape:
         raise StorageError(
             f"{where} has shape {found_shape!s:.80}; expected {shape}. Another version of the"
-            " program saved it: use another checkpoint, or another run folder (uri)"
+            " program may have saved it: use another checkpoint, or another run folder (uri)"
         )
     if found_dtype != dtype:
         raise StorageError(
