@@ -2,8 +2,8 @@
 
 A conditional one also takes the label of the image's class, int32 ``[B]``: its embedding is put
 beside the latent vector (Mirza and Osindero 2014, arXiv:1411.1784). Embeddings begin with a norm of
-1, at right angles if they have as many values as there are classes, like one-hot labels. With a
-norm as large as the latent vector's, G made the same image of a class from any latent vector
+1, at right angles if they have at least as many values as there are classes, like one-hot labels.
+With a norm as large as the latent vector's, G made the same image of a class from any latent vector
 (docs/training.md).
 
 Built only from layers that ship with Keras, so that ``generator.keras`` loads anywhere, except for
@@ -11,12 +11,11 @@ training on a CPU. Radford et al. 2015 (arXiv:1511.06434); sub-pixel upsampling:
 (arXiv:1609.05158). The tutorial notebook's network: 7x7x128 > 14x14x64 > 28x28x1.
 """
 
-from typing import NamedTuple
-
 import keras
 
 from job.config.model import GeneratorSpec, ModelSpec
 from job.gan.layers import Initializers, activation, one_hot
+from job.gan.sizes import embedding_size
 from job.gan.strided import FastConv2DTranspose
 
 
@@ -73,36 +72,6 @@ def build_generator(
     x = _upsample(x, model.channels, spec, "image", initializers, policy, for_cpu=for_cpu)
     images = keras.layers.Activation("tanh", name="image_range", dtype="float32")(x)
     return keras.Model(inputs, images, name="generator")
-
-
-def embedding_size(spec: GeneratorSpec, num_classes: int) -> int:
-    """Return the length of the embedding of a class: at most as long as the latent vector."""
-    return min(spec.latent_size, num_classes)
-
-
-class Sizes(NamedTuple):
-    """Numbers in the trainable weights, the moving statistics, and a layer's largest output."""
-
-    num_trainable: int
-    num_statistics: int
-    largest_output: int
-
-
-def generator_sizes(model: ModelSpec, num_classes: int = 0) -> Sizes:
-    """Return the sizes of ``build_generator(model, ...)`` by arithmetic, allocating nothing."""
-    spec = model.generator
-    height, width = (side // 2 ** len(spec.filters) for side in model.image_size)
-    channels = spec.filters[0]
-    largest = height * width * channels
-    of_class = embedding_size(spec, num_classes)
-    num_trainable = num_classes * of_class + (spec.latent_size + of_class + 1) * largest
-    for filters in (*spec.filters[1:], model.channels):
-        num_outputs = 4 * filters if spec.upsampling == "subpixel" else filters
-        num_trainable += (spec.kernel_size**2 * channels * num_outputs) + num_outputs
-        height, width, channels = 2 * height, 2 * width, filters
-        largest = max(largest, height * width * channels)
-    num_normalized = 0 if spec.normalize == "none" else sum(spec.filters)
-    return Sizes(num_trainable + 2 * num_normalized, 2 * num_normalized, largest)
 
 
 def _upsample(

@@ -19,8 +19,9 @@ from job.config.errors import StorageError
 from job.config.storage import StorageSpec
 from job.config.validation import shown
 from job.data.index import ImageClass
-from job.gan.generator import build_generator, generator_sizes
+from job.gan.generator import build_generator
 from job.gan.networks import dtype_policy
+from job.gan.sizes import generator_sizes
 from job.synthesis.plan import BLOCK_IMAGES
 from job.training.identity import model_of
 

@@ -12,6 +12,7 @@ from job.config.text import counted
 from job.config.validation import shown
 from job.data.index import ImageClass, Index
 from job.data.order import ORDER_VERSION, Order
+from job.gan.sizes import generator_sizes
 
 _STREAMS = "data.streams"
 # An unset `metrics.host` is set when the workers start.
@@ -61,7 +62,23 @@ def model_of(manifest: Manifest, uri: str) -> tuple[ModelSpec, str, bool]:
             f" {len(manifest.classes)} classes; expected classes exactly if it is conditional; use"
             " another checkpoint"
         )
-    return model, precision, is_averaged
+    return _with_embedding_size(model, manifest), precision, is_averaged
+
+
+def _with_embedding_size(model: ModelSpec, manifest: Manifest) -> ModelSpec:
+    """Set the embedding size of a manifest that has none, of an earlier version.
+
+    The first versions with classes had ``latent_size``, then came the default of today. The bytes
+    of the weights decide.
+    """
+    if not model.conditional or "embedding_size" in manifest.model.get("generator", ()):
+        return model
+    generator = model.generator
+    generator = generator.model_copy(update={"embedding_size": generator.latent_size})
+    first = model.model_copy(update={"generator": generator})
+    num_bytes = sum(part.num_bytes for part in manifest.parts if part.name == "generator.npz")
+    is_first = num_bytes > 4 * generator_sizes(first, len(manifest.classes)).num_trainable
+    return first if is_first else model
 
 
 def order_of(spec: RunSpec, index: Index) -> Order:
@@ -98,13 +115,15 @@ def changes(spec: RunSpec, newest: Manifest) -> dict[str, tuple[Any, Any]]:
 
 def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> None:
     """Raise ``ConfigError`` if the checkpoints at ``uri`` are of another model, data or order."""
-    # Earlier versions saved no key that exists since: their model has its default.
+    # Earlier versions saved no key that exists since: `model_of` gives it their value.
     wanted = flat(model_identity(spec))
-    found = flat(to_dict(ModelSpec())) | flat(newest.model)
+    saved_model = flat(to_dict(model_of(newest, uri)[0]))
+    found = flat(newest.model) | saved_model
     for key in sorted(wanted.keys() | found.keys()):
         if wanted.get(key) != found.get(key):
+            name = f"model.{key}" if key in saved_model else key
             raise ConfigError(
-                f"{uri}: holds checkpoints of another model: {key} is {found.get(key)!r} there and"
+                f"{uri}: holds checkpoints of another model: {name} is {found.get(key)!r} there and"
                 f" {wanted.get(key)!r} in this configuration; expected the same model, or another"
                 " run folder (uri)"
             )

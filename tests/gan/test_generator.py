@@ -1,14 +1,12 @@
 """The generator: the notebook's layers, the presets' sizes, and sub-pixel upsampling."""
 
-import math
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from job.config.load import load_run
-from job.gan.generator import build_generator, generator_sizes
+from job.gan.generator import build_generator
 from tests.gan.tiny import small
 
 pytestmark = pytest.mark.training
@@ -56,38 +54,6 @@ def test_subpixel_upsampling_is_depth_to_space() -> None:
         generator.get_layer(f"upsample_1_{name}") for name in ("split", "interleave", "join")
     )
     assert np.array_equal(join(interleave(split(x))), tf.nn.depth_to_space(x, 2))
-
-
-@pytest.mark.parametrize(
-    ("preset", "settings", "num_classes"),
-    [
-        ("fashion", [], 0),
-        ("notebook", [], 10),
-        (
-            "fashion",
-            [
-                "model.generator.upsampling=transposed",
-                "model.generator.normalize=before_activation",
-                "model.channels=3",
-            ],
-            0,
-        ),
-        ("notebook", ["model.generator.normalize=none", "model.generator.filters=[8]"], 2),
-        ("fashion", [], 5),
-    ],
-)
-def test_sizes_are_those_of_the_built_generator(
-    preset: str, settings: list[str], num_classes: int
-) -> None:
-    model = small(*settings, preset=preset).model
-    generator = build_generator(model, 0, num_classes=num_classes)
-    sizes = generator_sizes(model, num_classes)
-    trainable, statistics = generator.trainable_variables, generator.non_trainable_variables
-    assert sizes.num_trainable == sum(math.prod(variable.shape) for variable in trainable)
-    assert sizes.num_statistics == sum(math.prod(variable.shape) for variable in statistics)
-    assert sizes.largest_output == max(
-        math.prod(layer.output.shape[1:]) for layer in generator.layers
-    )
 
 
 def test_a_class_is_embedded_beside_the_latents() -> None:

@@ -17,6 +17,7 @@ from job.data.index import (
     PackSettings,
     read_index,
 )
+from job.gan.sizes import generator_sizes
 from job.packing.pack import PackJob, pack
 from job.storage.uri import open_store
 from job.training.identity import (
@@ -72,7 +73,7 @@ def saved(spec: RunSpec, index: Index) -> Manifest:
     [
         (
             "model.generator.latent_size=64",
-            "generator.latent_size is 100 there and 64 in this configuration",
+            "model.generator.latent_size is 100 there and 64 in this configuration",
         ),
         (
             "training.generator_optimizer.name=adam",
@@ -194,6 +195,27 @@ def test_a_manifest_has_classes_exactly_if_its_model_is_conditional(index: Index
     ):
         with pytest.raises(StorageError, match=r"model\.conditional is .* use another checkpoint"):
             model_of(broken, "runs/one")
+
+
+def test_the_bytes_say_how_an_earlier_version_embedded_a_class(index: Index) -> None:
+    spec, index = spec_of("model.conditional=true"), labelled(index)
+    long = spec_of("model.conditional=true", "model.generator.embedding_size=100")
+    before = dataclasses.replace(saved(spec, index), classes=LABELLED)
+    del before.model["generator"]["embedding_size"]
+    weights = {
+        each: Part("generator.npz", 4 * generator_sizes(each.model, 2).num_trainable + 1, "a" * 64)
+        for each in (spec, long)
+    }
+
+    first = dataclasses.replace(before, parts=(weights[long],))
+    assert model_of(first, "runs/one")[0] == long.model
+    check_identity(long, index, first, "runs/one")
+    with pytest.raises(ConfigError, match=r"generator\.embedding_size is 100 there and None"):
+        check_identity(spec, index, first, "runs/one")
+
+    second = dataclasses.replace(before, parts=(weights[spec],))
+    assert model_of(second, "runs/one")[0] == spec.model
+    check_identity(spec, index, second, "runs/one")
 
 
 @pytest.mark.parametrize(
