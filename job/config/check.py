@@ -58,6 +58,12 @@ def check_run(spec: RunSpec) -> None:
     _check_waits(spec)
     _check_batch(spec)
     check_model(spec.model)
+    size = spec.model.generator.embedding_size
+    _require(
+        size is None or spec.model.conditional,
+        f"model.generator.embedding_size is {size} without model.conditional, and changes nothing;"
+        " expected both or neither",
+    )
     check_training(spec.training, spec.model)
     training = spec.training
     _require(

@@ -16,8 +16,8 @@ class GeneratorSpec(Section):
     latent_size: Positive = 100
     """Length of the latent vector, standard normal."""
     embedding_size: Positive | None = None
-    """Values that a class is embedded in, with `model.conditional`; unset: as many as there are
-    classes, at most `latent_size`."""
+    """Length of the embedding of a class, with `model.conditional`; unset: the number of classes,
+    at most `latent_size`."""
     filters: Sizes = (128, 64)
     """Channels of the projected map and of each upsampling layer; each doubles the size, and so
     does the image layer."""

@@ -26,9 +26,10 @@ def generator_sizes(model: ModelSpec, num_classes: int = 0) -> Sizes:
     spec = model.generator
     height, width = (side // 2 ** len(spec.filters) for side in model.image_size)
     channels = spec.filters[0]
-    largest = height * width * channels
     of_class = embedding_size(spec, num_classes) if num_classes else 0
-    num_trainable = num_classes * of_class + (spec.latent_size + of_class + 1) * largest
+    num_inputs, num_projected = spec.latent_size + of_class, height * width * channels
+    num_trainable = num_classes * of_class + (num_inputs + 1) * num_projected
+    largest = max(num_classes, num_inputs, num_projected)
     for filters in (*spec.filters[1:], model.channels):
         num_outputs = 4 * filters if spec.upsampling == "subpixel" else filters
         num_trainable += (spec.kernel_size**2 * channels * num_outputs) + num_outputs

@@ -163,7 +163,9 @@ def _generator(model: ModelSpec) -> Iterator[_Layer]:
     height, width = (side // 2 ** len(spec.filters) for side in model.image_size)
     channels = spec.filters[0]
     values = height * width * channels
-    yield _Layer(spec.latent_size * values, 1, values)
+    # The default length of an embedding depends on the data: at most as long as a latent vector.
+    embedding = (spec.embedding_size or spec.latent_size) if model.conditional else 0
+    yield _Layer((spec.latent_size + embedding) * values, 1, values)
     for filters in (*spec.filters[1:], model.channels):
         outputs = 4 * filters if spec.upsampling == "subpixel" else filters
         positions = height * width

@@ -12,9 +12,9 @@ from job.config.text import counted
 from job.config.validation import shown
 from job.data.index import ImageClass, Index
 from job.data.order import ORDER_VERSION, Order
-from job.gan.sizes import generator_sizes
+from job.gan.sizes import embedding_size, generator_sizes
 
-_STREAMS = "data.streams"
+_STREAMS, _EMBEDDING_SIZE = "data.streams", "generator.embedding_size"
 # An unset `metrics.host` is set when the workers start.
 _NOT_COMPARED = ("uri", "preset", "metrics.host")
 MAX_CLASSES, MAX_CLASS_NAME = 1024, 64  # with all of them a manifest is still below its limit
@@ -66,19 +66,30 @@ def model_of(manifest: Manifest, uri: str) -> tuple[ModelSpec, str, bool]:
 
 
 def _with_embedding_size(model: ModelSpec, manifest: Manifest) -> ModelSpec:
-    """Set the embedding size of a manifest that has none, of an earlier version.
+    """Return ``model`` with the embedding size of a manifest of the same model.
 
-    The first versions with classes had ``latent_size``, then came the default of today. The bytes
-    of the weights decide.
+    Manifests of earlier versions have none: it was ``latent_size`` in the first ones, then the
+    default of today. The bytes of the weights decide.
     """
-    if not model.conditional or "embedding_size" in manifest.model.get("generator", ()):
+    saved = manifest.model.get("generator", {})
+    if not model.conditional:
         return model
-    generator = model.generator
-    generator = generator.model_copy(update={"embedding_size": generator.latent_size})
-    first = model.model_copy(update={"generator": generator})
+    if "embedding_size" in saved:
+        return _embedding(model, saved["embedding_size"])
     num_bytes = sum(part.num_bytes for part in manifest.parts if part.name == "generator.npz")
-    is_first = num_bytes > 4 * generator_sizes(first, len(manifest.classes)).num_trainable
-    return first if is_first else model
+
+    def difference(model: ModelSpec) -> int:
+        sizes = generator_sizes(model, len(manifest.classes))
+        return abs(num_bytes - 4 * (sizes.num_trainable + sizes.num_statistics))
+
+    return min(
+        _embedding(model, None), _embedding(model, model.generator.latent_size), key=difference
+    )
+
+
+def _embedding(model: ModelSpec, size: int | None) -> ModelSpec:
+    generator = model.generator.model_copy(update={"embedding_size": size})
+    return model.model_copy(update={"generator": generator})
 
 
 def order_of(spec: RunSpec, index: Index) -> Order:
@@ -115,18 +126,11 @@ def changes(spec: RunSpec, newest: Manifest) -> dict[str, tuple[Any, Any]]:
 
 def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> None:
     """Raise ``ConfigError`` if the checkpoints at ``uri`` are of another model, data or order."""
-    # Earlier versions saved no key that exists since: `model_of` gives it their value.
+    # Earlier versions saved no key that exists since: their model has its default.
     wanted = flat(model_identity(spec))
-    saved_model = flat(to_dict(model_of(newest, uri)[0]))
-    found = flat(newest.model) | saved_model
-    for key in sorted(wanted.keys() | found.keys()):
-        if wanted.get(key) != found.get(key):
-            name = f"model.{key}" if key in saved_model else key
-            raise ConfigError(
-                f"{uri}: holds checkpoints of another model: {name} is {found.get(key)!r} there and"
-                f" {wanted.get(key)!r} in this configuration; expected the same model, or another"
-                " run folder (uri)"
-            )
+    found = flat(to_dict(ModelSpec())) | flat(newest.model)
+    for key in sorted((wanted.keys() | found.keys()) - {_EMBEDDING_SIZE}):
+        _check_same(uri, key, found.get(key), wanted.get(key))
     names, saved = (
         [each.name for each in classes] for classes in (classes_of(spec, index), newest.classes)
     )
@@ -136,6 +140,11 @@ def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> N
             f" {spec.data.uri}; expected the same names in the same order, or another run folder"
             " (uri)"
         )
+    sizes = (
+        embedding_size(model.generator, len(names))
+        for model in (_with_embedding_size(spec.model, newest), spec.model)
+    )
+    _check_same(uri, f"model.{_EMBEDDING_SIZE}", *sizes)
     if newest.data_fingerprint != index.fingerprint:
         raise ConfigError(
             f"{uri}: was trained on data {newest.data_fingerprint[:16]}, {spec.data.uri} is"
@@ -150,6 +159,15 @@ def check_identity(spec: RunSpec, index: Index, newest: Manifest, uri: str) -> N
                 f" {now}; they must match: the order of samples depends on it."
                 " Change it back, or choose another run folder (uri)"
             )
+
+
+def _check_same(uri: str, key: str, found: Any, wanted: Any) -> None:
+    if wanted != found:
+        raise ConfigError(
+            f"{uri}: holds checkpoints of another model: {key} is {found!r} there and {wanted!r} in"
+            " this configuration; expected the same value, to resume this run, or another run"
+            " folder (uri)"
+        )
 
 
 def check_images(spec: RunSpec, index: Index) -> None:

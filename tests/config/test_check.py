@@ -22,6 +22,9 @@ def test_combinations_that_cannot_train_are_refused() -> None:
         "training.jit_compile=true", "training.batch_norm=synchronized"
     )
     assert "expected one of them" in refusal("training.epochs=null")
+    assert "embedding_size is 5 without model.conditional, and changes nothing" in refusal(
+        "model.generator.embedding_size=5"
+    )
     assert "data.uri is not set" in refusal("data.uri=''")
     assert "workers.count is 1024; expected at most 1000, because more cannot pass" in refusal(
         "workers.count=1024", "training.global_batch_size=1024"

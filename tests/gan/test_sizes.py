@@ -27,7 +27,9 @@ pytestmark = pytest.mark.training
         ),
         ("notebook", ["model.generator.normalize=none", "model.generator.filters=[8]"], 2),
         ("fashion", [], 5),
-        ("fashion", ["model.generator.embedding_size=3"], 5),
+        ("fashion", ["model.conditional=true", "model.generator.embedding_size=3"], 5),
+        ("fashion", ["model.conditional=true", "model.generator.embedding_size=9000"], 5),
+        ("fashion", ["model.conditional=true"], 3000),
     ],
 )
 def test_sizes_are_those_of_the_built_generator(

@@ -94,7 +94,7 @@ def test_the_keras_file_is_not_read(run_folder: Path, tmp_path: Path) -> None:
 HOSTILE = {
     "a network of terabytes": (
         {"generator": {"latent_size": 10**9}},
-        r"generator.npz has .* bytes by the manifest; expected about",
+        "expected at most",
     ),
     "one that is too small": (
         {"generator": {"latent_size": 1}},

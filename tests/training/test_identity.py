@@ -73,7 +73,7 @@ def saved(spec: RunSpec, index: Index) -> Manifest:
     [
         (
             "model.generator.latent_size=64",
-            "model.generator.latent_size is 100 there and 64 in this configuration",
+            "generator.latent_size is 100 there and 64 in this configuration",
         ),
         (
             "training.generator_optimizer.name=adam",
@@ -197,25 +197,40 @@ def test_a_manifest_has_classes_exactly_if_its_model_is_conditional(index: Index
             model_of(broken, "runs/one")
 
 
-def test_the_bytes_say_how_an_earlier_version_embedded_a_class(index: Index) -> None:
+def of_an_earlier_version(spec: RunSpec, index: Index) -> Manifest:
+    """Return a conditional manifest without the key, with the bytes of the spec's weights."""
+    sizes = generator_sizes(spec.model, len(LABELLED))
+    num_bytes = 4 * (sizes.num_trainable + sizes.num_statistics) + 2690  # headers, as measured
+    parts = (Part("generator.npz", num_bytes, "a" * 64),)
+    manifest = dataclasses.replace(saved(spec, index), classes=LABELLED, parts=parts)
+    del manifest.model["generator"]["embedding_size"]
+    return manifest
+
+
+def test_the_bytes_say_how_long_the_embedding_of_an_earlier_version_is(index: Index) -> None:
     spec, index = spec_of("model.conditional=true"), labelled(index)
     long = spec_of("model.conditional=true", "model.generator.embedding_size=100")
-    before = dataclasses.replace(saved(spec, index), classes=LABELLED)
-    del before.model["generator"]["embedding_size"]
-    weights = {
-        each: Part("generator.npz", 4 * generator_sizes(each.model, 2).num_trainable + 1, "a" * 64)
-        for each in (spec, long)
-    }
 
-    first = dataclasses.replace(before, parts=(weights[long],))
+    first = of_an_earlier_version(long, index)
     assert model_of(first, "runs/one")[0] == long.model
     check_identity(long, index, first, "runs/one")
-    with pytest.raises(ConfigError, match=r"generator\.embedding_size is 100 there and None"):
+    with pytest.raises(
+        ConfigError, match=r"model\.generator\.embedding_size is 100 there and 2 in this"
+    ):
         check_identity(spec, index, first, "runs/one")
 
-    second = dataclasses.replace(before, parts=(weights[spec],))
+    second = of_an_earlier_version(spec, index)
     assert model_of(second, "runs/one")[0] == spec.model
     check_identity(spec, index, second, "runs/one")
+
+
+def test_equally_long_embeddings_are_one_model(index: Index) -> None:
+    index = labelled(index)
+    default = spec_of("model.conditional=true", "model.generator.latent_size=2")
+    same = spec_of("model.conditional=true", "model.generator.embedding_size=2")
+    check_identity(default, index, of_an_earlier_version(default, index), "runs/one")
+    newest = dataclasses.replace(saved(same, index), classes=LABELLED)
+    check_identity(spec_of("model.conditional=true"), index, newest, "runs/one")
 
 
 @pytest.mark.parametrize(
