@@ -59,11 +59,19 @@ def test_the_rebuilt_generator_makes_the_images_of_the_keras_file(
     assert np.array_equal(whole(rebuilt, 0, 70), whole(exported, 0, 70))
 
 
+@pytest.mark.parametrize("is_earlier", [False, True])
+@pytest.mark.parametrize("embedding_size", ["null", "100"])
 def test_a_conditional_generator_is_rebuilt_and_makes_the_images_of_its_classes(
-    tmp_path: Path,
+    tmp_path: Path, embedding_size: str, is_earlier: bool
 ) -> None:
-    save_run(tmp_path, spec_of("fashion", "model.conditional=true"), 10)
+    """Also that of an earlier version, whose manifest does not have the length of embeddings."""
+    size = f"model.generator.embedding_size={embedding_size}"
+    checkpoints = save_run(tmp_path, spec_of("fashion", "model.conditional=true", size), 10)
     path = tmp_path / "checkpoints" / "step-000000010" / "generator.keras"
+    if is_earlier:
+        manifest = checkpoints.manifest(10)
+        del manifest.model["generator"]["embedding_size"]
+        (path.parent / "manifest.json").write_bytes(manifest.to_json())
     exported = keras.models.load_model(path, compile=False)
     source = load_generator(str(tmp_path))
     assert source.classes == CLASSES
