@@ -67,6 +67,10 @@ REFUSED = {
         "run.model.generator.upsampling=subpixel,run.model.generator.kernel_size=4",
         "model.generator.kernel_size",
     ),
+    "an embedding without classes": (
+        "run.model.generator.embedding_size=5",
+        "model.generator.embedding_size",
+    ),
     "no length": ("run.training.epochs=null", "training.epochs"),
     "normalized discriminator": (
         "run.model.discriminator.normalize=true,run.training.objective.r1_gamma=0",
@@ -115,6 +119,7 @@ TAKEN = [
     "profile=gpu,workers.gpus=4",
     "run.preset=null",
     "run.model.image_size={28,56}",
+    "run.model.conditional=true,run.model.generator.embedding_size=5",
     "run.training.epochs=null,run.training.steps=100",
     "run.training.epochs=.5",
     "run.storage.endpoint_url=HTTPS://[fd00::1]:9000/path",

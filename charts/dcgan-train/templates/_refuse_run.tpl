@@ -163,4 +163,7 @@
 {{- if and (eq $model.generator.upsampling "subpixel") (not (mod (int $model.generator.kernel_size) 2)) -}}
   {{- fail (printf "run.model.generator.kernel_size is %d with upsampling: subpixel; expected an odd number" (int $model.generator.kernel_size)) -}}
 {{- end -}}
+{{- if and $model.generator.embedding_size (not $model.conditional) -}}
+  {{- fail "run.model.generator.embedding_size is set and run.model.conditional is not; expected both or neither" -}}
+{{- end -}}
 {{- end -}}
