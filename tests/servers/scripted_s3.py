@@ -71,7 +71,12 @@ def scripted_s3(script: Script) -> Iterator[ScriptedS3]:
                 state.num_connections += 1
 
         def handle_request(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:
+                # The client gave up, as boto3 does with the other parts of a failed upload.
+                self.close_connection = True
+                return
             request = Request(self.command, self.path, dict(self.headers), body)
             with lock:
                 position = len(state.requests)
