@@ -31,6 +31,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("notebook", [], 126),  # counted layer by layer for the notebook's networks
         ("notebook", ["training.updates=simultaneous"], 105),
+        # 4 passes through 1,000 more rows of G's first layer of 6,272 values.
+        ("notebook", ["model.conditional=true", "model.generator.embedding_size=1000"], 151),
         ("notebook", ["model.generator.upsampling=subpixel", "model.generator.kernel_size=3"], 145),
     ],
 )
